@@ -1,0 +1,66 @@
+"""Text that crosses a border: made safe before it is shown, and compared when a name was probably mistyped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+_SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+# A longer word cannot be a slip of a name that we know, and comparing it would cost quadratic time.
+_LONGEST_WORD = 100
+_LONGEST_QUOTE = 80
+
+
+def safe_text(text: str) -> str:
+    r"""Return `text` with everything that could act on a terminal, or hide in it, shown as a visible escape.
+
+    Escaped are control characters (ESC, newline and tab too), bidirectional and other invisible format characters,
+    lone surrogates, unassigned and private characters, and every separator but the plain space. The forms are
+    Python's: `\n`, `\x1b`, `\u202e`, `\U000e0041`. Applying it twice changes nothing more.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+def quoted(text: str) -> str:
+    """Return `text` as diagnostics name a value: safe, cut when very long, between backticks."""
+    shown = text if len(text) <= _LONGEST_QUOTE else text[: _LONGEST_QUOTE - 3] + "..."
+    return f"`{safe_text(shown)}`"
+
+
+def closest(word: str, candidates: Iterable[str]) -> str | None:
+    """Return the candidate that `word` was most probably meant to be; None if none is near.
+
+    Case and the difference between `-` and `_` are ignored, so that `maxMemory` finds `max-memory`.
+    """
+    if len(word) > _LONGEST_WORD:
+        return None
+    known = sorted(set(candidates))
+    if word in known:
+        return word
+    by_plain: dict[str, str] = {}
+    for candidate in known:
+        by_plain.setdefault(_plain(candidate), candidate)
+    found = get_close_matches(_plain(word), by_plain, n=1, cutoff=0.6)
+    return by_plain[found[0]] if found else None
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """Return a hint that names the nearest candidate, or an empty string if none is near."""
+    nearest = closest(word, candidates)
+    return f"did you mean {quoted(nearest)}?" if nearest is not None else ""
+
+
+def _escape(char: str) -> str:
+    if short := _SHORT_ESCAPES.get(char):
+        return short
+    point = ord(char)
+    if point <= 0xFF:
+        return f"\\x{point:02x}"
+    return f"\\u{point:04x}" if point <= 0xFFFF else f"\\U{point:08x}"
+
+
+def _plain(word: str) -> str:
+    return word.casefold().replace("_", "").replace("-", "")
