@@ -92,3 +92,19 @@ def reject_errors(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
     if any(d.severity is Severity.ERROR for d in found):
         raise Rejected(found)
     return found
+
+
+class Moved(Exception):  # noqa: N818 - reads as a sentence
+    """An object is no longer what it was when the plan was made; nothing was done to it."""
+
+    def __init__(self, diagnostic: Diagnostic) -> None:
+        self.diagnostic = diagnostic
+        super().__init__(diagnostic)
+
+
+class TaskFailed(Exception):  # noqa: N818 - reads as a sentence
+    """A host refused a task, or its answer did not come."""
+
+    def __init__(self, diagnostic: Diagnostic) -> None:
+        self.diagnostic = diagnostic
+        super().__init__(diagnostic)

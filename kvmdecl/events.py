@@ -1,0 +1,89 @@
+"""What apply says while it works: one stream of typed events that every view reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from kvmdecl.diagnostics import Diagnostic
+from kvmdecl.state import Address
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyStarted:
+    """The first event. `steps` in the order of the plan."""
+
+    cluster: str
+    steps: tuple[Address, ...]
+    event: Literal["apply-started"] = "apply-started"
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted:
+    """A host was asked to carry out a step."""
+
+    address: Address
+    event: Literal["step-started"] = "step-started"
+
+
+@dataclass(frozen=True, slots=True)
+class StepProgress:
+    """How far a long step is: bytes of an upload, or seconds of a wait (`unit`)."""
+
+    address: Address
+    done: int
+    total: int
+    unit: Literal["bytes", "seconds"]
+    event: Literal["step-progress"] = "step-progress"
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone:
+    """A step was carried out and read back. `seconds` it took; `remarks` are things the user should know."""
+
+    address: Address
+    seconds: float
+    remarks: tuple[str, ...] = ()
+    event: Literal["step-done"] = "step-done"
+
+
+@dataclass(frozen=True, slots=True)
+class StepFailed:
+    """A step was begun and failed; the host holds what the diagnostic says."""
+
+    address: Address
+    diagnostic: Diagnostic
+    event: Literal["step-failed"] = "step-failed"
+
+
+@dataclass(frozen=True, slots=True)
+class StepRefused:
+    """A step was not begun: the object is no longer what it was when the plan was made, or nobody consented."""
+
+    address: Address
+    diagnostic: Diagnostic
+    event: Literal["step-refused"] = "step-refused"
+
+
+@dataclass(frozen=True, slots=True)
+class StepSkipped:
+    """A step was not begun because `because` did not succeed, or because the run was interrupted (None)."""
+
+    address: Address
+    because: Address | None
+    event: Literal["step-skipped"] = "step-skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyFinished:
+    """The last event: how many steps ended how."""
+
+    done: int
+    failed: int
+    refused: int
+    skipped: int
+    seconds: float
+    event: Literal["apply-finished"] = "apply-finished"
+
+
+Event = ApplyStarted | StepStarted | StepProgress | StepDone | StepFailed | StepRefused | StepSkipped | ApplyFinished

@@ -1,0 +1,114 @@
+"""What a host is: hardware and capabilities, as libvirt reports them. Values only; reading XML is libvirt_xml's work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class HostCpu:
+    """A logical CPU of the host (capabilities: host/topology/cells/cell/cpus/cpu)."""
+
+    id: int
+    socket: int
+    die: int
+    core: int
+    siblings: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PagePool:
+    """Memory pages of one size in one cell. `size` in bytes."""
+
+    size: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A NUMA cell of the host. `memory` in bytes; `distances` by cell id, 10 being local."""
+
+    id: int
+    memory: int
+    cpus: tuple[HostCpu, ...]
+    pages: tuple[PagePool, ...]
+    distances: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A machine type of an emulator. `canonical` is what an alias such as `q35` stands for, else the name itself."""
+
+    name: str
+    canonical: str
+    max_cpus: int
+
+
+@dataclass(frozen=True, slots=True)
+class GuestType:
+    """What the host can run for one architecture and libvirt domain type (capabilities: guest/arch/domain)."""
+
+    arch: str
+    type: str
+    emulator: str
+    machines: tuple[Machine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DomainSupport:
+    """Domain capabilities of one (arch, type, machine), from virConnectGetDomainCapabilities.
+
+    `enums` maps the XML path of each enumeration (for example `os/firmware`, `devices/disk/bus`, `cpu/mode`) to its values.
+    """
+
+    arch: str
+    type: str
+    machine: str
+    max_cpus: int
+    enums: tuple[tuple[str, tuple[str, ...]], ...]
+    cpu_models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDevice:
+    """A device of the host (virNodeDevice). `capability` is libvirt's type: pci, net, storage, usb_device, mdev...
+
+    `properties` are the facts of that type, flat and sorted, for example `iommu_group`, `numa_cell`, `driver`,
+    `interface`, `address`, `vendor`, `product`, `physical_function`, `virtual_functions`.
+    """
+
+    name: str
+    parent: str
+    capability: str
+    properties: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """Everything that planning needs to know of a host's hardware and software.
+
+    `memory` in bytes. `libvirt` and `qemu` as libvirt counts versions: major * 1,000,000 + minor * 1,000 + release.
+    `domain_support` is empty where the host was read over a read-only connection, which libvirt denies it to.
+    """
+
+    uuid: str
+    arch: str
+    cpu_model: str
+    cpu_features: tuple[str, ...]
+    memory: int
+    cells: tuple[Cell, ...]
+    iommu: bool
+    guests: tuple[GuestType, ...]
+    domain_support: tuple[DomainSupport, ...]
+    devices: tuple[NodeDevice, ...]
+    libvirt: int
+    qemu: int
+
+    @property
+    def cpus(self) -> tuple[HostCpu, ...]:
+        """All logical CPUs, in order of their ids."""
+        return tuple(sorted((cpu for cell in self.cells for cpu in cell.cpus), key=lambda cpu: cpu.id))
+
+    def guest_type(self, arch: str, type_: str) -> GuestType | None:
+        """The emulator for an architecture and domain type; None if the host cannot run such guests."""
+        return next((guest for guest in self.guests if (guest.arch, guest.type) == (arch, type_)), None)

@@ -1,0 +1,65 @@
+"""The two ends at which kvmdecl touches hosts: reading for a plan, and carrying out a plan's tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from kvmdecl.state import Address, Observation
+from kvmdecl.tasks import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """How much of a host to read. Volumes are read in the pools named here only; `devices` reads node devices too."""
+
+    pools: frozenset[str] = frozenset()
+    devices: bool = False
+    domain_support: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a long task is."""
+
+    done: int
+    total: int
+    unit: Literal["bytes", "seconds"]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRequest:
+    """A task with the fingerprint that its object must still have when the host begins."""
+
+    address: Address
+    task: Task
+    precondition: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResult:
+    """A task that was carried out and read back. `remarks` are things the user should know."""
+
+    remarks: tuple[str, ...] = ()
+
+
+class HostReader(Protocol):
+    """Reads hosts; has no way to change one."""
+
+    def observe(self, scope: Scope) -> Mapping[str, Observation]:
+        """Read every host at once. One that does not answer in time is Unreachable; the others are not delayed by it."""
+        ...
+
+
+class HostWriter(Protocol):
+    """Carries out tasks."""
+
+    def submit(self, request: TaskRequest, progress: Callable[[Progress], None]) -> Future[TaskResult]:
+        """Ask the request's host to carry out a task.
+
+        The future raises `Moved` if the object's fingerprint is another one (nothing was done), `TaskFailed` with a
+        diagnostic if the host refused or did not answer.
+        """
+        ...

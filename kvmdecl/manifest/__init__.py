@@ -1,0 +1,51 @@
+"""The manifest as pydantic models, one module per section. The models are also the source of the JSON Schema."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from kvmdecl.manifest.base import Section
+from kvmdecl.manifest.hosts import Host, Reserve
+from kvmdecl.manifest.networks import Dhcp, DhcpHost, Network
+from kvmdecl.manifest.storage import Image, Pool
+from kvmdecl.manifest.vms import CloudInit, Cpus, Disk, Firmware, Graphics, Memory, Nic, Vm, Watchdog
+from kvmdecl.names import Name
+
+__all__ = [
+    "CloudInit", "Cpus", "Dhcp", "DhcpHost", "Disk", "Firmware", "Graphics", "Host", "Image", "Manifest", "Memory",
+    "Network", "Nic", "PlacementSection", "Pool", "Reserve", "Section", "Vm", "Watchdog",
+]  # fmt: skip
+
+
+class PlacementSection(Section):
+    """How vms that name no host are given one."""
+
+    shorthand = "solver"
+
+    solver: Name = "spread"
+    """Solver plugin, by name (`kvmdecl plugins` lists them)."""
+
+
+class Manifest(Section):
+    """A cluster, as the user wrote it, with profiles merged and counts expanded."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    api_version: Literal["kvmdecl/v1"] = Field(alias="apiVersion")
+    """Version of this format: `kvmdecl/v1`."""
+    cluster: Name
+    """Name of the cluster; part of every derived UUID and MAC address."""
+    placement: PlacementSection = PlacementSection()
+    """Solver for vms that name no host."""
+    hosts: dict[Name, Host] = Field(default_factory=dict)
+    """Hosts by name."""
+    networks: dict[Name, Network] = Field(default_factory=dict)
+    """Networks by name."""
+    storage: dict[Name, Pool] = Field(default_factory=dict)
+    """Storage pools by name."""
+    images: dict[Name, Image] = Field(default_factory=dict)
+    """Images by name."""
+    vms: dict[Name, Vm] = Field(default_factory=dict)
+    """Guests by name."""

@@ -1,0 +1,240 @@
+"""`vms:` the guests."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from kvmdecl.manifest.base import Section
+from kvmdecl.names import Bool, IpAddress, Mac, Name, Positive, Size
+
+DeviceName = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,19}$")]
+Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]{1,64}$")]
+
+
+class Cpus(Section):
+    """Virtual CPUs."""
+
+    shorthand = "count"
+
+    count: Positive = 1
+    """vCPUs that the guest has now."""
+    max: Positive | None = None
+    """vCPUs that it can be given while it runs; `count` if not given."""
+    model: Label | None = None
+    """`host-model`, `host-passthrough`, `maximum`, or a named model such as `EPYC-Rome` (default `host-model`)."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.max is not None and self.max < self.count:
+            raise _wrong("cpus", f"max ({self.max}) is below count ({self.count})", "raise `max` or lower `count`")
+        return self
+
+
+class Memory(Section):
+    """Memory of the guest."""
+
+    shorthand = "size"
+
+    size: Size = 1024**3
+    """Memory that the guest has now, for example `4GiB`."""
+    max: Size | None = None
+    """Memory that it can be given while it runs; `size` if not given."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        for key, value in (("size", self.size), ("max", self.max)):
+            if value is not None and (value % 1024**2 or not value):
+                raise _wrong("memory", f"{key} is not a whole number of MiB", "write for example `512MiB` or `4GiB`")
+        if self.max is not None and self.max < self.size:
+            raise _wrong("memory", "max is below size", "raise `max` or lower `size`")
+        return self
+
+
+class Disk(Section):
+    """A disk, kept in a volume of its own."""
+
+    shorthand = "size"
+
+    size: Size | None = None
+    """Capacity; for a disk made from an image at least the image's (which is the default)."""
+    pool: Name | None = None
+    """Storage pool; the cluster's only one if not given."""
+    image: Name | None = None
+    """Image that the disk begins as; its volume is the backing file of the disk's."""
+    format: Literal["qcow2", "raw"] = "qcow2"
+    """Format of the volume."""
+    preallocation: Literal["off", "metadata", "falloc", "full"] = "off"
+    """How much of the volume is allocated when it is made."""
+    bus: Literal["virtio", "scsi", "sata"] = "virtio"
+    """How the guest sees the disk."""
+    cache: Literal["none", "writeback", "writethrough", "directsync", "unsafe"] | None = None
+    """Host page cache mode; the hypervisor's default if not given."""
+    discard: Literal["unmap", "ignore"] | None = None
+    """What becomes of the guest's discard requests."""
+    serial: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+ -]{1,20}$")] | None = None
+    """Serial number that the guest sees; the disk's name if not given."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.size is None and self.image is None:
+            raise _wrong("disk", "a disk needs a size or an image", "add `size: 20GiB` or `image: NAME`")
+        if self.size is not None and (self.size % 512 or not self.size):
+            raise _wrong("disk", "the size of a disk is a multiple of 512 bytes", "write for example `20GiB`")
+        if self.format == "raw" and self.image:
+            raise _wrong("disk", "a raw disk cannot have a backing image", "use `format: qcow2`")
+        if self.format == "raw" and self.preallocation == "metadata":
+            raise _wrong("disk", "a raw disk has no metadata to preallocate", "use `off`, `falloc` or `full`")
+        if self.image and self.preallocation not in {"off", "metadata"}:
+            raise _wrong("disk", "a disk with a backing image cannot be fully allocated", "use `off` or `metadata`")
+        return self
+
+
+class Nic(Section):
+    """A network interface."""
+
+    shorthand = "network"
+
+    network: Name
+    """Network of this manifest that it is plugged into."""
+    mac: Mac | None = None
+    """MAC address; derived from cluster, vm and network if not given."""
+    model: Literal["virtio", "e1000e", "e1000", "rtl8139"] = "virtio"
+    """How the guest sees the NIC."""
+    link: Literal["up", "down"] = "up"
+    """State of the cable."""
+    mtu: Annotated[Positive, Field(ge=68, le=65535)] | None = None
+    """MTU; the network's if not given."""
+
+
+class Firmware(Section):
+    """What boots the guest."""
+
+    shorthand = "type"
+
+    type: Literal["bios", "uefi"] = "bios"
+    """`uefi` lets libvirt choose the build of OVMF; its variables (nvram) are kept across every update."""
+    secure_boot: Bool = False
+    """Enforce Secure Boot with enrolled keys (uefi only)."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.secure_boot and self.type != "uefi":
+            raise _wrong("firmware", "Secure Boot needs uefi", "write `firmware: {type: uefi, secure_boot: true}`")
+        return self
+
+
+class Graphics(Section):
+    """A graphical console."""
+
+    shorthand = "type"
+
+    type: Literal["none", "vnc", "spice"] = "none"
+    """Protocol; `none` leaves the serial console."""
+    listen: IpAddress = "127.0.0.1"
+    """Address of the host that it listens on; anything but loopback opens the console to that network."""
+
+
+class Watchdog(Section):
+    """A device that acts when the guest stops answering."""
+
+    shorthand = "action"
+
+    action: Literal["reset", "shutdown", "poweroff", "pause", "none", "dump", "inject-nmi"] = "reset"
+    """What happens when it expires."""
+    model: Literal["i6300esb", "ib700"] = "i6300esb"
+    """Device model."""
+
+
+class CloudInit(Section):
+    """Data for cloud-init's NoCloud source, on a small ISO image. Text inline, or the name of a file."""
+
+    user_data: Annotated[str, Field(max_length=1024 * 1024)] | None = None
+    """Text of user-data, beginning `#cloud-config` or `#!`."""
+    user_data_file: str | None = None
+    """File with user-data, relative to the manifest that names it."""
+    network_config: Annotated[str, Field(max_length=1024 * 1024)] | None = None
+    """Text of network-config."""
+    network_config_file: str | None = None
+    """File with network-config, relative to the manifest that names it."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        for key in ("user_data", "network_config"):
+            if getattr(self, key) is not None and getattr(self, f"{key}_file") is not None:
+                raise _wrong("cloud-init", f"both {key} and {key}_file are given", "keep one of them")
+        return self
+
+
+class Vm(Section):
+    """A guest."""
+
+    host: Name | None = None
+    """Host that runs it; chosen by placement if not given."""
+    state: Literal["running", "stopped", "absent"] = "running"
+    """Power state; `absent` plans the deletion of its definition (its volumes stay)."""
+    autostart: Bool = True
+    """Start with the host."""
+    description: Annotated[str, Field(max_length=4096)] | None = None
+    """Text for people."""
+    type: Literal["kvm", "qemu"] = "kvm"
+    """libvirt domain type: `kvm`, or `qemu` for emulation without hardware support."""
+    arch: Literal["x86_64"] = "x86_64"
+    """Architecture of the guest."""
+    machine: Label = "q35"
+    """Machine type; an alias such as `q35` is resolved when the vm is made, and then stays."""
+    cpus: Cpus = Cpus()
+    """Number (`cpus: 4`) and model of the vCPUs."""
+    memory: Memory = Memory()
+    """Size (`memory: 4GiB`) and maximum."""
+    firmware: Firmware = Firmware()
+    """`bios` or `uefi`."""
+    image: Name | None = None
+    """Image that the root disk begins as."""
+    disk: Disk | None = None
+    """Root disk (`disk: 20GiB`); with `image` alone it has the image's size."""
+    disks: dict[DeviceName, Disk] = Field(default_factory=dict)
+    """Further disks by name; a disk is found again by its name, not by its place."""
+    nics: tuple[Nic, ...] = ()
+    """NICs in order (`nics: [lan]`)."""
+    boot: tuple[DeviceName, ...] = ()
+    """Boot order: names of disks (`root` is the first), `network` for the NICs; disks then NICs if not given."""
+    serial: Bool = True
+    """Serial console."""
+    graphics: Graphics = Graphics()
+    """Graphical console (`graphics: vnc`)."""
+    agent: Bool = True
+    """Channel for the QEMU guest agent."""
+    rng: Bool = True
+    """virtio random number generator fed by the host's /dev/urandom."""
+    balloon: Bool = True
+    """virtio memory balloon."""
+    watchdog: Watchdog | None = None
+    """Watchdog (`watchdog: reset`); none if not given."""
+    cloud_init: CloudInit | None = None
+    """Data for cloud-init; a vm with an image gets a seed that sets its host name even without this."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if "root" in self.disks:
+            raise _wrong("disks", "`root` is the name of the root disk", "say it as `disk:`, or choose another name")
+        if self.image and self.disk and self.disk.image:
+            raise _wrong("disk", "both the vm and its root disk name an image", "keep one of them")
+        names = {*self.disks, "network"} | ({"root"} if self.has_root_disk else set())
+        for name in self.boot:
+            if name not in names:
+                raise _wrong("boot", f"`{name}` is no device of this vm", f"devices are {', '.join(sorted(names))}")
+        if len(set(self.boot)) != len(self.boot):
+            raise _wrong("boot", "a device is named twice in the boot order", "name it once")
+        return self
+
+    @property
+    def has_root_disk(self) -> bool:
+        """Whether there is a disk called `root`: asked for by `disk` or by `image`."""
+        return self.disk is not None or self.image is not None
+
+
+def _wrong(what: str, summary: str, hint: str) -> PydanticCustomError:
+    return PydanticCustomError(f"manifest.bad-{what}", "{summary}", {"summary": summary, "hint": hint})

@@ -1,0 +1,203 @@
+"""The words of a manifest that are more than text: names, sizes, addresses. Each is checked where it enters.
+
+A YAML scalar arrives here as the text that was typed; the type of the model's field decides what it means. So a MAC
+address of digits stays a MAC address, and `010`, `no` and `1.10` mean nothing until a field asks.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import uuid
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+KIB, MIB, GIB, TIB = 1024, 1024**2, 1024**3, 1024**4
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?", re.ASCII)
+_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})", re.ASCII)
+_SIZE = re.compile(r"(?P<number>[0-9]{1,15})(?P<fraction>\.[0-9]{1,6})? ?(?P<unit>[A-Za-z]*)", re.ASCII)
+_UNITS = {"B": 1, "bytes": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": TIB}
+_AMBIGUOUS = {"k": "KiB", "kb": "KiB", "m": "MiB", "mb": "MiB", "g": "GiB", "gb": "GiB", "t": "TiB", "tb": "TiB"}
+_MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII)
+
+NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "kvmdecl.invalid")
+
+
+def derive_uuid(cluster: str, kind: str, name: str) -> str:
+    """The UUID of an object, a function of its name alone: it survives a lost checkout (RFC 9562, version 5)."""
+    return str(uuid.uuid5(NAMESPACE, f"{cluster}/{kind}/{name}"))
+
+
+def derive_mac(cluster: str, vm: str, nic: str) -> str:
+    """The MAC address of a NIC: QEMU's prefix 52:54:00 and 24 bits of a hash of its name."""
+    tail = uuid.uuid5(NAMESPACE, f"{cluster}/nic/{vm}/{nic}").bytes[-3:]
+    return "52:54:00:" + ":".join(f"{byte:02x}" for byte in tail)
+
+
+def format_size(size: int) -> str:
+    """Bytes as the shortest exact text that the manifest accepts: `8GiB`, `1536MiB`, `512B`."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        if size and size % _UNITS[unit] == 0:
+            return f"{size // _UNITS[unit]}{unit}"
+    return f"{size}B"
+
+
+def parse_size(value: Any) -> int:  # noqa: ANN401 - whatever the document holds
+    """`8GiB` -> bytes. Binary units and bytes only: what `40G` means differs between tools by seven per cent.
+
+    Raises:
+        PydanticCustomError: `unit.ambiguous` or `unit.bad-size`.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise _bad("unit.bad-size", value, "is not a size", "write a number and a unit, for example `8GiB` or `512MiB`")
+    number, fraction, unit = match["number"], match["fraction"] or "", match["unit"]
+    if unit not in _UNITS:
+        raise _unknown_unit(value, number + fraction, unit)
+    scaled, rest = divmod(int(number + fraction[1:]) * _UNITS[unit], 10 ** len(fraction[1:]))
+    if rest:
+        raise _bad("unit.bad-size", value, "is not a whole number of bytes", "use a smaller unit, for example `1536MiB`")
+    return scaled
+
+
+def _unknown_unit(value: object, number: str, unit: str) -> PydanticCustomError:
+    binary = next((name for name in _UNITS if name.lower() == unit.lower()), _AMBIGUOUS.get(unit.lower()))
+    if binary is None and not unit:
+        return _bad("unit.ambiguous", value, "has no unit", f"write `{number}GiB`, `{number}MiB` or `{number}B`")
+    if binary is None:
+        return _bad("unit.bad-size", value, f"has an unknown unit `{unit}`", "units are B, KiB, MiB, GiB and TiB")
+    return _bad(
+        "unit.ambiguous",
+        value,
+        "has no exact meaning",
+        f"write `{number}{binary}`",
+        "Tools disagree whether such a unit counts in powers of 1000 or of 1024.",
+    )
+
+
+def parse_integer(value: Any) -> int:  # noqa: ANN401 - whatever the document holds
+    """Decimal digits only: no octal, hexadecimal, underscores or digits of other scripts.
+
+    Raises:
+        PydanticCustomError: `manifest.wrong-type`.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and _INTEGER.fullmatch(value):
+        return int(value)
+    raise _bad("manifest.wrong-type", value, "is not a whole number", "write decimal digits, for example `4`")
+
+
+def parse_bool(value: Any) -> bool:  # noqa: ANN401 - whatever the document holds
+    """`true` or `false`, as YAML 1.2 spells them.
+
+    Raises:
+        PydanticCustomError: `manifest.wrong-type`.
+    """
+    if isinstance(value, bool):
+        return value
+    if value in {"true", "false"}:
+        return bool(value == "true")
+    raise _bad("manifest.wrong-type", value, "is neither true nor false", "write `true` or `false`")
+
+
+def parse_name(value: Any) -> str:  # noqa: ANN401 - whatever the document holds
+    """A name that libvirt, host names, file names and Pacemaker all take.
+
+    Raises:
+        PydanticCustomError: `manifest.bad-name`.
+    """
+    if isinstance(value, str) and _NAME.fullmatch(value) and ".." not in value:
+        return value
+    raise _bad(
+        "manifest.bad-name",
+        value,
+        "is not a valid name",
+        "use 1 to 63 of a-z, 0-9, `-` and `.`, beginning and ending with a letter or digit",
+        "Names become libvirt objects, host names and files; only plain ASCII is safe in all of them.",
+    )
+
+
+def parse_mac(value: Any) -> str:  # noqa: ANN401 - whatever the document holds
+    """A unicast MAC address in lower case.
+
+    Raises:
+        PydanticCustomError: `manifest.bad-value`.
+    """
+    mac = value.lower().replace("-", ":") if isinstance(value, str) else ""
+    if not _MAC.fullmatch(mac):
+        raise _bad("manifest.bad-value", value, "is not a MAC address", "write six pairs of hex digits: `52:54:00:12:34:56`")
+    if int(mac[:2], 16) & 1:
+        raise _bad("manifest.bad-value", value, "is a multicast address", "the first byte of a NIC's MAC address is even")
+    return mac
+
+
+def parse_subnet(value: Any) -> str:  # noqa: ANN401 - whatever the document holds
+    """An IPv4 or IPv6 network in CIDR notation without host bits.
+
+    Raises:
+        PydanticCustomError: `manifest.bad-value`.
+    """
+    try:
+        return str(ipaddress.ip_network(value))
+    except (ValueError, TypeError):
+        hint = "write a network, for example `192.168.100.0/24`"
+    try:
+        hint = f"did you mean `{ipaddress.ip_interface(value).network}`?"
+    except (ValueError, TypeError):
+        pass
+    raise _bad("manifest.bad-value", value, "is not a network address", hint)
+
+
+def parse_ip(value: Any) -> str:  # noqa: ANN401 - whatever the document holds
+    """An IPv4 or IPv6 address.
+
+    Raises:
+        PydanticCustomError: `manifest.bad-value`.
+    """
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        raise _bad("manifest.bad-value", value, "is not an IP address", "write an address: `192.168.100.10`") from None
+
+
+def parse_pool_path(value: Any) -> str:  # noqa: ANN401 - whatever the document holds
+    """An absolute path without `.`, `..`, doubled slashes or control characters.
+
+    Raises:
+        PydanticCustomError: `manifest.bad-value`.
+    """
+    if isinstance(value, str) and re.fullmatch(r"(?:/[A-Za-z0-9_.@+=-]+)+", value, re.ASCII) and "/." not in value:
+        return value
+    raise _bad("manifest.bad-value", value, "is not an absolute path on the host", "write a plain path: `/srv/vms`")
+
+
+def _bad(code: str, value: object, is_what: str, hint: str, cause: str = "") -> PydanticCustomError:
+    shown = f"`{value}`" if isinstance(value, str) else "the value here" if value is not None else "the empty value here"
+    context = {"shown": shown, "is_what": is_what, "hint": hint, "cause": cause}
+    return PydanticCustomError(code, "{shown} {is_what}", context)
+
+
+Size = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    PlainSerializer(format_size, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(B|bytes|KiB|MiB|GiB|TiB)$", "examples": ["8GiB"]}),
+]
+Integer = Annotated[int, BeforeValidator(parse_integer)]
+Positive = Annotated[Integer, Field(ge=1)]
+Bool = Annotated[bool, BeforeValidator(parse_bool)]
+Name = Annotated[str, BeforeValidator(parse_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"})]
+Mac = Annotated[
+    str,
+    BeforeValidator(parse_mac),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$"}),
+]
+Subnet = Annotated[str, BeforeValidator(parse_subnet), WithJsonSchema({"type": "string", "examples": ["192.168.100.0/24"]})]
+IpAddress = Annotated[str, BeforeValidator(parse_ip), WithJsonSchema({"type": "string", "examples": ["192.168.100.10"]})]
+PoolPath = Annotated[str, BeforeValidator(parse_pool_path), WithJsonSchema({"type": "string", "pattern": "^/"})]

@@ -1,0 +1,130 @@
+"""A plan: what will change on which host, in which order, what that does to a running guest, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+from kvmdecl.diagnostics import Diagnostic, Span
+from kvmdecl.state import Address
+from kvmdecl.tasks import Task
+
+
+class Action(StrEnum):
+    """What happens to an object; the values are the marks that users read."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+
+    @property
+    def mark(self) -> str:
+        """The one-character mark in a text plan."""
+        return {"create": "+", "update": "~", "delete": "-"}[self]
+
+
+class Impact(IntEnum):
+    """What a change does to a running guest, ordered by severity, and that order is relied on.
+
+    NONE: nothing runs that could notice. METADATA: only kvmdecl's marker. LIVE: the guest sees it now, without
+    interruption. NEXT_BOOT: it takes effect when the guest (or network) next starts. RESTART: it is restarted.
+    DOWNTIME: it stops. DATA_LOSS: data are destroyed.
+    """
+
+    NONE = 0
+    METADATA = 1
+    LIVE = 2
+    NEXT_BOOT = 3
+    RESTART = 4
+    MIGRATE = 5
+    DOWNTIME = 6
+    DATA_LOSS = 7
+
+    @property
+    def word(self) -> str:
+        """As users read it: `next-boot`, `data-loss`."""
+        return self.name.lower().replace("_", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One field that differs.
+
+    Attributes:
+        field: path in the object's definition, for example `devices/disk[data]/driver@cache`.
+        key: the manifest's word for it, for example `disks.data.cache`.
+        before: observed value; None if it is not there yet.
+        after: declared value; None if it goes away.
+        impact: what it does to a running guest.
+        how: the libvirt function that makes the change.
+        why: why the impact is no smaller, or why the field changes at all, where that is not plain.
+        at: where the manifest says it.
+    """
+
+    field: str
+    key: str
+    before: str | None
+    after: str | None
+    impact: Impact
+    how: str
+    why: str = ""
+    at: Span | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One object's change on one host; the unit that is applied, refused or reported.
+
+    `precondition` is the fingerprint of the object when the plan was made; if it moved, the step is refused.
+    `after` are the addresses of the steps that must be done first.
+    """
+
+    address: Address
+    action: Action
+    impact: Impact
+    changes: tuple[Change, ...]
+    summary: str
+    precondition: str
+    task: Task
+    after: tuple[Address, ...] = ()
+    at: Span | None = None
+
+
+class HostStatus(StrEnum):
+    """Whether a host's part of the plan is whole."""
+
+    OK = "ok"
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedHost:
+    """A host of the manifest. `uri` is empty when planned from files. `frozen` are objects left alone as unknown."""
+
+    name: str
+    uri: str
+    status: HostStatus
+    reason: str = ""
+    frozen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The whole answer. `unchanged` counts the objects that are as declared already.
+
+    `blocked` are objects that cannot be brought to what is declared, each with the reason; `notes` are warnings and
+    things worth knowing (objects of ours that the manifest no longer names).
+    """
+
+    cluster: str
+    revision: str
+    hosts: tuple[PlannedHost, ...]
+    steps: tuple[Step, ...]
+    unchanged: int
+    blocked: tuple[Diagnostic, ...] = ()
+    notes: tuple[Diagnostic, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every host answered."""
+        return all(host.status is HostStatus.OK for host in self.hosts)

@@ -1,0 +1,287 @@
+"""What is on a host and what should be: the values that plan compares. Definitions are kept as libvirt's XML text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from kvmdecl.diagnostics import Diagnostic, Span
+from kvmdecl.facts import HostFacts
+
+
+class Kind(StrEnum):
+    """Kinds of objects, in libvirt's words, in the order in which one stands on the other."""
+
+    POOL = "pool"
+    NETWORK = "network"
+    VOLUME = "volume"
+    DOMAIN = "domain"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Address:
+    """Name of one object in the cluster, written `kvm-1/domain/web-1`. A volume's name is `POOL/VOLUME`."""
+
+    host: str
+    kind: Kind
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.kind}/{self.name}"
+
+
+# -- observed -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedDomain:
+    """A domain. `xml` is the persistent definition (for a transient domain the live one), `live_xml` what runs now."""
+
+    name: str
+    uuid: str
+    xml: str
+    live_xml: str | None
+    active: bool
+    persistent: bool
+    autostart: bool
+    managed_save: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedNetwork:
+    """A virtual network. `xml` is the persistent definition."""
+
+    name: str
+    uuid: str
+    xml: str
+    active: bool
+    autostart: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedVolume:
+    """A volume. Sizes in bytes; `backing` is the path of its backing file."""
+
+    pool: str
+    name: str
+    path: str
+    format: str
+    capacity: int
+    allocation: int
+    backing: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedPool:
+    """A storage pool. `xml` is the persistent definition. Sizes in bytes, zero while the pool is inactive."""
+
+    name: str
+    uuid: str
+    xml: str
+    active: bool
+    autostart: bool
+    capacity: int
+    available: int
+    volumes: tuple[ObservedVolume, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """What kvmdecl last did to an object that cannot carry a marker of its own (pools, volumes).
+
+    `complete` is False from before a volume is made until its content is known to be whole.
+    `applied` is the object's digest of what was applied (for an image or a seed, of its content).
+    """
+
+    kind: Kind
+    name: str
+    owner: str
+    applied: str
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The entries of one cluster on one host."""
+
+    cluster: str
+    entries: tuple[LedgerEntry, ...] = ()
+
+    def find(self, kind: Kind, name: str) -> LedgerEntry | None:
+        """The entry of an object, or None if kvmdecl did not make it."""
+        return next((entry for entry in self.entries if (entry.kind, entry.name) == (kind, name)), None)
+
+    def with_entry(self, entry: LedgerEntry) -> Ledger:
+        """A ledger in which `entry` replaces any older one for the same object."""
+        rest = self.without(entry.kind, entry.name).entries
+        return Ledger(self.cluster, tuple(sorted((*rest, entry), key=lambda e: (e.kind, e.name))))
+
+    def without(self, kind: Kind, name: str) -> Ledger:
+        """A ledger that has forgotten an object."""
+        return Ledger(self.cluster, tuple(e for e in self.entries if (e.kind, e.name) != (kind, name)))
+
+
+@dataclass(frozen=True, slots=True)
+class HostState:
+    """What exists on a host now."""
+
+    domains: tuple[ObservedDomain, ...] = ()
+    networks: tuple[ObservedNetwork, ...] = ()
+    pools: tuple[ObservedPool, ...] = ()
+    ledgers: tuple[Ledger, ...] = ()
+
+    def ledger(self, cluster: str) -> Ledger:
+        """The cluster's ledger, empty if there is none yet."""
+        return next((ledger for ledger in self.ledgers if ledger.cluster == cluster), Ledger(cluster))
+
+
+@dataclass(frozen=True, slots=True)
+class HostSnapshot:
+    """One reading of a host: what it is and what exists on it."""
+
+    host: str
+    facts: HostFacts
+    state: HostState
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """A host that gave no complete answer. Its objects are unknown, which never means gone."""
+
+    host: str
+    diagnostic: Diagnostic
+
+
+Observation = HostSnapshot | Unreachable
+
+
+# -- desired ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where in the manifest an object and its keys were written. Never part of what is compared."""
+
+    at: Span | None = None
+    keys: Mapping[str, Span] = field(default_factory=dict)
+
+    def find(self, key: str) -> Span | None:
+        """The place of a key such as `memory` or `disks.data`, of its nearest written parent, or of the object."""
+        while key:
+            if key in self.keys:
+                return self.keys[key]
+            key = key.rpartition(".")[0]
+        return self.at
+
+
+@dataclass(frozen=True, slots=True)
+class FileContent:
+    """A volume's content: a file on the machine that plans. `size` in bytes, None while the file is not at hand."""
+
+    path: str
+    sha256: str
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SeedContent:
+    """A volume's content: a NoCloud seed made of these files (name, text). `sha256` is that of the ISO image."""
+
+    files: tuple[tuple[str, str], ...]
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredPool:
+    """A pool as declared."""
+
+    address: Address
+    uuid: str
+    xml: str
+    autostart: bool
+    origin: Origin = field(compare=False, default=Origin())
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredNetwork:
+    """A network as declared."""
+
+    address: Address
+    uuid: str
+    xml: str
+    autostart: bool
+    origin: Origin = field(compare=False, default=Origin())
+
+
+class Role(StrEnum):
+    """What a volume is for: a disk holds a guest's data, images and seeds can be made again."""
+
+    DISK = "disk"
+    IMAGE = "image"
+    SEED = "seed"
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredVolume:
+    """A volume as declared. `capacity` in bytes, None for "as large as its content or backing image".
+
+    `backing` is the name of a volume in the same pool. `vm` is the guest that it belongs to, if to one.
+    """
+
+    address: Address
+    role: Role
+    format: str
+    capacity: int | None
+    preallocation: str = "off"
+    backing: str | None = None
+    content: FileContent | SeedContent | None = None
+    vm: str | None = None
+    origin: Origin = field(compare=False, default=Origin())
+
+    @property
+    def pool(self) -> str:
+        """Name of its pool."""
+        return self.address.name.partition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """Name within its pool."""
+        return self.address.name.partition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredDomain:
+    """A domain as declared: `xml` holds what the manifest says or implies and nothing that libvirt fills in."""
+
+    address: Address
+    uuid: str
+    xml: str
+    running: bool
+    autostart: bool
+    needs: tuple[Address, ...] = ()
+    origin: Origin = field(compare=False, default=Origin())
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """An object that the manifest says shall not exist (`state: absent`)."""
+
+    address: Address
+    origin: Origin = field(compare=False, default=Origin())
+
+
+Desired = DesiredPool | DesiredNetwork | DesiredVolume | DesiredDomain | Absent
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredState:
+    """What the cluster's hosts should hold, sorted by address.
+
+    `unplaced` names the vms whose host could not be decided because a host that may hold them did not answer.
+    """
+
+    cluster: str
+    revision: str
+    resources: tuple[Desired, ...]
+    unplaced: tuple[str, ...] = ()

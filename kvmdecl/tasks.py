@@ -1,0 +1,159 @@
+"""What a step asks a host to do. A task is complete: it can be shown, saved, sent to a worker and carried out there.
+
+A task never holds more than one object's change, and never asks for more than the plan has shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from kvmdecl.state import FileContent, SeedContent
+
+
+@dataclass(frozen=True, slots=True)
+class CreatePool:
+    """Define, build (make the directory), set autostart, start; then note it in the ledger."""
+
+    name: str
+    uuid: str
+    xml: str
+    autostart: bool
+    task: Literal["create-pool"] = "create-pool"
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatePool:
+    """Start an inactive pool and set its autostart. Its definition is never changed in place."""
+
+    name: str
+    uuid: str
+    start: bool
+    autostart: bool
+    task: Literal["update-pool"] = "update-pool"
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePool:
+    """Stop and undefine a pool. What is in it stays."""
+
+    name: str
+    uuid: str
+    task: Literal["delete-pool"] = "delete-pool"
+
+
+@dataclass(frozen=True, slots=True)
+class DefineNetwork:
+    """Create or redefine a network: `xml` is the declared definition, overlaid on what is observed; never undefined first.
+
+    `base` is the declared definition that was last applied, so that what left the manifest leaves the network.
+    """
+
+    name: str
+    uuid: str
+    xml: str
+    base: str | None
+    start: bool
+    autostart: bool
+    task: Literal["define-network"] = "define-network"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteNetwork:
+    """Stop and undefine a network."""
+
+    name: str
+    uuid: str
+    task: Literal["delete-network"] = "delete-network"
+
+
+@dataclass(frozen=True, slots=True)
+class CreateVolume:
+    """Make a volume and fill it. `capacity` in bytes, None for that of its content or backing volume."""
+
+    pool: str
+    name: str
+    role: str
+    format: str
+    capacity: int | None
+    preallocation: str
+    backing: str | None
+    content: FileContent | SeedContent | None
+    owner: str
+    task: Literal["create-volume"] = "create-volume"
+
+
+@dataclass(frozen=True, slots=True)
+class ResizeVolume:
+    """Grow a volume to `capacity` bytes; through the running domain that uses it, if one does (virDomainBlockResize)."""
+
+    pool: str
+    name: str
+    capacity: int
+    domain: str | None
+    task: Literal["resize-volume"] = "resize-volume"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteVolume:
+    """Delete a volume and what is in it."""
+
+    pool: str
+    name: str
+    task: Literal["delete-volume"] = "delete-volume"
+
+
+@dataclass(frozen=True, slots=True)
+class LiveChange:
+    """One call that changes a running guest. `call` names the libvirt function's short form, `argument` is its input.
+
+    set-vcpus: number; set-memory: KiB; attach-device, update-device: declared XML of the device; detach-device: the
+    device's key as `fields.device_key` gives it (for example `disk[data]`).
+    """
+
+    call: Literal["set-vcpus", "set-memory", "attach-device", "update-device", "detach-device"]
+    argument: str
+
+
+@dataclass(frozen=True, slots=True)
+class DefineDomain:
+    """Create a domain, or change it: live calls first, then one define of the observed definition overlaid with `xml`.
+
+    `xml` is the declared definition; `base` the declared definition that was last applied (three-way). `power` is what
+    shall be done to the guest: `start` it, `shutdown` (ACPI or agent, never by force), or leave it as it is.
+    """
+
+    name: str
+    uuid: str
+    xml: str
+    base: str | None
+    live: tuple[LiveChange, ...]
+    power: Literal["start", "shutdown", "keep"]
+    autostart: bool
+    cluster: str
+    revision: str
+    task: Literal["define-domain"] = "define-domain"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteDomain:
+    """Undefine a domain, after stopping it if `stop`. Volumes, nvram, snapshots' data and TPM state are kept."""
+
+    name: str
+    uuid: str
+    stop: bool
+    task: Literal["delete-domain"] = "delete-domain"
+
+
+Task = (
+    CreatePool
+    | UpdatePool
+    | DeletePool
+    | DefineNetwork
+    | DeleteNetwork
+    | CreateVolume
+    | ResizeVolume
+    | DeleteVolume
+    | DefineDomain
+    | DeleteDomain
+)
