@@ -1,9 +1,12 @@
-"""Text that crosses a border: made safe before it is shown, and compared when a name was probably mistyped."""
+"""Text that crosses a border: made safe before it is shown, compared when a name looks mistyped."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -15,9 +18,9 @@ _LONGEST_QUOTE = 80
 def safe_text(text: str) -> str:
     r"""Return `text` with everything that could act on a terminal, or hide in it, shown as a visible escape.
 
-    Escaped are control characters (ESC, newline and tab too), bidirectional and other invisible format characters,
-    lone surrogates, unassigned and private characters, and every separator but the plain space. The forms are
-    Python's: `\n`, `\x1b`, `\u202e`, `\U000e0041`. Applying it twice changes nothing more.
+    Escaped are control characters (ESC, newline and tab too), bidirectional and other invisible format
+    characters, lone surrogates, unassigned and private characters, and every separator but the plain space.
+    The forms are Python's: `\n`, `\x1b`, `\u202e`, `\U000e0041`. Applying it twice changes nothing more.
     """
     if text.isprintable():
         return text

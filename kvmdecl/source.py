@@ -1,0 +1,665 @@
+"""YAML text -> a light tree in which every key and value knows where it was written.
+
+The only module that touches a YAML library. It consumes libyaml's event stream and builds without recursion,
+so that hostile nesting can neither crash nor exhaust the process: every limit stops the reader at the first
+node beyond it. Scalars stay the text that was typed; the model's field decides later what they mean.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import os
+import re
+import stat
+from bisect import bisect_right
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from kvmdecl.diagnostics import Diagnostic, Note, Rejected, Span
+from kvmdecl.text import quoted, safe_text
+from kvmdecl.yaml_syntax import explain_syntax
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+MAX_BYTES = 32 * 1024**2
+MAX_DEPTH = 64
+MAX_EVENTS = 5_000_000
+MAX_ALIASES = 10_000
+MAX_NODES = 10_000_000
+MAX_SCALAR = 1024**2
+# One run shows fifty findings and counts the rest; a hostile file must not make it collect millions.
+MAX_FINDINGS = 10_000
+
+# Both ends of a node in one integer: half the memory of two. MAX_BYTES bounds every offset well below 2^26.
+_END_BITS = 26
+_END_MASK = (1 << _END_BITS) - 1
+
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+_LINE_END = re.compile(r"\r\n|\n|\r")
+# The characters that YAML 1.2 (5.1) allows, less the byte order mark, which no text needs in its middle.
+_NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_CONFLICT = re.compile(r"^(?:<{7}|>{7})(?: .*)?$", re.MULTILINE)
+
+
+@dataclass(slots=True, eq=False)
+class Source:
+    """One manifest file: its name as the user knows it, and its text without a byte order mark."""
+
+    name: str
+    text: str
+    _starts: list[int] = field(default_factory=list)
+
+    def span(self, at: int) -> Span:
+        """Turn packed character offsets into lines and columns."""
+        line, column = self._place(at >> _END_BITS)
+        end_line, end_column = self._place(at & _END_MASK)
+        return Span(self.name, line, column, end_line, end_column)
+
+    def _place(self, offset: int) -> tuple[int, int]:
+        if not self._starts:
+            self._starts = [0, *(match.end() for match in _LINE_END.finditer(self.text))]
+        line = bisect_right(self._starts, offset)
+        return line, offset - self._starts[line - 1] + 1
+
+
+def pack(start: int, end: int) -> int:
+    """Keep a range of character offsets in one integer."""
+    return start << _END_BITS | max(start, end)
+
+
+@dataclass(slots=True, eq=False)
+class Scalar:
+    """Text as typed. `plain` text has no quotes, so that it may also mean null, a number or a truth value."""
+
+    source: Source
+    at: int
+    text: str
+    plain: bool
+
+    @property
+    def span(self) -> Span:
+        """Where the text was written."""
+        return self.source.span(self.at)
+
+    @property
+    def is_null(self) -> bool:
+        """Whether this is an empty value, `~` or `null`."""
+        return self.plain and self.text in _NULLS
+
+    def with_text(self, text: str) -> Scalar:
+        """The same place, saying something else."""
+        return Scalar(self.source, self.at, text, self.plain)
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """A list of nodes."""
+
+    source: Source
+    at: int
+    items: list[Node] = field(default_factory=list)
+
+    @property
+    def span(self) -> Span:
+        """From the first item (or the bracket) to the end of the last."""
+        return self.source.span(self.at)
+
+
+@dataclass(slots=True, eq=False)
+class Mapping:
+    """Nodes by key, in the order of the file; an entry holds its key as a node: keys have places too."""
+
+    source: Source
+    at: int
+    entries: dict[str, tuple[Scalar, Node]] = field(default_factory=dict)
+
+    @property
+    def span(self) -> Span:
+        """From the first key (or the brace) to the end of the last value."""
+        return self.source.span(self.at)
+
+    def get(self, key: str) -> Node | None:
+        """The value of a key; None if there is no such key."""
+        entry = self.entries.get(key)
+        return entry[1] if entry is not None else None
+
+
+class _Mark(Protocol):
+    index: int
+
+
+class _Event(Protocol):
+    """The union of what libyaml's events carry; each kind has the attributes that its handler reads."""
+
+    start_mark: _Mark
+    end_mark: _Mark
+    value: str
+    style: str | None
+    anchor: str
+    tag: str | None
+    flow_style: bool | None
+
+
+Node = Scalar | Sequence | Mapping
+Plain = None | str | list[Any] | dict[str, Any]
+
+
+@contextmanager
+def gc_paused() -> Iterator[None]:
+    """Keep the cycle collector away while a great tree grows: its walks would cost most of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def to_data(node: Node) -> Plain:
+    """Return plain dicts, lists, text and None, as pydantic takes them. Depth is bounded by MAX_DEPTH."""
+    if isinstance(node, Scalar):
+        return None if node.plain and node.text in _NULLS else node.text
+    if isinstance(node, Sequence):
+        return [to_data(item) for item in node.items]
+    return {key: to_data(value) for key, (_, value) in node.entries.items()}
+
+
+def find_files(path: Path) -> tuple[Path, ...]:
+    """The manifest files that `path` means: itself, or a folder's `*.yaml` and `*.yml`, sorted by name.
+
+    Raises:
+        Rejected: `manifest.unreadable`, or `manifest.empty` for a folder without manifests.
+    """
+    try:
+        if not path.is_dir():
+            return (path,)
+        found = sorted(
+            entry
+            for entry in path.iterdir()
+            if entry.suffix in {".yaml", ".yml"} and not entry.name.startswith(".")
+        )
+    except (OSError, ValueError) as error:
+        raise Rejected([_unreadable(path, error)]) from error
+    if not found:
+        raise Rejected(
+            [
+                Diagnostic(
+                    "manifest.empty",
+                    f"{quoted(str(path))} holds no manifest",
+                    _whole_file(path),
+                    "A folder is read as all of its *.yaml and *.yml files, and there are none.",
+                    "name the right folder, or begin one with `kvmdecl init`",
+                )
+            ]
+        )
+    return tuple(found)
+
+
+def read_file(path: Path) -> tuple[Mapping, list[Diagnostic]]:
+    """Read one manifest file.
+
+    Returns:
+        The tree, and the findings that did not stop the reader (a duplicate key, a tag).
+
+    Raises:
+        Rejected: the file cannot be read, is no YAML, breaks a limit or holds no mapping.
+    """
+    return parse(Source(str(path), _decode(path, _read_bytes(path))))
+
+
+def parse(source: Source) -> tuple[Mapping, list[Diagnostic]]:
+    """Build the tree of one source; see `read_file`."""
+    _refuse_unreadable_text(source)
+    builder = _Builder(source)
+    try:
+        builder.run(_events(source.text))
+    except _yaml_errors() as error:
+        raise Rejected([*builder.found, _syntax_error(source, error)]) from error
+    root = builder.root
+    if root is None or (isinstance(root, Scalar) and root.is_null):
+        raise Rejected([_empty(source)])
+    if not isinstance(root, Mapping):
+        raise Rejected(
+            [
+                *builder.found,
+                Diagnostic(
+                    "manifest.wrong-type",
+                    "a manifest is a mapping of sections",
+                    root.span,
+                    "The file holds a list or a single value instead.",
+                    "begin with `apiVersion: kvmdecl/v1` and `cluster: NAME`",
+                ),
+            ]
+        )
+    return root, builder.found
+
+
+def line_reader() -> Callable[[str, int], str | None]:
+    """Return a function that gives line N (from 1) of a file for a snippet; None if there is no such line."""
+    files: dict[str, list[str]] = {}
+
+    def read_line(name: str, number: int) -> str | None:
+        if name not in files:
+            files[name] = _lines_for_display(name)
+        lines = files[name]
+        return lines[number - 1] if 0 < number <= len(lines) else None
+
+    return read_line
+
+
+def _lines_for_display(name: str) -> list[str]:
+    from pathlib import Path
+
+    try:
+        data = _read_bytes(Path(name))
+    except Rejected:
+        return []
+    return _LINE_END.split(data.decode("utf-8", "backslashreplace").removeprefix("\ufeff"))
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        # A FIFO would block and a device never end; look at what was opened, not at what the name meant.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        raise Rejected([_unreadable(path, error)]) from error
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise Rejected([_unreadable(path, OSError("it is not a regular file"))])
+        try:
+            data = file.read(MAX_BYTES + 1)
+        except OSError as error:
+            raise Rejected([_unreadable(path, error)]) from error
+    if len(data) > MAX_BYTES:
+        raise Rejected(
+            [
+                Diagnostic(
+                    "yaml.too-large",
+                    f"{quoted(str(path))} is larger than {MAX_BYTES // 1024**2} MiB",
+                    _whole_file(path),
+                    "Reading stops here so that no file can exhaust this machine.",
+                    "use `count`, `for` and profiles, or split it into a folder of files",
+                )
+            ]
+        )
+    return data
+
+
+def _decode(path: Path, data: bytes) -> str:
+    try:
+        return data.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8").removeprefix("\ufeff")
+        source = Source(str(path), before + "\ufffd")
+        raise Rejected(
+            [
+                Diagnostic(
+                    "yaml.not-utf8",
+                    f"byte 0x{data[error.start]:02x} is not UTF-8",
+                    source.span(pack(len(before), len(before) + 1)),
+                    "A manifest is UTF-8 text; any other reading of this byte would be a guess.",
+                    "save the file as UTF-8",
+                )
+            ]
+        ) from error
+
+
+def _refuse_unreadable_text(source: Source) -> None:
+    if bad := _NOT_YAML.search(source.text):
+        raise Rejected(
+            [
+                Diagnostic(
+                    "yaml.control-character",
+                    f"the character {safe_text(bad.group())} cannot stand in a manifest",
+                    source.span(pack(bad.start(), bad.end())),
+                    "YAML allows no control characters, because they hide what a reviewer sees.",
+                    'remove it; a value that needs it takes an escape in double quotes, for example "\\x1b"',
+                )
+            ]
+        )
+    if "<<<<<<<" not in source.text and ">>>>>>>" not in source.text:
+        return
+    marks = list(_CONFLICT.finditer(source.text))[:MAX_FINDINGS]
+    if marks:
+        raise Rejected(
+            Diagnostic(
+                "yaml.merge-conflict",
+                "a merge conflict was left in the file",
+                source.span(pack(mark.start(), mark.end())),
+                "Which side was meant cannot be known.",
+                "settle the conflict and remove its markers",
+            )
+            for mark in marks
+        )
+
+
+def _events(text: str) -> Iterator[_Event]:
+    if importlib.util.find_spec("_ruamel_yaml") is None:
+        raise Rejected(
+            [
+                Diagnostic(
+                    "yaml.no-reader",
+                    "the C reader of ruamel.yaml is not installed",
+                    cause="Without it loading takes twenty times as long and nesting is not bounded.",
+                    hint="install it: pip install ruamel.yaml.clib",
+                )
+            ]
+        )
+    from ruamel.yaml import YAML
+
+    # Not YAML.parse: that generator asks twice for every event and doubles the time.
+    _, parser = YAML(typ="safe").get_constructor_parser(text)
+    return iter(parser.get_event, None)
+
+
+def _yaml_errors() -> type[Exception]:
+    from ruamel.yaml.error import YAMLError
+
+    errors: type[Exception] = YAMLError
+    return errors
+
+
+@dataclass(slots=True, eq=False)
+class _Anchor:
+    """What an alias repeats: the node, how many nodes that is when written out, and how deep it goes."""
+
+    node: Node
+    at: int
+    size: int = 0
+    height: int = 0
+    complete: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Frame:
+    """A collection that is still being filled."""
+
+    node: Sequence | Mapping
+    anchor: _Anchor | None
+    size_before: int
+    flow: bool
+    key: Scalar | None = None
+    height: int = 1
+
+
+class _Builder:
+    """Consumes events. One stack, no recursion; every limit is checked before the node is made."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.found: list[Diagnostic] = []
+        self.root: Node | None = None
+        self._stack: list[_Frame] = []
+        self._anchors: dict[str, _Anchor] = {}
+        self._texts: dict[str, str] = {}
+        self._end = 0
+        self._size = 0
+        self._aliases = 0
+        self._documents = 0
+
+    def run(self, events: Iterator[_Event]) -> None:
+        from ruamel.yaml.events import (
+            AliasEvent,
+            DocumentStartEvent,
+            MappingEndEvent,
+            MappingStartEvent,
+            ScalarEvent,
+            SequenceEndEvent,
+            SequenceStartEvent,
+        )
+
+        handlers: dict[type, Callable[[Any], None]] = {
+            ScalarEvent: self._scalar,
+            MappingStartEvent: self._open_mapping,
+            MappingEndEvent: self._close,
+            SequenceStartEvent: self._open_sequence,
+            SequenceEndEvent: self._close,
+            AliasEvent: self._alias,
+            DocumentStartEvent: self._document,
+        }
+        for count, event in enumerate(events):
+            if count > MAX_EVENTS:
+                raise self._stop("yaml.too-large", event, f"more than {MAX_EVENTS} YAML events")
+            if handler := handlers.get(event.__class__):
+                handler(event)
+            if len(self.found) > MAX_FINDINGS:
+                raise Rejected(self.found)
+
+    def _document(self, event: _Event) -> None:
+        self._documents += 1
+        if self._documents > 1:
+            at = event.start_mark.index
+            raise Rejected(
+                [
+                    *self.found,
+                    Diagnostic(
+                        "yaml.many-documents",
+                        "a second YAML document begins here",
+                        self.source.span(pack(at, at + 3)),
+                        "A manifest is one document; some readers would ignore the second, others the first.",
+                        "remove the `---`, or put the rest into a file of its own in the same folder",
+                    ),
+                ]
+            )
+
+    def _scalar(self, event: _Event) -> None:
+        text = event.value
+        start, end = event.start_mark.index, event.end_mark.index
+        style = event.style
+        if len(text) < 64:
+            text = self._texts.setdefault(text, text)
+        elif len(text) > MAX_SCALAR:
+            raise self._stop("yaml.too-large", event, f"a value of more than {MAX_SCALAR // 1024} KiB")
+        if style == "|" or style == ">":
+            end = start + len(self.source.text[start:end].rstrip())
+        node = Scalar(self.source, start << _END_BITS | end, text, not style)
+        self._size += 1
+        if event.tag is not None:
+            self._refuse_tag(event)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = _Anchor(node, node.at, size=1, complete=True)
+        self._end = end
+        self._attach(node)
+
+    def _open_mapping(self, event: _Event) -> None:
+        self._open(event, Mapping(self.source, event.start_mark.index << _END_BITS))
+
+    def _open_sequence(self, event: _Event) -> None:
+        self._open(event, Sequence(self.source, event.start_mark.index << _END_BITS))
+
+    def _open(self, event: _Event, node: Mapping | Sequence) -> None:
+        if len(self._stack) >= MAX_DEPTH:
+            raise self._stop("yaml.too-deep", event, f"nesting deeper than {MAX_DEPTH} levels")
+        if event.tag is not None:
+            self._refuse_tag(event)
+        anchor = None
+        if event.anchor is not None:
+            anchor = self._anchors[event.anchor] = _Anchor(node, pack(*_offsets(event)))
+        self._stack.append(_Frame(node, anchor, self._size, bool(event.flow_style)))
+        self._size += 1
+
+    def _close(self, event: _Event) -> None:
+        frame = self._stack.pop()
+        node = frame.node
+        start = node.at >> _END_BITS
+        # A block collection's own end mark stands at the next token, lines below: its last child ends it.
+        if frame.flow:
+            self._end = event.end_mark.index
+        node.at = pack(start, self._end)
+        if frame.anchor is not None:
+            frame.anchor.size = self._size - frame.size_before
+            frame.anchor.height = frame.height
+            frame.anchor.complete = True
+        self._raise_height(frame.height)
+        self._attach(node)
+
+    def _alias(self, event: _Event) -> None:
+        anchor = self._anchors.get(event.anchor)
+        if anchor is None or not anchor.complete:
+            raise self._bad_alias(event, anchor)
+        self._aliases += 1
+        self._size += anchor.size
+        if self._aliases > MAX_ALIASES:
+            raise self._stop("yaml.alias-bomb", event, f"more than {MAX_ALIASES} aliases")
+        if self._size > MAX_NODES:
+            raise self._stop("yaml.alias-bomb", event, f"aliases that stand for more than {MAX_NODES} values")
+        if len(self._stack) + anchor.height > MAX_DEPTH:
+            raise self._stop(
+                "yaml.too-deep", event, f"nesting deeper than {MAX_DEPTH} levels, aliases written out"
+            )
+        self._raise_height(anchor.height)
+        self._end = event.end_mark.index
+        self._attach(anchor.node, pack(*_offsets(event)))
+
+    def _raise_height(self, height: int) -> None:
+        if self._stack and height >= self._stack[-1].height:
+            self._stack[-1].height = height + 1
+
+    def _attach(self, node: Node, alias_at: int | None = None) -> None:
+        if not self._stack:
+            self.root = node
+            return
+        frame = self._stack[-1]
+        parent = frame.node
+        if isinstance(parent, Sequence):
+            parent.items.append(node)
+        elif frame.key is None:
+            frame.key = self._as_key(node, alias_at)
+        else:
+            self._enter(parent, frame.key, node)
+            frame.key = None
+
+    def _as_key(self, node: Node, alias_at: int | None) -> Scalar:
+        at = node.at if alias_at is None else alias_at
+        if isinstance(node, Scalar) and node.text and not node.is_null:
+            return node if alias_at is None else Scalar(self.source, at, node.text, node.plain)
+        self._refuse(
+            "yaml.bad-key",
+            "an empty key" if isinstance(node, Scalar) else "a list or mapping as a key",
+            at,
+            "Keys are names; this one could never be referred to.",
+            "write a name before the `:`; text in braces as a value needs quotes",
+        )
+        return Scalar(self.source, at, "", plain=True)
+
+    def _enter(self, parent: Mapping, key: Scalar, node: Node) -> None:
+        name = key.text
+        if name in parent.entries:
+            self.found.append(duplicate_key(key, parent.entries[name][0]))
+        elif name == "<<" and key.plain:
+            self._refuse(
+                "yaml.merge-key",
+                "a merge key `<<`",
+                key.at,
+                "Merge keys left the YAML standard, and readers disagree about which value wins.",
+                "put what is shared into `profiles:` and refer to it by `profile: NAME`",
+            )
+        elif name:
+            parent.entries[name] = (key, node)
+
+    def _refuse_tag(self, event: _Event) -> None:
+        start, end = _offsets(event)
+        tag = re.search(r"![^\s,\[\]{}]*", self.source.text[start:end] or "!")
+        self._refuse(
+            "yaml.tag",
+            f"the tag {quoted(tag.group() if tag else str(event.tag))}",
+            pack(start, max(end, start + 1)),
+            "Tags make a reader build other things than text; a manifest is text alone.",
+            "remove the tag; the field decides how its value is read",
+        )
+
+    def _refuse(self, code: str, what: str, at: int, cause: str, hint: str) -> None:
+        self.found.append(Diagnostic(code, f"{what} is not allowed here", self.source.span(at), cause, hint))
+
+    def _stop(self, code: str, event: _Event, what: str) -> Rejected:
+        cause = "Reading stops here so that no file can exhaust this machine."
+        hint = "use `count`, `for` and profiles instead of repetition"
+        at = self.source.span(pack(*_offsets(event)))
+        return Rejected([*self.found, Diagnostic(code, f"the file holds {what}", at, cause, hint)])
+
+    def _bad_alias(self, event: _Event, anchor: _Anchor | None) -> Rejected:
+        name = quoted(f"*{event.anchor}")
+        at = self.source.span(pack(*_offsets(event)))
+        if anchor is None:
+            hint = f"define {quoted(f'&{event.anchor}')} above, or put text that begins with `*` in quotes"
+            found = Diagnostic("yaml.unknown-alias", f"{name} refers to no anchor", at, hint=hint)
+        else:
+            found = Diagnostic(
+                "yaml.alias-bomb",
+                f"{name} stands inside of what it refers to",
+                at,
+                "Written out it would never end.",
+                "remove the alias",
+                (Note("the anchor is here", self.source.span(anchor.at)),),
+            )
+        return Rejected([*self.found, found])
+
+
+def duplicate_key(again: Scalar, first: Scalar) -> Diagnostic:
+    """A key that stands twice in one mapping, which may come from several files."""
+    return Diagnostic(
+        "yaml.duplicate-key",
+        f"the key {quoted(again.text)} stands twice",
+        again.span,
+        "Which of the two was meant cannot be known.",
+        "remove one of them, or join their contents",
+        (Note("first defined here", first.span),),
+    )
+
+
+def _offsets(event: _Event) -> tuple[int, int]:
+    return event.start_mark.index, event.end_mark.index
+
+
+def _unreadable(path: Path, error: Exception) -> Diagnostic:
+    reason = getattr(error, "strerror", None) or str(error)
+    return Diagnostic(
+        "manifest.unreadable",
+        f"cannot read {quoted(str(path))}",
+        _whole_file(path),
+        safe_text(f"The system says: {reason}."),
+        "check the path; a manifest is a file, or a folder of *.yaml files",
+    )
+
+
+def _whole_file(path: Path) -> Span:
+    return Span(str(path), 1, 1, 1, 1)
+
+
+def _empty(source: Source) -> Diagnostic:
+    return Diagnostic(
+        "manifest.empty",
+        "the file says nothing",
+        source.span(pack(0, 0)),
+        "An empty manifest would mean a cluster without vms, which is never what an empty file means.",
+        "begin with `apiVersion: kvmdecl/v1` and `cluster: NAME`",
+    )
+
+
+def _syntax_error(source: Source, error: Exception) -> Diagnostic:
+    """Translate libyaml's finding; the place of an opening that is never closed is the opening."""
+    mark = getattr(error, "problem_mark", None)
+    opening = getattr(error, "context_mark", None)
+    problem = str(getattr(error, "problem", None) or error)
+    offset = _last_text(source.text, mark.index) if mark is not None else 0
+    summary, hint = explain_syntax(problem, source.text[offset : offset + 1])
+    notes: tuple[Note, ...] = ()
+    if opening is not None and opening.index < offset:
+        begun = source.span(pack(opening.index, opening.index + 1))
+        if "unexpected end" in problem:
+            offset = opening.index
+        else:
+            notes = (Note(f"{safe_text(str(getattr(error, 'context', '')))}, which begins here", begun),)
+    at = source.span(pack(offset, min(offset + 1, len(source.text))))
+    cause = f"The YAML reader says: {safe_text(problem)}."
+    return Diagnostic("yaml.syntax", summary, at, cause, hint, notes)
+
+
+def _last_text(text: str, offset: int) -> int:
+    """An error at the very end is shown after the last thing written, not on an empty line below it."""
+    return offset if offset < len(text) else len(text.rstrip())
