@@ -32,7 +32,7 @@ from kvmdecl.lab.topology import Topology, load_topology
 from kvmdecl.text import did_you_mean, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import IO
 
 __all__ = [
@@ -90,10 +90,7 @@ class Lab:
         Raises:
             Rejected: `lab.unknown-host`.
         """
-        if name in self.hosts:
-            return self.hosts[name]
-        hint = did_you_mean(name, self.hosts) or f"its hosts are {', '.join(self.hosts)}"
-        raise refusal("lab.unknown-host", f"the lab has no host {quoted(name)}", hint=hint)
+        return self.hosts[require_host(name, self.hosts)]
 
     def status(self) -> dict[str, State]:
         """Return what each host is doing."""
@@ -134,9 +131,9 @@ class Lab:
             boot.start_host(host, list(self.hosts).index(name) + 1, hub)
 
     def command(self, argv: Sequence[str]) -> list[str]:
-        """Return the command that runs `argv` in the lab's network, where hosts have names and all transports work.
+        """Return the command that runs `argv` in the lab's network, where all transports work.
 
-        It sees this machine's files, the lab's processes, and ends with the lab.
+        It finds hosts by name, sees this machine's files and the lab's processes, and ends with the lab.
         """
         hub = boot.require_init(self.directory, HUB)
         script = """
@@ -178,6 +175,19 @@ class Lab:
             hint=f"start it with `kvmdecl lab start {name}`",
             subject=f"host/{name}",
         )
+
+
+def require_host(name: str, names: Iterable[str]) -> str:
+    """Return `name` if it is one of the lab's hosts.
+
+    Raises:
+        Rejected: `lab.unknown-host`, with the nearest name.
+    """
+    known = list(names)
+    if name in known:
+        return name
+    hint = did_you_mean(name, known) or f"its hosts are {', '.join(known)}"
+    raise refusal("lab.unknown-host", f"the lab has no host {quoted(name)}", hint=hint)
 
 
 def default_directory() -> Path:
@@ -289,7 +299,7 @@ def _end(place: Path) -> None:
 
 
 def _kill_all(place: Path) -> int:
-    """Kill all inits of a lab and their wrappers; their namespaces and mounts go with them. Returns how many."""
+    """Kill all inits of a lab and their wrappers, and all in their namespaces. Returns how many."""
     killed = 0
     for _ in range(5):  # an init may start another one while we look
         if not (pids := [init.pid for init in namespaces.inits(place)]):

@@ -53,8 +53,9 @@ fi
 mount -c --bind ../../etc-hosts /etc/hosts
 {"; ".join(f"mount -c --bind {source} {target}" for source, target in config.MOUNTS.items())}
 hostname "$5"
-nsenter --net="$2" sh -ec 'ip link delete m"$1" 2>/dev/null || :; ip link delete g"$1" 2>/dev/null || :; ip -batch -' \
- sh "$3" <<END
+nsenter --net="$2" sh -ec '
+  for link; do ip link delete $link 2>/dev/null || :; done  # what the host left when its power went
+  ip -batch -' sh m$3 g$3 <<END
 link add m$3 master mgmt up type veth peer name eth0 netns 1
 link add g$3 master guests up type veth peer name eth1 netns 1
 END
@@ -94,7 +95,7 @@ def start_hub(directory: Path, lifeline: IO[bytes] | None) -> int:
 
 
 def start_host(host: LabHost, number: int, hub: int) -> None:
-    """Switch a host on: its namespaces, mounts and links, then its libvirtd. Volumes and definitions are kept.
+    """Switch a host on: namespaces, mounts, links, then libvirtd. Volumes and definitions are kept.
 
     Args:
         host: which one.

@@ -79,7 +79,7 @@ def write_host(folder: Path, *, identity: uuid.UUID, address: str, tls: bool) ->
 
 
 def write_shared(directory: Path, addresses: Iterable[tuple[str, str]]) -> None:
-    """Write the files that all hosts see: /etc/hosts, and users that sshd can change to without changing anything."""
+    """Write what all hosts see: /etc/hosts, and users that sshd can become without changing anything."""
     hosts = "".join(f"{address} {name}\n" for name, address in addresses)
     (directory / "etc-hosts").write_text(f"127.0.0.1 localhost\n::1 localhost\n{hosts}")
     # A user namespace of one user knows uid 0 only, so root and sshd's own user both become it there.
@@ -93,7 +93,7 @@ def _accounts() -> list[str]:
 
 
 def _copy_network_filters(target: Path) -> None:
-    """Give a new host libvirt's own network filters; Debian lets only root read them, so a lab may have none."""
+    """Give a new host libvirt's own network filters, which only root may read on Debian."""
     if target.exists():
         return
     target.mkdir()

@@ -47,7 +47,7 @@ class Init:
 
 
 def inits(directory: Path) -> Iterator[Init]:
-    """Yield all processes of this user that hold, or are about to hold, a namespace of the lab in `directory`."""
+    """Yield this user's processes that hold, or are about to hold, a namespace of a lab."""
     mark, own = str(directory), os.geteuid()
     for process in Path("/proc").glob("[0-9]*"):
         argv = _read(process / "cmdline").decode(errors="surrogateescape").split("\0")[:-1]
@@ -64,7 +64,7 @@ def find_init(directory: Path, role: str) -> int | None:
 
 
 def enter(pid: int, *namespaces: str) -> list[str]:
-    """Return the command prefix that runs a command in an init's namespaces (options of nsenter, such as `--net`).
+    """Return the prefix that runs a command in an init's namespaces (options of nsenter: `--net`).
 
     A lab without root lives in a user namespace, which is entered too, unless we are in it already.
     """
@@ -152,7 +152,7 @@ def is_stopped(pid: int) -> bool:
 
 
 def find_process(init: int, name: str) -> int | None:
-    """Return the process called `name` in the PID namespace of `init`, or None; both ids as seen from here."""
+    """Return the process called `name` in the PID namespace of `init`, or None; ids as seen here."""
     try:
         namespace = Path(f"/proc/{init}/ns/pid").readlink()
     except OSError:
@@ -188,8 +188,8 @@ def _start_failed(role: str, log: Path) -> Exception:
             "lab.no-namespaces",
             f"this user may not create namespaces: {tail}",
             cause="A lab without root lives in an unprivileged user namespace, which this system forbids.",
-            hint="run as root, or allow it: `sysctl kernel.apparmor_restrict_unprivileged_userns=0` (Ubuntu), "
-            "`sysctl kernel.unprivileged_userns_clone=1` (older Debian), `sysctl user.max_user_namespaces=10000`",
+            hint="run as root, or allow it: `sysctl kernel.apparmor_restrict_unprivileged_userns=0` (Ubuntu),"
+            " `sysctl kernel.unprivileged_userns_clone=1` (Debian), `sysctl user.max_user_namespaces=10000`",
         )
     what = f"host {role}" if role else "the lab's hub"
     return refusal(

@@ -29,8 +29,8 @@ def store() -> Path:
     """Where the probes of today's QEMU and libvirt belong."""
     facts = [os.uname().release, str(os.access("/dev/kvm", os.R_OK | os.W_OK))]
     for pattern in _PROGRAMS:
-        for program in sorted(Path("/usr").glob(pattern)):
-            facts.append(f"{program} {program.stat().st_ctime_ns} {program.stat().st_size}")
+        stats = [(program, program.stat()) for program in sorted(Path("/usr").glob(pattern))]
+        facts += [f"{program} {stat.st_ctime_ns} {stat.st_size}" for program, stat in stats]
     return cache_home() / "probes" / hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
 

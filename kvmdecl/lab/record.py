@@ -54,7 +54,7 @@ class LabHost:
         return self.directory / "hosts" / self.name
 
     def uri(self, transport: Transport = "unix") -> str:
-        """Return a libvirt URI of this host. All but `unix` work inside the lab's network only (`kvmdecl lab exec`).
+        """Return a libvirt URI of this host; all but `unix` work in the lab's network (`kvmdecl lab exec`).
 
         Raises:
             Rejected: `lab.no-transport`.
@@ -87,7 +87,7 @@ def new_hosts(directory: Path, names: Sequence[str], *, tls: bool, ssh: bool) ->
                 f"{quoted(name)} is not a valid host name"
                 if names.count(name) == 1
                 else f"{quoted(name)} is named twice",
-                hint="use 1 to 63 of a-z, 0-9, `-` and `.`, beginning and ending with a letter or digit, each name once",
+                hint="use 1 to 63 of a-z, 0-9, `-`, `.`, a letter or digit first and last; each name once",
             )
     transports = tuple(t for t in TRANSPORTS if {"tls": tls, "ssh": ssh}.get(t, True))
     hosts = tuple(
@@ -100,7 +100,7 @@ def new_hosts(directory: Path, names: Sequence[str], *, tls: bool, ssh: bool) ->
         if (length := len(os.fsencode(host.socket))) > _LONGEST_SOCKET:
             raise refusal(
                 "lab.path-too-long",
-                f"the socket of host {host.name} would have a path of {length} bytes: {quoted(str(host.socket))}",
+                f"the path of host {host.name}'s socket has {length} bytes: {quoted(str(host.socket))}",
                 cause=f"The path of a unix socket has at most {_LONGEST_SOCKET} bytes.",
                 hint="choose a shorter directory: `kvmdecl lab --dir /tmp/lab up`",
             )

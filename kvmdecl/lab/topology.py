@@ -1,4 +1,4 @@
-"""Another machine's NUMA cells and PCI devices, fabricated: what `kvmdecl lab up --topology` shows to libvirtd.
+"""Another machine's NUMA cells and PCI devices, fabricated: what `lab up --topology` shows to libvirtd.
 
 libvirtd reads a host's hardware from files in /sys. A topology is written as such files, which a lab host
 then sees in the place of the real ones. libvirtd reports them as its own; no memory is used and nothing is
@@ -359,7 +359,7 @@ def _function_files(topology: Topology, function: PciDevice) -> dict[str, object
 
 
 def _config_space(function: PciDevice) -> bytes:
-    """256 bytes of PCI configuration: the header, and a PCI Express capability with function-level reset at 0x40."""
+    """256 bytes of PCI configuration: header, and a PCI Express capability with reset at 0x40."""
     vendor, device = (int(part, 16) for part in function.ids.split(":"))
     command, status_has_capabilities, revision = 6, 0x10, 1
     space = bytearray(256)

@@ -1,0 +1,134 @@
+"""Fixtures for pytest: real hosts to test against. Installed with kvmdecl as a pytest plugin.
+
+`lab` is a running lab of three hosts for the whole session, `lab_host` its first host, `clean_lab` the same
+lab with nothing defined on it, `make_lab` starts a lab of its own for a test that breaks things. A test that
+uses one of them is marked `lab`, so that `pytest -m 'not lab'` leaves them out. Where a lab cannot run, these
+tests are skipped with the reason; with the environment variable KVMDECL_REQUIRE_LAB=1 they fail instead.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from kvmdecl.lab import Lab, LabHost
+
+MakeLab = Callable[..., "Lab"]
+_FIXTURES = {"lab", "lab_host", "clean_lab", "make_lab"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker, so that --strict-markers knows it."""
+    config.addinivalue_line(
+        "markers", "lab: needs a lab of real libvirtd daemons (Linux, libvirt and QEMU installed)"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that uses a lab, before `-m` selects."""
+    for item in items:
+        if _FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("lab")
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """A lab of three hosts, kvm-1 to kvm-3, for the whole session."""
+    with temporary_lab(["kvm-1", "kvm-2", "kvm-3"]) as running:
+        yield running
+
+
+@pytest.fixture
+def lab_host(lab: Lab) -> LabHost:
+    """The first host of the session's lab."""
+    return next(iter(lab.hosts.values()))
+
+
+@pytest.fixture
+def clean_lab(lab: Lab) -> Lab:
+    """The session's lab, all hosts up and empty."""
+    clean(lab)
+    return lab
+
+
+@pytest.fixture
+def make_lab() -> Iterator[MakeLab]:
+    """A function that starts a lab with the arguments of `temporary_lab`; it ends with the test."""
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+        yield lambda *args, **options: stack.enter_context(temporary_lab(*args, **options))
+
+
+@contextmanager
+def temporary_lab(names: Sequence[str] = ("kvm-1",), **options: Any) -> Iterator[Lab]:  # noqa: ANN401 - passed on
+    """Start a lab in a directory of its own; it ends with the block, or with this process.
+
+    Args:
+        names: of the hosts.
+        options: of `kvmdecl.lab.up`.
+    """
+    from kvmdecl.diagnostics import Rejected
+    from kvmdecl.lab import down, up
+
+    place = Path(tempfile.mkdtemp(prefix="kvmdecl-", dir="/tmp"))  # socket paths must be short
+    try:
+        try:
+            running = up(place, names, tied=True, **options)
+        except Rejected as rejected:
+            (pytest.fail if os.environ.get("KVMDECL_REQUIRE_LAB") == "1" else pytest.skip)(
+                f"no lab here: {rejected}"
+            )
+        yield running
+    finally:
+        down(place)
+
+
+def clean(lab: Lab) -> None:
+    """Bring every host up, and remove all domains, networks, pools and volumes from it."""
+    for name, host in lab.hosts.items():
+        lab.power_on(name)
+        lab.start(name)
+        lab.thaw(name)
+        _undefine_all(host.uri())
+        for entry in (host.folder / "srv").iterdir():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
+def _undefine_all(uri: str) -> None:
+    import libvirt
+
+    connection = libvirt.open(uri)
+    try:
+        for domain in connection.listAllDomains():
+            if _end(domain):
+                domain.undefineFlags(
+                    libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+                    | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+                    | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+                    | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+                )
+        for thing in (*connection.listAllNetworks(), *connection.listAllStoragePools()):
+            if _end(thing):
+                thing.undefine()
+        for secret in connection.listAllSecrets():
+            secret.undefine()
+    finally:
+        connection.close()
+
+
+def _end(thing: Any) -> bool:  # noqa: ANN401 - libvirt-python has no types
+    """Stop what runs. Returns whether a definition is left; a transient thing is gone then."""
+    persistent = bool(thing.isPersistent())
+    if thing.isActive():
+        thing.destroy()
+    return persistent
