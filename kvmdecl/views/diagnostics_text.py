@@ -46,7 +46,7 @@ def summary_line(diagnostics: Iterable[Diagnostic]) -> str:
 
 
 def render_json(diagnostics: Iterable[Diagnostic]) -> str:
-    """Return all findings as one JSON object; `formatVersion` changes its major part when a reader must change."""
+    """Return all findings as one JSON object; a new major `formatVersion` is one that readers must learn."""
     found = [_as_json(diagnostic) for diagnostic in in_order(diagnostics)]
     errors = sum(one["severity"] == "error" for one in found)
     report = {

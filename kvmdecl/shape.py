@@ -1,0 +1,65 @@
+"""What the models know about a place of the manifest: its keys, and the key that its short form means."""
+
+from __future__ import annotations
+
+import types
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A place: a model, a mapping or list whose elements have one shape, or (neither) a single value."""
+
+    model: type[BaseModel] | None = None
+    element: Shape | None = None
+
+    @property
+    def shorthand(self) -> str | None:
+        """The key that a bare value stands for."""
+        return getattr(self.model, "shorthand", None)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys that a mapping may have here; none if it may have any."""
+        return tuple(_fields(self.model)) if self.model is not None else ()
+
+    def child(self, key: str | int) -> Shape:
+        """The shape of the value at a key or index."""
+        if self.model is not None:
+            return _fields(self.model).get(str(key), _SCALAR)
+        return self.element or _SCALAR
+
+
+_SCALAR = Shape()
+
+
+def model_shape(model: type[BaseModel]) -> Shape:
+    """The shape of a section's model."""
+    return Shape(model=model)
+
+
+@cache
+def _fields(model: type[BaseModel]) -> dict[str, Shape]:
+    fields = model.model_fields.items()
+    return {field.alias or name: _shape_of(field.annotation) for name, field in fields}
+
+
+def _shape_of(annotation: Any) -> Shape:  # noqa: ANN401 - annotations have no common type
+    """Look through `Annotated`, `| None` and containers for the model; a union keeps its first one."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return Shape(model=annotation)
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _shape_of(arguments[0])
+    if origin in {Union, types.UnionType}:
+        found = (_shape_of(argument) for argument in arguments)
+        return next((shape for shape in found if shape != _SCALAR), _SCALAR)
+    if origin is dict:
+        return Shape(element=_shape_of(arguments[1]))
+    if origin in {list, tuple}:
+        return Shape(element=_shape_of(arguments[0]))
+    return _SCALAR
