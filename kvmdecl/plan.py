@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from kvmdecl.diagnostics import Diagnostic, Span
 from kvmdecl.state import Address
@@ -46,6 +49,19 @@ class Impact(IntEnum):
         return self.name.lower().replace("_", "-")
 
 
+def _impact_from_word(value: object) -> object:
+    return next((impact for impact in Impact if impact.word == value), value)
+
+
+# In a saved plan an impact is its word, so that the file reads as the text view does.
+ImpactField = Annotated[
+    Impact,
+    BeforeValidator(_impact_from_word),
+    PlainSerializer(lambda impact: impact.word),
+    WithJsonSchema({"type": "string", "enum": [impact.word for impact in Impact]}),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One field that differs.
@@ -65,7 +81,7 @@ class Change:
     key: str
     before: str | None
     after: str | None
-    impact: Impact
+    impact: ImpactField
     how: str
     why: str = ""
     at: Span | None = None
@@ -81,7 +97,7 @@ class Step:
 
     address: Address
     action: Action
-    impact: Impact
+    impact: ImpactField
     changes: tuple[Change, ...]
     summary: str
     precondition: str

@@ -91,7 +91,8 @@ class LedgerEntry:
     """What kvmdecl last did to an object that cannot carry a marker of its own (pools, volumes).
 
     `complete` is False from before a volume is made until its content is known to be whole.
-    `applied` is the object's digest of what was applied (for an image or a seed, of its content).
+    `applied` says what it was made from: for an image the sha256 of its content, for a disk the name of its backing
+    volume (empty if it has none), for a seed and a pool nothing.
     """
 
     kind: Kind

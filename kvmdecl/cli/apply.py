@@ -1,0 +1,47 @@
+"""`kvmdecl apply`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kvmdecl.cli import common
+
+
+def run(
+    path: common.ClusterPath = common.DEFAULT_PATH,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. Deletions still need --allow-delete.")] = False,
+    allow_delete: Annotated[
+        list[str] | None,
+        typer.Option(help="Consent to deleting this object, as the plan names it: HOST/KIND/NAME. May be repeated."),
+    ] = None,
+    parallel: Annotated[int, typer.Option(min=1, max=256, help="Steps at once, over all hosts.")] = 8,
+    progress: Annotated[common.ProgressView, typer.Option(help="How to show progress.")] = common.ProgressView.AUTO,
+) -> None:
+    """Bring the hosts to what the manifest (or a saved plan) says.
+
+    Given a manifest it plans, shows the plan and asks. Given a saved plan (a .json file) it does what that plan says and
+    refuses every object that changed since. Hosts that do not answer are left alone.
+
+    Examples:
+      kvmdecl apply clusters/demo
+      kvmdecl apply plan.json --yes
+
+    Exit codes: 0 done, 1 error, 3 done in part (failed or refused steps, unreachable hosts), 4 a deletion lacks consent.
+    """
+    from kvmdecl.cli import applying, planning
+
+    if path.suffix == ".json":
+        from kvmdecl.views.plan_json import read_plan
+
+        plan = read_plan(path)
+        applying.show(plan)
+    else:
+        plan, warnings = planning.make(path)
+        applying.show(plan, warnings)
+    if not plan.steps:
+        raise typer.Exit(planning.exit_code(plan, detailed=False))
+    applying.consent(plan, yes=yes, allowed=frozenset(allow_delete or ()))
+    raise typer.Exit(applying.carry_out(plan, parallel=parallel, progress=progress))

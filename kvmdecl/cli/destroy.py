@@ -1,0 +1,39 @@
+"""`kvmdecl destroy`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kvmdecl.cli import common
+
+
+def run(
+    path: common.ClusterPath = common.DEFAULT_PATH,
+    volume: Annotated[
+        list[str] | None, typer.Option(help="Delete this volume too: HOST/volume/POOL/NAME. May be repeated.")
+    ] = None,
+    confirm: Annotated[str, typer.Option(help="The cluster's name, instead of typing it when asked.")] = "",
+    parallel: Annotated[int, typer.Option(min=1, max=256, help="Steps at once, over all hosts.")] = 8,
+    progress: Annotated[common.ProgressView, typer.Option(help="How to show progress.")] = common.ProgressView.AUTO,
+) -> None:
+    """Delete everything that the cluster made on its hosts, and list it first; volumes are kept unless named.
+
+    Guests are shut down gracefully. Pools are undefined and their files stay. Only what carries this cluster's marks is
+    touched, and nothing on a host that does not answer.
+
+    Examples:
+      kvmdecl destroy clusters/demo
+      kvmdecl destroy clusters/demo --confirm demo --volume kvm-1/volume/vms/web-1.root.qcow2
+
+    Exit codes: 0 done, 1 error or not confirmed, 3 done in part.
+    """
+    from kvmdecl.cli import applying, planning
+
+    cluster, plan = planning.make_destroy(path, frozenset(volume or ()))
+    applying.show(plan)
+    if not plan.steps:
+        raise typer.Exit(planning.exit_code(plan, detailed=False))
+    applying.confirm_destruction(cluster.name, len(plan.steps), confirm)
+    raise typer.Exit(applying.carry_out(plan, parallel=parallel, progress=progress))

@@ -1,0 +1,44 @@
+"""`kvmdecl plan`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kvmdecl.cli import common
+
+
+def run(
+    path: common.ClusterPath = common.DEFAULT_PATH,
+    out: Annotated[Path | None, typer.Option(help="Save the plan to this file, for `kvmdecl apply FILE`.")] = None,
+    detailed_exitcode: Annotated[bool, typer.Option("--detailed-exitcode", help="Exit 2 when there are changes.")] = False,
+    format_: Annotated[common.Format, typer.Option("--format", help="Output format.")] = common.Format.TEXT,
+    facts: Annotated[Path | None, typer.Option(help="Plan offline, from the files that `kvmdecl facts` wrote.")] = None,
+) -> None:
+    """Show what apply would change on which host, and what that does to running guests.
+
+    Reads the hosts over read-only connections and changes nothing. A host that does not answer is shown as unreachable
+    and its objects are left alone; the others are planned all the same.
+
+    Examples:
+      kvmdecl plan clusters/demo
+      kvmdecl plan clusters/demo --out plan.json --detailed-exitcode
+
+    Exit codes: 0 planned, 1 error or blocked objects, 2 changes (with --detailed-exitcode), 3 a host did not answer.
+    """
+    from kvmdecl.cli import planning  # noqa: PLC0415
+    from kvmdecl.views.plan_json import render_plan_json
+    from kvmdecl.views.plan_text import render_plan
+
+    plan, warnings = planning.make(path, facts)
+    if out is not None:
+        common.write_file(out, render_plan_json(plan))
+    if format_ is common.Format.JSON:
+        common.say(render_plan_json(plan), end="")
+    else:
+        target = out if out is not None else path
+        common.say(render_plan(plan, color=common.color(), next_command=f"kvmdecl apply {target}"), end="")
+    common.report((*plan.blocked, *warnings, *plan.notes))
+    raise typer.Exit(planning.exit_code(plan, detailed=detailed_exitcode))

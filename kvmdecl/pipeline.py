@@ -1,0 +1,78 @@
+"""The stages in order, and nothing else. Only `observe` (a HostReader) touches a host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kvmdecl.check import check
+from kvmdecl.cluster import PlacedCluster, ResolvedCluster
+from kvmdecl.diagnostics import Diagnostic, reject_errors
+from kvmdecl.emit import emit
+from kvmdecl.hosts.protocol import HostReader, Scope
+from kvmdecl.images import read_inputs
+from kvmdecl.load import load
+from kvmdecl.placement import place
+from kvmdecl.plan import Plan
+from kvmdecl.planner import make_plan
+from kvmdecl.pluginhost import Plugins
+from kvmdecl.resolve import resolve
+from kvmdecl.state import DesiredState, HostSnapshot, Observation
+from kvmdecl.uri import HostUri
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What every host should hold, and the warnings on the way there."""
+
+    placed: PlacedCluster
+    desired: DesiredState
+    warnings: tuple[Diagnostic, ...]
+
+
+def load_cluster(path: Path, plugins: Plugins) -> ResolvedCluster:
+    """Manifest file or folder -> linked cluster. Contacts nobody.
+
+    Raises:
+        Rejected: with everything that is wrong in the manifest.
+    """
+    loaded = load(path, plugins.sections())
+    return resolve(loaded, read_inputs(loaded))
+
+
+def rehearse(cluster: ResolvedCluster, uris: Mapping[str, HostUri]) -> ResolvedCluster:
+    """The same cluster on stand-ins for its hosts: other URIs, and guests emulated, since a lab has no KVM to lend."""
+    hosts = tuple(replace(host, uri=uris[host.name]) for host in cluster.hosts)
+    return replace(cluster, hosts=hosts, vms=tuple(replace(vm, type="qemu") for vm in cluster.vms))
+
+
+def scope_of(cluster: ResolvedCluster) -> Scope:
+    """How much of the hosts has to be read to plan this cluster."""
+    bridged = any(network.spec.mode == "bridge" for network in cluster.networks)
+    return Scope(pools=frozenset(pool.name for pool in cluster.pools), devices=bridged)
+
+
+def compile_cluster(
+    cluster: ResolvedCluster, observations: Mapping[str, Observation], plugins: Plugins
+) -> Compiled:
+    """Linked cluster and observed hosts -> desired state. Same input, same output, no I/O.
+
+    Raises:
+        Rejected: when a vm fits nowhere, or a check finds an error.
+    """
+    placed = place(cluster, observations, plugins.solver(cluster.solver))
+    facts = {name: seen.facts for name, seen in observations.items() if isinstance(seen, HostSnapshot)}
+    warnings = reject_errors(check(placed, facts, plugins))
+    return Compiled(placed, emit(placed, observations), warnings)
+
+
+def plan_cluster(cluster: ResolvedCluster, reader: HostReader, plugins: Plugins) -> tuple[Plan, tuple[Diagnostic, ...]]:
+    """Read the hosts, compile, compare. Returns the plan and the warnings.
+
+    Raises:
+        Rejected: as `compile_cluster`.
+    """
+    observations = reader.observe(scope_of(cluster))
+    compiled = compile_cluster(cluster, observations, plugins)
+    return make_plan(cluster, compiled.desired, observations), compiled.warnings

@@ -1,0 +1,127 @@
+"""Desired and observed -> plan. Pure: same input, same plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+
+from kvmdecl.cluster import ResolvedCluster
+from kvmdecl.diagnostics import Diagnostic, Severity, in_order
+from kvmdecl.names import derive_uuid
+from kvmdecl.plan import Action, HostStatus, Plan, PlannedHost, Step
+from kvmdecl.planner.domains import orphans, plan_absent_domain, plan_domain
+from kvmdecl.planner.networks import plan_absent_network, plan_network
+from kvmdecl.planner.pools import plan_absent_pool, plan_pool
+from kvmdecl.planner.verdict import HostView, Verdict
+from kvmdecl.planner.volumes import plan_volume
+from kvmdecl.state import (
+    Absent,
+    Address,
+    Desired,
+    DesiredDomain,
+    DesiredNetwork,
+    DesiredPool,
+    DesiredState,
+    DesiredVolume,
+    HostSnapshot,
+    Kind,
+    Observation,
+    Unreachable,
+)
+
+_ORDER = {kind: number for number, kind in enumerate(Kind)}
+
+
+def make_plan(cluster: ResolvedCluster, desired: DesiredState, observations: Mapping[str, Observation]) -> Plan:
+    """Compare what should be with what is, on every host that answered.
+
+    Objects on a host that did not answer are frozen: unknown is never taken for gone.
+    """
+    views = {
+        name: HostView(name, cluster.name, cluster.revision, observation.state)
+        for name, observation in observations.items()
+        if isinstance(observation, HostSnapshot)
+    }
+    known = [resource for resource in desired.resources if resource.address.host in views]
+    verdicts = [_plan_one(resource, views[resource.address.host]) for resource in known]
+    steps = _linked([verdict.step for verdict in verdicts if verdict.step])
+    blocked = in_order(verdict.blocked for verdict in verdicts if verdict.blocked)
+    notes = chain.from_iterable(verdict.notes for verdict in verdicts)
+    return Plan(
+        cluster=cluster.name,
+        revision=cluster.revision,
+        hosts=_hosts(cluster, desired, observations),
+        steps=steps,
+        unchanged=sum(1 for verdict in verdicts if not verdict.step and not verdict.blocked),
+        blocked=blocked,
+        notes=in_order(chain(notes, _undecided(desired), orphans(cluster, desired, views))),
+    )
+
+
+def _plan_one(resource: Desired, view: HostView) -> Verdict:
+    match resource:
+        case DesiredPool():
+            return plan_pool(resource, view)
+        case DesiredNetwork():
+            return plan_network(resource, view)
+        case DesiredVolume():
+            return plan_volume(resource, view)
+        case DesiredDomain():
+            return plan_domain(resource, view)
+        case Absent():
+            return _plan_absent(resource, view)
+
+
+def _plan_absent(absent: Absent, view: HostView) -> Verdict:
+    uuid = derive_uuid(view.cluster, absent.address.kind, absent.address.name)
+    if absent.address.kind is Kind.POOL:
+        return plan_absent_pool(absent, uuid, view)
+    if absent.address.kind is Kind.NETWORK:
+        return plan_absent_network(absent, uuid, view)
+    return plan_absent_domain(absent, uuid, view)
+
+
+def _linked(steps: Iterable[Step]) -> tuple[Step, ...]:
+    """Steps in the order that users read, each waiting only for steps that are really in the plan."""
+    ordered = sorted(steps, key=lambda s: (s.address.host, _ORDER[s.address.kind], s.address.name))
+    planned = {step.address for step in ordered}
+    domains_to_delete: dict[str, list[Address]] = {}
+    for step in ordered:
+        if step.action is Action.DELETE and step.address.kind is Kind.DOMAIN:
+            domains_to_delete.setdefault(step.address.host, []).append(step.address)
+    return tuple(_link(step, planned, domains_to_delete.get(step.address.host, [])) for step in ordered)
+
+
+def _link(step: Step, planned: set[Address], deleted_domains: list[Address]) -> Step:
+    waits = [address for address in step.after if address in planned]
+    if step.action is Action.DELETE and step.address.kind is not Kind.DOMAIN:
+        waits += deleted_domains  # nothing is taken away from under a guest
+    return Step(
+        step.address, step.action, step.impact, step.changes, step.summary, step.precondition, step.task,
+        tuple(dict.fromkeys(waits)), step.at,
+    )  # fmt: skip
+
+
+def _hosts(
+    cluster: ResolvedCluster, desired: DesiredState, observations: Mapping[str, Observation]
+) -> tuple[PlannedHost, ...]:
+    return tuple(_host(host.name, str(host.uri), desired, observations[host.name]) for host in cluster.hosts)
+
+
+def _host(name: str, uri: str, desired: DesiredState, observation: Observation) -> PlannedHost:
+    if not isinstance(observation, Unreachable):
+        return PlannedHost(name, uri, HostStatus.OK)
+    frozen = tuple(str(resource.address) for resource in desired.resources if resource.address.host == name)
+    return PlannedHost(name, uri, HostStatus.UNREACHABLE, observation.diagnostic.summary, frozen)
+
+
+def _undecided(desired: DesiredState) -> Iterator[Diagnostic]:
+    for vm in desired.unplaced:
+        yield Diagnostic(
+            code="plan.undecided",
+            summary=f"vm {vm} is left alone: it may be on a host that does not answer",
+            cause="It is on none of the hosts that do; making it again could run it twice.",
+            hint="bring the host back, or name another one with `host:` if you know that the vm is not there.",
+            severity=Severity.WARNING,
+            subject=f"vm/{vm}",
+        )

@@ -1,0 +1,126 @@
+"""Everything that a cluster made on its hosts -> the plan that takes it away again, volumes only by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from kvmdecl.cluster import ResolvedCluster
+from kvmdecl.diagnostics import Diagnostic, Severity, in_order
+from kvmdecl.libvirt_xml.fingerprint import fingerprint
+from kvmdecl.libvirt_xml.marker import belongs
+from kvmdecl.names import derive_uuid, format_size
+from kvmdecl.plan import Action, HostStatus, Impact, Plan, PlannedHost, Step
+from kvmdecl.planner.verdict import HostView
+from kvmdecl.state import Address, HostSnapshot, Kind, Observation, ObservedVolume, Unreachable
+from kvmdecl.tasks import DeleteDomain, DeleteNetwork, DeletePool, DeleteVolume
+
+
+def make_destroy_plan(
+    cluster: ResolvedCluster, observations: Mapping[str, Observation], volumes: frozenset[str]
+) -> Plan:
+    """Plan the deletion of the cluster's domains, networks and pool definitions.
+
+    `volumes` are the volumes to delete too, each as `HOST/volume/POOL/NAME`; all others are kept, and so is everything on
+    a host that does not answer.
+
+    Raises:
+        Rejected: never; a volume that does not exist is a note.
+    """
+    views = [
+        HostView(name, cluster.name, cluster.revision, seen.state)
+        for name, seen in sorted(observations.items())
+        if isinstance(seen, HostSnapshot)
+    ]
+    steps = tuple(step for view in views for step in _host_steps(view, volumes))
+    return Plan(
+        cluster=cluster.name,
+        revision=cluster.revision,
+        hosts=tuple(_host(host.name, str(host.uri), observations[host.name]) for host in cluster.hosts),
+        steps=steps,
+        unchanged=0,
+        notes=in_order([*_kept(views, volumes), *_missing(steps, volumes)]),
+    )
+
+
+def _host(name: str, uri: str, seen: Observation) -> PlannedHost:
+    if isinstance(seen, Unreachable):
+        return PlannedHost(name, uri, HostStatus.UNREACHABLE, seen.diagnostic.summary)
+    return PlannedHost(name, uri, HostStatus.OK)
+
+
+def _host_steps(view: HostView, volumes: frozenset[str]) -> Iterator[Step]:
+    """Guests first, then what they stood on, in the order in which nothing is taken away from under another."""
+    domains = tuple(_domains(view))
+    gone = tuple(step.address for step in domains)
+    doomed = tuple(_volumes(view, volumes, gone))
+    yield from domains
+    yield from _networks(view, gone)
+    yield from doomed
+    yield from _pools(view, gone + tuple(step.address for step in doomed))
+
+
+def _domains(view: HostView) -> Iterator[Step]:
+    for domain in view.state.domains:
+        if belongs(domain.xml, view.cluster, domain.uuid):
+            summary = "shut down and undefined" if domain.active else "undefined"
+            impact = Impact.DOWNTIME if domain.active else Impact.NONE
+            address = Address(view.host, Kind.DOMAIN, domain.name)
+            task = DeleteDomain(domain.name, domain.uuid, stop=domain.active)
+            yield Step(address, Action.DELETE, impact, (), f"{summary}; its volumes stay", fingerprint(domain), task)
+
+
+def _networks(view: HostView, after: tuple[Address, ...]) -> Iterator[Step]:
+    for network in view.state.networks:
+        if belongs(network.xml, view.cluster, network.uuid):
+            address = Address(view.host, Kind.NETWORK, network.name)
+            task = DeleteNetwork(network.name, network.uuid)
+            impact = Impact.DOWNTIME if network.active else Impact.NONE
+            yield Step(address, Action.DELETE, impact, (), "stopped and undefined", fingerprint(network), task, after)
+
+
+def _volumes(view: HostView, volumes: frozenset[str], after: tuple[Address, ...]) -> Iterator[Step]:
+    for volume in _ours(view):
+        address = Address(view.host, Kind.VOLUME, f"{volume.pool}/{volume.name}")
+        if str(address) in volumes:
+            task = DeleteVolume(volume.pool, volume.name)
+            summary = f"deleted with what is in it ({format_size(volume.capacity)})"
+            yield Step(address, Action.DELETE, Impact.DATA_LOSS, (), summary, fingerprint(volume), task, after)
+
+
+def _pools(view: HostView, after: tuple[Address, ...]) -> Iterator[Step]:
+    for pool in view.state.pools:
+        if pool.uuid == derive_uuid(view.cluster, Kind.POOL, pool.name):
+            address = Address(view.host, Kind.POOL, pool.name)
+            task = DeletePool(pool.name, pool.uuid)
+            summary = "stopped and undefined; the files in it stay"
+            yield Step(address, Action.DELETE, Impact.NONE, (), summary, fingerprint(pool), task, after)
+
+
+def _ours(view: HostView) -> Iterator[ObservedVolume]:
+    for entry in view.ledger.entries:
+        if entry.kind is Kind.VOLUME and entry.name in view.volumes:
+            yield view.volumes[entry.name]
+
+
+def _kept(views: list[HostView], volumes: frozenset[str]) -> Iterator[Diagnostic]:
+    for view in views:
+        names = [f"{view.host}/volume/{volume.pool}/{volume.name}" for volume in _ours(view)]
+        kept = [name for name in names if name not in volumes]
+        if kept:
+            yield Diagnostic(
+                code="destroy.volumes-kept",
+                summary=f"{len(kept)} volumes on {view.host} are kept: {', '.join(kept)}",
+                hint="to delete one with what is in it, name it: `--volume HOST/volume/POOL/NAME`.",
+                severity=Severity.WARNING,
+                subject=f"host/{view.host}",
+            )
+
+
+def _missing(steps: tuple[Step, ...], volumes: frozenset[str]) -> Iterator[Diagnostic]:
+    for name in sorted(volumes - {str(step.address) for step in steps}):
+        yield Diagnostic(
+            code="destroy.no-such-volume",
+            summary=f"no volume of this cluster is called {name}",
+            hint="volumes are named HOST/volume/POOL/NAME.",
+            severity=Severity.WARNING,
+        )

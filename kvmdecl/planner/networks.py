@@ -1,0 +1,72 @@
+"""Virtual networks: defined in place; a running one keeps its old definition until it is restarted."""
+
+from __future__ import annotations
+
+from kvmdecl.libvirt_xml.fields import differences
+from kvmdecl.libvirt_xml.marker import read_marker
+from kvmdecl.plan import Action, Change, Impact
+from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, not_ours, note, step
+from kvmdecl.state import Absent, DesiredNetwork, Kind, ObservedNetwork
+from kvmdecl.tasks import DefineNetwork, DeleteNetwork
+
+_NOT_LIVE = "a running network keeps its definition until it is restarted"
+
+
+def plan_network(desired: DesiredNetwork, view: HostView) -> Verdict:
+    """Compare a declared network with the host's network of that name."""
+    observed = view.networks.get(desired.address.name)
+    if observed is None:
+        task = _define(desired, None, start=True)
+        return step(desired, Action.CREATE, task, None, "defined and started")
+    if observed.uuid != desired.uuid:
+        return _foreign(desired, observed)
+    marker = read_marker(observed.xml)
+    base = marker.applied if marker else None
+    changes = _definition_changes(desired, observed, base) + _power_changes(desired, observed)
+    if not changes:
+        return AS_DECLARED
+    return step(desired, Action.UPDATE, _define(desired, base, start=not observed.active), observed, "", changes=changes)
+
+
+def _define(desired: DesiredNetwork, base: str | None, *, start: bool) -> DefineNetwork:
+    return DefineNetwork(desired.address.name, desired.uuid, desired.xml, base, start, desired.autostart)
+
+
+def _foreign(desired: DesiredNetwork, observed: ObservedNetwork) -> Verdict:
+    """A network that exists already may be used as it is; it is never changed."""
+    found = [d for d in differences(desired.xml, None, observed.xml, Kind.NETWORK) if d.path not in {"uuid", "bridge@name"}]
+    if found or not observed.active:
+        return not_ours(desired, "network")
+    summary = f"network {desired.address.name} on {desired.address.host} was there before and is used as it is"
+    return Verdict(notes=(note(desired, "plan.foreign-network", summary, "It will never be changed or deleted."),))
+
+
+def _definition_changes(desired: DesiredNetwork, observed: ObservedNetwork, base: str | None) -> tuple[Change, ...]:
+    impact, why = (Impact.NEXT_BOOT, _NOT_LIVE) if observed.active else (Impact.NONE, "")
+    return tuple(
+        Change(d.path, d.path, d.before, d.after, impact, "virNetworkDefineXML", why, desired.origin.at)
+        for d in differences(desired.xml, base, observed.xml, Kind.NETWORK)
+    )
+
+
+def _power_changes(desired: DesiredNetwork, observed: ObservedNetwork) -> tuple[Change, ...]:
+    changes = []
+    if not observed.active:
+        changes.append(Change("active", "state", "inactive", "active", Impact.NONE, "virNetworkCreate", at=desired.origin.at))
+    if observed.autostart != desired.autostart:
+        before, after = str(observed.autostart).lower(), str(desired.autostart).lower()
+        at = desired.origin.find("autostart")
+        changes.append(Change("autostart", "autostart", before, after, Impact.NONE, "virNetworkSetAutostart", at=at))
+    return tuple(changes)
+
+
+def plan_absent_network(absent: Absent, uuid: str, view: HostView) -> Verdict:
+    """A network that shall not exist."""
+    observed = view.networks.get(absent.address.name)
+    if observed is None:
+        return AS_DECLARED
+    if observed.uuid != uuid:
+        return not_ours(absent, "network")
+    impact = Impact.DOWNTIME if observed.active else Impact.NONE
+    summary = "stopped and undefined; guests still plugged into it lose it" if observed.active else "undefined"
+    return step(absent, Action.DELETE, DeleteNetwork(observed.name, observed.uuid), observed, summary, impact=impact)

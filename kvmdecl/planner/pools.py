@@ -1,0 +1,67 @@
+"""Pools: made and started, never changed in place, undefined without touching what is in them."""
+
+from __future__ import annotations
+
+from kvmdecl.libvirt_xml.fields import differences
+from kvmdecl.plan import Action, Change, Impact
+from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, blocked, not_ours, note, step
+from kvmdecl.state import Absent, DesiredPool, Kind, ObservedPool
+from kvmdecl.tasks import CreatePool, DeletePool, UpdatePool
+
+
+def plan_pool(desired: DesiredPool, view: HostView) -> Verdict:
+    """Compare a declared pool with the host's pool of that name."""
+    observed = view.pools.get(desired.address.name)
+    name, uuid = desired.address.name, desired.uuid
+    if observed is None:
+        task = CreatePool(name, uuid, desired.xml, desired.autostart)
+        return step(desired, Action.CREATE, task, None, "defined, built and started")
+    found = differences(desired.xml, None, observed.xml, Kind.POOL)
+    if observed.uuid != uuid:
+        return _foreign(desired, observed, differs=any(difference.path != "uuid" for difference in found))
+    if found:
+        first = found[0]
+        return blocked(
+            desired,
+            "plan.pool-changed",
+            f"the {first.path} of pool {name} would change from {first.before} to {first.after}",
+            "A pool cannot move: its volumes, and the guests that use them, would stay where they are.",
+            "declare a second pool and move the disks, or put the manifest back.",
+            key="path",
+        )
+    changes = _power_changes(desired, observed)
+    if not changes:
+        return AS_DECLARED
+    task_ = UpdatePool(name, uuid, start=not observed.active, autostart=desired.autostart)
+    return step(desired, Action.UPDATE, task_, observed, "", changes=changes)
+
+
+def _foreign(desired: DesiredPool, observed: ObservedPool, *, differs: bool) -> Verdict:
+    """A pool that exists already may be used as it is: it holds what others put there, and is never changed."""
+    if differs or not observed.active:
+        return not_ours(desired, "pool")
+    summary = f"pool {desired.address.name} on {desired.address.host} was there before and is used as it is"
+    return Verdict(notes=(note(desired, "plan.foreign-pool", summary, "It will never be changed or deleted."),))
+
+
+def _power_changes(desired: DesiredPool, observed: ObservedPool) -> tuple[Change, ...]:
+    changes = []
+    if not observed.active:
+        how = "virStoragePoolCreate"
+        changes.append(Change("active", "state", "inactive", "active", Impact.NONE, how, at=desired.origin.at))
+    if observed.autostart != desired.autostart:
+        before, after = str(observed.autostart).lower(), str(desired.autostart).lower()
+        at = desired.origin.find("autostart")
+        changes.append(Change("autostart", "autostart", before, after, Impact.NONE, "virStoragePoolSetAutostart", at=at))
+    return tuple(changes)
+
+
+def plan_absent_pool(absent: Absent, uuid: str, view: HostView) -> Verdict:
+    """A pool that shall not exist: its definition goes, its files stay."""
+    observed = view.pools.get(absent.address.name)
+    if observed is None:
+        return AS_DECLARED
+    if observed.uuid != uuid:
+        return not_ours(absent, "pool")
+    task = DeletePool(observed.name, observed.uuid)
+    return step(absent, Action.DELETE, task, observed, "stopped and undefined; the files in it stay", impact=Impact.NONE)

@@ -1,0 +1,128 @@
+"""What planning one object comes to, and the view of one host that the planners of all kinds share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from kvmdecl.diagnostics import Diagnostic, Severity
+from kvmdecl.libvirt_xml.fingerprint import fingerprint
+from kvmdecl.plan import Action, Change, Impact, Step
+from kvmdecl.state import (
+    Address,
+    Desired,
+    HostState,
+    Ledger,
+    ObservedDomain,
+    ObservedNetwork,
+    ObservedPool,
+    ObservedVolume,
+)
+from kvmdecl.tasks import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A step, or the reason why there can be none, or neither: the object is as declared. Notes go with any of them."""
+
+    step: Step | None = None
+    blocked: Diagnostic | None = None
+    notes: tuple[Diagnostic, ...] = ()
+
+
+AS_DECLARED = Verdict()
+
+
+@dataclass(frozen=True)
+class HostView:
+    """One host's observed objects, looked up by name."""
+
+    host: str
+    cluster: str
+    revision: str
+    state: HostState
+
+    @cached_property
+    def domains(self) -> Mapping[str, ObservedDomain]:
+        """Domains by name."""
+        return {domain.name: domain for domain in self.state.domains}
+
+    @cached_property
+    def domains_by_uuid(self) -> Mapping[str, ObservedDomain]:
+        """Domains by UUID."""
+        return {domain.uuid: domain for domain in self.state.domains}
+
+    @cached_property
+    def networks(self) -> Mapping[str, ObservedNetwork]:
+        """Networks by name."""
+        return {network.name: network for network in self.state.networks}
+
+    @cached_property
+    def pools(self) -> Mapping[str, ObservedPool]:
+        """Pools by name."""
+        return {pool.name: pool for pool in self.state.pools}
+
+    @cached_property
+    def volumes(self) -> Mapping[str, ObservedVolume]:
+        """Volumes by `POOL/NAME`."""
+        return {f"{volume.pool}/{volume.name}": volume for pool in self.state.pools for volume in pool.volumes}
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """What kvmdecl did for this cluster to objects that cannot carry a marker."""
+        return self.state.ledger(self.cluster)
+
+
+Observed = ObservedDomain | ObservedNetwork | ObservedPool | ObservedVolume
+
+
+def step(
+    desired: Desired,
+    action: Action,
+    task: Task,
+    observed: Observed | None,
+    summary: str,
+    *,
+    changes: tuple[Change, ...] = (),
+    impact: Impact | None = None,
+    after: tuple[Address, ...] = (),
+) -> Verdict:
+    """A verdict with one step; its impact is the worst of its changes unless it is given."""
+    worst = max((change.impact for change in changes), default=Impact.NONE) if impact is None else impact
+    return Verdict(
+        Step(
+            address=desired.address,
+            action=action,
+            impact=worst,
+            changes=changes,
+            summary=summary,
+            precondition=fingerprint(observed),
+            task=task,
+            after=after,
+            at=desired.origin.at,
+        )
+    )
+
+
+def blocked(desired: Desired, code: str, summary: str, cause: str, hint: str, key: str = "") -> Verdict:
+    """A verdict that says why the object cannot be brought to what is declared."""
+    at = desired.origin.find(key)
+    return Verdict(blocked=Diagnostic(code, summary, at, cause, hint, subject=str(desired.address)))
+
+
+def note(desired: Desired, code: str, summary: str, cause: str = "", hint: str = "", key: str = "") -> Diagnostic:
+    """A warning that belongs to an object."""
+    at = desired.origin.find(key)
+    return Diagnostic(code, summary, at, cause, hint, severity=Severity.WARNING, subject=str(desired.address))
+
+
+def not_ours(desired: Desired, what: str) -> Verdict:
+    """The verdict for an object of the declared name that kvmdecl did not make for this cluster."""
+    return blocked(
+        desired,
+        "plan.not-ours",
+        f"{desired.address.host} has a {what} {desired.address.name} that this cluster did not make",
+        "kvmdecl changes only what it made itself; it never takes over an object because of its name.",
+        "choose another name, or rename or remove the existing one yourself if nobody needs it.",
+    )

@@ -1,0 +1,126 @@
+"""Volumes: made, filled and grown. Nothing here shrinks, replaces or deletes one."""
+
+from __future__ import annotations
+
+from kvmdecl.diagnostics import Diagnostic
+from kvmdecl.names import format_size
+from kvmdecl.plan import Action, Change, Impact
+from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, blocked, not_ours, note, step
+from kvmdecl.state import Address, DesiredVolume, FileContent, Kind, LedgerEntry, ObservedVolume, Role
+from kvmdecl.tasks import CreateVolume, ResizeVolume
+
+
+def plan_volume(desired: DesiredVolume, view: HostView) -> Verdict:
+    """Compare a declared volume with the host's volume of that name and with what the ledger knows of it."""
+    observed = view.volumes.get(desired.address.name)
+    entry = view.ledger.find(Kind.VOLUME, desired.address.name)
+    if observed is None:
+        return step(desired, Action.CREATE, _create(desired), None, _describe(desired), after=_after(desired))
+    if entry is None:
+        return not_ours(desired, "volume")
+    if not entry.complete:
+        return _finish(desired, observed)
+    return _compare(desired, observed, entry, view)
+
+
+def _create(desired: DesiredVolume) -> CreateVolume:
+    return CreateVolume(
+        pool=desired.pool,
+        name=desired.name,
+        role=desired.role,
+        format=desired.format,
+        capacity=desired.capacity,
+        preallocation=desired.preallocation,
+        backing=desired.backing,
+        content=desired.content,
+        owner=desired.vm or "",
+    )
+
+
+def _describe(desired: DesiredVolume) -> str:
+    size = format_size(desired.capacity) if desired.capacity is not None else ""
+    parts = [size, desired.format]
+    if desired.role is Role.SEED:
+        parts = ["cloud-init seed"]
+    elif isinstance(desired.content, FileContent):
+        upload = f", {format_size(desired.content.size)}" if desired.content.size is not None else ""
+        parts = [f"{desired.format} image, uploaded{upload}"]
+    elif desired.backing:
+        parts = [size, f"{desired.format} on {desired.backing}"]
+    return " ".join(part for part in parts if part)
+
+
+def _after(desired: DesiredVolume) -> tuple[Address, ...]:
+    pool = Address(desired.address.host, Kind.POOL, desired.pool)
+    if desired.backing is None:
+        return (pool,)
+    return pool, Address(desired.address.host, Kind.VOLUME, f"{desired.pool}/{desired.backing}")
+
+
+def _finish(desired: DesiredVolume, observed: ObservedVolume) -> Verdict:
+    summary = f"{_describe(desired)}; an earlier run was interrupted while making it, and this finishes it"
+    return step(desired, Action.CREATE, _create(desired), observed, summary, after=_after(desired))
+
+
+def _compare(desired: DesiredVolume, observed: ObservedVolume, entry: LedgerEntry, view: HostView) -> Verdict:
+    key = _key(desired)
+    if desired.role is not Role.DISK:
+        return AS_DECLARED  # its name carries the digest of its content, so a complete one is the right one
+    if observed.format != desired.format:
+        return blocked(
+            desired,
+            "plan.volume-format",
+            f"disk {key} is a {observed.format} volume and the manifest says {desired.format}",
+            "Changing the format means copying the disk; kvmdecl does not replace a disk that holds data.",
+            f"say `format: {observed.format}`, or declare a new disk and copy the data in the guest.",
+            key=f"{key}.format",
+        )
+    notes = _image_notes(desired, entry)
+    if desired.capacity is None or observed.capacity == desired.capacity:
+        return Verdict(notes=notes)
+    if observed.capacity > desired.capacity:
+        return _refuse_shrinking(desired, observed, desired.capacity, key)
+    verdict = _grow(desired, observed, desired.capacity, view, key)
+    return Verdict(verdict.step, notes=notes)
+
+
+def _image_notes(desired: DesiredVolume, entry: LedgerEntry) -> tuple[Diagnostic, ...]:
+    """A disk keeps the image that it began as: another image in the manifest is for new disks."""
+    if not entry.applied or entry.applied == (desired.backing or ""):
+        return ()
+    summary = f"{desired.vm}'s disk began as {entry.applied} and keeps it; the manifest now says {desired.backing or 'no image'}"
+    return (note(desired, "plan.image-kept", summary, "The disk holds the guest's data; its image is not replaced under it."),)
+
+
+def _refuse_shrinking(desired: DesiredVolume, observed: ObservedVolume, capacity: int, key: str) -> Verdict:
+    before, after = format_size(observed.capacity), format_size(capacity)
+    return blocked(
+        desired,
+        "plan.volume-shrink",
+        f"disk {key} would shrink from {before} to {after}",
+        "Shrinking cuts off the end of the disk, and with it whatever the guest keeps there.",
+        f"write `{before}` or more.",
+        key=f"{key}.size",
+    )
+
+
+def _grow(desired: DesiredVolume, observed: ObservedVolume, capacity: int, view: HostView, key: str) -> Verdict:
+    domain = view.domains.get(desired.vm or "")
+    running = domain is not None and domain.active
+    change = Change(
+        field="capacity",
+        key=f"{key}.size",
+        before=format_size(observed.capacity),
+        after=format_size(capacity),
+        impact=Impact.LIVE if running else Impact.NONE,
+        how="virDomainBlockResize" if running else "virStorageVolResize",
+        at=desired.origin.find(f"{key}.size"),
+    )
+    task = ResizeVolume(desired.pool, desired.name, capacity, domain.uuid if domain and running else None)
+    return step(desired, Action.UPDATE, task, observed, "", changes=(change,), after=_after(desired))
+
+
+def _key(desired: DesiredVolume) -> str:
+    """The manifest's key of the disk: `disk` for the root disk, `disks.data` for another one."""
+    disk = desired.name.removeprefix(f"{desired.vm}.").rpartition(".")[0]
+    return "disk" if disk == "root" else f"disks.{disk}"

@@ -1,0 +1,60 @@
+"""A plan as a file: what `plan --out` writes, `apply` reads back, and any other program may read by its schema.
+
+`formatVersion` is MAJOR.MINOR: a reader ignores keys it does not know within a major version and refuses another major one.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from kvmdecl.diagnostics import Diagnostic, Rejected, Span
+from kvmdecl.plan import Plan
+
+FORMAT_VERSION = "1.0"
+_PLAN = TypeAdapter(Plan)
+
+
+def render_plan_json(plan: Plan) -> str:
+    """The plan as JSON: sorted keys, no times, so that the same plan is the same bytes."""
+    document = {"formatVersion": FORMAT_VERSION, **_PLAN.dump_python(plan, mode="json")}
+    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=True) + "\n"
+
+
+def plan_schema() -> dict[str, Any]:
+    """JSON Schema of the document."""
+    schema = _PLAN.json_schema(mode="serialization")
+    version = {"type": "string", "pattern": r"^1\.[0-9]+$", "description": "MAJOR.MINOR"}
+    schema["properties"] = {"formatVersion": version, **schema["properties"]}
+    schema["required"] = ["formatVersion", *schema["required"]]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "kvmdecl plan", **schema}
+
+
+def read_plan(path: Path) -> Plan:
+    """Read a saved plan.
+
+    Raises:
+        Rejected: `plan.unreadable` if it is no plan, or one of another major version.
+    """
+    try:
+        document = json.loads(path.read_bytes())
+        version = str(document.pop("formatVersion", "")) if isinstance(document, dict) else ""
+        if version.split(".")[0] != FORMAT_VERSION.split(".")[0]:
+            raise ValueError(f"formatVersion is {version or 'missing'}, this version of kvmdecl reads {FORMAT_VERSION}")
+        return _PLAN.validate_json(json.dumps(document), strict=False)
+    except (OSError, ValueError, ValidationError) as error:
+        raise Rejected([_unreadable(path, error)]) from error
+
+
+def _unreadable(path: Path, error: Exception) -> Diagnostic:
+    first = f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}" if isinstance(error, ValidationError) else str(error)
+    return Diagnostic(
+        code="plan.unreadable",
+        summary=f"{path} is not a saved plan",
+        at=Span(str(path), 1, 1, 1, 1),
+        cause=first,
+        hint="make one with `kvmdecl plan --out plan.json`; a plan is never edited by hand.",
+    )

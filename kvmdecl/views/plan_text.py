@@ -1,0 +1,94 @@
+"""A plan as text for a terminal or a log: per host what changes, what that does to a guest, and where it is written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from kvmdecl.plan import Action, Change, HostStatus, Impact, Plan, PlannedHost, Step
+from kvmdecl.text import safe_text
+
+_STYLES = {Action.CREATE: "32", Action.UPDATE: "33", Action.DELETE: "31"}
+_VERBS = {Action.CREATE: "to create", Action.UPDATE: "to change", Action.DELETE: "to delete"}
+
+
+def render_plan(plan: Plan, *, color: bool, next_command: str) -> str:
+    """The whole plan; `next_command` is what carries it out. Diagnostics (blocked, notes) are shown elsewhere."""
+    blocks = [block for host in plan.hosts for block in _host(host, plan, color=color)]
+    return "\n".join([*blocks, *_closing(plan, next_command)]) + "\n"
+
+
+def _host(host: PlannedHost, plan: Plan, *, color: bool) -> Iterator[str]:
+    steps = sorted((step for step in plan.steps if step.address.host == host.name), key=_danger_first)
+    if host.status is HostStatus.UNREACHABLE:
+        left = f"; {_count(len(host.frozen), 'object')} on it unknown and left alone" if host.frozen else ""
+        yield _paint(f"{host.name}  unreachable: {safe_text(host.reason)}{left}", "31", color=color)
+        yield ""
+    elif steps:
+        yield _paint(f"{host.name}  {_counts(steps)}", "1", color=color)
+        width = min(max(len(safe_text(step.address.name)) for step in steps), 48)
+        for step in steps:
+            yield from _step(step, width, color=color)
+        yield ""
+
+
+def _danger_first(step: Step) -> int:
+    return -step.impact if step.impact >= Impact.RESTART else 0  # the rest keeps its order: sorting is stable
+
+
+def _step(step: Step, width: int, *, color: bool) -> Iterator[str]:
+    mark = _paint(step.action.mark, _STYLES[step.action], color=color)
+    name = safe_text(step.address.name)
+    impact = _impact(step.impact, color=color) if step.impact > Impact.NONE else ""
+    told = "  ".join(part for part in (impact, safe_text(step.summary)) if part)
+    yield f"  {mark} {step.address.kind:<8}{name:<{width}}  {told}".rstrip()
+    keys = max((len(change.key) for change in step.changes), default=0)
+    for change in step.changes:
+        yield from _change(change, keys, color=color)
+
+
+def _change(change: Change, width: int, *, color: bool) -> Iterator[str]:
+    where = f"  ({safe_text(str(change.at))})" if change.at else ""
+    yield f"      {safe_text(change.key):<{width}}  {_values(change)}  {_impact(change.impact, color=color)}{where}"
+    if change.why and change.impact > Impact.LIVE:
+        yield f"      {'':<{width}}  {safe_text(change.why)}"
+
+
+def _values(change: Change) -> str:
+    before, after = (None if v is None else safe_text(v) for v in (change.before, change.after))
+    if before is None:
+        return f"+ {after}"
+    return f"- {before}" if after is None else f"{before} -> {after}"
+
+
+def _impact(impact: Impact, *, color: bool) -> str:
+    style = "31" if impact >= Impact.RESTART else "33" if impact is Impact.NEXT_BOOT else "32"
+    return _paint(impact.word, style, color=color)
+
+
+def _closing(plan: Plan, next_command: str) -> Iterator[str]:
+    answered = sum(1 for host in plan.hosts if host.status is HostStatus.OK)
+    if not plan.steps:
+        blocked = f"; {_count(len(plan.blocked), 'object')} blocked" if plan.blocked else ""
+        yield f"No changes: {_count(plan.unchanged, 'object')} on {_count(answered, 'host')} as declared{blocked}."
+        return
+    impacts = Counter(step.impact for step in plan.steps if step.action is not Action.CREATE)
+    worst_first = [f"{impacts[i]} {i.word}" for i in sorted(impacts, reverse=True) if i > Impact.NONE]
+    detail = f" ({', '.join(worst_first)})" if worst_first else ""
+    blocked = f", {len(plan.blocked)} blocked" if plan.blocked else ""
+    yield f"Plan: {_counts(plan.steps)}{detail}; {plan.unchanged} unchanged{blocked}."
+    yield "Nothing has changed yet; to do it:"
+    yield f"    {next_command}"
+
+
+def _counts(steps: Iterable[Step]) -> str:
+    counts = Counter(step.action for step in steps)
+    return ", ".join(f"{counts[action]} {verb}" for action, verb in _VERBS.items() if counts[action])
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _paint(text: str, style: str, *, color: bool) -> str:
+    return f"\x1b[{style}m{text}\x1b[0m" if color else text

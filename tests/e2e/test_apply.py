@@ -1,0 +1,221 @@
+"""Plan, apply, and an empty plan, on real hosts."""
+
+from __future__ import annotations
+
+import json
+
+import libvirt
+import pytest
+
+from tests.e2e.conftest import HOSTS, Story, find_vm, qemu_pid
+
+pytestmark = pytest.mark.xdist_group("lab")
+
+CLUSTER = """\
+apiVersion: kvmdecl/v1
+cluster: story
+hosts:
+  kvm-{1..3}: {uri: "qemu+tls://{name}.example/system"}
+networks:
+  lan: {bridge: br0}
+  inner: {mode: nat, subnet: 192.168.150.0/24, dhcp: {start: 192.168.150.10, end: 192.168.150.99}}
+storage:
+  vms: {path: /srv/vms}
+images:
+  tiny: {source: tiny.img, format: raw}
+vms:
+  web:
+    count: 3
+    image: tiny
+    memory: {size: 64MiB, max: 128MiB}
+    cpus: {count: 1, max: 2}
+    nics: [lan, inner]
+"""
+
+
+def test_a_second_plan_is_empty(story: Story):
+    story.write(CLUSTER)
+
+    first = story.run("plan", "--detailed-exitcode")
+    assert first.code == 2, first
+    applied = story.ok("apply", "--yes")
+    assert "web-1" in applied.out + applied.err
+    second = story.run("plan", "--detailed-exitcode")
+
+    assert second.code == 0, second.out + second.err
+    assert second.out.startswith("No changes:"), second.out
+    for number in (1, 2, 3):
+        with story.connect(find_vm(story, f"web-{number}")) as connection:
+            assert connection.lookupByName(f"web-{number}").isActive()
+
+
+def test_a_second_apply_writes_nothing(story: Story):
+    story.write(CLUSTER)
+    story.ok("apply", "--yes")
+    before = {host: _definitions(story, host) for host in HOSTS}
+
+    answer = story.ok("apply", "--yes")
+
+    assert answer.out.startswith("No changes:")
+    assert {host: _definitions(story, host) for host in HOSTS} == before
+
+
+def _definitions(story: Story, host: str) -> dict[str, float]:
+    """When libvirt last wrote each file of its configuration."""
+    folder = story.lab.hosts[host].folder / "etc"
+    return {str(path): path.stat().st_mtime for path in folder.rglob("*.xml")}
+
+
+def test_a_live_change_keeps_the_guests_process(story: Story):
+    story.write(CLUSTER)
+    story.ok("apply", "--yes")
+    host = find_vm(story, "web-1")
+    pid = qemu_pid(story, host, "web-1")
+
+    story.edit("cpus: {count: 1, max: 2}", "cpus: {count: 2, max: 2}")
+    plan = story.run("plan", "--detailed-exitcode")
+    assert plan.code == 2
+    assert "1 -> 2" in plan.out
+    assert "live" in plan.out
+    story.ok("apply", "--yes")
+
+    assert qemu_pid(story, host, "web-1") == pid
+    with story.connect(host) as connection:
+        domain = connection.lookupByName("web-1")
+        assert domain.vcpusFlags(libvirt.VIR_DOMAIN_AFFECT_LIVE) == 2
+        assert domain.vcpusFlags(libvirt.VIR_DOMAIN_AFFECT_CONFIG) == 2
+    assert story.run("plan", "--detailed-exitcode").code == 0
+
+
+def test_a_disk_is_plugged_grown_and_unplugged_by_name(story: Story):
+    story.write(CLUSTER)
+    story.ok("apply", "--yes")
+    host = find_vm(story, "web-2")
+    pid = qemu_pid(story, host, "web-2")
+
+    story.edit("    nics:", "    disks: {data: 8MiB, logs: 8MiB}\n    nics:")
+    story.ok("apply", "--yes")
+    story.edit("data: 8MiB", "data: 16MiB")
+    grown = story.run("plan")
+    assert "8MiB -> 16MiB" in grown.out
+    story.ok("apply", "--yes")
+
+    assert qemu_pid(story, host, "web-2") == pid
+    with story.connect(host) as connection:
+        assert connection.lookupByName("web-2").blockInfo("vdb")[0] == 16 * 1024**2
+    assert story.run("plan", "--detailed-exitcode").code == 0
+
+
+def test_shrinking_a_disk_is_refused_and_nothing_else_is_held_up(story: Story):
+    story.write(CLUSTER + "    disk: 16MiB\n")
+    story.ok("apply", "--yes")
+
+    story.edit("disk: 16MiB", "disk: 8MiB")
+    answer = story.run("plan")
+
+    assert answer.code == 1
+    assert "plan.volume-shrink" in answer.err
+    assert "cluster.yaml:18:" in answer.err
+
+
+def test_a_vm_that_leaves_the_manifest_is_left_alone(story: Story):
+    story.write(CLUSTER)
+    story.ok("apply", "--yes")
+
+    story.edit("count: 3", "count: 2")
+    answer = story.run("plan", "--detailed-exitcode")
+
+    assert answer.code == 0, answer.out
+    assert "plan.orphan" in answer.err
+    assert "web-3" in answer.err
+
+
+def test_an_absent_vm_is_deleted_with_consent_by_name_and_its_disk_stays(story: Story):
+    story.write(CLUSTER)
+    story.ok("apply", "--yes")
+    host = find_vm(story, "web-1")
+
+    story.edit("count: 3", "count: 3\n    state: absent")
+    refused = story.run("apply", "--yes")
+    assert refused.code == 4
+    assert f"--allow-delete {host}/domain/web-1" in refused.err
+    consents = [part for n in (1, 2, 3) for part in ("--allow-delete", f"{find_vm(story, f'web-{n}')}/domain/web-{n}")]
+    story.ok("apply", "--yes", *consents)
+
+    with story.connect(host) as connection:
+        assert connection.listAllDomains() == []
+        assert "web-1.root.qcow2" in connection.storagePoolLookupByName("vms").listVolumes()
+
+
+def test_an_object_edited_between_plan_and_apply_is_refused_by_name_and_the_others_proceed(story: Story):
+    story.write(CLUSTER)
+    story.ok("apply", "--yes")
+    story.edit("cpus: {count: 1, max: 2}", "cpus: {count: 2, max: 2}")
+    assert story.run("plan", "--out", "plan.json", "--detailed-exitcode").code == 2
+    host = find_vm(story, "web-1")
+    with story.connect(host) as connection:
+        connection.lookupByName("web-1").setMemoryFlags(70 * 1024, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+
+    answer = story.run("apply", "plan.json", "--yes")
+
+    assert answer.code == 3, answer.out + answer.err
+    assert f"{host}/domain/web-1" in answer.out + answer.err
+    assert "step.moved" in answer.out + answer.err
+    with story.connect(host) as connection:
+        assert connection.lookupByName("web-1").vcpusFlags(libvirt.VIR_DOMAIN_AFFECT_CONFIG) == 1
+    with story.connect(find_vm(story, "web-2")) as connection:
+        assert connection.lookupByName("web-2").vcpusFlags(libvirt.VIR_DOMAIN_AFFECT_LIVE) == 2
+
+
+def test_somebody_elses_domain_of_the_same_name_is_never_touched(story: Story):
+    story.write(CLUSTER.replace("    count: 3", "    host: kvm-2"))
+    foreign = "<domain type='qemu'><name>web</name><memory>65536</memory><os><type>hvm</type></os></domain>"
+    with story.connect("kvm-2") as connection:
+        connection.defineXML(foreign)
+        before = connection.lookupByName("web").XMLDesc()
+
+    answer = story.run("plan")
+
+    assert answer.code == 1
+    assert "plan.not-ours" in answer.err
+    assert "cluster.yaml:13:3" in answer.err
+    with story.connect("kvm-2") as connection:
+        assert connection.lookupByName("web").XMLDesc() == before
+
+
+def test_destroy_lists_what_dies_and_keeps_volumes_that_were_not_named(story: Story):
+    story.write(CLUSTER)
+    story.ok("apply", "--yes")
+    host = find_vm(story, "web-1")
+
+    refused = story.run("destroy")
+    assert refused.code == 1
+    assert "web-1" in refused.out
+    doomed = f"{host}/volume/vms/web-1.root.qcow2"
+    story.ok("destroy", "--confirm", "story", "--volume", doomed)
+
+    for name in HOSTS:
+        with story.connect(name) as connection:
+            assert connection.listAllDomains() == []
+            assert connection.listAllNetworks() == []
+            assert connection.listAllStoragePools() == []
+    left = sorted(p.name for h in HOSTS for p in (story.lab.hosts[h].folder / "srv" / "vms").glob("*.root.qcow2"))
+    assert left == ["web-2.root.qcow2", "web-3.root.qcow2"]
+
+
+def test_offline_planning_from_facts_gives_the_same_plan(story: Story):
+    story.write(CLUSTER)
+    story.ok("apply", "--yes")
+    story.edit("memory: {size: 64MiB, max: 128MiB}", "memory: {size: 96MiB, max: 128MiB}")
+    online = story.run("plan", "--format", "json")
+
+    story.ok("facts", "--out", "facts")
+    offline = story.run("plan", "--format", "json", "--facts", "facts", prefix=("unshare", "-n"))
+
+    assert _without_uris(offline.plan) == _without_uris(online.plan)
+
+
+def _without_uris(plan: dict[str, object]) -> str:
+    for host in plan["hosts"]:
+        host["uri"] = ""
+    return json.dumps(plan, indent=1)
