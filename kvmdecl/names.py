@@ -32,9 +32,12 @@ def derive_uuid(cluster: str, kind: str, name: str) -> str:
 
 
 def derive_mac(cluster: str, vm: str, nic: str) -> str:
-    """The MAC address of a NIC: QEMU's prefix 52:54:00 and 24 bits of a hash of its name."""
-    tail = uuid.uuid5(NAMESPACE, f"{cluster}/nic/{vm}/{nic}").bytes[-3:]
-    return "52:54:00:" + ":".join(f"{byte:02x}" for byte in tail)
+    """The MAC address of a NIC: 52, a locally administered unicast prefix, and 40 bits of a hash of its name.
+
+    QEMU's customary 52:54:00 would leave 24 bits, of which a cluster of 5,000 NICs uses one twice more often than not.
+    """
+    tail = uuid.uuid5(NAMESPACE, f"{cluster}/nic/{vm}/{nic}").bytes[-5:]
+    return "52:" + tail.hex(":")
 
 
 def format_size(size: int) -> str:

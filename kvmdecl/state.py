@@ -187,7 +187,10 @@ class FileContent:
 
 @dataclass(frozen=True, slots=True)
 class SeedContent:
-    """A volume's content: a NoCloud seed made of these files (name, text). `sha256` is that of the ISO image."""
+    """A volume's content: a NoCloud seed made of these files (name, text).
+
+    `sha256` is a digest of the files. The image is a function of them, and is built only where it is uploaded.
+    """
 
     files: tuple[tuple[str, str], ...]
     sha256: str
