@@ -31,11 +31,16 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class TaskRequest:
-    """A task with the fingerprint that its object must still have when the host begins."""
+    """A task with the fingerprint that its object must still have when the host begins.
+
+    `cluster` and `revision` are those of the plan: what a host notes down about an object says whose it is.
+    """
 
     address: Address
     task: Task
     precondition: str
+    cluster: str
+    revision: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,254 @@
+"""Plan -> events: every step in its order, many at once, over all hosts. A HostWriter alone touches them."""
+
+from __future__ import annotations
+
+import heapq
+import queue
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from kvmdecl.diagnostics import Diagnostic, Moved, Rejected, TaskFailed
+from kvmdecl.events import (
+    ApplyFinished,
+    ApplyStarted,
+    Event,
+    StepDone,
+    StepFailed,
+    StepProgress,
+    StepRefused,
+    StepSkipped,
+    StepStarted,
+)
+from kvmdecl.hosts.protocol import HostWriter, Progress, TaskRequest, TaskResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
+
+    import networkx as nx
+
+    from kvmdecl.plan import Plan, Step
+    from kvmdecl.state import Address
+
+_NOTICE_A_CANCEL = 0.2  # seconds
+
+
+class Flag(Protocol):
+    """What apply asks of `threading.Event`."""
+
+    def is_set(self) -> bool:
+        """Whether no further step shall start."""
+        ...
+
+
+def apply(
+    plan: Plan,
+    writer: HostWriter,
+    *,
+    parallel: int = 8,
+    cancelled: Flag,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Event]:
+    """Carry out the steps of a plan; a step begins when all that it stands on are done.
+
+    A step that fails or is refused takes the steps that stand on it along (`StepSkipped`), and no others.
+    Once `cancelled` is set, or after Ctrl-C, no step begins any more; running ones are awaited and reported.
+    A second Ctrl-C is not caught.
+
+    Args:
+        plan: what to do; nothing else is done.
+        writer: where tasks are carried out.
+        parallel: how many steps may run at once, over all hosts.
+        cancelled: may be set by another thread or a signal handler.
+        clock: seconds, for the times that events carry.
+
+    Raises:
+        Rejected: `apply.bad-plan` if the plan's order cannot be followed; nothing was begun then.
+    """
+    return _Run(plan, writer, parallel, cancelled, clock, _order(plan.steps)).events()
+
+
+def _order(steps: Sequence[Step]) -> nx.DiGraph[Address]:
+    """The graph of steps; an edge leads from a step to one that waits for it."""
+    import networkx as nx
+
+    graph: nx.DiGraph[Address] = nx.DiGraph()
+    for number, step in enumerate(steps):
+        if step.address in graph:
+            raise Rejected([_bad_plan(f"{step.address} has two steps")])
+        graph.add_node(step.address, step=step, number=number)
+    for step in steps:
+        for other in step.after:
+            if other not in graph:
+                raise Rejected([_bad_plan(f"{step.address} waits for {other}, which is no step of it")])
+            graph.add_edge(other, step.address)
+    if not nx.is_directed_acyclic_graph(graph):
+        ring = [edge[0] for edge in nx.find_cycle(graph)]
+        raise Rejected([_bad_plan(f"these steps wait for each other: {', '.join(map(str, ring))}")])
+    return graph
+
+
+def _bad_plan(what: str) -> Diagnostic:
+    return Diagnostic(
+        code="apply.bad-plan",
+        summary=f"the plan cannot be carried out: {what}",
+        cause="A plan's steps form an order without rings. This one was edited, or kvmdecl made a mistake.",
+        hint="make a new plan; if it says the same, please report it together with the plan file.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Advanced:
+    address: Address
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    address: Address
+    future: Future[TaskResult]
+
+
+@dataclass(slots=True)
+class _Run:
+    """One application of a plan. Only `_inbox` is touched by other threads."""
+
+    plan: Plan
+    writer: HostWriter
+    parallel: int
+    cancelled: Flag
+    clock: Callable[[], float]
+    graph: nx.DiGraph[Address]
+    _inbox: queue.SimpleQueue[_Advanced | _Ended] = field(default_factory=queue.SimpleQueue)
+    _ready: dict[str, list[tuple[int, Address]]] = field(
+        default_factory=dict
+    )  # per host a heap, in plan order
+    _waits_for: dict[Address, int] = field(
+        default_factory=dict
+    )  # steps not begun, and how many each waits for
+    _running: dict[Address, float] = field(default_factory=dict)  # and since when
+    _busy: Counter[str] = field(default_factory=Counter)  # running steps per host
+    _begun: Counter[str] = field(default_factory=Counter)  # steps begun per host
+    _ends: Counter[type[Event]] = field(default_factory=Counter)
+    _interrupted: bool = False
+
+    def events(self) -> Iterator[Event]:
+        began = self.clock()
+        yield ApplyStarted(self.plan.cluster, tuple(self.graph))
+        self._waits_for = dict(self.graph.in_degree)
+        for address, count in self._waits_for.items():
+            if not count:
+                self._make_ready(address)
+        while self._waits_for or self._running:
+            if self._stopping():
+                yield from self._skip(self._waits_for, None)
+            yield from self._start_ready()
+            if message := self._next_message():
+                yield from self._handle(message)
+        done, failed, refused, skipped = (
+            self._ends[end] for end in (StepDone, StepFailed, StepRefused, StepSkipped)
+        )
+        yield ApplyFinished(done, failed, refused, skipped, self.clock() - began)
+
+    def _make_ready(self, address: Address) -> None:
+        entry = (self.graph.nodes[address]["number"], address)
+        heapq.heappush(self._ready.setdefault(address.host, []), entry)
+
+    def _start_ready(self) -> Iterator[Event]:
+        while self._ready and len(self._running) < self.parallel and not self._stopping():
+            # The least busy host first, so that a host with many steps does not hold up the others.
+            host = min(
+                self._ready, key=lambda name: (self._busy[name], self._begun[name], self._ready[name][0])
+            )
+            _, address = heapq.heappop(self._ready[host])
+            if not self._ready[host]:
+                del self._ready[host]
+            yield StepStarted(address)
+            self._start(address)
+
+    def _start(self, address: Address) -> None:
+        step: Step = self.graph.nodes[address]["step"]
+        del self._waits_for[address]
+        self._running[address] = self.clock()
+        self._busy[address.host] += 1
+        self._begun[address.host] += 1
+        request = TaskRequest(address, step.task, step.precondition, self.plan.cluster, self.plan.revision)
+        future = self.writer.submit(request, lambda progress: self._inbox.put(_Advanced(address, progress)))
+        future.add_done_callback(lambda ended: self._inbox.put(_Ended(address, ended)))
+
+    def _stopping(self) -> bool:
+        return self._interrupted or self.cancelled.is_set()
+
+    def _next_message(self) -> _Advanced | _Ended | None:
+        """Wait for a running step; None now and then, so that a cancel is noticed."""
+        if not self._running:
+            return None
+        try:
+            return self._inbox.get(timeout=_NOTICE_A_CANCEL)
+        except queue.Empty:
+            return None
+        except KeyboardInterrupt:
+            if self._interrupted:
+                raise
+            self._interrupted = True
+            return None
+
+    def _handle(self, message: _Advanced | _Ended) -> Iterator[Event]:
+        address = message.address
+        if isinstance(message, _Advanced):
+            if address in self._running:
+                progress = message.progress
+                yield StepProgress(address, progress.done, progress.total, progress.unit)
+            return
+        seconds = self.clock() - self._running.pop(address)
+        self._busy[address.host] -= 1
+        end = _end(address, message.future, seconds)
+        self._ends[type(end)] += 1
+        yield end
+        if isinstance(end, StepDone):
+            self._release(address)
+        else:
+            yield from self._skip(self._dependents(address), address)
+
+    def _release(self, address: Address) -> None:
+        for waiting in self.graph.successors(address):
+            if waiting in self._waits_for:
+                self._waits_for[waiting] -= 1
+                if not self._waits_for[waiting]:
+                    self._make_ready(waiting)
+
+    def _dependents(self, address: Address) -> set[Address]:
+        import networkx as nx
+
+        return {waiting for waiting in nx.descendants(self.graph, address) if waiting in self._waits_for}
+
+    def _skip(self, addresses: Iterable[Address], because: Address | None) -> Iterator[Event]:
+        for address in sorted(addresses, key=lambda skipped: self.graph.nodes[skipped]["number"]):
+            del self._waits_for[address]
+            self._ends[StepSkipped] += 1
+            yield StepSkipped(address, because)
+
+
+def _end(address: Address, future: Future[TaskResult], seconds: float) -> StepDone | StepFailed | StepRefused:
+    error = None if future.cancelled() else future.exception()
+    if future.cancelled():
+        return StepFailed(address, _unexpected(address, "the task was given up before it began"))
+    if error is None:
+        return StepDone(address, seconds, future.result().remarks)
+    if isinstance(error, Moved):
+        return StepRefused(address, error.diagnostic)
+    if isinstance(error, TaskFailed):
+        return StepFailed(address, error.diagnostic)
+    return StepFailed(address, _unexpected(address, f"{type(error).__name__}: {error}"))
+
+
+def _unexpected(address: Address, what: str) -> Diagnostic:
+    return Diagnostic(
+        code="apply.unexpected",
+        summary=f"{address}: {what}",
+        cause="kvmdecl did not expect this, so the step may be done, half done, or not begun.",
+        hint="`kvmdecl plan` shows what is left to do; please report this together with the text above.",
+        subject=str(address),
+    )

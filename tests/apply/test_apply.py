@@ -1,0 +1,296 @@
+"""Apply runs steps in the plan's order, many at once, and tells of every one how it ended."""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import random
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kvmdecl.apply import apply
+from kvmdecl.diagnostics import Diagnostic, Moved, Rejected, TaskFailed
+from kvmdecl.events import (
+    ApplyFinished,
+    ApplyStarted,
+    Event,
+    StepDone,
+    StepFailed,
+    StepProgress,
+    StepRefused,
+    StepSkipped,
+    StepStarted,
+)
+from kvmdecl.hosts.protocol import HostWriter, Progress, TaskRequest, TaskResult
+from kvmdecl.plan import Action, Impact, Plan, Step
+from kvmdecl.state import Address, Kind
+from kvmdecl.tasks import DeleteVolume
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ENDS = (StepDone, StepFailed, StepRefused, StepSkipped)
+NEVER = threading.Event()
+
+
+def address(name: str, host: str = "kvm-1") -> Address:
+    return Address(host, Kind.DOMAIN, name)
+
+
+def make_step(name: str, *after: str, host: str = "kvm-1") -> Step:
+    waits = tuple(address(other, host) for other in after)
+    task = DeleteVolume("vms", name)
+    return Step(address(name, host), Action.CREATE, Impact.NONE, (), "", "absent", task, after=waits)
+
+
+def make_plan(*steps: Step) -> Plan:
+    return Plan("edge", "r1", (), steps, 0)
+
+
+def failure(kind: type[Exception]) -> Exception:
+    return kind(Diagnostic("step.test", "the host said no"))
+
+
+@dataclass
+class PromptWriter:
+    """Carries out every task before `submit` returns; `fails` says which do not succeed, and how."""
+
+    fails: dict[Address, Exception] = field(default_factory=dict)
+    requests: list[TaskRequest] = field(default_factory=list)
+
+    def submit(self, request: TaskRequest, progress: Callable[[Progress], None]) -> Future[TaskResult]:
+        self.requests.append(request)
+        progress(Progress(1, 2, "bytes"))
+        future: Future[TaskResult] = Future()
+        if error := self.fails.get(request.address):
+            future.set_exception(error)
+        else:
+            future.set_result(TaskResult(("a remark",)))
+        return future
+
+
+class ManualWriter:
+    """Carries out a task when the test says so."""
+
+    def __init__(self) -> None:
+        self.pending: dict[Address, Future[TaskResult]] = {}
+
+    def submit(self, request: TaskRequest, progress: Callable[[Progress], None]) -> Future[TaskResult]:
+        self.pending[request.address] = Future()
+        return self.pending[request.address]
+
+    def finish(self, name: str, host: str = "kvm-1") -> None:
+        self.pending.pop(address(name, host)).set_result(TaskResult())
+
+
+def run(plan: Plan, writer: HostWriter) -> list[Event]:
+    return list(apply(plan, writer, cancelled=NEVER, clock=itertools.count().__next__))
+
+
+def test_steps_run_in_the_order_that_they_wait_for_each_other():
+    events = run(make_plan(make_step("b", "a"), make_step("a")), PromptWriter())
+    assert events == [
+        ApplyStarted("edge", (address("b"), address("a"))),
+        StepStarted(address("a")),
+        StepProgress(address("a"), 1, 2, "bytes"),
+        StepDone(address("a"), 1, ("a remark",)),
+        StepStarted(address("b")),
+        StepProgress(address("b"), 1, 2, "bytes"),
+        StepDone(address("b"), 1, ("a remark",)),
+        ApplyFinished(2, 0, 0, 0, 5),
+    ]
+
+
+def test_a_task_carries_its_precondition_and_whose_plan_it_is():
+    writer = PromptWriter()
+    run(make_plan(make_step("a")), writer)
+    (request,) = writer.requests
+    assert (request.precondition, request.cluster, request.revision) == ("absent", "edge", "r1")
+
+
+def test_a_failed_step_takes_its_dependents_along_and_nothing_else():
+    plan = make_plan(make_step("a"), make_step("b", "a"), make_step("c", "b"), make_step("d"))
+    events = run(plan, PromptWriter({address("a"): failure(TaskFailed)}))
+    assert [e for e in events if isinstance(e, ENDS)] == [
+        StepFailed(address("a"), Diagnostic("step.test", "the host said no")),
+        StepSkipped(address("b"), address("a")),
+        StepSkipped(address("c"), address("a")),
+        StepDone(address("d"), 2, ("a remark",)),
+    ]
+    assert events[-1] == ApplyFinished(1, 1, 0, 2, 5)
+
+
+def test_an_object_that_moved_is_refused_and_its_dependents_are_skipped():
+    events = run(make_plan(make_step("a"), make_step("b", "a")), PromptWriter({address("a"): failure(Moved)}))
+    refused = StepRefused(address("a"), Diagnostic("step.test", "the host said no"))
+    assert [e for e in events if isinstance(e, ENDS)] == [refused, StepSkipped(address("b"), address("a"))]
+
+
+def test_an_error_that_nobody_foresaw_is_a_failed_step_and_no_traceback():
+    events = run(make_plan(make_step("a")), PromptWriter({address("a"): ZeroDivisionError("oops")}))
+    (failed,) = (event for event in events if isinstance(event, StepFailed))
+    assert failed.diagnostic.code == "apply.unexpected"
+    assert "ZeroDivisionError: oops" in failed.diagnostic.summary
+
+
+def test_no_more_steps_run_at_once_than_allowed_and_hosts_take_turns():
+    plan = make_plan(*(make_step(name, host=host) for host in ("kvm-1", "kvm-2") for name in "abc"))
+    writer = ManualWriter()
+    events = apply(plan, writer, parallel=2, cancelled=NEVER)
+    assert [next(events) for _ in range(3)][1:] == [
+        StepStarted(address("a", "kvm-1")),
+        StepStarted(address("a", "kvm-2")),
+    ]
+    threading.Timer(0.05, lambda: writer.finish("a", "kvm-1")).start()
+    assert isinstance(next(events), StepDone)
+    assert next(events) == StepStarted(address("b", "kvm-1"))
+    assert set(writer.pending) == {address("a", "kvm-2")}
+
+
+def test_after_a_cancel_running_steps_finish_and_the_rest_is_skipped():
+    cancelled, writer = threading.Event(), ManualWriter()
+    events = apply(make_plan(make_step("a"), make_step("b", "a")), writer, cancelled=cancelled)
+    assert [next(events), next(events)][-1] == StepStarted(address("a"))
+    cancelled.set()
+    assert next(events) == StepSkipped(address("b"), None)
+    writer.finish("a")
+    assert isinstance(next(events), StepDone)
+    last = next(events)
+    assert (last.done, last.skipped) == (1, 1)
+
+
+def test_ctrl_c_stops_as_a_cancel_does_and_a_second_one_is_not_caught():
+    class Interrupting:
+        def get(self, timeout: float) -> NoReturn:
+            raise KeyboardInterrupt
+
+    events = apply(make_plan(make_step("a"), make_step("b", "a")), ManualWriter(), cancelled=NEVER)
+    started = [next(events), next(events)]
+    events.gi_frame.f_locals["self"]._inbox = Interrupting()
+    assert started[-1] == StepStarted(address("a"))
+    assert next(events) == StepSkipped(address("b"), None)
+    with pytest.raises(KeyboardInterrupt):
+        next(events)
+
+
+def test_an_empty_plan_starts_and_finishes():
+    assert run(make_plan(), PromptWriter()) == [ApplyStarted("edge", ()), ApplyFinished(0, 0, 0, 0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("steps", "what"),
+    [
+        ((make_step("a", "b"), make_step("b", "a")), "these steps wait for each other"),
+        ((make_step("a", "gone"),), "kvm-1/domain/gone, which is no step of it"),
+        ((make_step("a"), make_step("a")), "kvm-1/domain/a has two steps"),
+    ],
+)
+def test_a_plan_without_an_order_is_refused_before_anything_begins(steps: tuple[Step, ...], what: str):
+    writer = PromptWriter()
+    with pytest.raises(Rejected) as rejected:
+        apply(make_plan(*steps), writer, cancelled=NEVER)
+    (diagnostic,) = rejected.value.diagnostics
+    assert (diagnostic.code, what in diagnostic.summary) == ("apply.bad-plan", True)
+    assert writer.requests == []
+
+
+class BusyWriter:
+    """Carries out tasks on another thread, in an order that a seed decides."""
+
+    def __init__(self, fails: dict[str, type[Exception]], seed: int) -> None:
+        self.fails, self.random = fails, random.Random(seed)
+        self.asked: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.thread = threading.Thread(target=self.work)
+        self.thread.start()
+
+    def submit(self, request: TaskRequest, progress: Callable[[Progress], None]) -> Future[TaskResult]:
+        future: Future[TaskResult] = Future()
+        self.asked.put((request, progress, future))
+        return future
+
+    def work(self) -> None:
+        pending = []
+        while (item := self.asked.get()) is not None:
+            pending.append(item)
+            while pending and (self.asked.empty() or self.random.random() < 0.5):
+                request, progress, future = pending.pop(self.random.randrange(len(pending)))
+                progress(Progress(1, 1, "seconds"))
+                if kind := self.fails.get(request.address.name):
+                    future.set_exception(failure(kind))
+                else:
+                    future.set_result(TaskResult())
+
+    def close(self) -> None:
+        self.asked.put(None)
+        self.thread.join()
+
+
+@st.composite
+def dags(draw: st.DrawFn) -> list[Step]:
+    """Steps in any order, over a few hosts, each waiting for some that were drawn before it."""
+    steps: list[Step] = []
+    names: list[Address] = []
+    for number in range(draw(st.integers(0, 14))):
+        host = draw(st.sampled_from(["kvm-1", "kvm-2", "kvm-3"]))
+        others = draw(st.lists(st.sampled_from(names), unique=True, max_size=4)) if names else []
+        task = DeleteVolume("vms", f"s{number}")
+        mine = address(f"s{number}", host)
+        steps.append(Step(mine, Action.CREATE, Impact.NONE, (), "", "absent", task, after=tuple(others)))
+        names.append(mine)
+    return draw(st.permutations(steps))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    steps=dags(),
+    fails=st.dictionaries(
+        st.sampled_from([f"s{n}" for n in range(14)]), st.sampled_from([Moved, TaskFailed])
+    ),
+    parallel=st.integers(1, 6),
+    seed=st.integers(0, 1000),
+)
+def test_every_step_ends_once_none_starts_early_and_none_stands_on_a_failure(
+    steps: list[Step], fails: dict[str, type[Exception]], parallel: int, seed: int
+):
+    writer = BusyWriter(fails, seed)
+    try:
+        events = list(apply(make_plan(*steps), writer, parallel=parallel, cancelled=NEVER))
+    finally:
+        writer.close()
+    after = {step.address: step.after for step in steps}
+    done, unsuccessful, running = set(), set(), set()
+    for event in events[1:-1]:
+        if isinstance(event, StepStarted):
+            assert set(after[event.address]) <= done
+            running.add(event.address)
+            assert len(running) <= parallel
+        elif isinstance(event, StepProgress):
+            assert event.address in running
+        elif isinstance(event, StepSkipped):
+            assert event.because in unsuccessful
+            assert event.address not in running
+        else:
+            running.remove(event.address)
+            (done if isinstance(event, StepDone) else unsuccessful).add(event.address)
+    ends = [event.address for event in events if isinstance(event, ENDS)]
+    assert sorted(ends) == sorted(after)
+    reachable = doomed(after, unsuccessful)
+    assert {event.address for event in events if isinstance(event, StepSkipped)} == reachable
+    finished = events[-1]
+    assert (finished.done, finished.failed + finished.refused) == (len(done), len(unsuccessful))
+
+
+def doomed(after: dict[Address, tuple[Address, ...]], unsuccessful: set[Address]) -> set[Address]:
+    """All steps that stand on an unsuccessful one, by the plainest means."""
+    found: set[Address] = set()
+    grown = True
+    while grown:
+        more = {a for a, others in after.items() if (unsuccessful | found) & set(others)} - found
+        found, grown = found | more, bool(more)
+    return found
