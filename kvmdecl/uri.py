@@ -133,7 +133,8 @@ def parse_manifest_uri(value: Any) -> HostUri:  # noqa: ANN401 - whatever the do
 
     Raises:
         PydanticCustomError: `uri.malformed`, `uri.unknown-scheme`, `uri.bad-host`, `uri.password`,
-            `uri.bad-path`, `uri.runs-program`, `uri.unverified`, `uri.unknown-parameter`, `uri.bad-parameter`.
+            `uri.bad-path`, `uri.runs-program`, `uri.unverified`, `uri.unknown-parameter` or
+            `uri.bad-parameter`.
     """
     if isinstance(value, HostUri):
         return value
@@ -229,7 +230,7 @@ def _host(raw: _Raw, transport: Transport) -> str:
 
 
 def _address(host: str) -> str | None:
-    """An IP literal in its canonical form; None for anything else, and for one with a zone (`fe80::1%eth0`)."""
+    """An IP literal in its canonical form; None for anything else. A zone (`fe80::1%eth0`) is refused."""
     bracketed = host.startswith("[") and host.endswith("]")
     if "%" in host:
         return None
