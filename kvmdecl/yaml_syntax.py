@@ -40,6 +40,7 @@ _SYNTAX = (
         "an unknown escape in double quotes",
         "double the backslash, or use single quotes",
     ),
+    ("found unexpected ':'", "a `:` inside braces or brackets needs quotes", "put the whole value in quotes"),
     ("found unexpected end of stream", "the quote is never closed", "close it where the text ends"),
     ("found a tab", "a tab is used for indentation", "indent with spaces"),
     ("found incompatible YAML", "this version of YAML is not supported", "remove the `%YAML` line"),

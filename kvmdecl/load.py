@@ -1,0 +1,191 @@
+"""Manifest files -> a checked manifest in which every path knows its place. Contacts nobody, runs nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from kvmdecl.diagnostics import Diagnostic, Rejected, Span
+from kvmdecl.expand import NAMED_SECTIONS, Expanded, expand
+from kvmdecl.locate import diagnose, diagnose_partial, nearest
+from kvmdecl.manifest import Manifest, Vm
+from kvmdecl.names import Name
+from kvmdecl.shape import Shape, model_shape
+from kvmdecl.source import (
+    MAX_FINDINGS,
+    Mapping,
+    duplicate_key,
+    find_files,
+    gc_paused,
+    read_file,
+    to_data,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping as Map
+
+NO_SECTIONS: Map[str, type[BaseModel]] = MappingProxyType({})
+
+_TOP_KEYS = ("defaults", "profiles")
+_MERGED_SECTIONS = frozenset({*NAMED_SECTIONS, "profiles"})
+_SHAPE = model_shape(Manifest)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedManifest:
+    """A manifest that holds nothing the models refuse.
+
+    Attributes:
+        manifest: with profiles merged and counts expanded.
+        sections: what plugins' sections say, by key; only those that the manifest has.
+        digest: SHA-256 (hex) of what the manifest says, whatever its comments, layout and split into files.
+        files: what was read, in order.
+    """
+
+    manifest: Manifest
+    sections: Map[str, BaseModel]
+    digest: str
+    files: tuple[Path, ...]
+    _root: Mapping = field(repr=False, compare=False)
+
+    def span(self, *path: str | int) -> Span:
+        """Where something was written: `span("vms", "web-1", "memory")`.
+
+        The value if it is written on one line, else its key. What is only implied has the place of the
+        nearest thing around it that is written, in the end the first key of the file. A value that came from
+        a profile or from `defaults` has its place there.
+        """
+        return nearest(self._root, _SHAPE, path).span
+
+    def file_of(self, *path: str | int) -> Path:
+        """The file that says it; a relative path in a manifest is relative to that file's folder."""
+        return Path(nearest(self._root, _SHAPE, path).node.source.name)
+
+
+def load(path: Path, sections: Map[str, type[BaseModel]] = NO_SECTIONS) -> LoadedManifest:
+    """Read and check a manifest.
+
+    Args:
+        path: a file, or a folder whose `*.yaml` and `*.yml` files are one manifest.
+        sections: models of the top-level keys that plugins add.
+
+    Raises:
+        Rejected: with every independent problem.
+    """
+    with gc_paused():
+        files, root, found = _read(path)
+        expanded = expand(root, _SHAPE)
+        found += [*expanded.found, *_check_unused(expanded)]
+        data: Any = to_data(expanded.root)
+        manifest, checked, problems = _check(expanded, data, sections)
+        found += problems
+    if found or manifest is None:
+        raise Rejected(found)
+    return LoadedManifest(manifest, MappingProxyType(checked), _digest(data), files, expanded.root)
+
+
+def host_names(path: Path) -> tuple[str, ...]:
+    """The names of the hosts in a manifest, in its order, whatever else may be wrong with it.
+
+    Raises:
+        Rejected: it cannot be read, its hosts cannot be expanded, or their names are not valid.
+    """
+    with gc_paused():
+        _, root, _ = _read(path)
+        kept = {key: entry for key, entry in root.entries.items() if key in {"hosts", "defaults"}}
+        expanded = expand(Mapping(root.source, root.at, kept), _SHAPE)
+    names = expanded.root.get("hosts")
+    entries = names.entries if isinstance(names, Mapping) else {}
+    try:
+        TypeAdapter(dict[Name, Any]).validate_python(dict.fromkeys(entries))
+    except ValidationError as error:
+        bad = diagnose(_errors(error), expanded.root, _SHAPE, ("hosts",))
+        raise Rejected([*expanded.found, *bad]) from error
+    if expanded.found:
+        raise Rejected(expanded.found)
+    return tuple(entries)
+
+
+def _read(path: Path) -> tuple[tuple[Path, ...], Mapping, list[Diagnostic]]:
+    """Read all files and merge them; one that cannot be read rejects, after all others were tried."""
+    files = find_files(path)
+    roots: list[Mapping] = []
+    found: list[Diagnostic] = []
+    fatal = False
+    for file in files:
+        try:
+            root, problems = read_file(file)
+        except Rejected as error:
+            fatal = True
+            found += error.diagnostics
+        else:
+            roots.append(root)
+            found += problems
+    if fatal:
+        raise Rejected(found)
+    merged = roots[0]
+    for root in roots[1:]:
+        merged = _join(merged, root, found, depth=0)
+    return files, merged, found
+
+
+def _join(first: Mapping, second: Mapping, found: list[Diagnostic], depth: int) -> Mapping:
+    entries = dict(first.entries)
+    for name, (key, node) in second.entries.items():
+        if name not in entries:
+            entries[name] = (key, node)
+            continue
+        known_key, known = entries[name]
+        mergeable = depth == 0 and name in _MERGED_SECTIONS
+        if mergeable and isinstance(known, Mapping) and isinstance(node, Mapping):
+            entries[name] = (known_key, _join(known, node, found, depth=1))
+        else:
+            found.append(duplicate_key(key, known_key))
+    return Mapping(first.source, first.at, entries)
+
+
+def _check(
+    expanded: Expanded, data: dict[str, Any], sections: Map[str, type[BaseModel]]
+) -> tuple[Manifest | None, dict[str, BaseModel], list[Diagnostic]]:
+    found: list[Diagnostic] = []
+    checked: dict[str, BaseModel] = {}
+    for key in sorted(sections.keys() & data.keys()):
+        try:
+            checked[key] = sections[key].model_validate(data[key])
+        except ValidationError as error:
+            shape = Shape(element=model_shape(sections[key]))
+            found += diagnose(_errors(error), expanded.root, shape, (key,))
+    core = {key: value for key, value in data.items() if key not in sections}
+    try:
+        return Manifest.model_validate(core), checked, found
+    except ValidationError as error:
+        more = (*_TOP_KEYS, *sections)
+        found += diagnose(_errors(error), expanded.root, _SHAPE, more_keys=more)
+        return None, checked, found
+
+
+def _check_unused(expanded: Expanded) -> list[Diagnostic]:
+    """A profile that nobody uses is checked for what no vm could heal: unknown keys, impossible values."""
+    shape = Shape(element=_SHAPE.child("vms").child(""))
+    found: list[Diagnostic] = []
+    for name, (_, node) in expanded.unused.entries.items():
+        try:
+            Vm.model_validate(to_data(node))
+        except ValidationError as error:
+            found += diagnose_partial(_errors(error), expanded.unused, shape, name)
+    return found
+
+
+def _errors(error: ValidationError) -> Any:  # noqa: ANN401 - pydantic_core's ErrorDetails, known to `locate`
+    return error.errors(include_url=False, include_input=False)[:MAX_FINDINGS]
+
+
+def _digest(data: dict[str, Any]) -> str:
+    canonical = json.dumps(data, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
