@@ -39,6 +39,8 @@ _END_BITS = 26
 _END_MASK = (1 << _END_BITS) - 1
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+# What is no name even where it is the only one: merge keys, and the mark of a key that was refused already.
+_NO_KEYS = frozenset({"<<", ""})
 _LINE_END = re.compile(r"\r\n|\n|\r")
 # The characters that YAML 1.2 (5.1) allows, less the byte order mark, which no text needs in its middle.
 _NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
@@ -140,7 +142,7 @@ class _Event(Protocol):
     value: str
     style: str | None
     anchor: str
-    tag: str | None
+    ctag: object
     flow_style: bool | None
 
 
@@ -380,6 +382,8 @@ class _Frame:
     """A collection that is still being filled."""
 
     node: Sequence | Mapping
+    items: list[Node] | None
+    entries: dict[str, tuple[Scalar, Node]]
     anchor: _Anchor | None
     size_before: int
     flow: bool
@@ -427,8 +431,6 @@ class _Builder:
                 raise self._stop("yaml.too-large", event, f"more than {MAX_EVENTS} YAML events")
             if handler := handlers.get(event.__class__):
                 handler(event)
-            if len(self.found) > MAX_FINDINGS:
-                raise Rejected(self.found)
 
     def _document(self, event: _Event) -> None:
         self._documents += 1
@@ -448,22 +450,21 @@ class _Builder:
             )
 
     def _scalar(self, event: _Event) -> None:
-        text = event.value
-        start, end = event.start_mark.index, event.end_mark.index
-        style = event.style
+        # The hot path: nearly every event of a manifest passes here.
+        text, style = event.value, event.style
+        start, self._end = event.start_mark.index, event.end_mark.index
         if len(text) < 64:
             text = self._texts.setdefault(text, text)
         elif len(text) > MAX_SCALAR:
             raise self._stop("yaml.too-large", event, f"a value of more than {MAX_SCALAR // 1024} KiB")
         if style == "|" or style == ">":
-            end = start + len(self.source.text[start:end].rstrip())
-        node = Scalar(self.source, start << _END_BITS | end, text, not style)
+            self._end = start + len(self.source.text[start : self._end].rstrip())
+        node = Scalar(self.source, start << _END_BITS | self._end, text, not style)
         self._size += 1
-        if event.tag is not None:
-            self._refuse_tag(event)
         if event.anchor is not None:
             self._anchors[event.anchor] = _Anchor(node, node.at, size=1, complete=True)
-        self._end = end
+        if event.ctag is not None:
+            self._refuse_tag(event)
         self._attach(node)
 
     def _open_mapping(self, event: _Event) -> None:
@@ -475,12 +476,13 @@ class _Builder:
     def _open(self, event: _Event, node: Mapping | Sequence) -> None:
         if len(self._stack) >= MAX_DEPTH:
             raise self._stop("yaml.too-deep", event, f"nesting deeper than {MAX_DEPTH} levels")
-        if event.tag is not None:
+        if event.ctag is not None:
             self._refuse_tag(event)
         anchor = None
         if event.anchor is not None:
             anchor = self._anchors[event.anchor] = _Anchor(node, pack(*_offsets(event)))
-        self._stack.append(_Frame(node, anchor, self._size, bool(event.flow_style)))
+        items, entries = (node.items, {}) if isinstance(node, Sequence) else (None, node.entries)
+        self._stack.append(_Frame(node, items, entries, anchor, self._size, bool(event.flow_style)))
         self._size += 1
 
     def _close(self, event: _Event) -> None:
@@ -525,19 +527,22 @@ class _Builder:
             self.root = node
             return
         frame = self._stack[-1]
-        parent = frame.node
-        if isinstance(parent, Sequence):
-            parent.items.append(node)
-        elif frame.key is None:
+        key = frame.key
+        if frame.items is not None:
+            frame.items.append(node)
+        elif key is None:
             frame.key = self._as_key(node, alias_at)
         else:
-            self._enter(parent, frame.key, node)
+            if key.text in frame.entries or key.text in _NO_KEYS:
+                self._refuse_entry(key, frame.entries)
+            else:
+                frame.entries[key.text] = (key, node)
             frame.key = None
 
     def _as_key(self, node: Node, alias_at: int | None) -> Scalar:
+        if isinstance(node, Scalar) and not (node.plain and node.text in _NULLS) and node.text:
+            return node if alias_at is None else Scalar(self.source, alias_at, node.text, node.plain)
         at = node.at if alias_at is None else alias_at
-        if isinstance(node, Scalar) and node.text and not node.is_null:
-            return node if alias_at is None else Scalar(self.source, at, node.text, node.plain)
         self._refuse(
             "yaml.bad-key",
             "an empty key" if isinstance(node, Scalar) else "a list or mapping as a key",
@@ -547,11 +552,10 @@ class _Builder:
         )
         return Scalar(self.source, at, "", plain=True)
 
-    def _enter(self, parent: Mapping, key: Scalar, node: Node) -> None:
-        name = key.text
-        if name in parent.entries:
-            self.found.append(duplicate_key(key, parent.entries[name][0]))
-        elif name == "<<" and key.plain:
+    def _refuse_entry(self, key: Scalar, entries: dict[str, tuple[Scalar, Node]]) -> None:
+        if key.text in entries:
+            self._report(duplicate_key(key, entries[key.text][0]))
+        elif key.text:
             self._refuse(
                 "yaml.merge-key",
                 "a merge key `<<`",
@@ -559,22 +563,25 @@ class _Builder:
                 "Merge keys left the YAML standard, and readers disagree about which value wins.",
                 "put what is shared into `profiles:` and refer to it by `profile: NAME`",
             )
-        elif name:
-            parent.entries[name] = (key, node)
 
     def _refuse_tag(self, event: _Event) -> None:
         start, end = _offsets(event)
         tag = re.search(r"![^\s,\[\]{}]*", self.source.text[start:end] or "!")
         self._refuse(
             "yaml.tag",
-            f"the tag {quoted(tag.group() if tag else str(event.tag))}",
+            f"the tag {quoted(tag.group() if tag else str(event.ctag))}",
             pack(start, max(end, start + 1)),
             "Tags make a reader build other things than text; a manifest is text alone.",
             "remove the tag; the field decides how its value is read",
         )
 
     def _refuse(self, code: str, what: str, at: int, cause: str, hint: str) -> None:
-        self.found.append(Diagnostic(code, f"{what} is not allowed here", self.source.span(at), cause, hint))
+        self._report(Diagnostic(code, f"{what} is not allowed here", self.source.span(at), cause, hint))
+
+    def _report(self, diagnostic: Diagnostic) -> None:
+        self.found.append(diagnostic)
+        if len(self.found) > MAX_FINDINGS:
+            raise Rejected(self.found)
 
     def _stop(self, code: str, event: _Event, what: str) -> Rejected:
         cause = "Reading stops here so that no file can exhaust this machine."
