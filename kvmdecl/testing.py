@@ -128,7 +128,14 @@ def _undefine_all(uri: str) -> None:
 
 def _end(thing: Any) -> bool:  # noqa: ANN401 - libvirt-python has no types
     """Stop what runs. Returns whether a definition is left; a transient thing is gone then."""
+    import libvirt
+
     persistent = bool(thing.isPersistent())
-    if thing.isActive():
+    try:
         thing.destroy()
+    except (
+        libvirt.libvirtError
+    ) as error:  # not running, or a guest that died while libvirtd was about to end it
+        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+            raise
     return persistent

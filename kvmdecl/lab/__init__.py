@@ -18,7 +18,7 @@ import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 from kvmdecl.lab import boot, config, credentials, namespaces, probes, topology
 from kvmdecl.lab.namespaces import HUB
 from kvmdecl.lab.record import LabHost, Transport, new_hosts, read_record, write_record
-from kvmdecl.lab.refusal import refusal, require_tools
+from kvmdecl.lab.refusals import refusal, require_tools
 from kvmdecl.lab.topology import Topology, load_topology
 from kvmdecl.text import did_you_mean, quoted
 
@@ -50,7 +50,7 @@ __all__ = [
 _TOOLS = ("libvirtd", "unshare", "nsenter", "setsid", "ip", "mount", "hostname")
 _LOCK = "lock"  # also the mark by which a directory is known to be a lab's
 _LOCK_TIMEOUT = 60.0
-_lifelines: list[IO[bytes]] = []  # held open for as long as this process lives
+_lifelines: dict[Path, int] = {}  # writing ends of pipes; each closes with its lab, or with this process
 
 
 class State(StrEnum):
@@ -98,7 +98,7 @@ class Lab:
 
     def freeze(self, name: str) -> None:
         """Stop a host's libvirtd with SIGSTOP: it accepts connections and never answers."""
-        os.kill(self._libvirtd(name), signal.SIGSTOP)
+        namespaces.stop(self._libvirtd(name))
 
     def thaw(self, name: str) -> None:
         """Let a frozen libvirtd go on."""
@@ -120,8 +120,7 @@ class Lab:
 
     def power_off(self, name: str) -> None:
         """Take the power from a host: all its processes die at once, guests too. Its disks are kept."""
-        host = self.host(name)
-        namespaces.kill([init.pid for init in namespaces.inits(self.directory) if init.role == host.name])
+        namespaces.end(self.directory, self.host(name).name)
 
     def power_on(self, name: str) -> None:
         """Switch a host on, unless it is; guests with autostart come up."""
@@ -226,7 +225,8 @@ def up(
             raise refusal("lab.already-up", f"a lab is already running in {quoted(str(place))}", hint=hint)
         _end(place)
         try:
-            _build(place, hosts, topologies or {}, _lifeline() if tied else None)
+            with _lifeline(place) if tied else nullcontext() as lifeline:
+                _build(place, hosts, topologies or {}, lifeline)
         except BaseException:
             _end(place)
             raise
@@ -241,7 +241,7 @@ def down(directory: Path | str) -> bool:
     """
     place = Path(directory).absolute().resolve()
     if not place.exists():
-        return _kill_all(place) > 0
+        return namespaces.end(place)
     with _locked(place):
         _end(place)
         shutil.rmtree(place)
@@ -249,7 +249,7 @@ def down(directory: Path | str) -> bool:
 
 
 def _build(
-    place: Path, hosts: Sequence[LabHost], topologies: Mapping[str, Topology], lifeline: IO[bytes] | None
+    place: Path, hosts: Sequence[LabHost], topologies: Mapping[str, Topology], lifeline: int | None
 ) -> None:
     write_record(place, hosts)
     config.write_shared(place, [(host.name, host.address) for host in hosts])
@@ -281,32 +281,26 @@ def _build(
             continue
 
 
-def _lifeline() -> IO[bytes]:
-    """Return the reading end of a pipe whose other end closes when this process ends."""
-    reading, writing = os.pipe()
-    _lifelines.append(os.fdopen(writing, "wb"))
-    return os.fdopen(reading, "rb")
+@contextmanager
+def _lifeline(place: Path) -> Iterator[int]:
+    """Lend the reading end of a pipe whose other end closes with the lab, or when this process ends."""
+    reading, _lifelines[place] = os.pipe()
+    try:
+        yield reading
+    finally:
+        os.close(reading)
 
 
 def _end(place: Path) -> None:
     """Kill what runs of a lab and empty its directory, all but the lock."""
-    _kill_all(place)
+    if place in _lifelines:
+        os.close(_lifelines.pop(place))
+    namespaces.end(place)
     for entry in place.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         elif entry.name != _LOCK:
             entry.unlink()
-
-
-def _kill_all(place: Path) -> int:
-    """Kill all inits of a lab and their wrappers, and all in their namespaces. Returns how many."""
-    killed = 0
-    for _ in range(5):  # an init may start another one while we look
-        if not (pids := [init.pid for init in namespaces.inits(place)]):
-            return killed
-        namespaces.kill(pids)
-        killed += len(pids)
-    raise refusal("lab.stuck", f"processes of the lab do not end: {', '.join(map(str, pids))}")
 
 
 @contextmanager

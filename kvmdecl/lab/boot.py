@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 from kvmdecl.lab import config, probes, seccomp, topology
 from kvmdecl.lab.namespaces import HUB, enter, environment, find_init, start_init
 from kvmdecl.lab.record import NETWORK
-from kvmdecl.lab.refusal import refusal
+from kvmdecl.lab.refusals import refusal
 from kvmdecl.text import safe_text
 
 if TYPE_CHECKING:
-    from typing import IO
-
     from kvmdecl.lab.record import LabHost
 
 HOST_NAMESPACES = ("--net", "--mount", "--uts", "--pid")
@@ -73,11 +71,11 @@ END
 """
 
 
-def start_hub(directory: Path, lifeline: IO[bytes] | None) -> int:
+def start_hub(directory: Path, lifeline: int | None) -> int:
     """Start the hub: the PID namespace of the whole lab, and its two switches. Returns its init's process id.
 
-    Without root it is also the user namespace in which we are root. With a `lifeline` the hub, and so the
-    lab, ends when that stream ends.
+    Without root it is also the user namespace in which we are root. With a `lifeline`, a file descriptor, the
+    lab ends when there is no more to be read from it.
 
     Raises:
         Rejected: `lab.start-failed`, `lab.no-namespaces`.
@@ -86,10 +84,10 @@ def start_hub(directory: Path, lifeline: IO[bytes] | None) -> int:
     start_init(
         directory,
         HUB,
-        _HUB_SCRIPT + (_UNTIL_INPUT_ENDS if lifeline else _FOR_EVER),
+        _HUB_SCRIPT + (_UNTIL_INPUT_ENDS if lifeline is not None else _FOR_EVER),
         unshare=[*user, "--net", "--mount"],
         log=directory / "hub.log",
-        lifeline=lifeline,
+        lifeline=subprocess.DEVNULL if lifeline is None else lifeline,
     )
     return require_init(directory, HUB)
 

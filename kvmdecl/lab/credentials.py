@@ -11,7 +11,7 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
-from kvmdecl.lab.refusal import refusal, tool
+from kvmdecl.lab.refusals import refusal, tool
 from kvmdecl.text import safe_text
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from kvmdecl.lab.refusal import SEARCH_PATH, refusal
+from kvmdecl.lab.refusals import SEARCH_PATH, refusal
 from kvmdecl.text import safe_text
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ _MARK = "kvmdecl-lab"
 _READY = b"ready\n"
 _START_TIMEOUT = 30.0
 _KILL_TIMEOUT = 20.0
+_BURIAL_TIMEOUT = 2.0
+_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def start_init(
     log: Path,
     arguments: Sequence[str] = (),
     pass_fds: Sequence[int] = (),
-    lifeline: IO[bytes] | None = None,
+    lifeline: int = subprocess.DEVNULL,
 ) -> None:
     """Run `script` as process 1 of new namespaces; return once it has written the line `ready`.
 
@@ -96,7 +98,7 @@ def start_init(
         log: gets what the script writes to standard error.
         arguments: of the script.
         pass_fds: file descriptors that the script uses.
-        lifeline: becomes the script's standard input.
+        lifeline: file descriptor that becomes the script's standard input.
 
     Raises:
         Rejected: `lab.start-failed`, or `lab.no-namespaces` where the kernel forbids them.
@@ -117,7 +119,7 @@ def start_init(
     with log.open("wb") as errors:
         process = subprocess.Popen(
             argv,
-            stdin=lifeline or subprocess.DEVNULL,
+            stdin=lifeline,
             stdout=subprocess.PIPE,
             stderr=errors,
             env=environment(),
@@ -129,6 +131,23 @@ def start_init(
             raise _start_failed(role, log)
 
 
+def end(directory: Path, role: str | None = None) -> bool:
+    """End a whole lab, or one host of it. Returns whether anything ran.
+
+    Raises:
+        Rejected: `lab.stuck`.
+    """
+    for attempt in range(_ATTEMPTS):  # while we look, a lab that is just starting may start one more
+        found = [init for init in inits(directory) if role in {None, init.role}]
+        if not found:
+            return attempt > 0
+        # A namespace is gone when all of it is buried. Wrappers bury their children at once; if they were
+        # killed too, that would be left to process 1 of the machine, and some take seconds.
+        kill([init.pid for init in found if not init.wrapper] or [init.pid for init in found])
+        _wait([init.pid for init in found], _BURIAL_TIMEOUT)
+    raise refusal("lab.stuck", f"processes of the lab do not end: {', '.join(str(i.pid) for i in found)}")
+
+
 def kill(pids: Sequence[int]) -> None:
     """Kill processes and wait until they, and the PID namespaces that they held, are gone."""
     for pid in pids:
@@ -136,9 +155,15 @@ def kill(pids: Sequence[int]) -> None:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
+    _wait(pids, _KILL_TIMEOUT)
+
+
+def stop(pid: int) -> None:
+    """Stop a process with SIGSTOP, and wait until it has stopped."""
+    os.kill(pid, signal.SIGSTOP)
     deadline = time.monotonic() + _KILL_TIMEOUT
-    while any(is_alive(pid) for pid in pids) and time.monotonic() < deadline:
-        time.sleep(0.005)
+    while not is_stopped(pid) and is_alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.001)
 
 
 def is_alive(pid: int) -> bool:
@@ -201,6 +226,12 @@ def _start_failed(role: str, log: Path) -> Exception:
         hint="`kvmdecl explain lab.start-failed` lists what such messages mean",
         subject=f"host/{role}" if role else "",
     )
+
+
+def _wait(pids: Sequence[int], timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    while any(is_alive(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.005)
 
 
 def _state(pid: int) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from urllib.parse import quote
 
 from kvmdecl.lab.config import SOCKET
-from kvmdecl.lab.refusal import refusal
+from kvmdecl.lab.refusals import refusal
 from kvmdecl.text import quoted
 
 if TYPE_CHECKING:

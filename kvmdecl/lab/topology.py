@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kvmdecl.lab.refusal import refusal
+from kvmdecl.lab.refusals import refusal
 from kvmdecl.text import did_you_mean, quoted, safe_text
 
 if TYPE_CHECKING:
