@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,8 +63,6 @@ def clean_lab(lab: Lab) -> Lab:
 @pytest.fixture
 def make_lab() -> Iterator[MakeLab]:
     """A function that starts a lab with the arguments of `temporary_lab`; it ends with the test."""
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
         yield lambda *args, **options: stack.enter_context(temporary_lab(*args, **options))
 

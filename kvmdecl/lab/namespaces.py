@@ -220,9 +220,6 @@ def _start_failed(role: str, log: Path) -> Exception:
     return refusal(
         "lab.start-failed",
         f"{what} did not start: {tail or 'no reason was given'}",
-        cause="The lab was taken down again."
-        if not role
-        else "Every host's libvirtd must come up for a lab to be of use.",
         hint="`kvmdecl explain lab.start-failed` lists what such messages mean",
         subject=f"host/{role}" if role else "",
     )

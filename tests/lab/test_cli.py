@@ -76,6 +76,21 @@ def test_exec_runs_in_the_network_and_sh_on_a_host(clean_lab: Lab, capfd: pytest
     assert output_of("sh", "kvm-3", "ls", "/srv", directory=place, capfd=capfd) == ""
 
 
+@pytest.mark.lab
+def test_a_lab_takes_its_hosts_from_a_manifest(make_lab: MakeLab, tmp_path: Path):
+    place = make_lab([]).directory
+    run("down", directory=place)
+    manifest = tmp_path / "cluster.yaml"
+    manifest.write_text(
+        "cluster: demo\nhosts:\n  rack{1..2}: qemu+tls://rack.example/system\n  spare: test:///default\n"
+    )
+    try:
+        started = run("up", "--from", str(manifest), directory=place)
+        assert [line.split()[0] for line in started.splitlines()] == ["rack1", "rack2", "spare", "3"]
+    finally:
+        run("down", directory=place)
+
+
 def test_hosts_and_from_exclude_each_other(tmp_path: Path):
     done = CliRunner().invoke(app, ["--dir", str(tmp_path), "up", "--hosts", "2", "--from", "cluster.yaml"])
     assert done.exit_code == 2
