@@ -1,0 +1,76 @@
+"""Everything that a plugin may use, and nothing else. What is here stays; what is not may change any day.
+
+from kvmdecl.api import Diagnostic, hookimpl
+"""
+
+from kvmdecl.cluster import (
+    PlacedCluster,
+    ResolvedCluster,
+    ResolvedDisk,
+    ResolvedHost,
+    ResolvedImage,
+    ResolvedNetwork,
+    ResolvedNic,
+    ResolvedPool,
+    ResolvedVm,
+)
+from kvmdecl.diagnostics import Diagnostic, Note, Severity, Span
+from kvmdecl.facts import (
+    Cell,
+    DomainSupport,
+    GuestType,
+    HostCpu,
+    HostFacts,
+    Machine,
+    NodeDevice,
+    PagePool,
+)
+from kvmdecl.hooks import hookimpl
+from kvmdecl.manifest import Section
+from kvmdecl.names import Bool, Integer, IpAddress, Mac, Name, Positive, Size, Subnet, format_size
+from kvmdecl.solver import HostRoom, PlaceAnswer, PlaceRequest, Solver, VmToPlace
+from kvmdecl.state import Origin
+from kvmdecl.text import did_you_mean, safe_text
+
+__all__ = [
+    "Bool",
+    "Cell",
+    "Diagnostic",
+    "DomainSupport",
+    "GuestType",
+    "HostCpu",
+    "HostFacts",
+    "HostRoom",
+    "Integer",
+    "IpAddress",
+    "Mac",
+    "Machine",
+    "Name",
+    "NodeDevice",
+    "Note",
+    "Origin",
+    "PagePool",
+    "PlaceAnswer",
+    "PlaceRequest",
+    "PlacedCluster",
+    "Positive",
+    "ResolvedCluster",
+    "ResolvedDisk",
+    "ResolvedHost",
+    "ResolvedImage",
+    "ResolvedNetwork",
+    "ResolvedNic",
+    "ResolvedPool",
+    "ResolvedVm",
+    "Section",
+    "Severity",
+    "Size",
+    "Solver",
+    "Span",
+    "Subnet",
+    "VmToPlace",
+    "did_you_mean",
+    "format_size",
+    "hookimpl",
+    "safe_text",
+]

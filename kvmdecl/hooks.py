@@ -1,0 +1,71 @@
+"""The hooks of plugins. These docstrings are the manual; `docs/plugins.md` shows the hooks at work.
+
+A plugin is a module with functions of these names, each marked `@hookimpl`, that its distribution declares in
+the entry-point group `kvmdecl`. Hooks take frozen values and return values; nothing is ever changed in place.
+A plugin imports `kvmdecl.api` and its own modules. Arguments that it does not need it may leave out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from kvmdecl.cluster import PlacedCluster
+    from kvmdecl.diagnostics import Diagnostic
+    from kvmdecl.facts import HostFacts
+    from kvmdecl.manifest import Section
+    from kvmdecl.solver import Solver
+
+GROUP = "kvmdecl"
+
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+
+
+@hookspec
+def kvmdecl_sections() -> Mapping[str, type[Section]]:
+    """Add sections to the manifest.
+
+    Called once, before a manifest is read. The validated section is in `ResolvedCluster.sections` under its
+    key; a section that the manifest does not have is not there.
+
+    Returns:
+        Key at the top of the manifest -> model, a subclass of `Section` with a docstring per field. A key is
+        lower case letters, digits and `_`. A key that kvmdecl or another plugin uses is an error.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def kvmdecl_solvers() -> Mapping[str, Solver]:
+    """Offer placement solvers; the manifest chooses one by name: `placement: NAME`.
+
+    Called once. The solver that was chosen is called with the vms that name no host and are on none yet, and
+    with the hosts that answered. It must be a pure function: no clock, no random numbers, nothing read.
+
+    Returns:
+        Name -> solver. Two solvers with one name are an error.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def kvmdecl_check(cluster: PlacedCluster, facts: Mapping[str, HostFacts]) -> Iterable[Diagnostic]:
+    """Find what cannot work, or should not be, before any host is touched.
+
+    Called after placement, once per run. The findings of all plugins are collected and sorted, so that
+    neither their order nor the order of plugins matters. An error stops the run.
+
+    Args:
+        cluster: every vm with its host, but for those in `undecided`.
+        facts: what each host that answered is, by its name. Empty when no host was read.
+
+    Returns:
+        Findings, each with the place in the manifest that it is about: `vm.origin.find("memory")` is where a
+        vm's memory was written. Every code has a page `codes/CODE.md` in the plugin's package.
+    """
+    raise NotImplementedError

@@ -1,0 +1,283 @@
+"""Find, load and verify plugins; the same path for ours and for everybody else's.
+
+A plugin may be a safety check, so nothing about a broken one is overlooked: it stops the run. Entry points
+are sorted, because the order in which distributions are found differs between machines; the output must not.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from kvmdecl import hooks
+from kvmdecl.diagnostics import Diagnostic, Rejected, Span, in_order
+from kvmdecl.manifest import Manifest, Section
+from kvmdecl.solver import PlaceAnswer, PlaceRequest, Solver
+from kvmdecl.text import did_you_mean, quoted, safe_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from kvmdecl.cluster import PlacedCluster
+    from kvmdecl.facts import HostFacts
+
+HOOKS = tuple(sorted(name for name in vars(hooks) if name.startswith("kvmdecl_")))
+
+_OURS = "kvmdecl"
+_CODE = re.compile(r"[a-z0-9-]+\.[a-z0-9-]+", re.ASCII)
+_SECTION = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
+# `defaults` and `profiles` are gone by the time the models see the manifest.
+_CORE_KEYS = frozenset(
+    {"defaults", "profiles", *(field.alias or name for name, field in Manifest.model_fields.items())}
+)
+
+
+class PluginError(Rejected):
+    """A plugin is broken; planning without it could be unsafe. Carries one `plugin.broken`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PluginInfo:
+    """A loaded plugin. `module` is what its entry point names; `hooks`, `sections`, `solvers` are sorted."""
+
+    name: str
+    version: str
+    distribution: str
+    module: str
+    hooks: tuple[str, ...]
+    sections: tuple[str, ...] = ()
+    solvers: tuple[str, ...] = ()
+
+    @property
+    def built_in(self) -> bool:
+        """Whether it came with kvmdecl itself."""
+        return self.distribution == _OURS
+
+
+def load_plugins() -> Plugins:
+    """Load every plugin that is installed, in order of name.
+
+    Raises:
+        PluginError: for the first plugin that does not load, or that answers what a hook does not allow.
+    """
+    manager = pluggy.PluginManager(hooks.GROUP)
+    manager.add_hookspecs(hooks)
+    loaded: list[PluginInfo] = []
+    for entry in sorted(
+        entry_points(group=hooks.GROUP), key=lambda entry: (entry.name, _distribution(entry))
+    ):
+        info = _describe(entry)
+        _refuse_twin(info, loaded)
+        with _blamed(info):
+            _register(manager, entry)
+        loaded.append(_with_hooks(info, manager))
+    return Plugins(manager, loaded)
+
+
+class Plugins:
+    """The loaded plugins: one typed method per hook. What a plugin raises names the plugin."""
+
+    def __init__(self, manager: pluggy.PluginManager, loaded: list[PluginInfo]) -> None:
+        self._manager = manager
+        self._loaded = tuple(loaded)
+        self._sections = self._collect_named("kvmdecl_sections", _refuse_section)
+        self._solvers = self._collect_named("kvmdecl_solvers", _refuse_solver)
+
+    def installed(self) -> tuple[PluginInfo, ...]:
+        """All plugins in order of name, with what they contribute."""
+        return tuple(
+            PluginInfo(
+                info.name, info.version, info.distribution, info.module, info.hooks,
+                sections=tuple(sorted(key for key, (owner, _) in self._sections.items() if owner is info)),
+                solvers=tuple(sorted(name for name, (owner, _) in self._solvers.items() if owner is info)),
+            )
+            for info in self._loaded
+        )  # fmt: skip
+
+    def sections(self) -> dict[str, type[Section]]:
+        """Sections of the manifest that plugins bring, by key."""
+        return {key: model for key, (_, model) in sorted(self._sections.items())}
+
+    def solver(self, name: str, at: Span | None = None) -> Solver:
+        """The solver of that name; `at` is where the manifest names it.
+
+        Raises:
+            Rejected: `plugin.unknown-solver`.
+        """
+        if name not in self._solvers:
+            known = ", ".join(sorted(self._solvers)) or "none"
+            raise Rejected(
+                [
+                    Diagnostic(
+                        "plugin.unknown-solver",
+                        f"no plugin offers the solver {quoted(name)}",
+                        at,
+                        f"Installed solvers: {known}.",
+                        did_you_mean(name, self._solvers) or "`kvmdecl plugins` lists what is installed",
+                    )
+                ]
+            )
+        info, solve = self._solvers[name]
+        return _Guarded(info, solve)
+
+    def check(self, cluster: PlacedCluster, facts: Mapping[str, HostFacts]) -> tuple[Diagnostic, ...]:
+        """What the checks of all plugins found, in order of place.
+
+        Raises:
+            PluginError: a check failed, or returned something else than diagnostics.
+        """
+        found: list[Diagnostic] = []
+        for info, call in self._callers("kvmdecl_check"):
+            with _blamed(info):
+                # A hook may be a generator, which runs only here.
+                findings = sorted(_diagnostics(call(cluster=cluster, facts=facts)), key=lambda d: d.sort_key)
+            found += findings
+        return in_order(found)
+
+    def code_page(self, code: str) -> str | None:
+        """The page of a diagnostic's code, if a plugin brings one: `codes/CODE.md` in its package."""
+        if not _CODE.fullmatch(code):
+            return None
+        pages = (_package_folder(info) / "codes" / f"{code}.md" for info in self._loaded)
+        page = next((page for page in pages if page.is_file()), None)
+        return page.read_text(encoding="utf-8") if page else None
+
+    def _callers(self, hook: str) -> Iterator[tuple[PluginInfo, Any]]:
+        """Each plugin that implements a hook, with a function that calls its implementation alone."""
+        for info in self._loaded:
+            if hook in info.hooks:
+                others = [plugin for name, plugin in self._manager.list_name_plugin() if name != info.name]
+                yield info, _first(self._manager.subset_hook_caller(hook, others))
+
+    def _collect_named(self, hook: str, refuse: Any) -> dict[str, tuple[PluginInfo, Any]]:  # noqa: ANN401 - below
+        """Merge what plugins offer by name; two offers with one name are an error."""
+        offers: dict[str, tuple[PluginInfo, Any]] = {}
+        for info, call in self._callers(hook):
+            with _blamed(info):
+                offered = dict(call())
+                for name, value in sorted(offered.items()):
+                    refuse(name, value)
+                    if name in offers:
+                        raise ValueError(
+                            f"{name!r} of {hook} is also offered by plugin {offers[name][0].name}"
+                        )
+                    offers[name] = (info, value)
+        return offers
+
+
+@dataclass(frozen=True, slots=True)
+class _Guarded:
+    """A plugin's solver; its exceptions name the plugin."""
+
+    info: PluginInfo
+    solve: Solver
+
+    def __call__(self, request: PlaceRequest, /) -> PlaceAnswer:
+        with _blamed(self.info):
+            answer = self.solve(request)
+            if not isinstance(answer, PlaceAnswer):
+                raise TypeError(f"the solver returned {type(answer).__name__} and no PlaceAnswer")
+            return answer
+
+
+@contextmanager
+def _blamed(info: PluginInfo) -> Iterator[None]:
+    """Turn whatever a plugin raises into an error that names it."""
+    try:
+        yield
+    except PluginError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise _broken(info, f"{type(error).__name__}: {error}") from error
+
+
+def _broken(info: PluginInfo, reason: str) -> PluginError:
+    name, distribution = safe_text(info.name), safe_text(f"{info.distribution} {info.version}".strip())
+    return PluginError(
+        [
+            Diagnostic(
+                "plugin.broken",
+                f"plugin {name} of {distribution} is broken: {safe_text(reason)}",
+                cause="A plugin may hold a safety check, so nothing is done without it.",
+                hint=f"repair, update or uninstall {safe_text(info.distribution)}",
+                subject=f"plugin/{name}",
+            )
+        ]
+    )
+
+
+def _refuse_twin(info: PluginInfo, loaded: list[PluginInfo]) -> None:
+    twin = next((other for other in loaded if other.name == info.name), None)
+    if twin is not None:
+        raise _broken(info, f"{twin.distribution} {twin.version} offers a plugin of the same name")
+
+
+def _register(manager: pluggy.PluginManager, entry: EntryPoint) -> None:
+    plugin = entry.load()
+    manager.register(plugin, name=entry.name)
+    if not manager.get_hookcallers(plugin):
+        raise TypeError(f"{entry.value} has no hook; is each of them marked with @hookimpl?")
+    manager.check_pending()  # a misspelt hook would otherwise never be called, and nobody would notice
+
+
+def _with_hooks(info: PluginInfo, manager: pluggy.PluginManager) -> PluginInfo:
+    callers = manager.get_hookcallers(manager.get_plugin(info.name)) or []
+    names = tuple(sorted(caller.name for caller in callers))
+    return PluginInfo(info.name, info.version, info.distribution, info.module, names)
+
+
+def _describe(entry: EntryPoint) -> PluginInfo:
+    version = entry.dist.version if entry.dist is not None else ""
+    return PluginInfo(entry.name, version, _distribution(entry), entry.module, ())
+
+
+def _distribution(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist is not None else ""
+
+
+def _package_folder(info: PluginInfo) -> Path:
+    package = info.module.partition(".")[0]
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return Path(package)
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _first(caller: pluggy.HookCaller) -> Any:  # noqa: ANN401 - pluggy's hooks have no types; the methods above give them
+    def call(**arguments: object) -> Any:  # noqa: ANN401 - as above
+        results = caller(**arguments)
+        if not results:
+            raise TypeError(f"{caller.name} returned None")
+        return results[0]
+
+    return call
+
+
+def _diagnostics(result: Any) -> Iterator[Diagnostic]:  # noqa: ANN401 - whatever the plugin returned
+    for item in result:
+        if not isinstance(item, Diagnostic):
+            raise TypeError(f"kvmdecl_check gave {type(item).__name__} and no Diagnostic")
+        yield item
+
+
+def _refuse_section(key: object, model: object) -> None:
+    if not isinstance(key, str) or not _SECTION.fullmatch(key):
+        raise ValueError(f"{key!r} is no section key: lower case letters, digits and `_`")
+    if key in _CORE_KEYS:
+        raise ValueError(f"the section {key!r} belongs to kvmdecl")
+    if not (isinstance(model, type) and issubclass(model, Section)):
+        raise TypeError(f"the model of section {key!r} is no subclass of Section")
+
+
+def _refuse_solver(name: object, solve: object) -> None:
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"{name!r} is no solver name")
+    if not callable(solve):
+        raise TypeError(f"the solver {name!r} cannot be called")
