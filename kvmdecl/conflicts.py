@@ -1,0 +1,140 @@
+"""What cannot be twice in one cluster, or on one host: found on the linked cluster, told with both places."""
+
+from __future__ import annotations
+
+import ipaddress
+from itertools import chain
+from typing import TYPE_CHECKING, TypeVar
+
+from kvmdecl.diagnostics import Diagnostic, Note
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Iterator
+
+    from kvmdecl.cluster import ResolvedCluster, ResolvedNetwork, ResolvedPool
+    from kvmdecl.diagnostics import Span
+
+    _Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
+    _Thing = TypeVar("_Thing", ResolvedPool, ResolvedNetwork)
+
+
+def conflicts(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
+    """Find everything of a cluster that excludes something else of it."""
+    return chain(
+        _same_uris(cluster),
+        _same_paths(cluster.pools),
+        _same_bridges(cluster.networks),
+        _overlapping_subnets(cluster.networks),
+        _same_volumes(cluster),
+    )
+
+
+def _same_uris(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
+    first: dict[str, str] = {}
+    origins = {host.name: host.origin for host in cluster.hosts}
+    for host in cluster.hosts:
+        uri = str(host.uri)
+        if host.uri.driver == "test":
+            continue  # libvirt's test driver is a world of its own in every process
+        if uri in first:
+            yield _twice(
+                "reference.duplicate-uri",
+                f"hosts {first[uri]} and {host.name} have the same URI",
+                host.origin.find("uri"),
+                origins[first[uri]].find("uri"),
+                "They would be one machine, and each would take the other's objects for its own.",
+                "correct one of the URIs",
+            )
+        first.setdefault(uri, host.name)
+
+
+def _same_paths(pools: Iterable[ResolvedPool]) -> Iterator[Diagnostic]:
+    for pool, other in _shared((pool, pool.spec.path) for pool in pools if pool.spec.state == "active"):
+        yield _twice(
+            "reference.duplicate-path",
+            f"pools {other.name} and {pool.name} have the same path on a host",
+            pool.origin.find("path"),
+            other.origin.find("path"),
+            "Each would list, and could delete, the volumes of the other.",
+            "give each pool a directory of its own, or use one pool",
+        )
+
+
+def _same_bridges(networks: Iterable[ResolvedNetwork]) -> Iterator[Diagnostic]:
+    for network, other in _shared((n, n.bridge) for n in networks if n.spec.state == "active"):
+        yield _twice(
+            "reference.duplicate-bridge",
+            f"networks {other.name} and {network.name} have the same bridge {network.bridge} on a host",
+            network.origin.find("bridge"),
+            other.origin.find("bridge"),
+            "A bridge is one network; libvirt starts only one of two that name it.",
+            "name another bridge, or use one network",
+        )
+
+
+def _shared(things: Iterable[tuple[_Thing, Hashable]]) -> Iterator[tuple[_Thing, _Thing]]:
+    """Pairs with the same value on a common host, each thing with the first that it meets."""
+    first: dict[tuple[str, Hashable], _Thing] = {}
+    for thing, value in things:
+        other = next((first[host, value] for host in thing.hosts if (host, value) in first), None)
+        if other is not None:
+            yield thing, other
+        for host in thing.hosts:
+            first.setdefault((host, value), thing)
+
+
+def _overlapping_subnets(networks: Iterable[ResolvedNetwork]) -> Iterator[Diagnostic]:
+    """Networks in CIDR notation overlap only if one holds the other: one pass over sorted ones finds all."""
+    subnets = [
+        (ipaddress.ip_network(network.spec.subnet), network)
+        for network in networks
+        if network.spec.subnet and network.spec.state == "active"
+    ]
+    subnets.sort(key=lambda s: (s[0].version, int(s[0].network_address), s[0].prefixlen, s[1].name))
+    around: list[tuple[_Subnet, ResolvedNetwork]] = []
+    for subnet, network in subnets:
+        while around and not _holds(around[-1][0], subnet):
+            around.pop()
+        for _, other in around:
+            if set(other.hosts) & set(network.hosts):
+                yield _twice(
+                    "reference.overlapping-subnets",
+                    f"subnet {subnet} of network {network.name} overlaps {other.spec.subnet} of {other.name}",
+                    network.origin.find("subnet"),
+                    other.origin.find("subnet"),
+                    "Their host would have two routes to the same addresses, and guests lose packets.",
+                    "choose a free subnet",
+                )
+                break
+        around.append((subnet, network))
+
+
+def _holds(outer: _Subnet, inner: _Subnet) -> bool:
+    return outer.version == inner.version and int(outer.broadcast_address) >= int(inner.broadcast_address)
+
+
+def _same_volumes(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
+    """Names of volumes are built of other names; two different ones may come out the same."""
+    images = {image.name: image for image in cluster.images}
+    first: dict[tuple[str, str], tuple[str, Span | None]] = {}
+    for vm in cluster.vms:
+        for disk in vm.disks:
+            at = vm.origin.at
+            used = [(disk.volume, f"disk {disk.name} of {vm.name}", at)]
+            if image := images.get(disk.image or ""):
+                used.append((image.volume, f"image {image.name}", image.origin.at))
+            for volume, what, place in used:
+                other, there = first.setdefault((disk.pool, volume), (what, place))
+                if other != what:
+                    yield _twice(
+                        "reference.duplicate-volume",
+                        f"{other} and {what} would be one volume, {volume} in pool {disk.pool}",
+                        place,
+                        there,
+                        "The one would overwrite the other.",
+                        "rename one of them",
+                    )
+
+
+def _twice(code: str, summary: str, at: Span | None, other: Span | None, cause: str, hint: str) -> Diagnostic:
+    return Diagnostic(code, summary, at, cause, hint, notes=(Note("the other one is here", other),))

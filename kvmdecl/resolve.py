@@ -1,0 +1,442 @@
+"""Manifest -> ResolvedCluster: references linked, names and addresses derived. Pure: reads no file."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvmdecl.candidates import Candidates, networks_of, pools_of
+from kvmdecl.cloudinit import has_known_header, seed
+from kvmdecl.cluster import (
+    ResolvedCluster,
+    ResolvedDisk,
+    ResolvedHost,
+    ResolvedImage,
+    ResolvedNetwork,
+    ResolvedNic,
+    ResolvedPool,
+    ResolvedVm,
+)
+from kvmdecl.conflicts import conflicts
+from kvmdecl.diagnostics import Diagnostic, Note, Rejected, Span
+from kvmdecl.names import NAMESPACE, derive_mac, derive_uuid, format_size
+from kvmdecl.state import FileContent, Kind, Origin
+from kvmdecl.text import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kvmdecl.images import Inputs
+    from kvmdecl.load import LoadedManifest
+    from kvmdecl.manifest import Disk, Network, Nic, Pool, Vm
+    from kvmdecl.state import SeedContent
+
+_DIGEST_LENGTH = 12
+
+
+def resolve(loaded: LoadedManifest, inputs: Inputs) -> ResolvedCluster:
+    """Link and derive everything.
+
+    Raises:
+        Rejected: with every dangling reference, conflict and impossible combination of the manifest.
+    """
+    linker = _Linker(loaded, inputs)
+    cluster = linker.cluster()
+    found = [*linker.found, *conflicts(cluster)]
+    if found:
+        raise Rejected(found)
+    return cluster
+
+
+class _Keys(Mapping[str, Span]):
+    """Where the keys of one object were written, looked up when asked: a table per vm would cost too much.
+
+    It has an answer for every key (the nearest place that is written) and lists none.
+    """
+
+    __slots__ = ("_loaded", "_path")
+
+    def __init__(self, loaded: LoadedManifest, *path: str) -> None:
+        self._loaded = loaded
+        self._path = path
+
+    def __getitem__(self, key: str) -> Span:
+        return self._loaded.span(*self._path, *_parts(key))
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def _parts(key: str) -> Iterator[str | int]:
+    """`nics.0.network` -> "nics", 0, "network"; below `disks` digits are a disk's name."""
+    before = ""
+    for part in key.split("."):
+        yield int(part) if part.isdigit() and before != "disks" else part
+        before = part
+
+
+class _Link(NamedTuple):
+    """The vm whose devices are being linked."""
+
+    name: str
+    spec: Vm
+    boot: Mapping[str, int]
+
+
+class _Linker:
+    """Links what can be linked and collects what cannot, so that one run tells all."""
+
+    def __init__(self, loaded: LoadedManifest, inputs: Inputs) -> None:
+        self.found: list[Diagnostic] = []
+        self._loaded = loaded
+        self._inputs = inputs
+        self._manifest = loaded.manifest
+        self._name = loaded.manifest.cluster
+        self._pools = {name: self._pool(name, spec) for name, spec in self._manifest.storage.items()}
+        self._networks = {name: self._network(name, spec) for name, spec in self._manifest.networks.items()}
+        self._images = {name: self._image(name) for name in self._manifest.images}
+        self._active_pools = [name for name, pool in self._pools.items() if pool.spec.state == "active"]
+        self._hints: dict[tuple[str, str], str] = {}
+        self._macs: dict[str, tuple[str, int]] = {}
+
+    def cluster(self) -> ResolvedCluster:
+        vms = tuple(self._vm(name, spec) for name, spec in self._manifest.vms.items())
+        self._refuse_homeless(vms)
+        return ResolvedCluster(
+            name=self._name,
+            revision=self._loaded.digest,
+            solver=self._manifest.placement.solver,
+            hosts=tuple(self._host(name) for name in self._manifest.hosts),
+            pools=tuple(self._pools.values()),
+            networks=tuple(self._networks.values()),
+            images=tuple(self._images.values()),
+            vms=vms,
+            sections=self._loaded.sections,
+        )
+
+    # -- what vms stand on ---------------------------------------------------------------------------------
+
+    def _host(self, name: str) -> ResolvedHost:
+        spec = self._manifest.hosts[name]
+        return ResolvedHost(
+            name, spec.uri, spec.reserve.cpus, spec.reserve.memory, self._origin("hosts", name)
+        )
+
+    def _pool(self, name: str, spec: Pool) -> ResolvedPool:
+        hosts = self._hosts_of("storage", name, spec.hosts)
+        return ResolvedPool(
+            name, derive_uuid(self._name, Kind.POOL, name), spec, hosts, self._origin("storage", name)
+        )
+
+    def _network(self, name: str, spec: Network) -> ResolvedNetwork:
+        return ResolvedNetwork(
+            name,
+            derive_uuid(self._name, Kind.NETWORK, name) if spec.mode != "bridge" else "",
+            spec,
+            spec.bridge or _bridge_name(self._name, name),
+            self._hosts_of("networks", name, spec.hosts),
+            self._origin("networks", name),
+        )
+
+    def _image(self, name: str) -> ResolvedImage:
+        format_ = self._manifest.images[name].format
+        given = self._inputs.images[name]
+        return ResolvedImage(
+            name,
+            f"{name}.{given.sha256[:_DIGEST_LENGTH]}.{format_}",
+            format_,
+            FileContent(given.path, given.sha256, given.size),
+            self._origin("images", name),
+        )
+
+    def _hosts_of(self, section: str, name: str, named: tuple[str, ...] | None) -> tuple[str, ...]:
+        """The hosts that get a pool or network, in order of the manifest."""
+        if named is None:
+            return tuple(self._manifest.hosts)
+        for number, host in enumerate(named):
+            if host not in self._manifest.hosts:
+                self._unknown("host", host, self._manifest.hosts, section, name, "hosts", number)
+        return tuple(host for host in self._manifest.hosts if host in named)
+
+    # -- vms -----------------------------------------------------------------------------------------------
+
+    def _vm(self, name: str, spec: Vm) -> ResolvedVm:
+        if spec.host is not None and spec.host not in self._manifest.hosts:
+            self._unknown("host", spec.host, self._manifest.hosts, "vms", name, "host")
+        uuid_ = derive_uuid(self._name, Kind.DOMAIN, name)
+        vm = _Link(name, spec, _boot_order(spec))
+        disks = tuple(self._disks(vm))
+        content = self._seed(name, uuid_, spec)
+        return ResolvedVm(
+            name=name,
+            uuid=uuid_,
+            host=spec.host,
+            state=spec.state,
+            autostart=spec.autostart,
+            description=spec.description,
+            type=spec.type,
+            arch=spec.arch,
+            machine=spec.machine,
+            cpus=spec.cpus.count,
+            max_cpus=spec.cpus.max or spec.cpus.count,
+            cpu_model=spec.cpus.model or "host-model",
+            memory=spec.memory.size,
+            max_memory=spec.memory.max or spec.memory.size,
+            firmware=spec.firmware,
+            disks=disks,
+            nics=tuple(self._nics(vm)),
+            serial=spec.serial,
+            graphics=spec.graphics,
+            agent=spec.agent,
+            rng=spec.rng,
+            balloon=spec.balloon,
+            watchdog=spec.watchdog,
+            seed=content,
+            seed_pool=self._seed_pool(vm, disks) if content else "",
+            seed_volume=f"{name}.seed.{content.sha256[:_DIGEST_LENGTH]}.iso" if content else "",
+            origin=self._origin("vms", name),
+        )
+
+    def _disks(self, vm: _Link) -> Iterator[ResolvedDisk]:
+        if vm.spec.has_root_disk:
+            yield from self._disk(vm, "root", vm.spec.disk, vm.spec.image, ("disk",))
+        for name, disk in vm.spec.disks.items():
+            yield from self._disk(vm, name, disk, None, ("disks", name))
+
+    def _disk(
+        self, vm: _Link, name: str, disk: Disk | None, image: str | None, key: tuple[str, ...]
+    ) -> Iterator[ResolvedDisk]:
+        image = image or (disk.image if disk else None)
+        pool = self._pool_of(vm, disk.pool if disk else None, key)
+        self._check_image(vm, disk, image, key)
+        if pool is None:
+            return
+        format_ = disk.format if disk else "qcow2"
+        yield ResolvedDisk(
+            name=name,
+            pool=pool,
+            volume=f"{vm.name}.{name}.{format_}",
+            size=disk.size if disk else None,
+            image=image,
+            format=format_,
+            preallocation=disk.preallocation if disk else "off",
+            bus=disk.bus if disk else "virtio",
+            cache=disk.cache if disk else None,
+            discard=disk.discard if disk else None,
+            serial=disk.serial if disk and disk.serial else name,
+            boot_order=vm.boot.get(name),
+        )
+
+    def _pool_of(self, vm: _Link, named: str | None, key: tuple[str, ...]) -> str | None:
+        """The pool of a disk (or seed): the one that it names, else the only one that there is."""
+        if named is None:
+            if len(self._active_pools) != 1:
+                self._refuse_choice(vm, key)
+                return None
+            named = self._active_pools[0]
+        pool = self._pools.get(named)
+        if pool is None:
+            self._unknown("pool", named, self._pools, "vms", vm.name, *key, "pool")
+            return None
+        self._check_standing(vm, pool, f"pool {named}", *key, "pool")
+        return named
+
+    def _refuse_choice(self, vm: _Link, key: tuple[str, ...]) -> None:
+        at = self._loaded.span("vms", vm.name, *key)
+        if self._active_pools:
+            known = ", ".join(sorted(self._active_pools))
+            hint = f"say which: `{{pool: {min(self._active_pools)}, ...}}`"
+            self._refuse("reference.which-pool", "the disk names no pool", at, f"Pools are {known}.", hint)
+        else:
+            hint = "add `storage: {vms: /srv/vms}`"
+            self._refuse(
+                "reference.no-pool", "there is no pool for the disk", at, "The manifest has none.", hint
+            )
+
+    def _check_image(self, vm: _Link, disk: Disk | None, image: str | None, key: tuple[str, ...]) -> None:
+        if image is None:
+            return
+        if image not in self._images:
+            path = ("image",) if vm.spec.image == image and key == ("disk",) else (*key, "image")
+            self._unknown("image", image, self._images, "vms", vm.name, *path)
+            return
+        if disk is None:
+            return
+        if disk.format == "raw" or disk.preallocation in {"falloc", "full"}:
+            self._refuse(
+                "image.cannot-back",
+                "a raw or fully allocated disk cannot begin as an image",
+                self._loaded.span(
+                    "vms", vm.name, *key, "format" if disk.format == "raw" else "preallocation"
+                ),
+                f"It would hold only what differs from image {image}, and only a sparse qcow2 volume can.",
+                "use `format: qcow2` and `preallocation: off` or `metadata`",
+            )
+        self._check_size(vm, disk.size, image, key)
+
+    def _check_size(self, vm: _Link, size: int | None, image: str, key: tuple[str, ...]) -> None:
+        needed = self._inputs.images[image].virtual_size
+        if size is not None and needed is not None and size < needed:
+            self._refuse(
+                "image.disk-too-small",
+                f"the disk has {format_size(size)} and image {image} needs {format_size(needed)}",
+                self._loaded.span("vms", vm.name, *key, "size"),
+                "The end of the image would be cut off.",
+                f"write at least `{format_size(needed)}`, or leave the size out to get that",
+            )
+
+    def _nics(self, vm: _Link) -> Iterator[ResolvedNic]:
+        ordinals: dict[str, int] = {}
+        boot = vm.boot.get("network")
+        for index, nic in enumerate(vm.spec.nics):
+            # Counted per network, so that neither another NIC's network nor the order of networks matters.
+            ordinal = ordinals[nic.network] = ordinals.get(nic.network, -1) + 1
+            network = self._networks.get(nic.network)
+            if network is None:
+                self._unknown(
+                    "network", nic.network, self._networks, "vms", vm.name, "nics", index, "network"
+                )
+                continue
+            self._check_standing(vm, network, f"network {nic.network}", "nics", index, "network")
+            mac = nic.mac or derive_mac(self._name, vm.name, f"{nic.network}/{ordinal}")
+            if vm.spec.state != "absent":
+                self._claim_mac(mac, vm.name, index)
+            yield _nic(nic, mac, network, None if boot is None else boot + index)
+
+    def _claim_mac(self, mac: str, vm: str, index: int) -> None:
+        other, there = self._macs.setdefault(mac, (vm, index))
+        if (other, there) == (vm, index):
+            return
+        first = self._loaded.span("vms", other, "nics", there, "mac")
+        self.found.append(
+            Diagnostic(
+                "reference.duplicate-mac",
+                f"a NIC of {other} and one of {vm} have the same MAC address {mac}",
+                self._loaded.span("vms", vm, "nics", index, "mac"),
+                "On one network, switches would send the frames of both to whichever spoke last.",
+                "give one of them another `mac:`, or leave it out to have one derived",
+                (Note("the other one is here", first),),
+            )
+        )
+
+    # -- cloud-init ----------------------------------------------------------------------------------------
+
+    def _seed(self, name: str, uuid_: str, spec: Vm) -> SeedContent | None:
+        given = spec.cloud_init
+        if given is None:
+            from_image = spec.image or (spec.disk and spec.disk.image)
+            return seed(name, uuid_, None, None) if from_image else None
+        texts = self._inputs.texts
+        user_data = texts.get((name, "user_data_file"), given.user_data)
+        if user_data is not None and not has_known_header(user_data):
+            key = "user_data_file" if given.user_data is None else "user_data"
+            self._refuse(
+                "cloud-init.header",
+                "the user-data begin with no header that cloud-init knows",
+                self._loaded.span("vms", name, "cloud_init", key),
+                "cloud-init would ignore them, and the guest would come up without what they say.",
+                "begin with `#cloud-config` for YAML, or `#!` and an interpreter for a script",
+            )
+        return seed(name, uuid_, user_data, texts.get((name, "network_config_file"), given.network_config))
+
+    def _seed_pool(self, vm: _Link, disks: tuple[ResolvedDisk, ...]) -> str:
+        """The seed lies beside the first disk."""
+        if disks or vm.spec.disks or vm.spec.has_root_disk:
+            return disks[0].pool if disks else ""
+        return self._pool_of(vm, None, ("cloud_init",)) or ""
+
+    # -- refusals ------------------------------------------------------------------------------------------
+
+    def _refuse_homeless(self, vms: Iterable[ResolvedVm]) -> None:
+        """A vm that names no host needs one that has all that it stands on."""
+        candidates = Candidates(self._manifest.hosts, self._pools.values(), self._networks.values())
+        for vm in vms:
+            if vm.host or vm.state == "absent" or not self._manifest.hosts or candidates.of(vm):
+                continue
+            needs = [f"pool {name}" for name in sorted(pools_of(vm))]
+            needs += [f"network {name}" for name in sorted(networks_of(vm))]
+            self._refuse(
+                "reference.no-common-host",
+                f"no host has all of {', '.join(needs)}",
+                vm.origin.at,
+                "A vm runs on a host that has all of its pools and networks.",
+                "widen `hosts:` of one of them, or choose others",
+            )
+
+    def _check_standing(
+        self, vm: _Link, thing: ResolvedPool | ResolvedNetwork, what: str, *key: str | int
+    ) -> None:
+        """Refuse a pool or network that goes away, or that the vm's own host does not get."""
+        if vm.spec.state == "absent":
+            return
+        if thing.spec.state == "absent":
+            self._refuse(
+                "reference.absent",
+                f"{what} shall be absent and is used here",
+                self._loaded.span("vms", vm.name, *key),
+                "It would be taken away from under the guest.",
+                "use another one, or take `state: absent` back",
+            )
+        elif vm.spec.host in self._manifest.hosts and vm.spec.host not in thing.hosts:
+            self._refuse(
+                "reference.not-on-host",
+                f"{what} is not on host {vm.spec.host}",
+                self._loaded.span("vms", vm.name, *key),
+                f"It is on {', '.join(thing.hosts) or 'no host'}.",
+                f"add {vm.spec.host} to its `hosts:`, or choose another one",
+            )
+
+    def _unknown(self, kind: str, name: str, known: Iterable[str], *path: str | int) -> None:
+        if (kind, name) not in self._hints:
+            names = sorted(known)
+            listed = f"known are {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}"
+            self._hints[kind, name] = did_you_mean(name, names) or (
+                listed if names else f"the manifest defines no {kind}s"
+            )
+        at = self._loaded.span(*path)
+        self._refuse(
+            f"reference.unknown-{kind}", f"there is no {kind} {name}", at, hint=self._hints[kind, name]
+        )
+
+    def _refuse(self, code: str, summary: str, at: Span | None, cause: str = "", hint: str = "") -> None:
+        self.found.append(Diagnostic(code, summary, at, cause, hint))
+
+    def _origin(self, *path: str) -> Origin:
+        return Origin(self._loaded.span(*path), _Keys(self._loaded, *path))
+
+
+def _nic(nic: Nic, mac: str, network: ResolvedNetwork, boot_order: int | None) -> ResolvedNic:
+    is_bridge = network.spec.mode == "bridge"
+    return ResolvedNic(
+        mac=mac,
+        network=network.name,
+        source=network.bridge if is_bridge else network.name,
+        is_bridge=is_bridge,
+        model=nic.model,
+        link=nic.link,
+        mtu=nic.mtu,
+        boot_order=boot_order,
+    )
+
+
+def _boot_order(spec: Vm) -> dict[str, int]:
+    """Numbers from 1 by device; the NICs count up from that of `network`."""
+    root = ("root",) if spec.has_root_disk else ()
+    order: dict[str, int] = {}
+    number = 1
+    for device in spec.boot or (*root, *spec.disks, "network"):
+        order[device] = number
+        number += len(spec.nics) if device == "network" else 1
+    return order
+
+
+def _bridge_name(cluster: str, network: str) -> str:
+    """A name of 13 characters; Linux takes 15 at most (IFNAMSIZ)."""
+    return f"virbr{uuid.uuid5(NAMESPACE, f'{cluster}/bridge/{network}').hex[-8:]}"
