@@ -6,6 +6,7 @@ address of digits stays a MAC address, and `010`, `no` and `1.10` mean nothing u
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import re
 import uuid
@@ -36,8 +37,8 @@ def derive_mac(cluster: str, vm: str, nic: str) -> str:
 
     QEMU's customary 52:54:00 would leave 24 bits, of which a cluster of 5,000 NICs uses one twice more often than not.
     """
-    tail = uuid.uuid5(NAMESPACE, f"{cluster}/nic/{vm}/{nic}").bytes[-5:]
-    return "52:" + tail.hex(":")
+    digest = hashlib.sha256(f"{cluster}/nic/{vm}/{nic}".encode()).digest()
+    return f"52:{digest[:5].hex(':')}"
 
 
 def format_size(size: int) -> str:

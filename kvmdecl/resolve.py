@@ -21,6 +21,7 @@ from kvmdecl.cluster import (
 from kvmdecl.conflicts import conflicts
 from kvmdecl.diagnostics import Diagnostic, Note, Rejected, Span
 from kvmdecl.names import NAMESPACE, derive_mac, derive_uuid, format_size
+from kvmdecl.source import gc_paused
 from kvmdecl.state import FileContent, Kind, Origin
 from kvmdecl.text import did_you_mean
 
@@ -41,8 +42,9 @@ def resolve(loaded: LoadedManifest, inputs: Inputs) -> ResolvedCluster:
     Raises:
         Rejected: with every dangling reference, conflict and impossible combination of the manifest.
     """
-    linker = _Linker(loaded, inputs)
-    cluster = linker.cluster()
+    with gc_paused():
+        linker = _Linker(loaded, inputs)
+        cluster = linker.cluster()
     found = [*linker.found, *conflicts(cluster)]
     if found:
         raise Rejected(found)
