@@ -45,7 +45,7 @@ def resolve(loaded: LoadedManifest, inputs: Inputs) -> ResolvedCluster:
     with gc_paused():
         linker = _Linker(loaded, inputs)
         cluster = linker.cluster()
-    found = [*linker.found, *conflicts(cluster)]
+        found = [*linker.found, *conflicts(cluster)]
     if found:
         raise Rejected(found)
     return cluster
