@@ -1,0 +1,1 @@
+"""Hosts: reached by libvirt URIs from worker processes, read into values, changed by tasks."""

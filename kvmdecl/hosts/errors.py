@@ -1,0 +1,166 @@
+"""libvirt's errors as diagnostics: what it means for the user, and what to do about the known causes."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvmdecl.diagnostics import Diagnostic
+from kvmdecl.text import safe_text
+
+if TYPE_CHECKING:
+    from libvirt import libvirtError
+
+_LONGEST_MESSAGE = 500
+
+# virErrorNumber, from libvirt/virterror.h. Numbers, so that this module does not need libvirt to be imported.
+_NO_CONNECT, _INVALID_CONN, _OPERATION_DENIED = 5, 6, 29
+_AUTH_FAILED, _AUTH_CANCELLED, _ACCESS_DENIED, _AUTH_UNAVAILABLE = 45, 79, 88, 94
+_NO_SUPPORT = 3
+_GONE = {42, 43, 49, 50, 53, 66}  # no domain, network, storage pool, storage volume, node device, secret
+
+
+class _Known(NamedTuple):
+    """A message of libvirt, of ssh or of the TLS library, and what it means."""
+
+    pattern: re.Pattern[str]
+    code: str
+    cause: str
+    hint: str
+
+
+def _known(pattern: str, code: str, cause: str, hint: str) -> _Known:
+    return _Known(re.compile(pattern, re.IGNORECASE), code, cause, hint)
+
+
+_MESSAGES = (
+    _known(
+        "keepalive timeout|timed out|timeout",
+        "host.timeout",
+        "The host took part in nothing any more: frozen, overloaded, or cut off.",
+        "see whether libvirtd answers there: `virsh list` on the host itself",
+    ),
+    _known(
+        "host key verification failed|host key|known_hosts",
+        "host.refused",
+        "The host's SSH key is not the one on record, or there is none on record.",
+        "compare the key's fingerprint on the host, then put it into known_hosts (`ssh HOST` asks)",
+    ),
+    _known(
+        r"permission denied \(|too many authentication failures|no more authentication methods",
+        "host.refused",
+        "The host did not accept the SSH key. kvmdecl asks for no password and no passphrase.",
+        "load the key into ssh-agent, and see that `ssh -o BatchMode=yes HOST true` works",
+    ),
+    _known(
+        "certificate|tls|gnutls|x509",
+        "host.refused",
+        "The TLS certificate of one side is missing, expired, not trusted, or for another name.",
+        "run virt-pki-validate on both sides; the host's certificate must have the URI's host name",
+    ),
+    _known(
+        "sasl|no authentication|authentication failed",
+        "host.refused",
+        "The host wants a login (SASL) that is not there or not right.",
+        "put the credentials into ~/.config/libvirt/auth.conf, or use TLS or SSH",
+    ),
+    _known(
+        "permission denied|polkit|access denied|not authorized",
+        "host.refused",
+        "The user may not use libvirt there.",
+        "make the user a member of the host's libvirt group, or connect as another one",
+    ),
+    _known(
+        "no such file|connection refused",
+        "host.unreachable",
+        "Nothing listens there: libvirtd does not run, or not with this transport.",
+        "start libvirtd (or its socket unit) on the host, or correct the URI",
+    ),
+    _known(
+        "name or service not known|resolve|no address associated|temporary failure in name",
+        "host.unreachable",
+        "The host's name is not known to DNS.",
+        "correct the URI, or the name service of the machine that plans",
+    ),
+    _known(
+        "end of file|connection reset|broken pipe|socket is closed|cannot recv|no route|unreachable",
+        "host.unreachable",
+        "The connection broke, or could not be made: libvirtd ended, or the network is cut.",
+        "see whether the host and its libvirtd are up",
+    ),
+)
+
+_NUMBERS = {
+    _NO_CONNECT: "host.unreachable",
+    _INVALID_CONN: "host.unreachable",
+    _OPERATION_DENIED: "host.refused",
+    _AUTH_FAILED: "host.refused",
+    _AUTH_CANCELLED: "host.refused",
+    _ACCESS_DENIED: "host.refused",
+    _AUTH_UNAVAILABLE: "host.refused",
+}
+
+_OF_CONNECTIONS = {1, 5, 6, 7, 29, 38, 39, 40, 41, 45, 79, 88, 94}
+"""virErrorNumber of errors that may be about the connection; any other is the host's word on its objects."""
+
+
+def diagnose(error: libvirtError, host: str, doing: str) -> Diagnostic:
+    """Return what a libvirt error means.
+
+    Args:
+        error: as libvirt-python raised it. Its text comes from the host and is made safe.
+        host: name in the manifest.
+        doing: what was tried, after "while": "connecting", "reading it".
+
+    Returns:
+        A diagnostic with code `host.unreachable`, `host.timeout`, `host.refused` or `host.error`.
+    """
+    message = _message(error)
+    number = error.get_error_code()
+    known = _find(message) if number in _OF_CONNECTIONS else None
+    code = known.code if known else _NUMBERS.get(number, "host.error") if number is not None else "host.error"
+    return Diagnostic(
+        code=code,
+        summary=f"{host}: {_SAYS[code]} while {doing}: {message}",
+        cause=known.cause if known else "",
+        hint=known.hint if known else "",
+        subject=f"host/{host}",
+    )
+
+
+_SAYS = {
+    "host.unreachable": "no connection",
+    "host.timeout": "no answer",
+    "host.refused": "access was refused",
+    "host.error": "libvirt reports an error",
+}
+
+
+def timed_out(host: str, doing: str, seconds: float) -> Diagnostic:
+    """The diagnostic for a host that did not answer at all."""
+    return Diagnostic(
+        code="host.timeout",
+        summary=f"{host}: no answer within {seconds:.0f} s while {doing}",
+        cause="The host took part in nothing: frozen, overloaded, or cut off.",
+        hint="see whether libvirtd answers there: `virsh list` on the host itself",
+        subject=f"host/{host}",
+    )
+
+
+def is_gone(error: libvirtError) -> bool:
+    """Whether the error says that an object does not exist (any more)."""
+    return bool(error.get_error_code() in _GONE)
+
+
+def is_unsupported(error: libvirtError) -> bool:
+    """Whether the error says that the host's driver has no such function."""
+    return bool(error.get_error_code() == _NO_SUPPORT)
+
+
+def _message(error: libvirtError) -> str:
+    text = (error.get_error_message() or str(error)).strip()
+    return safe_text(text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 3] + "...")
+
+
+def _find(message: str) -> _Known | None:
+    return next((known for known in _MESSAGES if known.pattern.search(message)), None)

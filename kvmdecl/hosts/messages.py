@@ -1,0 +1,48 @@
+"""The values that cross the pipe between kvmdecl and its worker processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kvmdecl.diagnostics import Moved, TaskFailed
+    from kvmdecl.hosts.protocol import Progress, Scope, TaskRequest, TaskResult
+    from kvmdecl.state import HostSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """To a worker: reach `host` at `uri` and read it (a Scope), or carry out a task there (a TaskRequest)."""
+
+    id: int
+    host: str
+    uri: str
+    work: Scope | TaskRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """From a worker: the connection for a call stands; the work begins."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """From a worker: how far a call is."""
+
+    id: int
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """From a worker: a call's end."""
+
+    id: int
+    answer: HostSnapshot | TaskResult | Moved | TaskFailed
+
+
+Report = Opened | Progressed | Answered
+"""What a worker says."""

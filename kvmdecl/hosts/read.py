@@ -1,0 +1,288 @@
+"""Read a host through an open connection, read-only or not. Runs in a worker process.
+
+libvirt-python lets go of the interpreter during a call, and libvirt sends many calls of one connection at
+once: threads here cost one round trip where a loop would cost one for each object.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import libvirt
+
+from kvmdecl.hosts.errors import is_gone, is_unsupported
+from kvmdecl.hosts.ledger import read_ledgers
+from kvmdecl.libvirt_xml.capabilities import parse_capabilities, parse_domain_capabilities, parse_node_device
+from kvmdecl.libvirt_xml.observed import checked, parse_volume
+from kvmdecl.state import (
+    HostSnapshot,
+    HostState,
+    ObservedDomain,
+    ObservedNetwork,
+    ObservedPool,
+    ObservedVolume,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
+
+    from kvmdecl.facts import DomainSupport, GuestType, HostFacts
+    from kvmdecl.hosts.protocol import Scope
+    from kvmdecl.libvirt_xml.capabilities import Capabilities
+    from kvmdecl.state import Ledger
+
+_CALLS_AT_ONCE = 16
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def read_host(connection: libvirt.virConnect, host: str, scope: Scope) -> HostSnapshot:
+    """Read everything in scope. What vanishes while it is read is left out: it is gone.
+
+    Raises:
+        libvirt.libvirtError: the host did not answer, or refused.
+        BadXml: an answer makes no sense.
+        Rejected: a ledger is broken.
+    """
+    with ThreadPoolExecutor(_CALLS_AT_ONCE, thread_name_prefix=host) as calls:
+        return _read(connection, host, scope, _Calls(calls))
+
+
+def read_domain(domain: libvirt.virDomain) -> ObservedDomain:
+    """Read one domain (virDomainGetXMLDesc and its flags). Raises libvirt.libvirtError."""
+    return _domain(
+        domain,
+        active=bool(domain.isActive()),
+        persistent=bool(domain.isPersistent()),
+        autostart=bool(domain.autostart()),
+        managed_save=bool(domain.hasManagedSaveImage()),
+    )
+
+
+def read_network(network: libvirt.virNetwork) -> ObservedNetwork:
+    """Read one network (virNetworkGetXMLDesc and its flags). Raises libvirt.libvirtError."""
+    return _network(network, active=bool(network.isActive()), autostart=bool(network.autostart()))
+
+
+def read_pool(pool: libvirt.virStoragePool, *, volumes: bool = True) -> ObservedPool:
+    """Read one pool (virStoragePoolGetXMLDesc, virStoragePoolGetInfo), with its volumes if it is active.
+
+    Raises:
+        libvirt.libvirtError: the host did not answer, or refused.
+        BadXml: an answer makes no sense.
+    """
+    found = _pool(pool, active=bool(pool.isActive()), autostart=bool(pool.autostart()))
+    listed = pool.listAllVolumes(0) if found.active and volumes else []
+    read = (_unless_gone(read_volume, volume) for volume in listed)
+    return replace(found, volumes=tuple(sorted(filter(None, read), key=lambda volume: volume.name)))
+
+
+def read_volume(volume: libvirt.virStorageVol) -> ObservedVolume:
+    """Read one volume (virStorageVolGetXMLDesc). Raises as `read_pool`."""
+    return parse_volume(volume.XMLDesc(0), volume.storagePoolLookupByVolume().name())
+
+
+class _Calls:
+    """Calls over one connection, many at once."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
+        self.ask = pool.submit
+
+    def each(self, function: Callable[[T], R], things: Iterable[T]) -> tuple[R, ...]:
+        """Apply a function to all things at once; those that are gone by now are left out."""
+        answers = self._pool.map(lambda thing: _unless_gone(function, thing), things)
+        return tuple(answer for answer in answers if answer is not None)
+
+
+class _Listing:
+    """All objects of a kind with their flags, from one filtered list for each flag.
+
+    Asking every object for its flags would take a call for each flag of each object.
+    """
+
+    def __init__(self, calls: _Calls, function: Callable[[int], list[Any]], **flags: int) -> None:
+        self._all = calls.ask(function, 0)
+        self._flagged = {name: calls.ask(function, flag) for name, flag in flags.items()}
+
+    def result(self) -> list[tuple[Any, dict[str, bool]]]:
+        """Each object with its flags by name, sorted by the object's name."""
+        flagged = {name: {o.UUIDString() for o in _or_none(asked)} for name, asked in self._flagged.items()}
+        objects = sorted(_or_none(self._all), key=lambda o: str(o.name()))
+        return [(o, {name: o.UUIDString() in uuids for name, uuids in flagged.items()}) for o in objects]
+
+
+def _read(connection: libvirt.virConnect, host: str, scope: Scope, calls: _Calls) -> HostSnapshot:
+    """Ask for all lists at once, and for all objects as soon as their list is there."""
+    domains, networks, pools = (
+        _list_domains(connection, calls),
+        _list_networks(connection, calls),
+        _list_pools(connection, calls),
+    )
+    ledgers = calls.ask(_ledgers, connection)
+    facts = _facts(connection, scope, calls)
+    state = HostState(
+        domains=calls.each(lambda found: _domain(found[0], **found[1]), domains.result()),
+        networks=calls.each(lambda found: _network(found[0], **found[1]), networks.result()),
+        pools=_pools(pools.result(), scope, calls),
+        ledgers=ledgers.result(),
+    )
+    return HostSnapshot(host, facts, state)
+
+
+def _list_domains(connection: libvirt.virConnect, calls: _Calls) -> _Listing:
+    return _Listing(
+        calls,
+        connection.listAllDomains,
+        active=libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE,
+        persistent=libvirt.VIR_CONNECT_LIST_DOMAINS_PERSISTENT,
+        autostart=libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART,
+        managed_save=libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE,
+    )
+
+
+def _list_networks(connection: libvirt.virConnect, calls: _Calls) -> _Listing:
+    return _Listing(
+        calls,
+        connection.listAllNetworks,
+        active=libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE,
+        autostart=libvirt.VIR_CONNECT_LIST_NETWORKS_AUTOSTART,
+    )
+
+
+def _list_pools(connection: libvirt.virConnect, calls: _Calls) -> _Listing:
+    return _Listing(
+        calls,
+        connection.listAllStoragePools,
+        active=libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE,
+        autostart=libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_AUTOSTART,
+    )
+
+
+def _facts(connection: libvirt.virConnect, scope: Scope, calls: _Calls) -> HostFacts:
+    devices = calls.ask(connection.listAllDevices, 0) if scope.devices else None
+    qemu, library = calls.ask(connection.getVersion), calls.ask(connection.getLibVersion)
+    capabilities = parse_capabilities(connection.getCapabilities())
+    asked = _emulators(capabilities) if scope.domain_support else ()
+    return capabilities.facts(
+        libvirt=library.result(),
+        qemu=qemu.result(),
+        devices=calls.each(lambda device: parse_node_device(device.XMLDesc(0)), _or_none(devices)),
+        domain_support=calls.each(lambda emulator: _domain_support(connection, *emulator), asked),
+    )
+
+
+def _emulators(capabilities: Capabilities) -> Iterator[tuple[GuestType, str]]:
+    """The machine types to ask for: what the aliases (`pc`, `q35`, `virt`) stand for now."""
+    for guest in capabilities.guests:
+        current = {machine.canonical for machine in guest.machines if machine.canonical != machine.name}
+        for machine in sorted(current or {machine.name for machine in guest.machines}):
+            yield guest, machine
+
+
+def _domain_support(connection: libvirt.virConnect, guest: GuestType, machine: str) -> DomainSupport:
+    return parse_domain_capabilities(
+        connection.getDomainCapabilities(guest.emulator or None, guest.arch, machine, guest.type, 0)
+    )
+
+
+def _pools(found: list[tuple[Any, dict[str, bool]]], scope: Scope, calls: _Calls) -> tuple[ObservedPool, ...]:
+    by_name = {pool.name(): pool for pool, _ in found}
+    pools = calls.each(lambda pair: _pool(pair[0], **pair[1]), found)
+    return tuple(
+        replace(pool, volumes=_volumes(by_name[pool.name], calls))
+        if pool.active and pool.name in scope.pools
+        else pool
+        for pool in pools
+    )
+
+
+def _volumes(pool: libvirt.virStoragePool, calls: _Calls) -> tuple[ObservedVolume, ...]:
+    listed = _unless_gone(lambda of: of.listAllVolumes(0), pool) or []
+    volumes = calls.each(lambda volume: parse_volume(volume.XMLDesc(0), pool.name()), listed)
+    return tuple(sorted(volumes, key=lambda volume: volume.name))
+
+
+def _domain(
+    domain: libvirt.virDomain, *, active: bool, persistent: bool, autostart: bool, managed_save: bool
+) -> ObservedDomain:
+    """A domain that ends between the two calls is read as running; its fingerprint tells apply later."""
+    live = checked(domain.XMLDesc(0)) if active else None
+    kept = checked(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)) if persistent or live is None else live
+    return ObservedDomain(
+        name=domain.name(),
+        uuid=domain.UUIDString(),
+        xml=kept,
+        live_xml=live,
+        active=active,
+        persistent=persistent,
+        autostart=autostart,
+        managed_save=managed_save,
+    )
+
+
+def _network(network: libvirt.virNetwork, *, active: bool, autostart: bool) -> ObservedNetwork:
+    return ObservedNetwork(
+        name=network.name(),
+        uuid=network.UUIDString(),
+        xml=_definition(network, libvirt.VIR_NETWORK_XML_INACTIVE),
+        active=active,
+        autostart=autostart,
+    )
+
+
+def _pool(pool: libvirt.virStoragePool, *, active: bool, autostart: bool) -> ObservedPool:
+    _, capacity, _, available = pool.info()
+    return ObservedPool(
+        name=pool.name(),
+        uuid=pool.UUIDString(),
+        xml=_definition(pool, libvirt.VIR_STORAGE_XML_INACTIVE),
+        active=active,
+        autostart=autostart,
+        capacity=int(capacity) if active else 0,
+        available=int(available) if active else 0,
+        volumes=(),
+    )
+
+
+def _definition(thing: Any, inactive: int) -> str:  # noqa: ANN401 - libvirt-python has no types
+    """The persistent definition. libvirt's test driver has but one, and refuses the flag."""
+    try:
+        return checked(thing.XMLDesc(inactive))
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_INVALID_ARG:
+            return checked(thing.XMLDesc(0))
+        raise
+
+
+def _ledgers(connection: libvirt.virConnect) -> tuple[Ledger, ...]:
+    """A host without the driver for secrets, where ledgers are kept, has none."""
+    try:
+        return read_ledgers(connection)
+    except libvirt.libvirtError as error:
+        if is_unsupported(error):
+            return ()
+        raise
+
+
+def _or_none(asked: Future[list[T]] | None) -> list[T]:
+    """A list that was asked for; empty where the host's driver has no such objects."""
+    try:
+        return asked.result() if asked is not None else []
+    except libvirt.libvirtError as error:
+        if is_unsupported(error):
+            return []
+        raise
+
+
+def _unless_gone(function: Callable[[T], R], thing: T) -> R | None:
+    try:
+        return function(thing)
+    except libvirt.libvirtError as error:
+        if is_gone(error):
+            return None
+        raise

@@ -1,0 +1,224 @@
+"""A worker process: holds connections and makes the calls that may never return.
+
+Opening a connection cannot be interrupted and a frozen host blocks it for ever; SIGKILL ends a process in any
+state. So kvmdecl itself never calls libvirt: it asks a worker, and kills it where an answer stays away.
+
+`main` runs in a fresh interpreter and in a session of its own. It ends when the other end of the pipe closes,
+so that none outlives kvmdecl, however that ended. What it started (ssh) ends with it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+import traceback
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
+
+import libvirt
+
+from kvmdecl.diagnostics import Diagnostic, Moved, Rejected, TaskFailed
+from kvmdecl.hosts.errors import diagnose, is_unsupported
+from kvmdecl.hosts.messages import Answered, Call, Opened, Progressed, Report
+from kvmdecl.hosts.protocol import Scope, TaskRequest, TaskResult
+from kvmdecl.libvirt_xml.safe import BadXml
+from kvmdecl.text import safe_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
+    from kvmdecl.state import HostSnapshot
+
+    Work = Callable[[Call], HostSnapshot | TaskResult]
+
+KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 2, 3
+"""Seconds and number: a host that does not answer is given up after interval * (count + 1) = 8 s."""
+
+_FAREWELL = 0.5  # seconds that connections get to close
+
+
+class Pipe:
+    """The way to kvmdecl, shared by the threads of this process."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    def say(self, report: Report) -> None:
+        """Send a report. Once nobody listens any more the process is about to end, so nothing is raised."""
+        with self._lock:
+            try:
+                self._connection.send(report)
+            except OSError:
+                return
+
+    def hear(self) -> Call | None:
+        """Wait for the next call; None when the other end is closed."""
+        try:
+            call = self._connection.recv()
+        except (EOFError, OSError):
+            return None
+        if not isinstance(call, Call):
+            raise TypeError(f"not a call: {call!r}")
+        return call
+
+
+class Reader:
+    """Reads hosts. It has no method that changes anything, and its connections are read-only.
+
+    Only for domain capabilities, which libvirt denies to read-only connections, a full one is opened.
+    """
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+
+    def work(self, call: Call) -> HostSnapshot:
+        """Open, read, close."""
+        from kvmdecl.hosts.read import read_host
+
+        if not isinstance(call.work, Scope):
+            raise TypeError("a reader carries out no tasks")
+        connection = connect(call, read_only=not call.work.domain_support)
+        self._pipe.say(Opened(call.id))
+        return read_host(connection, call.host, call.work)
+
+
+class Writer:
+    """Carries out tasks over one connection for each host, opened at its first task and kept."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+        self._lock = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+        self._connections: dict[str, libvirt.virConnect] = {}
+
+    def work(self, call: Call) -> TaskResult:
+        """Carry out the task of a call."""
+        from kvmdecl.hosts.perform import perform
+
+        if not isinstance(call.work, TaskRequest):
+            raise TypeError("a writer reads no hosts")
+        connection = self._connection(call)
+        self._pipe.say(Opened(call.id))
+        return perform(connection, call.work, lambda progress: self._pipe.say(Progressed(call.id, progress)))
+
+    def _connection(self, call: Call) -> libvirt.virConnect:
+        """The host's connection; a new one if there is none, or if it broke."""
+        with self._lock:
+            lock = self._locks.setdefault(call.host, threading.Lock())
+        with lock:
+            connection = self._connections.get(call.host)
+            if connection is None or not connection.isAlive():
+                connection = self._connections[call.host] = connect(call, read_only=False)
+            return connection
+
+
+def connect(call: Call, *, read_only: bool) -> libvirt.virConnect:
+    """Open a connection that notices when its host is gone. May block for ever.
+
+    Raises:
+        TaskFailed: the host cannot be reached, or refuses.
+    """
+    try:
+        connection = libvirt.openReadOnly(call.uri) if read_only else libvirt.open(call.uri)
+        _keep_alive(connection)
+    except libvirt.libvirtError as error:
+        raise TaskFailed(diagnose(error, call.host, "connecting")) from error
+    return connection
+
+
+def _keep_alive(connection: libvirt.virConnect) -> None:
+    """Drivers without a daemon have no keepalive; their connections cannot break."""
+    try:
+        connection.setKeepAlive(KEEPALIVE_INTERVAL, KEEPALIVE_COUNT)
+    except libvirt.libvirtError as error:
+        if not is_unsupported(error):
+            raise
+
+
+def start_event_loop() -> None:
+    """Run libvirt's event loop, which keepalive needs, in a thread. Before the first connection is opened."""
+    libvirt.registerErrorHandler(lambda _context, _error: None, None)  # else errors are printed to stderr too
+    libvirt.virEventRegisterDefaultImpl()
+    threading.Thread(target=_run_events, name="events", daemon=True).start()
+
+
+def _run_events() -> None:
+    while True:
+        libvirt.virEventRunDefaultImpl()
+
+
+def serve(pipe: Pipe, work: Work) -> None:
+    """Give every call a thread, until the other end of the pipe closes."""
+    start_event_loop()
+    threads: list[threading.Thread] = []
+    while (call := pipe.hear()) is not None:
+        thread = threading.Thread(target=_answer, args=(pipe, work, call), name=call.host, daemon=True)
+        thread.start()
+        threads = [*filter(threading.Thread.is_alive, threads), thread]
+    deadline = time.monotonic() + _FAREWELL
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def _answer(pipe: Pipe, work: Work, call: Call) -> None:
+    """Answer a call, whatever happens: kvmdecl waits for it."""
+    answer: HostSnapshot | TaskResult | Moved | TaskFailed
+    try:
+        answer = work(call)
+    except (Moved, TaskFailed) as error:
+        answer = error
+    except Exception as error:  # noqa: BLE001 - the border of the process: a fault in one host's call is that host's
+        answer = TaskFailed(_diagnostic(error, call))
+    pipe.say(Answered(call.id, answer))
+
+
+def _diagnostic(error: Exception, call: Call) -> Diagnostic:
+    doing = (
+        "reading it" if isinstance(call.work, Scope) else f"working on {safe_text(str(call.work.address))}"
+    )
+    if isinstance(error, libvirt.libvirtError):
+        return diagnose(error, call.host, doing)
+    if isinstance(error, Rejected):
+        return error.diagnostics[0]
+    if isinstance(error, BadXml):
+        return Diagnostic(
+            code="host.bad-answer",
+            summary=f"{call.host}: an answer makes no sense: {safe_text(str(error))}",
+            hint="compare with what `virsh dumpxml` and `virsh capabilities` print on the host",
+            subject=f"host/{call.host}",
+        )
+    place = "".join(traceback.format_exception(error)).strip().splitlines()
+    return Diagnostic(
+        code="host.fault",
+        summary=f"{call.host}: kvmdecl itself failed while {doing}: {safe_text(place[-1])}",
+        cause=safe_text(" ".join(line.strip() for line in place[-4:-1])),
+        hint="please report it, with the output of `kvmdecl facts` for this host",
+        subject=f"host/{call.host}",
+    )
+
+
+def main(mode: str, descriptor: int) -> None:
+    """Serve until the pipe closes, then end with everything that was started here.
+
+    Args:
+        mode: `read` or `write`.
+        descriptor: of this process's end of the pipe.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.set_inheritable(descriptor, False)  # else ssh would hold the pipe open
+    pipe = Pipe(Connection(descriptor))
+    try:
+        serve(pipe, Reader(pipe).work if mode == "read" else Writer(pipe).work)
+    finally:
+        end_group()
+
+
+def end_group() -> NoReturn:
+    """End this process and its children, though a thread may hang in a call that nothing else ends."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(0)

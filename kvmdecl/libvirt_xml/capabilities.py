@@ -1,0 +1,329 @@
+"""What libvirt says of a host -> facts: capabilities, domain capabilities, node devices. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kvmdecl.facts import Cell, DomainSupport, GuestType, HostCpu, HostFacts, Machine, NodeDevice, PagePool
+from kvmdecl.libvirt_xml.safe import BadXml, parse_xml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from kvmdecl.libvirt_xml.safe import Element
+
+_UNITS = {
+    "b": 1,
+    "bytes": 1,
+    "KB": 10**3,
+    "k": 2**10,
+    "KiB": 2**10,
+    "MB": 10**6,
+    "M": 2**20,
+    "MiB": 2**20,
+    "GB": 10**9,
+    "G": 2**30,
+    "GiB": 2**30,
+    "TB": 10**12,
+    "T": 2**40,
+    "TiB": 2**40,
+}
+_NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
+_RANGE = re.compile(r"([0-9]{1,6})(?:-([0-9]{1,6}))?", re.ASCII)
+_LONGEST_RANGE = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What `virsh capabilities` prints. `memory` in bytes; `uuid` is empty if not told."""
+
+    uuid: str
+    arch: str
+    cpu_model: str
+    cpu_features: tuple[str, ...]
+    memory: int
+    cells: tuple[Cell, ...]
+    iommu: bool
+    guests: tuple[GuestType, ...]
+
+    def facts(
+        self,
+        *,
+        libvirt: int,
+        qemu: int,
+        devices: Iterable[NodeDevice],
+        domain_support: Iterable[DomainSupport],
+    ) -> HostFacts:
+        """Put the facts of the host together."""
+        return HostFacts(
+            uuid=self.uuid,
+            arch=self.arch,
+            cpu_model=self.cpu_model,
+            cpu_features=self.cpu_features,
+            memory=self.memory,
+            cells=self.cells,
+            iommu=self.iommu,
+            guests=self.guests,
+            domain_support=tuple(sorted(domain_support, key=lambda s: (s.arch, s.type, s.machine))),
+            devices=tuple(sorted(devices, key=lambda device: device.name)),
+            libvirt=libvirt,
+            qemu=qemu,
+        )
+
+
+def parse_capabilities(text: str) -> Capabilities:
+    """Read the answer of virConnectGetCapabilities.
+
+    Raises:
+        BadXml: not such a document.
+    """
+    root = _root(text, "capabilities")
+    host = root.find("host")
+    if host is None:
+        raise BadXml("the capabilities do not describe a host")
+    cells = tuple(_cell(cell) for cell in host.iterfind("topology/cells/cell"))
+    return Capabilities(
+        uuid=_text(host, "uuid").lower(),
+        arch=_text(host, "cpu/arch"),
+        cpu_model=_text(host, "cpu/model"),
+        cpu_features=tuple(sorted({name for f in host.iterfind("cpu/feature") if (name := f.get("name"))})),
+        memory=sum(cell.memory for cell in cells),
+        cells=cells,
+        iommu=_attribute(host, "iommu", "support") == "yes",
+        guests=tuple(guest for arch in root.iterfind("guest/arch") for guest in _guests(arch)),
+    )
+
+
+def parse_domain_capabilities(text: str) -> DomainSupport:
+    """Read the answer of virConnectGetDomainCapabilities.
+
+    The enumeration `cpu/mode` holds the supported CPU modes, `os/loader` the firmware files, `devices` the
+    kinds of devices and `features` the features that the host supports at all.
+
+    Raises:
+        BadXml: not such a document.
+    """
+    root = _root(text, "domainCapabilities")
+    enums = dict(_enumerations(root, ""))
+    for group in ("devices", "features"):
+        enums[group] = _supported_children(root, group)
+    enums["cpu/mode"] = tuple(
+        sorted(mode.get("name", "") for mode in root.iterfind("cpu/mode[@supported='yes']"))
+    )
+    models = root.iterfind("cpu/mode[@name='custom']/model[@usable='yes']")
+    return DomainSupport(
+        arch=_text(root, "arch"),
+        type=_text(root, "domain"),
+        machine=_text(root, "machine"),
+        max_cpus=_number(_attribute(root, "vcpu", "max") or "0", "vcpu/@max"),
+        enums=tuple(sorted(enums.items())),
+        cpu_models=tuple(sorted({(model.text or "").strip() for model in models})),
+    )
+
+
+def parse_node_device(text: str) -> NodeDevice:
+    """Read the answer of virNodeDeviceGetXMLDesc. A device without a capability has an empty one.
+
+    Raises:
+        BadXml: not such a document.
+    """
+    root = _root(text, "device")
+    name = _text(root, "name")
+    if not name:
+        raise BadXml("a node device has no name")
+    capability = root.find("capability")
+    kind = "" if capability is None else capability.get("type", "")
+    properties = {} if capability is None else _device_properties(kind, capability)
+    properties["driver"] = _text(root, "driver/name")
+    return NodeDevice(
+        name=name,
+        parent=_text(root, "parent"),
+        capability=kind,
+        properties=tuple(sorted((key, value) for key, value in properties.items() if value)),
+    )
+
+
+# -- capabilities -------------------------------------------------------------------------------------------
+
+
+def _cell(cell: Element) -> Cell:
+    identifier = _number(cell.get("id"), "cell/@id")
+    memory = cell.find("memory")
+    return Cell(
+        id=identifier,
+        memory=0 if memory is None else _size(memory, memory.text),
+        cpus=tuple(_cpu(cpu) for cpu in cell.iterfind("cpus/cpu")),
+        pages=tuple(
+            PagePool(_size(page, page.get("size")), _number(page.text, "cell/pages"))
+            for page in cell.iterfind("pages")
+        ),
+        distances=tuple(
+            (_number(other.get("id"), "sibling/@id"), _number(other.get("value"), "sibling/@value"))
+            for other in cell.iterfind("distances/sibling")
+        ),
+    )
+
+
+def _cpu(cpu: Element) -> HostCpu:
+    """An offline CPU has an id alone; it counts as a core of its own."""
+    identifier = _number(cpu.get("id"), "cpu/@id")
+    return HostCpu(
+        id=identifier,
+        socket=_number(cpu.get("socket_id", "0"), "cpu/@socket_id"),
+        die=_number(cpu.get("die_id", "0"), "cpu/@die_id"),
+        core=_number(cpu.get("core_id") or str(identifier), "cpu/@core_id"),
+        siblings=_id_set(cpu.get("siblings") or str(identifier)),
+    )
+
+
+def _id_set(text: str) -> tuple[int, ...]:
+    """A set of ids as libvirt writes it: `0-2,5`."""
+    ids: set[int] = set()
+    for part in text.split(","):
+        match = _RANGE.fullmatch(part.strip())
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if not 0 <= last - first < _LONGEST_RANGE:
+            raise BadXml(f"{text!r:.80} is not a set of CPUs")
+        ids.update(range(first, last + 1))
+    return tuple(sorted(ids))
+
+
+def _guests(arch: Element) -> Iterator[GuestType]:
+    """One guest type for each domain type. A type's own emulator and machines override the architecture's."""
+    name = arch.get("name", "")
+    for domain in arch.iterfind("domain"):
+        machines = domain.findall("machine") or arch.findall("machine")
+        yield GuestType(
+            arch=name,
+            type=domain.get("type", ""),
+            emulator=_text(domain, "emulator") or _text(arch, "emulator"),
+            machines=tuple(sorted({_machine(machine) for machine in machines}, key=lambda m: m.name)),
+        )
+
+
+def _machine(machine: Element) -> Machine:
+    name = (machine.text or "").strip()
+    return Machine(
+        name, machine.get("canonical") or name, _number(machine.get("maxCpus", "0"), "machine/@maxCpus")
+    )
+
+
+# -- domain capabilities ------------------------------------------------------------------------------------
+
+
+def _enumerations(element: Element, path: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Every `<enum>` and every bare list of `<value>`, under the path of its element. CPU modes are apart."""
+    for child in element:
+        name = str(child.tag)
+        if name == "enum":
+            yield f"{path}{child.get('name', '')}", _values(child)
+        elif child.get("supported") != "no" and name != "mode":
+            if child.find("value") is not None:
+                yield f"{path}{name}", _values(child)
+            yield from _enumerations(child, f"{path}{name}/")
+
+
+def _values(element: Element) -> tuple[str, ...]:
+    return tuple((value.text or "").strip() for value in element.iterfind("value"))
+
+
+def _supported_children(root: Element, group: str) -> tuple[str, ...]:
+    return tuple(sorted({str(child.tag) for child in root.iterfind(f"{group}/*[@supported='yes']")}))
+
+
+# -- node devices -------------------------------------------------------------------------------------------
+
+
+def _device_properties(kind: str, capability: Element) -> dict[str, str]:
+    """The plain facts of any device, and by name those that planning asks for."""
+    plain = {
+        str(child.tag): _value(child) for child in capability if len(child) == 0 and child.tag != "capability"
+    }
+    if kind == "pci":
+        return plain | _pci(capability)
+    if kind == "net":
+        link = capability.find("link")
+        return plain | (
+            {} if link is None else {"link": link.get("state", ""), "speed": link.get("speed", "")}
+        )
+    if kind == "mdev":
+        return plain | {
+            "type": _attribute(capability, "type", "id"),
+            "iommu_group": _attribute(capability, "iommuGroup", "number"),
+        }
+    return plain
+
+
+def _value(child: Element) -> str:
+    """An id where libvirt gives one (vendor, product: the text beside it is only its name), else the text."""
+    return child.get("id") or (child.text or "").strip()
+
+
+def _pci(capability: Element) -> dict[str, str]:
+    virtual = capability.find("capability[@type='virt_functions']")
+    physical = capability.find("capability[@type='phys_function']/address")
+    types = capability.iterfind("capability[@type='mdev_types']/type")
+    return {
+        "address": _pci_address(
+            *(_number(_text(capability, part) or "0", part) for part in ("domain", "bus", "slot", "function"))
+        ),
+        "vendor": _attribute(capability, "vendor", "id"),
+        "product": _attribute(capability, "product", "id"),
+        "iommu_group": _attribute(capability, "iommuGroup", "number"),
+        "numa_cell": _attribute(capability, "numa", "node"),
+        "physical_function": "" if physical is None else _address(physical),
+        "virtual_functions": "" if virtual is None else " ".join(map(_address, virtual.iterfind("address"))),
+        "max_virtual_functions": "" if virtual is None else virtual.get("maxCount", ""),
+        "mdev_types": " ".join(type_.get("id", "") for type_ in types),
+    }
+
+
+def _address(element: Element) -> str:
+    parts = ("domain", "bus", "slot", "function")
+    return _pci_address(*(_hexadecimal(element.get(part, "0")) for part in parts))
+
+
+def _pci_address(domain: int, bus: int, slot: int, function: int) -> str:
+    return f"{domain:04x}:{bus:02x}:{slot:02x}.{function:x}"
+
+
+def _hexadecimal(text: str) -> int:
+    if not re.fullmatch(r"(?:0x)?[0-9a-fA-F]{1,8}", text):
+        raise BadXml(f"{text!r:.80} is not part of a PCI address")
+    return int(text, 16)
+
+
+# -- all ----------------------------------------------------------------------------------------------------
+
+
+def _root(text: str, tag: str) -> Element:
+    root = parse_xml(text)
+    if root.tag != tag:
+        raise BadXml(f"the document is a <{root.tag!s:.80}>, not a <{tag}>")
+    return root
+
+
+def _text(element: Element, path: str) -> str:
+    return (element.findtext(path) or "").strip()
+
+
+def _attribute(element: Element, path: str, name: str) -> str:
+    found = element.find(path)
+    return "" if found is None else found.get(name, "")
+
+
+def _number(text: str | None, what: str) -> int:
+    stripped = (text or "").strip()
+    if not _NUMBER.fullmatch(stripped):
+        raise BadXml(f"{what} is {stripped!r:.80}, not a number")
+    return int(stripped)
+
+
+def _size(element: Element, text: str | None) -> int:
+    """A number with the unit of its element, in bytes; KiB is libvirt's default here."""
+    unit = element.get("unit", "KiB")
+    if unit not in _UNITS:
+        raise BadXml(f"{unit!r:.80} is not a unit of size")
+    return _number(text, f"<{element.tag}>") * _UNITS[unit]

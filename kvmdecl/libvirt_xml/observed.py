@@ -1,0 +1,74 @@
+"""XML of what exists on a host -> observed values. Domains, networks and pools keep their XML as text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from kvmdecl.libvirt_xml.safe import MAX_DOCUMENT, BadXml, parse_xml
+from kvmdecl.state import ObservedVolume
+
+_NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Who an object is. `active`: whether the XML is that of a running domain (those have an id)."""
+
+    name: str
+    uuid: str
+    active: bool
+
+
+def parse_head(text: str, tag: str) -> Head:
+    """Read the name and UUID of a `domain`, `network` or `pool` document.
+
+    Raises:
+        BadXml: not such a document.
+    """
+    root = parse_xml(text)
+    name = (root.findtext("name") or "").strip()
+    if root.tag != tag or not name:
+        raise BadXml(f"the document is not a <{tag}> with a name")
+    return Head(name, (root.findtext("uuid") or "").strip().lower(), root.get("id") is not None)
+
+
+def parse_volume(text: str, pool: str) -> ObservedVolume:
+    """Read the answer of virStorageVolGetXMLDesc. A volume without a format (a block device) is raw.
+
+    Raises:
+        BadXml: not such a document.
+    """
+    root = parse_xml(text)
+    name = (root.findtext("name") or "").strip()
+    if root.tag != "volume" or not name:
+        raise BadXml("the document is not a <volume> with a name")
+    format_ = root.find("target/format")
+    return ObservedVolume(
+        pool=pool,
+        name=name,
+        path=(root.findtext("target/path") or "").strip(),
+        format="raw" if format_ is None else format_.get("type", "raw"),
+        capacity=_bytes(root.findtext("capacity")),
+        allocation=_bytes(root.findtext("allocation")),
+        backing=(root.findtext("backingStore/path") or "").strip() or None,
+    )
+
+
+def checked(text: str) -> str:
+    """Return the text of a document that is kept as it is.
+
+    Raises:
+        BadXml: longer than is read anywhere.
+    """
+    if len(text) > MAX_DOCUMENT:
+        raise BadXml(f"a document has {len(text):,} characters; at most {MAX_DOCUMENT:,} are read")
+    return text
+
+
+def _bytes(text: str | None) -> int:
+    """A size as libvirt prints it for volumes: always in bytes."""
+    stripped = (text or "0").strip()
+    if not _NUMBER.fullmatch(stripped):
+        raise BadXml(f"{stripped!r:.80} is not a size")
+    return int(stripped)
