@@ -47,12 +47,14 @@ class Expanded:
 
     Attributes:
         root: without `defaults`, `profiles`, `count`, `for` and `profile`.
-        unused: profiles that no vm uses, merged with what they extend; nothing else would check them.
+        profiles: merged with what they extend; what no vm takes from them must be checked too.
+        defaults: by section; likewise.
         found: problems. Entries that have one are left out of `root`, so that no problem is told twice.
     """
 
     root: Mapping
-    unused: Mapping
+    profiles: Mapping
+    defaults: Mapping
     found: tuple[Diagnostic, ...]
 
 
@@ -67,16 +69,19 @@ def expand(root: Mapping, shape: Shape) -> Expanded:
         Rejected: `expand.too-large`, when the result would be beyond every reason.
     """
     work = _Work(shape)
-    defaults = work.defaults(root)
+    defaults = Mapping(root.source, root.at, work.defaults(root))
     profiles = work.profiles(root, shape.child("vms").child(""))
-    entries = {
-        key: (name, _expand_section(work, key, node, defaults, profiles) if key in NAMED_SECTIONS else node)
-        for key, (name, node) in root.entries.items()
-        if key not in {"defaults", "profiles"}
-    }
-    unused = {name: entry for name, entry in profiles.merged.items() if name not in profiles.used}
+    entries: dict[str, tuple[Scalar, Node]] = {}
+    for key, (name, node) in root.entries.items():
+        if key in NAMED_SECTIONS:
+            entries[key] = (name, _expand_section(work, key, node, defaults.get(key), profiles))
+        elif key not in {"defaults", "profiles"}:
+            entries[key] = (name, node)
     return Expanded(
-        Mapping(root.source, root.at, entries), Mapping(root.source, root.at, unused), tuple(work.found)
+        root=Mapping(root.source, root.at, entries),
+        profiles=Mapping(root.source, root.at, profiles.merged),
+        defaults=defaults,
+        found=tuple(work.found),
     )
 
 
@@ -86,7 +91,6 @@ class _Profiles:
 
     known: frozenset[str] = frozenset()
     merged: dict[str, tuple[Scalar, Node]] = field(default_factory=dict)
-    used: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -121,7 +125,7 @@ class _Work:
     ) -> None:
         self.found.append(Diagnostic(code, summary, at.span, cause, hint, notes))
 
-    def defaults(self, root: Mapping) -> dict[str, Mapping]:
+    def defaults(self, root: Mapping) -> dict[str, tuple[Scalar, Node]]:
         section = root.get("defaults")
         if section is None:
             return {}
@@ -130,7 +134,7 @@ class _Work:
                 "manifest.wrong-type", "`defaults` is a mapping of sections", section, hint=_DEFAULTS_HINT
             )
             return {}
-        kept: dict[str, Mapping] = {}
+        kept: dict[str, tuple[Scalar, Node]] = {}
         for name, (key, node) in section.entries.items():
             if name not in NAMED_SECTIONS:
                 hint = did_you_mean(name, NAMED_SECTIONS) or f"sections are {', '.join(NAMED_SECTIONS)}"
@@ -141,7 +145,7 @@ class _Work:
                 summary = f"the defaults of {name} are a mapping"
                 self.refuse("manifest.wrong-type", summary, node, hint=_DEFAULTS_HINT)
             elif self.no_entry_keys(node, "defaults", entry_keys(name)):
-                kept[name] = node
+                kept[name] = (key, node)
         return kept
 
     def no_entry_keys(self, node: Mapping, where: str, keys: tuple[str, ...]) -> bool:
@@ -247,7 +251,6 @@ class _Work:
         base: Node | None = None
         for parent in above:
             base = self.merge(base, profiles.merged[parent][1], vm)
-        profiles.used.update(above)
         return key, self.merge(base, own, vm)
 
     def merge(self, far: Node | None, near: Node, shape: Shape) -> Node:
@@ -284,12 +287,12 @@ def _without(node: Mapping, keys: tuple[str, ...]) -> Mapping:
 
 
 def _expand_section(
-    work: _Work, section: str, node: Node, defaults: dict[str, Mapping], profiles: _Profiles
+    work: _Work, section: str, node: Node, defaults: Node | None, profiles: _Profiles
 ) -> Node:
     if not isinstance(node, Mapping):
         return node
     shape = work.shape.child(section).child("")
-    bases: dict[str, Node | None] = {"": defaults.get(section)}
+    bases: dict[str, Node | None] = {"": defaults}
     entries: dict[str, tuple[Scalar, Node]] = {}
     for key, value in node.entries.values():
         base_name = _profile_of(work, value, profiles) if section == "vms" else ""
@@ -317,7 +320,6 @@ def _profile_of(work: _Work, value: Node, profiles: _Profiles) -> str | None:
         hint = did_you_mean(wanted.text, profiles.known) or "define it under `profiles:`"
         work.refuse("expand.unknown-profile", f"there is no profile {quoted(wanted.text)}", wanted, hint=hint)
         return None
-    profiles.used.add(wanted.text)
     return wanted.text if wanted.text in profiles.merged else None
 
 

@@ -81,7 +81,7 @@ def load(path: Path, sections: Map[str, type[BaseModel]] = NO_SECTIONS) -> Loade
     with gc_paused():
         files, root, found = _read(path)
         expanded = expand(root, _SHAPE)
-        found += [*expanded.found, *_check_unused(expanded)]
+        found += [*expanded.found, *_check_partials(expanded)]
         data: Any = to_data(expanded.root)
         manifest, checked, problems = _check(expanded, data, sections)
         found += problems
@@ -170,15 +170,19 @@ def _check(
         return None, checked, found
 
 
-def _check_unused(expanded: Expanded) -> list[Diagnostic]:
-    """A profile that nobody uses is checked for what no vm could heal: unknown keys, impossible values."""
-    shape = Shape(element=_SHAPE.child("vms").child(""))
+def _check_partials(expanded: Expanded) -> list[Diagnostic]:
+    """Check profiles and defaults for what no entry can heal, even where every entry overrides it."""
+    parts: list[tuple[str, type[BaseModel], Mapping]]
+    parts = [(name, Vm, expanded.profiles) for name in expanded.profiles.entries]
+    for name in expanded.defaults.entries:
+        if model := _SHAPE.child(name).child("").model:
+            parts.append((name, model, expanded.defaults))
     found: list[Diagnostic] = []
-    for name, (_, node) in expanded.unused.entries.items():
+    for name, model, tree in parts:
         try:
-            Vm.model_validate(to_data(node))
+            model.model_validate(to_data(tree.entries[name][1]))
         except ValidationError as error:
-            found += diagnose_partial(_errors(error), expanded.unused, shape, name)
+            found += diagnose_partial(_errors(error), tree, Shape(element=model_shape(model)), name)
     return found
 
 
