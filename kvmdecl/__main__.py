@@ -1,0 +1,48 @@
+"""The program's door. Help and version are answered here, from prepared text, before anything is imported."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_HELP_OPTIONS = ("--help", "-h")
+
+
+def main() -> None:
+    """Run `kvmdecl` with this process's arguments, and end the process."""
+    text = _prepared_answer(sys.argv[1:])
+    if text is not None:
+        print(text, end="")
+        return
+    from kvmdecl.cli.main import run
+
+    sys.exit(run(sys.argv[1:]))
+
+
+def _prepared_answer(arguments: list[str]) -> str | None:
+    """Return the answer to a question about the program itself; None if there is work to do."""
+    if "_KVMDECL_COMPLETE" in os.environ:  # the shell asks, and passes its words in the environment
+        return None
+    if arguments == ["--version"]:
+        from kvmdecl import __version__
+
+        return f"kvmdecl {__version__}\n"
+    if not arguments or arguments == ["lab"]:
+        return _help_text(arguments)
+    return _help_text(arguments[:-1]) if arguments[-1] in _HELP_OPTIONS else None
+
+
+def _help_text(words: list[str]) -> str | None:
+    if not all(word.replace("-", "").isalpha() for word in words):
+        return None
+    name = "-".join(words) or "kvmdecl"
+    try:
+        # pathlib alone would double the time that this takes.
+        with open(os.path.join(os.path.dirname(__file__), "cli", "help", f"{name}.txt")) as file:  # noqa: PTH118, PTH120, PTH123
+            return file.read()
+    except OSError:
+        return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""What the commands share: their common arguments, how they print, and where their hosts are."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import IntEnum, StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kvmdecl.cluster import ResolvedCluster
+    from kvmdecl.diagnostics import Diagnostic
+    from kvmdecl.uri import HostUri
+
+DEFAULT_PATH = Path("cluster.yaml")
+"""What a command works on when neither its PATH nor KVMDECL_CLUSTER says."""
+
+ClusterPath = Annotated[
+    Path,
+    typer.Argument(
+        metavar="PATH",
+        envvar="KVMDECL_CLUSTER",
+        help="Manifest file, or folder whose *.yaml files are one manifest.",
+    ),
+]
+
+
+class Exit(IntEnum):
+    """How a command ends. The numbers are stable; docs/exit-codes.md explains them."""
+
+    OK = 0
+    """Done, or nothing to do."""
+    ERROR = 1
+    """Something is wrong and was said; nothing was changed, unless the command says so."""
+    CHANGES = 2
+    """`plan --detailed-exitcode` alone: the plan has changes."""
+    PARTIAL = 3
+    """A host did not answer, or a step failed or was refused; the rest was done."""
+    BLOCKED = 4
+    """Consent is missing; nothing was changed."""
+    USAGE = 64
+    """The command line is wrong (sysexits.h, EX_USAGE)."""
+    INTERRUPTED = 130
+    """Ctrl-C (128 + SIGINT)."""
+
+
+class Format(StrEnum):
+    """What a command writes to standard output."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class ProgressView(StrEnum):
+    """How progress is shown: `auto` is `live` on a terminal and `plain` lines elsewhere."""
+
+    AUTO = "auto"
+    LIVE = "live"
+    PLAIN = "plain"
+    JSON = "json"
+
+
+class ColorChoice(StrEnum):
+    """Values of --color."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+# -- printing ------------------------------------------------------------------------------------------------
+
+
+def say(text: str, end: str = "\n") -> None:
+    """Write a command's result to standard output.
+
+    A reader who leaves early (`| head`) is no reason to stop half-way through an apply: the rest is dropped.
+
+    Raises:
+        Rejected: `output.not-written`, for example on a full disk.
+    """
+    _write(sys.stdout, text + end)
+
+
+def complain(text: str) -> None:
+    """Write a line about what is going on, or wrong, to standard error."""
+    _write(sys.stderr, text + "\n")
+
+
+def report(diagnostics: Iterable[Diagnostic]) -> None:
+    """Show diagnostics, if there are any, on standard error."""
+    from kvmdecl.source import line_reader
+    from kvmdecl.views.diagnostics_text import render
+
+    if found := tuple(diagnostics):
+        _write(sys.stderr, render(found, color=color(sys.stderr), read_line=line_reader()))
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a file as a whole or not at all, so that a reader never sees half of it.
+
+    Raises:
+        Rejected: `output.not-written`.
+    """
+    try:
+        if path.exists() and not path.is_file():  # a pipe or /dev/stdout cannot be replaced
+            path.write_text(text, "utf-8")
+            return
+        beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            beside.write_text(text, "utf-8")
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise not_written(str(path), error) from error
+
+
+def color(stream: TextIO | None = None) -> bool:
+    """Return whether to colour what goes to `stream` (standard output if not given).
+
+    In this order: NO_COLOR, CLICOLOR_FORCE, and whether it is a terminal that is not dumb.
+    """
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("CLICOLOR_FORCE", "0") not in {"", "0"}:
+        return True
+    return (stream or sys.stdout).isatty() and os.environ.get("TERM") != "dumb"
+
+
+def choose_color(choice: ColorChoice) -> None:
+    """Make --color what the environment says, for this process and for all that it runs."""
+    if choice is ColorChoice.NEVER:
+        os.environ["NO_COLOR"] = "1"
+    elif choice is ColorChoice.ALWAYS:
+        os.environ.pop("NO_COLOR", None)
+        os.environ["CLICOLOR_FORCE"] = os.environ["FORCE_COLOR"] = "1"
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        _discard(stream)
+    except OSError as error:
+        _discard(stream)
+        raise not_written("the output", error) from error
+
+
+def _discard(stream: TextIO) -> None:
+    """Send all that follows, and what is still buffered, to nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def not_written(what: str, error: OSError) -> Exception:
+    """Return the exception for output that could not be written."""
+    from kvmdecl.diagnostics import Diagnostic, Rejected
+    from kvmdecl.text import safe_text
+
+    cause = safe_text(error.strerror or str(error))
+    return Rejected([Diagnostic("output.not-written", f"cannot write {safe_text(what)}", cause=f"{cause}.")])
+
+
+# -- hosts ---------------------------------------------------------------------------------------------------
+
+
+def rehearsing() -> bool:
+    """Return whether a lab stands in for the manifest's hosts (`eval "$(kvmdecl lab env)"`)."""
+    return bool(os.environ.get("KVMDECL_LAB"))
+
+
+def host_uris(cluster: ResolvedCluster) -> dict[str, HostUri]:
+    """Return where each host of the cluster is reached: as the manifest says, or in the lab, and say so.
+
+    Raises:
+        Rejected: `lab.not-found`, `lab.state-broken`, or `lab.unknown-host` for each host that the lab lacks.
+    """
+    if not rehearsing():
+        return {host.name: host.uri for host in cluster.hosts}
+    from kvmdecl.diagnostics import Rejected
+    from kvmdecl.lab import Lab
+    from kvmdecl.text import safe_text
+    from kvmdecl.uri import parse_manifest_uri
+
+    lab = Lab.load(Path(os.environ["KVMDECL_LAB"]))
+    found: list[Diagnostic] = []
+    uris: dict[str, HostUri] = {}
+    for host in cluster.hosts:
+        try:
+            uris[host.name] = parse_manifest_uri(lab.host(host.name).uri())
+        except Rejected as rejected:
+            found += rejected.diagnostics
+    if found:
+        raise Rejected(found)
+    complain(f"Rehearsal: the hosts are those of the lab in {safe_text(str(lab.directory))} (KVMDECL_LAB).")
+    return uris

@@ -1,0 +1,181 @@
+"""The commands put together, and the one place where a command's end is decided."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kvmdecl.cli import common
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+COMMANDS = {
+    "init": "Write a small cluster to start from",
+    "validate": "Check a manifest; contacts nobody",
+    "plan": "Show what apply would change, and what that does to guests",
+    "apply": "Bring the hosts to what the manifest, or a saved plan, says",
+    "destroy": "Delete what the cluster made on its hosts",
+    "show": "Print the libvirt XML that a vm compiles to",
+    "explain": "Say why something is a problem and how to fix it",
+    "schema": "Write the manifest's JSON Schema, for editors",
+    "lab": "Run a throw-away cluster of real libvirtd daemons here",
+    "version": "Say which kvmdecl this is and what it stands on",
+}
+"""The commands in the order of a day's work, each a module of this package; and what it is for, in a line."""
+
+_PURPOSE = """See exactly what a YAML manifest will change on your KVM hosts, then make just that happen.
+
+Examples:
+  kvmdecl init my-cluster
+  kvmdecl plan my-cluster
+  kvmdecl apply my-cluster
+
+Environment:
+  KVMDECL_CLUSTER   manifest file or folder, if a command names none
+  KVMDECL_LAB       directory of a lab that stands in for the hosts
+  NO_COLOR          no colours
+
+Exit codes: 0 done, 1 error, 2 changes pending (plan --detailed-exitcode), 3 done in part,
+4 consent is missing, 64 wrong usage, 130 interrupted.
+"""
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return the exit code of the process. No exception leaves this function."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # text files, as Python opens them
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        return common.Exit.INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - whatever it is, the user gets a sentence and not a traceback
+        return _admit_bug(error)
+
+
+def build(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """Return the program with these commands; the modules of the others are not imported."""
+    program = typer.Typer(
+        name="kvmdecl",
+        help=_help(_PURPOSE),
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings=_SETTINGS,
+    )
+    program.callback()(_program)
+    for name in names:
+        module = import_module(f"kvmdecl.cli.{name}")
+        if hasattr(module, "app"):
+            group = _tidy(module.app)
+            program.add_typer(group, name=name, short_help=COMMANDS[name], context_settings=_SETTINGS)
+        else:
+            command = program.command(
+                name,
+                help=_help(module.run.__doc__),
+                short_help=COMMANDS[name],
+                context_settings=_SETTINGS,
+            )
+            command(_with_color(module.run))
+    return program
+
+
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    if version:
+        from kvmdecl import __version__
+
+        common.say(f"kvmdecl {__version__}")
+        raise typer.Exit
+
+
+def _run(arguments: Sequence[str]) -> int:
+    from kvmdecl.diagnostics import Rejected
+
+    wanted = arguments[:1] if arguments and arguments[0] in COMMANDS else COMMANDS
+    try:
+        code = build(wanted)(list(arguments), prog_name="kvmdecl", standalone_mode=False)
+    except Rejected as rejected:
+        common.report(rejected.diagnostics)
+        return common.Exit.ERROR
+    except typer.Abort:  # end of input where a question was asked
+        common.complain("Nothing was changed.")
+        return common.Exit.ERROR
+    except typer.TyperException as error:
+        return _show_usage(error)
+    return code if isinstance(code, int) else common.Exit.OK
+
+
+def _show_usage(error: Any) -> int:  # noqa: ANN401 - what typer raises for a wrong command line has no public type
+    if type(error).__name__ == "NoArgsIsHelpError":
+        common.say(error.message)
+        return common.Exit.OK
+    error.show()
+    return common.Exit.USAGE
+
+
+def _admit_bug(error: Exception) -> int:
+    import tempfile
+    import traceback
+
+    from kvmdecl.text import safe_text
+
+    common.complain(f"kvmdecl failed: {type(error).__name__}: {safe_text(str(error))}")
+    if os.environ.get("KVMDECL_TRACEBACK") == "1":
+        traceback.print_exception(error)
+        return common.Exit.ERROR
+    with tempfile.NamedTemporaryFile("w", prefix="kvmdecl-", suffix=".txt", delete=False) as file:
+        traceback.print_exception(error, file=file)
+    common.complain(
+        f"This is a bug in kvmdecl, not in your manifest. Details for a bug report are in {file.name}"
+    )
+    return common.Exit.ERROR
+
+
+def _with_color(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the option --color."""
+
+    @functools.wraps(command)
+    def colored(*args: Any, color: common.ColorChoice, **options: Any) -> None:  # noqa: ANN401 - passed on
+        common.choose_color(color)
+        command(*args, **options)
+
+    option = inspect.Parameter(
+        "color",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=common.ColorChoice.AUTO,
+        annotation=Annotated[common.ColorChoice, typer.Option(help="When to use colours.")],
+    )
+    given = inspect.signature(command, eval_str=True)
+    parameters = [*given.parameters.values(), option]
+    described: Any = colored  # typer reads both of these
+    described.__signature__ = given.replace(parameters=parameters)
+    described.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return colored
+
+
+def _tidy(group: typer.Typer) -> typer.Typer:
+    """Give a group's commands the same manners as the others."""
+    for command in group.registered_commands:
+        if command.callback is not None:
+            command.help = _help(command.help or command.callback.__doc__)
+        command.context_settings = {**_SETTINGS, **(command.context_settings or {})}
+    if (callback := group.registered_callback) is not None and callback.callback is not None:
+        callback.help = _help(callback.callback.__doc__)
+    return group
+
+
+def _help(docstring: str | None) -> str:
+    """Keep the line breaks of indented blocks, such as examples, which would be filled like a paragraph."""
+    paragraphs = inspect.cleandoc(docstring or "").split("\n\n")
+    return "\n\n".join(f"\b\n{text}" if "\n  " in text else text for text in paragraphs)
