@@ -147,6 +147,16 @@ def timed_out(host: str, doing: str, seconds: float) -> Diagnostic:
     )
 
 
+def bad_answer(host: str, why: str) -> Diagnostic:
+    """The diagnostic for a host that answered with something that cannot be understood."""
+    return Diagnostic(
+        code="host.bad-answer",
+        summary=f"{host}: an answer makes no sense: {safe_text(why)}",
+        hint="compare with what `virsh dumpxml` and `virsh capabilities` print on the host",
+        subject=f"host/{host}",
+    )
+
+
 def is_gone(error: libvirtError) -> bool:
     """Whether the error says that an object does not exist (any more)."""
     return bool(error.get_error_code() in _GONE)

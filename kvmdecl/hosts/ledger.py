@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from kvmdecl.diagnostics import Diagnostic, Rejected
 from kvmdecl.libvirt_xml.safe import BadXml, parse_xml
-from kvmdecl.names import derive_uuid
 from kvmdecl.state import Kind, Ledger, LedgerEntry
 
 if TYPE_CHECKING:
@@ -46,6 +45,23 @@ def read_ledgers(connection: libvirt.virConnect) -> tuple[Ledger, ...]:
         and secret.usageID().startswith(USAGE_PREFIX)
     )
     return tuple(sorted(map(_read, secrets), key=lambda ledger: ledger.cluster))
+
+
+def parse_ledger(xml: str) -> Ledger | None:
+    """Read a ledger from the XML of its secret; None for any other secret. Pure.
+
+    Raises:
+        Rejected: `host.ledger-broken`.
+        BadXml: not a document at all.
+    """
+    secret = parse_xml(xml)
+    usage = secret.findtext("usage/name") or ""
+    if not usage.startswith(USAGE_PREFIX):
+        return None
+    try:
+        return _load(secret.findtext("description") or "", usage)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise Rejected([_broken(usage, str(error))]) from error
 
 
 class LedgerWriter:
@@ -94,6 +110,8 @@ def _lock(uri: str, cluster: str) -> threading.Lock:
 
 
 def _uuid(cluster: str) -> str:
+    from kvmdecl.names import derive_uuid  # imports pydantic, which reading a host does not need
+
     return derive_uuid(cluster, "ledger", cluster)
 
 

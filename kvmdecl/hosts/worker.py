@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import libvirt
 
 from kvmdecl.diagnostics import Diagnostic, Moved, Rejected, TaskFailed
-from kvmdecl.hosts.errors import diagnose, is_unsupported
+from kvmdecl.hosts.errors import bad_answer, diagnose, is_unsupported
 from kvmdecl.hosts.messages import Answered, Call, Opened, Progressed, Report
 from kvmdecl.hosts.protocol import Scope, TaskRequest, TaskResult
 from kvmdecl.libvirt_xml.safe import BadXml
@@ -185,12 +185,7 @@ def _diagnostic(error: Exception, call: Call) -> Diagnostic:
     if isinstance(error, Rejected):
         return error.diagnostics[0]
     if isinstance(error, BadXml):
-        return Diagnostic(
-            code="host.bad-answer",
-            summary=f"{call.host}: an answer makes no sense: {safe_text(str(error))}",
-            hint="compare with what `virsh dumpxml` and `virsh capabilities` print on the host",
-            subject=f"host/{call.host}",
-        )
+        return bad_answer(call.host, str(error))
     place = "".join(traceback.format_exception(error)).strip().splitlines()
     return Diagnostic(
         code="host.fault",

@@ -55,6 +55,16 @@ def parse_volume(text: str, pool: str) -> ObservedVolume:
     )
 
 
+def parse_sizes(text: str) -> tuple[int, int]:
+    """Read capacity and available space of a pool, in bytes.
+
+    Raises:
+        BadXml: not a pool's document.
+    """
+    root = parse_xml(text)
+    return _bytes(root.findtext("capacity")), _bytes(root.findtext("available"))
+
+
 def checked(text: str) -> str:
     """Return the text of a document that is kept as it is.
 
