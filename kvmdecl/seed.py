@@ -6,7 +6,6 @@ plan made today must find the seed made last year unchanged.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import threading
 import time
@@ -56,11 +55,6 @@ def seed_iso(files: Iterable[tuple[str, str]]) -> bytes:
         image.write_fp(written)
         image.close()
         return written.getvalue()
-
-
-def seed_digest(files: Iterable[tuple[str, str]]) -> str:
-    """The sha256 of the image of these files, in hexadecimal."""
-    return hashlib.sha256(seed_iso(files)).hexdigest()
 
 
 def _new_image() -> Any:  # noqa: ANN401 - pycdlib has no types
