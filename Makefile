@@ -1,0 +1,61 @@
+# What one does with a checkout of kvmdecl. `make help` lists it; each target does its own set-up.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTEST_ARGS ?= -n 2 --dist loadfile
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check bench lock help-texts schemas clean \
+        system-demo system-test system-bench
+
+help:  ## list what there is
+	@echo "make demo | test | bench install what they need: Debian or Ubuntu packages (sudo may ask) and $(VENV)."
+	@awk -F ':.*## ' '/^[a-z-]*:.*## /{ printf "    make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: system-demo $(READY)  ## three hosts on this machine: plan, apply, change a running guest, take it all down
+	@PATH="$(abspath $(BIN)):$$PATH" scripts/demo.sh
+
+test: system-test $(READY)  ## everything that must hold before a change lands: checks, then all tests
+	$(MAKE) --no-print-directory check
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+check: $(READY)  ## format, lint, types, import layers
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: system-bench $(READY)  ## measure what was promised about speed; fails where it is missed
+	$(BIN)/python benchmarks/run.py
+
+lock: $(READY)  ## find new versions for requirements/*.txt
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --output-file requirements/run.txt $(LOCK_OPTIONS)
+	$(BIN)/uv pip compile pyproject.toml --group dev --output-file requirements/dev.txt $(LOCK_OPTIONS)
+
+LOCK_OPTIONS = --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+help-texts: $(READY)  ## render the answers to --help again
+	$(BIN)/python -m kvmdecl.cli.help_texts
+
+schemas: $(READY)  ## write schemas/ and docs/manifest.md again from the models
+	$(BIN)/kvmdecl schema --output schemas/cluster.v1.json
+	$(BIN)/python scripts/manifest_reference.py > docs/manifest.md
+
+clean:  ## remove what the other targets made here
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+system-demo system-test system-bench: system-%:
+	@scripts/system-packages.sh $*
+
+# libvirt-python is built here, so the system's packages come first.
+$(READY): requirements/dev.txt pyproject.toml | system-demo
+	[ -x $(BIN)/python ] || "$$(scripts/find-python.sh)" -m venv $(VENV)
+	@echo "Installing requirements/dev.txt and kvmdecl itself into $(VENV)"
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
