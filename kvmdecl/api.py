@@ -27,7 +27,7 @@ from kvmdecl.facts import (
 )
 from kvmdecl.hooks import hookimpl
 from kvmdecl.manifest import Section
-from kvmdecl.names import Bool, Integer, IpAddress, Mac, Name, Positive, Size, Subnet, format_size
+from kvmdecl.names import Bool, Integer, IpAddress, Mac, Name, Positive, Size, Subnet, about_size, format_size
 from kvmdecl.solver import HostRoom, PlaceAnswer, PlaceRequest, Solver, VmToPlace
 from kvmdecl.state import Origin
 from kvmdecl.text import did_you_mean, safe_text
@@ -69,6 +69,7 @@ __all__ = [
     "Span",
     "Subnet",
     "VmToPlace",
+    "about_size",
     "did_you_mean",
     "format_size",
     "hookimpl",

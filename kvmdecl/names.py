@@ -49,6 +49,13 @@ def format_size(size: int) -> str:
     return f"{size}B"
 
 
+def about_size(size: int) -> str:
+    """Bytes for people, rounded down to a tenth, so that what is free never looks like more than it is: `3.9GiB`."""
+    unit, word = (GIB, "GiB") if size >= GIB else (MIB, "MiB")
+    whole, tenth = divmod(size * 10 // unit, 10)
+    return f"{whole}.{tenth}{word}" if tenth else f"{whole}{word}"
+
+
 def parse_size(value: Any) -> int:  # noqa: ANN401 - whatever the document holds
     """`8GiB` -> bytes. Binary units and bytes only: what `40G` means differs between tools by seven per cent.
 

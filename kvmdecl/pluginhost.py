@@ -6,12 +6,10 @@ are sorted, because the order in which distributions are found differs between m
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
 HOOKS = tuple(sorted(name for name in vars(hooks) if name.startswith("kvmdecl_")))
 
 _OURS = "kvmdecl"
-_CODE = re.compile(r"[a-z0-9-]+\.[a-z0-9-]+", re.ASCII)
 _SECTION = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
 # `defaults` and `profiles` are gone by the time the models see the manifest.
 _CORE_KEYS = frozenset(
@@ -141,14 +138,6 @@ class Plugins:
             found += findings
         return in_order(found)
 
-    def code_page(self, code: str) -> str | None:
-        """The page of a diagnostic's code, if a plugin brings one: `codes/CODE.md` in its package."""
-        if not _CODE.fullmatch(code):
-            return None
-        pages = (_package_folder(info) / "codes" / f"{code}.md" for info in self._loaded)
-        page = next((page for page in pages if page.is_file()), None)
-        return page.read_text(encoding="utf-8") if page else None
-
     def _callers(self, hook: str) -> Iterator[tuple[PluginInfo, Any]]:
         """Each plugin that implements a hook, with a function that calls its implementation alone."""
         for info in self._loaded:
@@ -240,14 +229,6 @@ def _describe(entry: EntryPoint) -> PluginInfo:
 
 def _distribution(entry: EntryPoint) -> str:
     return entry.dist.name if entry.dist is not None else ""
-
-
-def _package_folder(info: PluginInfo) -> Path:
-    package = info.module.partition(".")[0]
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        return Path(package)
-    return Path(next(iter(spec.submodule_search_locations)))
 
 
 def _first(caller: pluggy.HookCaller) -> Any:  # noqa: ANN401 - pluggy's hooks have no types; the methods above give them

@@ -1,0 +1,185 @@
+"""PlacedCluster, facts -> diagnostics: what hosts cannot do, told at the line that asks for it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from kvmdecl.diagnostics import Diagnostic, Severity, in_order
+from kvmdecl.names import about_size, format_size
+from kvmdecl.text import did_you_mean, safe_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from kvmdecl.cluster import PlacedCluster, ResolvedVm
+    from kvmdecl.facts import DomainSupport, GuestType, HostFacts, Machine
+    from kvmdecl.pluginhost import Plugins
+
+
+def check(placed: PlacedCluster, facts: Mapping[str, HostFacts], plugins: Plugins) -> tuple[Diagnostic, ...]:
+    """Run the built-in checks and those of all plugins. A host without facts is not judged.
+
+    Raises:
+        PluginError: a plugin's check failed.
+    """
+    views = {name: _HostView(name, fact) for name, fact in facts.items()}
+    built_in = chain(
+        chain.from_iterable(_check_vm(vm, views[vm.host]) for vm in _present(placed) if vm.host in views),
+        _check_bridges(placed, views),
+        _check_memory(placed, facts),
+    )
+    return in_order(chain(built_in, plugins.check(placed, facts)))
+
+
+def _present(placed: PlacedCluster) -> Iterator[ResolvedVm]:
+    return (vm for vm in placed.vms if vm.state != "absent")
+
+
+class _HostView:
+    """A host's facts, looked up by what vms ask for."""
+
+    def __init__(self, name: str, facts: HostFacts) -> None:
+        self.name = name
+        self.memory = facts.memory
+        self._facts = facts
+        self._machines: dict[tuple[str, str], dict[str, Machine]] = {}
+
+    def guest_type(self, vm: ResolvedVm) -> GuestType | None:
+        return self._facts.guest_type(vm.arch, vm.type)
+
+    def machines(self, vm: ResolvedVm) -> Mapping[str, Machine]:
+        """Machine types for guests like this one, by name."""
+        key = (vm.arch, vm.type)
+        if key not in self._machines:
+            guest = self.guest_type(vm)
+            self._machines[key] = {machine.name: machine for machine in guest.machines} if guest else {}
+        return self._machines[key]
+
+    def support(self, vm: ResolvedVm, machine: Machine) -> DomainSupport | None:
+        """Domain capabilities for guests like this one; None if they were not read."""
+        wanted = {(vm.arch, vm.type, machine.name), (vm.arch, vm.type, machine.canonical)}
+        support = self._facts.domain_support
+        return next((s for s in support if (s.arch, s.type, s.machine) in wanted), None)
+
+    @cached_property
+    def interfaces(self) -> frozenset[str]:
+        """Network devices of the host; empty if devices were not read, since every host has `lo`."""
+        nets = (dict(device.properties) for device in self._facts.devices if device.capability == "net")
+        return frozenset(properties.get("interface", "") for properties in nets)
+
+
+def _check_vm(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:
+    if host.guest_type(vm) is None:
+        yield _no_guest_type(vm, host)
+        return
+    machine = host.machines(vm).get(vm.machine)
+    if machine is None:
+        yield _unknown_machine(vm, host)
+    else:
+        yield from _check_cpus(vm, host, machine)
+        yield from _check_firmware(vm, host, host.support(vm, machine))
+    if vm.memory > host.memory:
+        yield Diagnostic(
+            "check.memory-over-host",
+            f"{format_size(vm.memory)} of memory do not fit on {host.name} with its {about_size(host.memory)}",
+            vm.origin.find("memory"),
+            "The guest would not start, or drive its host into swap.",
+            "ask for less, or choose a larger host",
+        )
+
+
+def _no_guest_type(vm: ResolvedVm, host: _HostView) -> Diagnostic:
+    hint = "see whether /dev/kvm exists there; `type: qemu` emulates it, many times slower"
+    return Diagnostic(
+        "check.no-guest-type",
+        f"{host.name} offers no {vm.type} guests of {vm.arch}",
+        vm.origin.find("type"),
+        "libvirt lists what its emulators can run, and this is not among it.",
+        hint if vm.type == "kvm" else f"install the emulator for {vm.arch} there, or choose another host",
+    )
+
+
+def _unknown_machine(vm: ResolvedVm, host: _HostView) -> Diagnostic:
+    known = host.machines(vm)
+    aliases = ", ".join(sorted(name for name, machine in known.items() if machine.canonical != name))
+    return Diagnostic(
+        "check.unknown-machine",
+        f"{host.name} has no machine type {safe_text(vm.machine)}",
+        vm.origin.find("machine"),
+        "Its emulator cannot make such a machine; a newer or an older QEMU may.",
+        did_you_mean(vm.machine, known) or safe_text(f"its aliases are {aliases}" if aliases else ""),
+    )
+
+
+def _check_cpus(vm: ResolvedVm, host: _HostView, machine: Machine) -> Iterator[Diagnostic]:
+    if 0 < machine.max_cpus < vm.max_cpus:
+        yield Diagnostic(
+            "check.too-many-cpus",
+            f"machine type {safe_text(machine.name)} of {host.name} takes at most {machine.max_cpus} CPUs",
+            vm.origin.find("cpus.max"),
+            f"The manifest asks for {vm.max_cpus}.",
+            f"write at most {machine.max_cpus}, or choose another `machine:`",
+        )
+
+
+def _check_firmware(vm: ResolvedVm, host: _HostView, support: DomainSupport | None) -> Iterator[Diagnostic]:
+    if support is None or vm.firmware.type != "uefi":
+        return
+    enums = dict(support.enums)
+    if "efi" not in enums.get("os/firmware", ()):
+        yield Diagnostic(
+            "check.no-uefi",
+            f"{host.name} has no UEFI firmware for {safe_text(support.machine)}",
+            vm.origin.find("firmware"),
+            "libvirt chooses among the firmware that the host has installed, and finds none.",
+            "install OVMF on the host (package `ovmf` or `edk2-ovmf`), or use `firmware: bios`",
+        )
+    elif vm.firmware.secure_boot and "yes" not in enums.get("os/loader/secure", ()):
+        yield Diagnostic(
+            "check.no-secure-boot",
+            f"{host.name} has no UEFI firmware with Secure Boot for {safe_text(support.machine)}",
+            vm.origin.find("firmware.secure_boot"),
+            "Its firmware cannot protect its variables from the guest.",
+            "install a build of OVMF with Secure Boot, use `machine: q35`, or leave Secure Boot out",
+        )
+
+
+def _check_bridges(placed: PlacedCluster, views: Mapping[str, _HostView]) -> Iterator[Diagnostic]:
+    networks = {network.name: network for network in placed.cluster.networks}
+    used = {(vm.host, nic.network) for vm in _present(placed) for nic in vm.nics if nic.is_bridge}
+    for host, name in used:
+        view = views.get(host or "")
+        if view is None or not view.interfaces or networks[name].bridge in view.interfaces:
+            continue
+        yield Diagnostic(
+            "check.no-bridge",
+            f"{view.name} has no bridge {networks[name].bridge}, which network {name} stands on",
+            networks[name].origin.find("bridge"),
+            "A bridged network uses a bridge that the host already has; its guests would not start.",
+            did_you_mean(networks[name].bridge, view.interfaces)
+            or "make the bridge on the host first, or let libvirt make a network with `mode: nat`",
+        )
+
+
+def _check_memory(placed: PlacedCluster, facts: Mapping[str, HostFacts]) -> Iterator[Diagnostic]:
+    """Warn of a host that promises more memory than it has; guests rarely use all of theirs at once."""
+    promised: dict[str | None, int] = {}
+    for vm in _present(placed):
+        promised[vm.host] = promised.get(vm.host, 0) + vm.memory
+    for host in placed.cluster.hosts:
+        if host.name not in facts:
+            continue
+        room = max(0, facts[host.name].memory - host.reserved_memory)
+        if promised.get(host.name, 0) > room:
+            yield Diagnostic(
+                "check.memory-overcommitted",
+                f"the guests of {host.name} have {about_size(promised[host.name])} of memory,"
+                f" and it has {about_size(room)} for them",
+                host.origin.at,
+                "When they use it, the host swaps or kills one of them.",
+                "move guests to other hosts, or give them less memory",
+                severity=Severity.WARNING,
+                subject=f"host/{host.name}",
+            )

@@ -1,0 +1,134 @@
+"""PlacedCluster -> DesiredState: what each host should hold. Pure and sorted; linear in what there is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmdecl.libvirt_xml.domain import domain_xml
+from kvmdecl.libvirt_xml.network import network_xml
+from kvmdecl.libvirt_xml.pool import pool_xml
+from kvmdecl.source import gc_paused
+from kvmdecl.state import (
+    Absent,
+    Address,
+    DesiredDomain,
+    DesiredNetwork,
+    DesiredPool,
+    DesiredState,
+    DesiredVolume,
+    HostSnapshot,
+    Kind,
+    Role,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from kvmdecl.cluster import PlacedCluster, ResolvedCluster, ResolvedDisk, ResolvedImage, ResolvedVm
+    from kvmdecl.state import Desired, Observation
+
+
+def emit(placed: PlacedCluster, observations: Mapping[str, Observation]) -> DesiredState:
+    """Write out every object of every host, also of hosts that did not answer.
+
+    A vm that shall be absent is `Absent` on each host where it was seen; its volumes stay.
+    """
+    cluster = placed.cluster
+    with gc_paused():
+        resources: dict[Address, Desired] = {}
+        for resource in (
+            *_pools(cluster),
+            *_networks(cluster),
+            *_guests(placed),
+            *_absent_domains(placed, observations),
+        ):
+            resources.setdefault(resource.address, resource)  # an image serves many vms
+        ordered = tuple(resources[address] for address in sorted(resources))
+    return DesiredState(cluster.name, cluster.revision, ordered, placed.undecided)
+
+
+def _pools(cluster: ResolvedCluster) -> Iterator[Desired]:
+    for pool in cluster.pools:
+        xml = pool_xml(pool)
+        for host in pool.hosts:
+            address = Address(host, Kind.POOL, pool.name)
+            if pool.spec.state == "absent":
+                yield Absent(address, pool.origin)
+            else:
+                yield DesiredPool(address, pool.uuid, xml, pool.spec.autostart, pool.origin)
+
+
+def _networks(cluster: ResolvedCluster) -> Iterator[Desired]:
+    for network in cluster.networks:
+        if network.spec.mode == "bridge":
+            continue  # the hosts' own; libvirt needs no object for it
+        xml = network_xml(network)
+        for host in network.hosts:
+            address = Address(host, Kind.NETWORK, network.name)
+            if network.spec.state == "absent":
+                yield Absent(address, network.origin)
+            else:
+                yield DesiredNetwork(address, network.uuid, xml, network.spec.autostart, network.origin)
+
+
+def _guests(placed: PlacedCluster) -> Iterator[Desired]:
+    images = {image.name: image for image in placed.cluster.images}
+    for vm in placed.vms:
+        if vm.host is None or vm.state == "absent":
+            continue
+        needs = [Address(vm.host, Kind.NETWORK, nic.network) for nic in vm.nics if not nic.is_bridge]
+        for volume in _volumes(vm, vm.host, images):
+            yield volume
+            if volume.role is not Role.IMAGE:  # a disk's own need
+                needs += (Address(vm.host, Kind.POOL, volume.pool), volume.address)
+        yield DesiredDomain(
+            address=Address(vm.host, Kind.DOMAIN, vm.name),
+            uuid=vm.uuid,
+            xml=domain_xml(vm),
+            running=vm.state == "running",
+            autostart=vm.autostart,
+            needs=tuple(sorted(set(needs))),
+            origin=vm.origin,
+        )
+
+
+def _volumes(vm: ResolvedVm, host: str, images: Mapping[str, ResolvedImage]) -> Iterator[DesiredVolume]:
+    for disk in vm.disks:
+        image = images[disk.image] if disk.image else None
+        if image is not None:
+            yield _image(image, host, disk.pool)
+        yield _disk(vm, disk, host, image)
+    if vm.seed is not None:
+        address = Address(host, Kind.VOLUME, f"{vm.seed_pool}/{vm.seed_volume}")
+        yield DesiredVolume(address, Role.SEED, "raw", None, content=vm.seed, vm=vm.name, origin=vm.origin)
+
+
+def _image(image: ResolvedImage, host: str, pool: str) -> DesiredVolume:
+    address = Address(host, Kind.VOLUME, f"{pool}/{image.volume}")
+    return DesiredVolume(address, Role.IMAGE, image.format, None, content=image.content, origin=image.origin)
+
+
+def _disk(vm: ResolvedVm, disk: ResolvedDisk, host: str, image: ResolvedImage | None) -> DesiredVolume:
+    return DesiredVolume(
+        address=Address(host, Kind.VOLUME, f"{disk.pool}/{disk.volume}"),
+        role=Role.DISK,
+        format=disk.format,
+        capacity=disk.size,
+        preallocation=disk.preallocation,
+        backing=image.volume if image else None,
+        vm=vm.name,
+        origin=vm.origin,
+    )
+
+
+def _absent_domains(placed: PlacedCluster, observations: Mapping[str, Observation]) -> Iterator[Absent]:
+    """Where they were seen, and where one may be that its manifest puts on a host without an answer."""
+    gone = {vm.uuid: vm for vm in placed.cluster.vms if vm.state == "absent"}
+    answered = {name: seen for name, seen in observations.items() if isinstance(seen, HostSnapshot)}
+    for host, snapshot in sorted(answered.items()) if gone else ():
+        for domain in snapshot.state.domains:
+            if vm := gone.get(domain.uuid):
+                yield Absent(Address(host, Kind.DOMAIN, vm.name), vm.origin)
+    for vm in placed.vms:
+        if vm.state == "absent" and vm.host is not None and vm.host not in answered:
+            yield Absent(Address(vm.host, Kind.DOMAIN, vm.name), vm.origin)
