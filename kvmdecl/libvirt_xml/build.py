@@ -1,0 +1,36 @@
+"""Building XML from values: text and attributes are always escaped, what is None or False is left out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from lxml import etree
+
+if TYPE_CHECKING:
+    from kvmdecl.libvirt_xml.safe import Element
+
+
+def node(tag: str, *content: Element | str | Literal[False] | None, **attributes: str | None) -> Element:
+    """An element with attributes, and children or a text, in the given order.
+
+    Raises:
+        ValueError: a text holds a character that XML cannot (a control character).
+    """
+    element = etree.Element(tag, {name: value for name, value in attributes.items() if value is not None})
+    for part in content:
+        if isinstance(part, str):
+            element.text = part
+        elif part is not None and part is not False:
+            element.append(part)
+    return element
+
+
+def attributes(element: Element) -> dict[str, str]:
+    """The attributes of an element."""
+    return {str(name): str(value) for name, value in element.attrib.items()}
+
+
+def discard(element: Element, name: str) -> None:
+    """Remove an attribute if it is there."""
+    if name in element.attrib:
+        del element.attrib[name]

@@ -1,0 +1,250 @@
+"""A definition as a flat map from field path to normalised text, and what differs between two of them.
+
+`memory` -> `4194304`, `vcpu@current` -> `2`, `devices/disk[root]/driver@cache` -> `none`. A declared
+definition is satisfied when every field that it has is in what is observed, with the same meaning; what only
+the observed has is somebody else's, unless it was declared the last time: then it was ours, and goes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from kvmdecl.libvirt_xml.build import attributes
+from kvmdecl.libvirt_xml.identity import is_member, name_elements, read_key
+from kvmdecl.libvirt_xml.rules import normalised
+from kvmdecl.libvirt_xml.safe import Element, parse_xml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from kvmdecl.state import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class FieldDifference:
+    """A field that is not as declared.
+
+    Attributes:
+        path: of the field, or of a device (`devices/disk[data]`) that comes or goes as a whole.
+        before: what is observed, None if it is not there. For a device a short description.
+        after: what is declared, None if it shall go.
+    """
+
+    path: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A declared definition beside an observed one, with one naming of members in both.
+
+    Attributes:
+        desired: declared fields.
+        base: fields that were declared when the object was last applied; empty if that is not known.
+        observed: fields of the observed definition.
+        differences: sorted by path.
+    """
+
+    desired: Mapping[str, str]
+    base: Mapping[str, str]
+    observed: Mapping[str, str]
+    differences: tuple[FieldDifference, ...]
+
+
+@dataclass(slots=True)
+class Document:
+    """A definition opened for comparison.
+
+    `elements` are the normalised ones by path; `originals` leads from them back to the elements of `root`.
+    """
+
+    root: Element
+    normal: Element
+    originals: dict[Element, Element]
+    fields: dict[str, str] = field(default_factory=dict)
+    elements: dict[str, Element] = field(default_factory=dict)
+    members: dict[str, str] = field(default_factory=dict)  # path -> description
+    leaves: dict[str, tuple[str, str | None]] = field(
+        default_factory=dict
+    )  # path -> path of its element, attribute
+
+
+def fields(xml: str, kind: Kind) -> dict[str, str]:
+    """The fields of a definition by path.
+
+    Raises:
+        BadXml: the definition is not acceptable XML.
+    """
+    return open_documents([xml], kind)[0].fields
+
+
+def differences(desired: str, base: str | None, observed: str, kind: Kind) -> tuple[FieldDifference, ...]:
+    """What must change in `observed` for `desired` to hold.
+
+    `base` is what was declared when the object was last applied, None if that is not known.
+
+    Raises:
+        BadXml: one of the definitions is not acceptable XML.
+    """
+    return compare(desired, base, observed, kind).differences
+
+
+def compare(desired: str, base: str | None, observed: str, kind: Kind) -> Comparison:
+    """As `differences`, with the fields that were compared.
+
+    Raises:
+        BadXml: one of the definitions is not acceptable XML.
+    """
+    return compare_documents(*open_documents([desired, base or f"<{kind}/>", observed], kind))
+
+
+def compare_documents(desired: Document, base: Document, observed: Document) -> Comparison:
+    """Compare documents that were opened together."""
+    declared = (
+        FieldDifference(path, observed.fields.get(path), value)
+        for path, value in desired.fields.items()
+        if not _satisfied(path, value, observed.fields.get(path))
+    )
+    removed = (
+        FieldDifference(path, observed.fields[path], None)
+        for path in base.fields
+        if path not in desired.fields and path in observed.fields
+    )
+    found = _whole_members([*declared, *removed], desired.members, observed.members)
+    return Comparison(
+        desired.fields, base.fields, observed.fields, tuple(sorted(found, key=lambda d: d.path))
+    )
+
+
+def open_documents(texts: Iterable[str], kind: Kind) -> list[Document]:
+    """Parse, normalise and flatten definitions, naming their members together; earlier ones give the names.
+
+    Raises:
+        BadXml: one of the definitions is not acceptable XML.
+    """
+    documents = [_open(parse_xml(text), kind) for text in texts]
+    names = name_elements([document.normal for document in documents], kind)
+    for document in documents:
+        _flatten(document, document.normal, "", "", names, kind)
+    return documents
+
+
+def plain(path: str) -> str:
+    """A path without the names of members: `devices/disk[data]@type` -> `devices/disk@type`."""
+    return re.sub(r"\[[^\]]*\]|#[0-9]+", "", path)
+
+
+def member_name(path: str) -> str:
+    """The name of the first member that a path leads through: `data` in `devices/disk[data]@type`."""
+    match = re.search(r"\[([^\]]*)\]", path)
+    return match[1] if match else ""
+
+
+def device_key(path: str) -> str:
+    """The key of the device that a path belongs to: `disk[data]`; empty if it belongs to none."""
+    match = re.match(r"devices/([^/@\[#]+(?:\[[^\]]*\])?(?:#[0-9]+)?)", path)
+    return match[1] if match else ""
+
+
+def _open(root: Element, kind: Kind) -> Document:
+    normal, originals = normalised(root, kind)
+    return Document(root, normal, originals)
+
+
+def _flatten(
+    document: Document, element: Element, path: str, plain_path: str, names: Mapping[Element, str], kind: Kind
+) -> None:
+    document.elements[path] = element
+    member = bool(path) and is_member(kind, plain_path)
+    if member:
+        document.members[path] = describe(element)
+    says_nothing = not (len(element) or element.attrib)
+    if path and (element.text or member or says_nothing):
+        document.fields[path] = element.text or ""
+        document.leaves[path] = path, None
+    for name, value in attributes(element).items():
+        document.fields[f"{path}@{name}"] = value
+        document.leaves[f"{path}@{name}"] = path, name
+    for child in element:
+        below = f"{path}/{names[child]}" if path else names[child]
+        _flatten(document, child, below, f"{plain_path}/{child.tag}".lstrip("/"), names, kind)
+
+
+def _whole_members(
+    found: list[FieldDifference], desired: Mapping[str, str], observed: Mapping[str, str]
+) -> Iterable[FieldDifference]:
+    """A member that comes or goes is one difference, not one for each of its fields."""
+    whole = {d.path for d in found if d.path in desired and d.before is None and d.path not in observed}
+    whole |= {d.path for d in found if d.path in observed and d.after is None and d.path not in desired}
+    for difference in found:
+        if difference.path in whole:
+            yield FieldDifference(
+                difference.path, observed.get(difference.path), desired.get(difference.path)
+            )
+        elif not any(difference.path.startswith((f"{path}/", f"{path}@")) for path in whole):
+            yield difference
+
+
+# -- values that satisfy each other though their texts differ ------------------------------------------------
+
+_MACHINE_PREFIXES = {
+    "q35": "pc-q35-",
+    "ubuntu-q35": "pc-q35-",
+    "pc": "pc-i440fx-",
+    "ubuntu": "pc-i440fx-",
+    "virt": "virt-",
+    "pseries": "pseries-",
+    "s390-ccw-virtio": "s390-ccw-virtio-",
+}
+
+
+def _machine(declared: str, observed: str) -> bool:
+    """An alias is resolved when the domain is defined and stays so (virQEMUCapsGetCanonicalMachine)."""
+    prefix = _MACHINE_PREFIXES.get(declared)
+    return prefix is not None and observed.startswith(prefix)
+
+
+_SATISFIES: Mapping[str, Callable[[str, str], bool]] = {"os/type@machine": _machine}
+
+
+def _satisfied(path: str, declared: str, observed: str | None) -> bool:
+    if observed is None or declared == observed:
+        return observed is not None
+    rule = _SATISFIES.get(plain(path))
+    return rule is not None and rule(declared, observed)
+
+
+# -- a member in a few words ---------------------------------------------------------------------------------
+
+_DESCRIPTIONS = (
+    ("source@file",),
+    ("source@bridge", "model@type"),
+    ("source@network", "model@type"),
+    ("source@dev",),
+    ("source@bridge",),
+    ("source@network",),
+    ("target@name",),
+    ("@address", "@prefix"),
+    ("@start", "@end"),
+    ("@mac", "@ip"),
+    ("listen@address",),
+    ("@model", "@action"),
+    ("@model",),
+    ("model@type",),
+    ("@type", "@bus"),
+    ("@type",),
+    ("@policy",),
+    ("@name",),
+)
+
+
+def describe(element: Element) -> str:
+    """What a member is, in a few words: a disk's file, a NIC's network and model."""
+    for parts in _DESCRIPTIONS:
+        values = [read_key(element, (part,)) for part in parts]
+        if all(values):
+            return " ".join(value for value in values if value)
+    return element.text or "present"

@@ -1,0 +1,130 @@
+"""Our element in `<metadata>`: whose a domain or network is, and what was last applied to it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import zlib
+from dataclasses import dataclass
+
+from lxml import etree
+
+from kvmdecl.libvirt_xml.overlay import to_text
+from kvmdecl.libvirt_xml.safe import BadXml, Element, parse_xml
+
+NAMESPACE = "urn:kvmdecl:marker:1"
+"""XML namespace of the marker. libvirt keeps one element for each namespace."""
+
+_TAG = f"{{{NAMESPACE}}}marker"
+_APPLIED = f"{{{NAMESPACE}}}applied"
+_LONGEST_APPLIED = 1024 * 1024  # a declared definition has a few KiB; what a host stores is not trusted to
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What kvmdecl noted down in an object.
+
+    Attributes:
+        cluster: that made the object.
+        uuid: of the object itself; a clone carries its origin's.
+        name: of the object when it was marked.
+        revision: of the manifest that was last applied.
+        tool: version of kvmdecl that wrote the marker.
+        applied: declared definition that was last applied; None if it cannot be read.
+        problem: what is wrong with the marker, empty if nothing is.
+    """
+
+    cluster: str
+    uuid: str
+    name: str
+    revision: str
+    tool: str
+    applied: str | None
+    problem: str = ""
+
+
+def read_marker(xml: str) -> Marker | None:
+    """The marker of a definition, None if there is none. A damaged marker is one with a `problem`.
+
+    Raises:
+        BadXml: the definition is not acceptable XML.
+    """
+    element = parse_xml(xml).find(f"metadata/{_TAG}")
+    if element is None:
+        return None
+    applied, problem = _read_applied(element)
+    missing = [name for name in ("cluster", "uuid") if not element.get(name)]
+    if missing:
+        problem = f"it does not say {' and '.join(missing)}"
+    return Marker(
+        cluster=element.get("cluster", ""),
+        uuid=element.get("uuid", ""),
+        name=element.get("name", ""),
+        revision=element.get("revision", ""),
+        tool=element.get("tool", ""),
+        applied=applied,
+        problem=problem,
+    )
+
+
+def with_marker(xml: str, marker: Marker) -> str:
+    """The definition with this marker in place of any older one; metadata of others stay.
+
+    Raises:
+        BadXml: the definition is not acceptable XML.
+    """
+    root = parse_xml(xml)
+    metadata = root.find("metadata")
+    if metadata is None:
+        metadata = etree.SubElement(root, "metadata")
+    for old in metadata.findall(_TAG):
+        metadata.remove(old)
+    metadata.append(_element(marker))
+    return to_text(root)
+
+
+def owned_by(marker: Marker | None, cluster: str, uuid: str) -> bool:
+    """Whether the object with this uuid was made for this cluster, and is not a clone of one that was."""
+    return marker is not None and bool(marker.uuid) and (marker.cluster, marker.uuid) == (cluster, uuid)
+
+
+def belongs(xml: str, cluster: str, uuid: str) -> bool:
+    """Whether a definition says that the object with this uuid is the cluster's.
+
+    Raises:
+        BadXml: the definition is not acceptable XML.
+    """
+    return owned_by(read_marker(xml), cluster, uuid)
+
+
+def _element(marker: Marker) -> Element:
+    element = etree.Element(_TAG, nsmap={"kvmdecl": NAMESPACE})
+    for name in ("cluster", "uuid", "name", "revision", "tool"):
+        element.set(name, getattr(marker, name))
+    if marker.applied is not None:
+        etree.SubElement(element, _APPLIED).text = _packed(marker.applied)
+    return element
+
+
+def _packed(xml: str) -> str:
+    """Compact, since libvirt's messages are limited and a marker travels with every definition."""
+    root = parse_xml(xml)
+    for element in root.iter(etree.Element):
+        element.tail = None
+        if len(element):
+            element.text = None
+    return base64.b64encode(zlib.compress(etree.tostring(root), 9)).decode("ascii")
+
+
+def _read_applied(element: Element) -> tuple[str | None, str]:
+    text = element.findtext(_APPLIED)
+    if text is None:
+        return None, "it does not say what was last applied"
+    try:
+        unpacker = zlib.decompressobj()
+        data = unpacker.decompress(base64.b64decode(text, validate=False), _LONGEST_APPLIED)
+        if unpacker.unconsumed_tail or not unpacker.eof:
+            return None, "what was last applied is cut off or too long"
+        return to_text(parse_xml(data.decode("utf-8"))), ""
+    except (binascii.Error, zlib.error, UnicodeDecodeError, BadXml, ValueError) as error:
+        return None, f"what was last applied cannot be read ({error})"

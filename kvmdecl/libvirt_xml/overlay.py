@@ -1,0 +1,429 @@
+"""The definition to submit: what is observed, with what is declared laid over it.
+
+libvirt replaces a definition as a whole, and invents again whatever the new one leaves out: addresses, MAC
+addresses, the machine's version. So a terse definition is only ever submitted for an object that does not
+exist yet.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING
+
+from lxml import etree
+
+from kvmdecl.libvirt_xml.build import discard
+from kvmdecl.libvirt_xml.fields import (
+    Comparison,
+    Document,
+    FieldDifference,
+    compare_documents,
+    open_documents,
+    plain,
+)
+from kvmdecl.libvirt_xml.safe import Element, parse_xml
+from kvmdecl.state import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+SPARE_PORTS = 4
+"""PCIe root ports that a new q35 guest has beyond its devices: so many can be plugged in live."""
+
+_PREFIXES = {"virtio": "vd", "scsi": "sd", "sata": "sd", "usb": "sd", "ide": "hd", "fdc": "fd"}
+
+
+def overlay(
+    observed: str, desired: str, base: str | None = None, live: str | None = None, kind: Kind = Kind.DOMAIN
+) -> str:
+    """The definition to submit for an object that exists.
+
+    Every declared field is set, what was declared in `base` and no longer is goes, all else stays as it is.
+    Disks that are new get a free target. A device that is new in the definition but already plugged into the
+    running guest (`live`) takes the target and address that it has there, so that the next start finds it at
+    the same place.
+
+    Args:
+        observed: inactive definition, dumped with VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE (a
+            definition without its passwords would delete them).
+        desired: declared definition.
+        base: declared definition that was last applied.
+        live: definition of the running guest.
+        kind: of the object.
+
+    Raises:
+        BadXml: one of the definitions is not acceptable XML.
+    """
+    documents = open_documents([desired, base or f"<{kind}/>", observed], kind)
+    wanted, _, target = documents
+    comparison = compare_documents(*documents)
+    for reset in RESETS if kind is Kind.DOMAIN else ():
+        _reset(reset, comparison, target)
+    for difference in comparison.differences:
+        _apply(difference, wanted, target)
+    if kind is Kind.DOMAIN:
+        _one_boot_order(target.root, comparison, target)
+        running = parse_xml(live) if live is not None else etree.Element("domain")
+        _take_places(target.root, running)
+        assign_targets(target.root, frozenset(_targets(running)))
+    return to_text(target.root)
+
+
+def overlay_device(observed: str, declared: str) -> str:
+    """The definition of one device to submit for an update: as it is, with what is declared laid over it.
+
+    An alias is left out: libvirt refuses to change one (virDomainDefCompatibleDevice).
+
+    Raises:
+        BadXml: one of the definitions is not acceptable XML.
+    """
+    wanted = parse_xml(declared)
+    for alias in wanted.findall("alias"):
+        wanted.remove(alias)
+    merged = parse_xml(overlay(_in_domain(parse_xml(observed)), _in_domain(wanted)))
+    return to_text(next(iter(merged.iterfind("devices/*"))))
+
+
+def complete(desired: str) -> str:
+    """The definition to submit for a new domain: disks get targets, a q35 guest spare PCIe ports.
+
+    Raises:
+        BadXml: the definition is not acceptable XML.
+    """
+    root = parse_xml(desired)
+    assign_targets(root)
+    _add_spare_ports(root)
+    return to_text(root)
+
+
+def attachable(declared: str, *definitions: str) -> str:
+    """The definition of one new device, to attach: a disk gets a target that is free in all `definitions`.
+
+    Raises:
+        BadXml: one of the definitions is not acceptable XML.
+    """
+    device = parse_xml(declared)
+    if device.tag == "disk":
+        taken = frozenset(name for text in definitions for name in _targets(parse_xml(text)))
+        _assign_target(device, taken)
+    return to_text(device)
+
+
+def find_device(definition: str, key: str, declared: str | None = None) -> str | None:
+    """The definition of the device that `key` names (`disk[data]`), None if there is none.
+
+    `declared` is a declared definition that has the device, for a device that carries no name of ours.
+
+    Raises:
+        BadXml: one of the definitions is not acceptable XML.
+    """
+    _, document = open_documents([declared or "<domain/>", definition], Kind.DOMAIN)
+    element = document.elements.get(f"devices/{key}")
+    return None if element is None else to_text(deepcopy(document.originals[element]))
+
+
+def to_text(root: Element) -> str:
+    """A definition as text, indented by two spaces, the same for the same elements."""
+    for element in root.iter(etree.Element):
+        element.tail = None
+        if len(element) and not (element.text or "").strip():
+            element.text = None
+    etree.indent(root)
+    return etree.tostring(root, encoding="unicode") + "\n"
+
+
+# -- one difference ------------------------------------------------------------------------------------------
+
+
+def _apply(difference: FieldDifference, wanted: Document, target: Document) -> None:
+    path = difference.path
+    if difference.after is None:
+        _remove(path, wanted, target)
+    elif path in wanted.members and difference.before is None:
+        owner = _ensure(path.rpartition("/")[0], wanted, target)
+        owner.append(deepcopy(wanted.originals[wanted.elements[path]]))
+    else:
+        element_path, attribute = wanted.leaves[path]
+        _set(wanted, element_path, attribute, _ensure(element_path, wanted, target), difference.after)
+
+
+def _set(wanted: Document, path: str, attribute: str | None, element: Element, value: str) -> None:
+    """Write a field as it was declared, or its normal form where a rule made it up."""
+    normal = wanted.elements[path]
+    original = wanted.originals.get(normal)
+    if attribute is not None:
+        element.set(attribute, original.get(attribute, value) if original is not None else value)
+        return
+    discard(element, "unit")
+    if original is not None and original.get("unit"):
+        element.set("unit", original.attrib["unit"])
+    element.text = original.text if original is not None else value
+
+
+def _ensure(path: str, wanted: Document, target: Document) -> Element:
+    """The element of the target's text at a path, made if it is missing."""
+    found = target.elements.get(path)
+    if found is not None:
+        if found not in target.originals:  # a rule made it up
+            parent = _ensure(_parent(found, target), wanted, target)
+            target.originals[found] = etree.SubElement(parent, found.tag)
+        return target.originals[found]
+    model = wanted.elements[path]
+    parent = _ensure(_parent(model, wanted), wanted, target)
+    made = etree.SubElement(parent, model.tag)
+    target.elements[path] = made
+    target.originals[made] = made
+    return made
+
+
+def _parent(element: Element, document: Document) -> str:
+    above = element.getparent()
+    return next(path for path, candidate in document.elements.items() if candidate is above)
+
+
+def _remove(path: str, wanted: Document, target: Document) -> None:
+    element_path, attribute = target.leaves[path]
+    original = target.originals.get(target.elements[element_path])
+    if original is None or original.getparent() is None:
+        return
+    if attribute is not None:
+        discard(original, attribute)
+        _prune(original, target)
+    elif element_path not in wanted.elements:
+        _take_out(original)
+
+
+def _prune(element: Element, target: Document) -> None:
+    """Take out elements that say nothing any more."""
+    while element is not target.root and not (len(element) or element.attrib or (element.text or "").strip()):
+        above = element.getparent()
+        if above is None:
+            return
+        _take_out(element)
+        element = above
+
+
+def _take_out(element: Element) -> None:
+    above = element.getparent()
+    if above is not None:
+        above.remove(element)
+
+
+# -- what a change takes along -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """What libvirt filled in because of a field, and must fill in anew when that field changes.
+
+    Attributes:
+        field: plain path of the field that changes.
+        owner: plain path of the element whose content goes.
+        elements: paths below the owner that go unless something in them is declared.
+        why: the reason.
+        attributes: attributes of the owner or below it (`target@dev`) that go unless they are declared.
+        when: whether a change from one value to another does it.
+    """
+
+    field: str
+    owner: str
+    elements: tuple[str, ...]
+    why: str
+    attributes: tuple[str, ...] = ()
+    when: Callable[[str, str], bool] = lambda before, after: before != after
+
+
+def _other_chipset(before: str, after: str) -> bool:
+    return ("q35" in before) != ("q35" in after)
+
+
+_DISK, _NIC = "devices/disk", "devices/interface"
+_BOARD = ("devices/controller", "devices/*/address[@type='pci']", "devices/*/address[@type='drive']")
+_BUILD = ("loader", "nvram")
+
+RESETS: tuple[Reset, ...] = (
+    Reset(
+        f"{_DISK}/target@bus", _DISK, ("address",), "addresses and targets belong to a bus", ("target@dev",)
+    ),
+    Reset(f"{_NIC}/model@type", _NIC, ("address",), "an e1000 cannot sit where a virtio NIC did"),
+    Reset(f"{_NIC}@type", _NIC, ("source",), "a bridge's source is no network's"),
+    Reset(
+        "devices/watchdog@model",
+        "devices/watchdog",
+        ("address",),
+        "one model is a PCI device, the other is not",
+    ),
+    Reset("devices/memballoon@model", "devices/memballoon", ("*",), "no balloon has no address"),
+    Reset(
+        "devices/video/model@type",
+        "devices/video/model",
+        (),
+        "each has its memory",
+        ("@ram", "@vram", "@vgamem"),
+    ),
+    Reset(
+        "cpu@mode", "cpu", ("*",), "each mode has settings of its own", ("@match", "@check", "@migratable")
+    ),
+    Reset("os@firmware", "os", _BUILD, "libvirt chooses the build of the firmware"),
+    Reset("os/firmware/feature@enabled", "os", _BUILD, "libvirt chooses the build of the firmware"),
+    Reset("os/type@machine", "", _BOARD, "another chipset has other buses", when=_other_chipset),
+)
+
+
+def _reset(reset: Reset, comparison: Comparison, target: Document) -> None:
+    paths = {target.originals[e]: path for path, e in target.elements.items() if e in target.originals}
+    for difference in comparison.differences:
+        if plain(difference.path) != reset.field or not reset.when(
+            difference.before or "", difference.after or ""
+        ):
+            continue
+        owner = _owner(difference.path, reset.owner, target)
+        if owner is not None:
+            _drop_undeclared(reset, owner, paths, comparison)
+
+
+def _drop_undeclared(
+    reset: Reset, owner: Element, paths: Mapping[Element, str], comparison: Comparison
+) -> None:
+    for element in [element for where in reset.elements for element in owner.iterfind(where)]:
+        if not _declares(comparison, paths.get(element)):
+            _take_out(element)
+    for where in reset.attributes:
+        child, _, name = where.partition("@")
+        holder = owner.find(child) if child else owner
+        if holder is not None and f"{paths.get(holder)}@{name}" not in comparison.desired:
+            discard(holder, name)
+
+
+def _owner(path: str, plain_owner: str, target: Document) -> Element | None:
+    """The element at or above a field whose plain path is the owner's, None if the target lacks it."""
+    element: Element | None = target.elements.get(path.partition("@")[0])
+    while element is not None:
+        original = target.originals.get(element)
+        if original is not None and _plain_path(original) == plain_owner:
+            return original
+        element = element.getparent()
+    return None
+
+
+def _plain_path(element: Element) -> str:
+    tags = [str(element.tag), *(str(above.tag) for above in element.iterancestors())]
+    return "/".join(reversed(tags[:-1]))
+
+
+def _declares(comparison: Comparison, path: str | None) -> bool:
+    return path is not None and any(
+        f == path or f.startswith((f"{path}/", f"{path}@")) for f in comparison.desired
+    )
+
+
+# -- what only the whole domain can tell ---------------------------------------------------------------------
+
+
+def _one_boot_order(root: Element, comparison: Comparison, target: Document) -> None:
+    """A boot order of devices excludes one of classes, and no two devices share a place in it."""
+    orders = {value for path, value in comparison.desired.items() if plain(path).endswith("/boot@order")}
+    if not orders:
+        return
+    for boot in root.findall("os/boot"):
+        _take_out(boot)
+    for path, value in comparison.observed.items():
+        if plain(path).endswith("/boot@order") and path not in comparison.desired and value in orders:
+            _take_out(target.originals[target.elements[target.leaves[path][0]]])
+
+
+def _take_places(root: Element, running: Element) -> None:
+    """Devices without an address take the one that they have in the running guest, disks its target too."""
+    texts = [to_text(deepcopy(root)), to_text(deepcopy(running))]
+    config, live = open_documents(texts, Kind.DOMAIN)
+    devices = dict(zip(config.root.iterfind("devices/*"), root.iterfind("devices/*"), strict=True))
+    taken = {etree.tostring(address, method="c14n") for address in root.iterfind("devices/*/address")}
+    for path in config.members:
+        there = live.elements.get(path)
+        if there is None or path.count("/") != 1:
+            continue
+        _take_place(devices[config.originals[config.elements[path]]], live.originals[there], taken)
+
+
+def _take_place(device: Element, there: Element, taken: set[bytes]) -> None:
+    target, address = there.find("target"), there.find("address")
+    own_target = device.find("target")
+    if (
+        device.tag == "disk"
+        and target is not None
+        and own_target is not None
+        and own_target.get("dev") is None
+    ):
+        own_target.set("dev", target.get("dev", ""))
+    if (
+        device.find("address") is None
+        and address is not None
+        and etree.tostring(address, method="c14n") not in taken
+    ):
+        device.append(deepcopy(address))
+
+
+def assign_targets(root: Element, taken: frozenset[str] = frozenset()) -> None:
+    """Give every disk without a target device the first free name of its bus: `vda`, `vdb`, ..."""
+    used = taken | frozenset(_targets(root))
+    for disk in root.iterfind("devices/disk"):
+        used |= _assign_target(disk, used)
+
+
+def _assign_target(disk: Element, taken: frozenset[str]) -> frozenset[str]:
+    target = disk.find("target")
+    if target is None or target.get("dev"):
+        return frozenset()
+    prefix = _PREFIXES.get(target.get("bus", ""), "sd")
+    name = next(name for name in _names(prefix) if name not in taken)
+    target.set("dev", name)
+    return frozenset({name})
+
+
+def _names(prefix: str) -> Iterator[str]:
+    """`vda`, ..., `vdz`, `vdaa`, ...: as virIndexToDiskName counts."""
+    for number in count():
+        letters, rest = "", number
+        while rest >= 0:
+            letters = chr(ord("a") + rest % 26) + letters
+            rest = rest // 26 - 1
+        yield prefix + letters
+
+
+def _targets(root: Element) -> Iterable[str]:
+    return (target.get("dev", "") for target in root.iterfind("devices/disk/target"))
+
+
+def _add_spare_ports(root: Element) -> None:
+    """By itself libvirt leaves one port free, and a port cannot be plugged in live."""
+    machine = root.find("os/type")
+    devices = root.find("devices")
+    if machine is None or devices is None or "q35" not in machine.get("machine", ""):
+        return
+    etree.SubElement(
+        devices, "controller", type="pci", index="0", model="pcie-root"
+    )  # or a port would be number 0
+    for _ in range(_pcie_devices(devices) + SPARE_PORTS):
+        etree.SubElement(devices, "controller", type="pci", model="pcie-root-port")
+
+
+def _pcie_devices(devices: Element) -> int:
+    return sum(len(devices.findall(path)) for path in _ON_A_PORT)
+
+
+_ON_A_PORT = (
+    "disk/target[@bus='virtio']",
+    "interface/model[@type='virtio']",
+    "interface/model[@type='e1000e']",
+    "controller[@type='scsi']",
+    "rng[@model='virtio']",
+    "memballoon[@model='virtio']",
+)
+
+
+def _in_domain(device: Element) -> str:
+    domain = etree.Element("domain")
+    etree.SubElement(domain, "devices").append(device)
+    return etree.tostring(domain, encoding="unicode")
