@@ -83,7 +83,7 @@ def _check_vm(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:
     if vm.memory > host.memory:
         yield Diagnostic(
             "check.memory-over-host",
-            f"{format_size(vm.memory)} of memory do not fit on {host.name} with its {about_size(host.memory)}",
+            f"{format_size(vm.memory)} do not fit on {host.name} with its {about_size(host.memory)}",
             vm.origin.find("memory"),
             "The guest would not start, or drive its host into swap.",
             "ask for less, or choose a larger host",
