@@ -100,9 +100,10 @@ def diagnose_partial(errors: Iterable[ErrorDetails], root: Node, shape: Shape, n
 def _may_heal(error: ErrorDetails, place: Place) -> bool:
     if error["type"] == "missing":
         return True
-    if isinstance(place.node, Scalar):
-        return _PLACEHOLDER.search(place.node.text) is not None
-    return "." in error["type"]
+    if isinstance(place.node, Scalar) and _PLACEHOLDER.search(place.node.text):
+        return True
+    # Said about a whole model: its keys do not go together yet.
+    return "." in error["type"] and place.shape.model is not None
 
 
 class _Finding:

@@ -112,7 +112,7 @@ def parse_bool(value: Any) -> bool:  # noqa: ANN401 - whatever the document hold
     """
     if isinstance(value, bool):
         return value
-    if value in {"true", "false"}:
+    if isinstance(value, str) and value in {"true", "false"}:
         return bool(value == "true")
     raise _bad("manifest.wrong-type", value, "is neither true nor false", "write `true` or `false`")
 

@@ -658,7 +658,7 @@ def _syntax_error(source: Source, error: Exception) -> Diagnostic:
     notes: tuple[Note, ...] = ()
     if opening is not None and opening.index < offset:
         begun = source.span(pack(opening.index, opening.index + 1))
-        if "unexpected end" in problem:
+        if "unexpected end" in problem or not source.text[offset:].strip():
             offset = opening.index
         else:
             notes = (Note(f"{safe_text(str(getattr(error, 'context', '')))}, which begins here", begun),)

@@ -1,0 +1,328 @@
+"""What a user sees of a bad manifest: whole outputs, since the words, the caret and the hint are the product."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kvmdecl.diagnostics import Diagnostic, Note, Rejected, Severity, Span
+from kvmdecl.load import load
+from kvmdecl.views.diagnostics_text import render, render_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.load.conftest import Loader
+
+STORIES = {
+    "a misspelt key": (
+        "vms:\n  web:\n    memry: 1GiB\n",
+        """\
+cluster.yaml:5:5: error[manifest.unknown-key]: unknown key `memry`
+  5 |     memry: 1GiB
+    |     ^^^^^
+  hint: did you mean `memory`?
+
+1 error
+""",
+    ),
+    "an inexact unit": (
+        "vms:\n  web: {memory: 40G}\n",
+        """\
+cluster.yaml:4:17: error[unit.ambiguous]: `40G` has no exact meaning
+  4 |   web: {memory: 40G}
+    |                 ^^^
+  Tools disagree whether such a unit counts in powers of 1000 or of 1024.
+  hint: write `40GiB`
+
+1 error
+""",
+    ),
+    "a key given twice": (
+        "vms:\n  web: {}\n  web: {cpus: 2}\n",
+        """\
+cluster.yaml:5:3: error[yaml.duplicate-key]: the key `web` stands twice
+  5 |   web: {cpus: 2}
+    |   ^^^
+  Which of the two was meant cannot be known.
+  note: cluster.yaml:4:3: first defined here
+  hint: remove one of them, or join their contents
+
+1 error
+""",
+    ),
+    "a word that is nearly right": (
+        "vms:\n  web: {state: runing}\n",
+        """\
+cluster.yaml:4:16: error[manifest.bad-value]: `runing` is not allowed here
+  4 |   web: {state: runing}
+    |                ^^^^^^
+  It is one of `running`, `stopped`, `absent`.
+  hint: did you mean `running`?
+
+1 error
+""",
+    ),
+    "a missing key": (
+        "storage:\n  vms: {type: dir}\n",
+        """\
+cluster.yaml:4:3: error[manifest.missing-key]: `path` is missing in `vms`
+  4 |   vms: {type: dir}
+    |   ^^^
+  hint: add `path: ...`
+
+1 error
+""",
+    ),
+    "a tab": (
+        "vms:\n\tweb: {}\n",
+        """\
+cluster.yaml:4:1: error[yaml.syntax]: a tab is used for indentation
+  4 |     web: {}
+    | ^^^^
+  The YAML reader says: found character that cannot start any token.
+  hint: indent with spaces
+
+1 error
+""",
+    ),
+    "a quote that is never closed": (
+        'vms:\n  web: {description: "hello}\n',
+        """\
+cluster.yaml:4:22: error[yaml.syntax]: the quote is never closed
+  4 |   web: {description: "hello}
+    |                      ^
+  The YAML reader says: found unexpected end of stream.
+  hint: close it where the text ends
+
+1 error
+""",
+    ),
+    "profiles in a circle": (
+        "profiles:\n  a: {extends: b}\n  b: {extends: c}\n  c: {extends: a}\nvms: {}\n",
+        """\
+cluster.yaml:4:3: error[expand.profile-cycle]: profiles extend each other in a circle: `a` -> `b` -> `c` -> `a`
+  4 |   a: {extends: b}
+    |   ^
+  note: cluster.yaml:5:3: `b` is here
+  note: cluster.yaml:6:3: `c` is here
+  hint: remove one `extends`
+
+1 error
+""",
+    ),
+    "an unknown profile": (
+        "profiles: {small: {}}\nvms:\n  web: {profile: smal}\n",
+        """\
+cluster.yaml:5:18: error[expand.unknown-profile]: there is no profile `smal`
+  5 |   web: {profile: smal}
+    |                  ^^^^
+  hint: did you mean `small`?
+
+1 error
+""",
+    ),
+    "two entries of one name": (
+        "vms:\n  web-{1..3}: {}\n  web-2: {}\n",
+        """\
+cluster.yaml:5:3: error[expand.collision]: two entries are named `web-2`
+  5 |   web-2: {}
+    |   ^^^^^
+  note: cluster.yaml:4:3: the other one is here
+  hint: change one of the names or ranges
+
+1 error
+""",
+    ),
+    "an unknown section": (
+        "vm: {}\n",
+        """\
+cluster.yaml:3:1: error[manifest.unknown-key]: unknown key `vm`
+  3 | vm: {}
+    | ^^
+  hint: did you mean `vms`?
+
+1 error
+""",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "shown"), STORIES.values(), ids=STORIES.keys())
+def test_a_user_sees_place_line_cause_and_hint_of(manifest: Loader, text: str, shown: str) -> None:
+    assert manifest.show(text) == shown
+
+
+def test_all_independent_errors_are_told_in_one_run_in_order_of_place(manifest: Loader) -> None:
+    text = (
+        "hosts: {Bad_Name: 'qemu:///system'}\n"
+        "defaults: {vmz: {}}\n"
+        "profiles: {p: {cpus: many}}\n"
+        "vms:\n"
+        "  a: {memory: 1G}\n"
+        "  a: {}\n"
+        "  b: {count: 0}\n"
+        "  c: {profile: q}\n"
+        "  d: {nics: lan}\n"
+        "  e: {state: on}\n"
+        "  f: {<<: {}}\n"
+    )
+    found = manifest.reject(text)
+    assert [(d.at.line if d.at else 0, d.code) for d in found] == [
+        (3, "manifest.bad-name"),
+        (4, "manifest.unknown-key"),
+        (5, "manifest.wrong-type"),
+        (7, "unit.ambiguous"),
+        (8, "yaml.duplicate-key"),
+        (9, "expand.bad-count"),
+        (10, "expand.unknown-profile"),
+        (11, "manifest.wrong-type"),
+        (12, "manifest.bad-value"),
+        (13, "yaml.merge-key"),
+    ]
+
+
+def test_a_faulty_profile_line_is_one_finding_however_many_vms_use_it(manifest: Loader) -> None:
+    assert manifest.codes("profiles: {p: {memory: 1G}}\nvms: {web: {profile: p, count: 500}}\n") == [
+        "unit.ambiguous"
+    ]
+
+
+def test_a_faulty_line_that_names_each_copy_is_one_finding(manifest: Loader) -> None:
+    text = "vms: {web: {count: 50, host: '{name}_x'}}\n"
+    assert manifest.codes(text) == ["manifest.bad-name"]
+
+
+def test_a_misspelt_required_key_is_not_called_missing_too(manifest: Loader) -> None:
+    assert manifest.codes("storage: {vms: {paht: /srv}}\n") == ["manifest.unknown-key"]
+
+
+def test_a_profile_value_is_checked_even_where_every_vm_overrides_it(manifest: Loader) -> None:
+    assert manifest.codes("profiles: {p: {cpus: x}}\nvms: {a: {profile: p, cpus: 2}}\n") == [
+        "manifest.wrong-type"
+    ]
+    assert manifest.codes("defaults: {vms: {cpus: x}}\nvms: {a: {cpus: 2}}\n") == ["manifest.wrong-type"]
+
+
+def test_a_profile_may_be_incomplete_and_hold_variables(manifest: Loader) -> None:
+    manifest.load("profiles: {p: {host: 'kvm-{n}', boot: [data]}}\nvms: {}\n")
+
+
+def test_a_missing_top_level_key_points_at_the_first_key(manifest: Loader) -> None:
+    found = manifest.reject("vms: {}\n", head="")
+    assert [(d.code, str(d.at).rsplit("/", 1)[1]) for d in found] == [
+        ("manifest.missing-key", "cluster.yaml:1:1"),
+        ("manifest.missing-key", "cluster.yaml:1:1"),
+    ]
+
+
+def test_errors_in_a_plugins_section_have_places_and_hints(manifest: Loader) -> None:
+    from kvmdecl.manifest import Section
+    from kvmdecl.names import Positive
+
+    class Backup(Section):
+        keep: Positive = 3
+        """Copies."""
+
+    path = manifest.write("backup: {kep: 4, keep: 0}\n")
+    with pytest.raises(Rejected) as rejected:
+        load(path, {"backup": Backup})
+    unknown, small = rejected.value.diagnostics
+    assert (unknown.code, unknown.at and unknown.at.column, unknown.hint) == (
+        "manifest.unknown-key",
+        10,
+        "did you mean `keep`?",
+    )
+    assert (small.code, small.at and small.at.column, small.hint) == (
+        "manifest.bad-value",
+        24,
+        "write at least 1",
+    )
+    loaded = load(manifest.write("backup: {keep: 4}\n"), {"backup": Backup})
+    assert loaded.sections == {"backup": Backup(keep=4)}
+
+
+def test_only_fifty_findings_are_shown_and_all_are_counted(manifest: Loader) -> None:
+    shown = manifest.show("vms:\n" + "".join(f"  vm-{i}: {{memory: {i}}}\n" for i in range(70)))
+    assert shown.count("error[") == 50
+    assert shown.endswith("70 errors (the first 50 are shown)\n")
+
+
+def test_errors_and_warnings_are_counted_apart() -> None:
+    found = [Diagnostic("a.b", "x"), Diagnostic("a.c", "y", severity=Severity.WARNING)]
+    assert render(found, color=False, read_line=lambda *_: None).endswith("1 error, 1 warning\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "end", "caret_at"),
+    [
+        ("key: wrong", 6, 11, 5),
+        ("\tkey: wrong", 7, 12, 9),
+        ("日本: wrong", 5, 10, 6),
+        ("e\u0301a: wrong", 6, 11, 4),
+        ("🙂🙂: wrong", 5, 10, 6),
+    ],
+)
+def test_the_caret_stands_under_the_place_after_tabs_and_wide_characters(
+    line: str, column: int, end: int, caret_at: int
+) -> None:
+    shown = render(
+        [Diagnostic("a.b", "x", Span("f", 1, column, 1, end))], color=False, read_line=lambda *_: line
+    )
+    assert f"\n    | {' ' * caret_at}^^^^^\n" in shown
+
+
+def test_a_very_long_line_is_cut_around_the_place() -> None:
+    line = "a" * 5000 + "WRONG" + "b" * 5000
+    shown = render(
+        [Diagnostic("a.b", "x", Span("f", 1, 5001, 1, 5006))], color=False, read_line=lambda *_: line
+    )
+    _, text, caret, *_ = shown.splitlines()
+    assert text[caret.index("^") : caret.rindex("^") + 1] == "WRONG"
+    assert len(text) < 200
+
+
+HOSTILE = "\x1b[31mred\x1b[0m \u202eevil\u2066 \r\n\x07 \ud800 \x9b2J"
+
+
+@pytest.mark.parametrize("color", [False, True])
+def test_nothing_from_a_manifest_can_act_on_the_terminal(color: bool) -> None:
+    at = Span(HOSTILE, 1, 1, 1, 3)
+    found = [Diagnostic(HOSTILE, HOSTILE, at, HOSTILE, HOSTILE, (Note(HOSTILE, at),), subject=HOSTILE)]
+    shown = render(found, color=color, read_line=lambda *_: HOSTILE)
+    ours = shown.replace("\x1b[1;31m", "").replace("\x1b[1;36m", "").replace("\x1b[0m", "")
+    assert "\x1b" not in ours
+    assert all(char.isprintable() or char == "\n" for char in ours)
+    assert (shown != ours) is color
+
+
+def test_colour_adds_nothing_but_colour(manifest: Loader) -> None:
+    import re
+
+    found = manifest.reject("vms: {web: {memry: 1}}\n")
+    plain, colored = (render(found, color=color, read_line=lambda *_: None) for color in (False, True))
+    assert re.sub(r"\x1b\[[0-9;]*m", "", colored) == plain
+    assert colored != plain
+
+
+def test_the_json_form_holds_the_same_findings_and_a_version(manifest: Loader) -> None:
+    found = manifest.reject("vms:\n  web: {}\n  web: {}\n")
+    report = json.loads(render_json(found))
+    assert report["formatVersion"] == "1.0"
+    assert (report["valid"], report["errors"], report["warnings"]) == (False, 1, 0)
+    (one,) = report["diagnostics"]
+    assert (one["code"], one["at"]["line"], one["at"]["column"]) == ("yaml.duplicate-key", 5, 3)
+    assert one["notes"][0]["at"]["line"] == 4
+    assert json.loads(render_json(())) == {
+        "formatVersion": "1.0", "valid": True, "errors": 0, "warnings": 0, "diagnostics": [],
+    }  # fmt: skip
+
+
+def test_thousands_of_errors_are_still_quick(tmp_path: Path, manifest: Loader) -> None:
+    text = "vms:\n" + "".join(f"  vm-{i}: {{memory: 4G, bogus: 1}}\n" for i in range(2000))
+    start = time.monotonic()
+    assert len(manifest.reject(text)) == 4000
+    assert time.monotonic() - start < 5
