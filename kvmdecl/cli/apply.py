@@ -15,7 +15,10 @@ def run(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. Deletions still need --allow-delete.")] = False,
     allow_delete: Annotated[
         list[str] | None,
-        typer.Option(help="Consent to deleting this object, as the plan names it: HOST/KIND/NAME. May be repeated."),
+        typer.Option(
+            metavar="ADDRESS",
+            help="Consent to deleting this object, as the plan names it: HOST/KIND/NAME. May be repeated.",
+        ),
     ] = None,
     parallel: Annotated[int, typer.Option(min=1, max=256, help="Steps at once, over all hosts.")] = 8,
     progress: Annotated[common.ProgressView, typer.Option(help="How to show progress.")] = common.ProgressView.AUTO,

@@ -130,7 +130,12 @@ def color(stream: TextIO | None = None) -> bool:
         return False
     if os.environ.get("CLICOLOR_FORCE", "0") not in {"", "0"}:
         return True
-    return (stream or sys.stdout).isatty() and os.environ.get("TERM") != "dumb"
+    return is_terminal(stream or sys.stdout)
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Return whether a stream is a terminal that can do more than print."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def choose_color(choice: ColorChoice) -> None:

@@ -12,7 +12,10 @@ from kvmdecl.cli import common
 def run(
     path: common.ClusterPath = common.DEFAULT_PATH,
     volume: Annotated[
-        list[str] | None, typer.Option(help="Delete this volume too: HOST/volume/POOL/NAME. May be repeated.")
+        list[str] | None, 
+        typer.Option(
+            metavar="ADDRESS", help="Delete this volume too: HOST/volume/POOL/NAME. May be repeated."
+        ),
     ] = None,
     confirm: Annotated[str, typer.Option(help="The cluster's name, instead of typing it when asked.")] = "",
     parallel: Annotated[int, typer.Option(min=1, max=256, help="Steps at once, over all hosts.")] = 8,
@@ -25,7 +28,7 @@ def run(
 
     Examples:
       kvmdecl destroy clusters/demo
-      kvmdecl destroy clusters/demo --confirm demo --volume kvm-1/volume/vms/web-1.root.qcow2
+      kvmdecl destroy demo --confirm demo --volume kvm-1/volume/vms/a.root.qcow2
 
     Exit codes: 0 done, 1 error or not confirmed, 3 done in part.
     """

@@ -20,7 +20,8 @@ def run(
     path: common.ClusterPath = common.DEFAULT_PATH,
     out: Annotated[Path, typer.Option(help="Folder to write to, one file for each host.")] = Path("facts"),
     host: Annotated[
-        list[str] | None, typer.Option(help="Read this host only. May be repeated.", show_default="all")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Read this host only. May be repeated.", show_default="all"),
     ] = None,
     from_xml: Annotated[
         Path | None,

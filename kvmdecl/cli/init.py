@@ -22,7 +22,8 @@ def run(
 
     Examples:
       kvmdecl init my-cluster
-      kvmdecl lab up --from my-cluster && eval "$(kvmdecl lab env)" && kvmdecl plan my-cluster
+      kvmdecl lab up --from my-cluster
+      eval "$(kvmdecl lab env)" && kvmdecl plan my-cluster
 
     Exit codes: 0 written, 1 a file is there already or cannot be written.
     """

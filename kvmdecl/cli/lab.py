@@ -98,13 +98,13 @@ def up(
 
 @app.command()
 def status(context: typer.Context) -> None:
-    """List the lab's hosts, what each is doing, and its address and socket."""
+    """List the hosts: what each is doing, its address and socket."""
     _print_hosts(_load(context))
 
 
 @app.command()
 def env(context: typer.Context) -> None:
-    """Print the shell command that makes kvmdecl use the lab's hosts in the place of a manifest's.
+    """Print the shell command that makes kvmdecl use this lab.
 
     While KVMDECL_LAB is set, plan and apply reach each host of a manifest at the lab host of the same name,
     whatever its `uri:` says.
@@ -127,7 +127,9 @@ def uri(
 
 @app.command("exec", context_settings=_AS_GIVEN)
 def run_in_network(context: typer.Context, command: Command) -> None:
-    """Run a command in the lab's network, where hosts are known by name and TCP, TLS and SSH work.
+    """Run a command in the lab's network.
+
+    Hosts are known by name there, and TCP, TLS and SSH work.
 
     Example:
       kvmdecl lab exec -- virsh -c qemu+tcp://kvm-1/system list --all
@@ -147,7 +149,7 @@ def run_on_host(context: typer.Context, host: Host, command: Command) -> None:
 
 @app.command()
 def freeze(context: typer.Context, host: Host) -> None:
-    """Stop a host's libvirtd with SIGSTOP: connections open and nothing answers."""
+    """Stop a host's libvirtd with SIGSTOP, so that it never answers."""
     _load(context).freeze(host)
 
 
@@ -171,7 +173,7 @@ def start(context: typer.Context, host: Host) -> None:
 
 @app.command("power-off")
 def power_off(context: typer.Context, host: Host) -> None:
-    """Take the power from a host: everything on it dies at once, its disks are kept."""
+    """Take the power from a host: all but its disks is gone at once."""
     _load(context).power_off(host)
 
 
@@ -183,7 +185,7 @@ def power_on(context: typer.Context, host: Host) -> None:
 
 @app.command()
 def down(context: typer.Context) -> None:
-    """End the lab: no process, mount, namespace or file is left, however it was broken before."""
+    """End the lab; nothing of it is left, however broken it was."""
     from kvmdecl import lab as labs
     from kvmdecl.text import safe_text
 

@@ -23,8 +23,10 @@ COMMANDS = {
     "apply": "Bring the hosts to what the manifest, or a saved plan, says",
     "destroy": "Delete what the cluster made on its hosts",
     "show": "Print the libvirt XML that a vm compiles to",
+    "facts": "Save what hosts are and hold, to plan offline",
     "explain": "Say why something is a problem and how to fix it",
     "schema": "Write the manifest's JSON Schema, for editors",
+    "plugins": "List what is loaded, from where, and what it does",
     "lab": "Run a throw-away cluster of real libvirtd daemons here",
     "version": "Say which kvmdecl this is and what it stands on",
 }
