@@ -73,6 +73,7 @@ def _networks(cluster: ResolvedCluster) -> Iterator[Desired]:
 
 def _guests(placed: PlacedCluster) -> Iterator[Desired]:
     images = {image.name: image for image in placed.cluster.images}
+    pool_paths = {pool.name: pool.spec.path for pool in placed.cluster.pools}
     for vm in placed.vms:
         if vm.host is None or vm.state == "absent":
             continue
@@ -84,7 +85,7 @@ def _guests(placed: PlacedCluster) -> Iterator[Desired]:
         yield DesiredDomain(
             address=Address(vm.host, Kind.DOMAIN, vm.name),
             uuid=vm.uuid,
-            xml=domain_xml(vm),
+            xml=domain_xml(vm, pool_paths),
             running=vm.state == "running",
             autostart=vm.autostart,
             needs=tuple(sorted(set(needs))),

@@ -124,6 +124,16 @@ def find_device(definition: str, key: str, declared: str | None = None) -> str |
     return None if element is None else to_text(deepcopy(document.originals[element]))
 
 
+def take_out_field(element: Element, path: str) -> None:
+    """Remove one field below an element: `@type`, `/model@type`, `/serial`."""
+    child, _, attribute = path.removeprefix("/").partition("@")
+    holder = element.find(child) if child else element
+    if holder is not None and attribute:
+        discard(holder, attribute)
+    elif holder is not None and holder is not element:
+        _take_out(holder)
+
+
 def to_text(root: Element) -> str:
     """A definition as text, indented by two spaces, the same for the same elements."""
     for element in root.iter(etree.Element):
@@ -414,6 +424,8 @@ def _pcie_devices(devices: Element) -> int:
 
 
 _ON_A_PORT = (
+    "controller[@index='0'][@model='pcie-root']",  # stands for the USB controller, which every q35 guest gets
+    "channel[1]/target[@type='virtio']",  # for the virtio-serial controller of all channels
     "disk/target[@bus='virtio']",
     "interface/model[@type='virtio']",
     "interface/model[@type='e1000e']",

@@ -1,0 +1,438 @@
+"""What a change does to a running guest, and through which libvirt call: a table, read from top to bottom.
+
+Each row names the function of libvirt 9.0 that decides it. The first row that fits a difference is its
+answer; the last row fits everything. A new kind of change is a new row.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Literal
+
+from kvmdecl.libvirt_xml.fields import (
+    Comparison,
+    Document,
+    FieldDifference,
+    compare_documents,
+    device_key,
+    member_name,
+    open_documents,
+    plain,
+)
+from kvmdecl.libvirt_xml.overlay import take_out_field, to_text
+from kvmdecl.names import format_size
+from kvmdecl.plan import Change, Impact
+from kvmdecl.state import Kind, ObservedDomain, Origin
+from kvmdecl.tasks import LiveChange
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+Call = Literal["set-vcpus", "set-memory", "attach-device", "update-device", "detach-device"]
+On = Literal["add", "remove", "set", "any"]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A difference, with everything a row may ask about it. `live` compares with what runs now."""
+
+    difference: FieldDifference
+    live: Comparison
+
+    def running(self, path: str) -> str:
+        """A field of the running guest, empty if it has none."""
+        return self.live.observed.get(path, "")
+
+    def declared(self, path: str) -> str:
+        """A field of the declaration, or of the last one if the field left it; empty if neither has it."""
+        return self.live.desired.get(path) or self.live.base.get(path, "")
+
+
+def _always(case: Case) -> bool:
+    return True
+
+
+def _more_and_possible(case: Case) -> bool:
+    wanted, now = case.difference.after, case.running("vcpu@current")
+    return _number(now) < _number(wanted) <= _number(case.running("vcpu"))
+
+
+def _more(case: Case) -> bool:
+    return _number(case.difference.before) < _number(case.difference.after)
+
+
+def _within_memory(case: Case) -> bool:
+    balloon = case.running("devices/memballoon@model")
+    return _number(case.difference.after) <= _number(case.running("memory")) and balloon not in {"", "none"}
+
+
+def _on_a_pluggable_bus(case: Case) -> bool:
+    target = f"{case.difference.path}/target@bus"
+    return (case.running(target) or case.declared(target)) in {"virtio", "scsi", "usb"}
+
+
+def _is_cdrom(case: Case) -> bool:
+    return case.running(f"devices/{device_key(case.difference.path)}@device") == "cdrom"
+
+
+def _has_virtio_serial(case: Case) -> bool:
+    return any(path.startswith("devices/controller[virtio-serial:") for path in case.live.observed)
+
+
+def _is_scsi(case: Case) -> bool:
+    return case.declared(f"{case.difference.path}@type") == "scsi"
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdecimal() else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a kind of change does.
+
+    Attributes:
+        path: pattern of plain paths.
+        on: whether the field or device is new (`add`), goes (`remove`) or changes its value (`set`).
+        key: the manifest's word for it; `{disk}` is the disk's key.
+        call: how the running guest is changed; None if only its definition is, which counts from the next
+            boot on. source: the libvirt function that decides it. why: why the impact is no smaller, or what
+            else to know. when: further condition. visible: whether a running guest's XML proves that the
+            guest has the field. Where it does not (the memory in use is the guest's balloon, the CPU is what
+            QEMU enabled) nothing is concluded from it.
+        impact: for a running guest, where it is neither `live` with a call nor `next-boot` without.
+    """
+
+    path: str
+    on: On
+    key: str
+    call: Call | None
+    source: str
+    why: str = ""
+    when: Callable[[Case], bool] = _always
+    visible: bool = False
+    impact: Impact | None = None
+
+    def fits(self, case: Case) -> bool:
+        """Whether this row is about a difference."""
+        return (
+            self.on in {"any", _kind_of_change(case.difference)}
+            and fnmatchcase(plain(case.difference.path), self.path)
+            and self.when(case)
+        )
+
+
+def _kind_of_change(difference: FieldDifference) -> On:
+    if difference.before is None:
+        return "add"
+    return "remove" if difference.after is None else "set"
+
+
+_FUNCTIONS: Mapping[Call | None, str] = {
+    None: "virDomainDefineXMLFlags",
+    "set-vcpus": "virDomainSetVcpusFlags",
+    "set-memory": "virDomainSetMemoryFlags",
+    "attach-device": "virDomainAttachDeviceFlags",
+    "update-device": "virDomainUpdateDeviceFlags",
+    "detach-device": "virDomainDetachDeviceFlags",
+}
+
+_DISK, _NIC = "devices/disk", "devices/interface"
+_AT_START = "QEMU gets it when it starts"
+_LETS_GO = "the guest has to let it go; until then it stays"
+_LIVE_CPUS = "qemuDomainSetVcpusLive"
+_LIVE_DISK = "qemuDomainDiskChangeSupported"
+_LIVE_NIC = "qemuDomainChangeNet"
+_ATTACH = "qemuDomainAttachDeviceLive"
+_DETACH = "qemuDomainDetachDeviceLive"
+_UPDATE = "qemuDomainUpdateDeviceLive"
+_BUILD = "qemuBuildCommandLine"
+
+ROWS: tuple[Row, ...] = (
+    # CPUs and memory
+    Row("vcpu@current", "any", "cpus.count", "set-vcpus", _LIVE_CPUS, when=_more_and_possible, visible=True),
+    Row(
+        "vcpu@current",
+        "any",
+        "cpus.count",
+        None,
+        _LIVE_CPUS,
+        "the guest began with a lower maximum",
+        when=_more,
+    ),
+    Row(
+        "vcpu@current",
+        "any",
+        "cpus.count",
+        None,
+        _LIVE_CPUS,
+        "a guest that uses CPUs does not give them back",
+    ),
+    Row(
+        "vcpu",
+        "any",
+        "cpus.max",
+        None,
+        "qemuDomainSetVcpusMax",
+        "the maximum is fixed while it runs",
+        visible=True,
+    ),
+    Row("currentMemory", "any", "memory.size", "set-memory", "qemuDomainSetMemoryFlags", when=_within_memory),
+    Row(
+        "currentMemory",
+        "any",
+        "memory.size",
+        None,
+        "qemuDomainSetMemoryFlags",
+        "more than the guest began with",
+    ),
+    Row(
+        *(
+            "memory",
+            "any",
+            "memory.max",
+            None,
+            "qemuDomainSetMemoryFlags",
+            "the maximum is fixed while it runs",
+        ),
+        visible=True,
+    ),
+    Row("cpu*", "any", "cpus.model", None, "qemuBuildCpuCommandLine", _AT_START),
+    # the board
+    Row("os/type@machine", "any", "machine", None, "qemuBuildMachineCommandLine", _AT_START, visible=True),
+    Row("os/type@arch", "any", "arch", None, _BUILD, _AT_START),
+    Row("os*", "any", "firmware", None, "qemuFirmwareFillDomain", _AT_START),
+    Row("features*", "any", "firmware", None, "qemuBuildMachineCommandLine", _AT_START),
+    Row("@type", "any", "type", None, _BUILD, _AT_START),
+    Row("clock*", "any", "type", None, "qemuBuildClockCommandLine", _AT_START),
+    Row(
+        "description",
+        "any",
+        "description",
+        None,
+        "virDomainDefFormat",
+        "no guest sees it",
+        impact=Impact.METADATA,
+    ),
+    # disks
+    Row(_DISK, "add", "{disk}", "attach-device", _ATTACH, when=_on_a_pluggable_bus, visible=True),
+    Row(_DISK, "remove", "{disk}", "detach-device", _DETACH, _LETS_GO, _on_a_pluggable_bus, visible=True),
+    Row(
+        _DISK,
+        "any",
+        "{disk}",
+        None,
+        _LIVE_DISK,
+        "a SATA port is not switched while the guest runs",
+        visible=True,
+    ),
+    Row(f"{_DISK}/source@*", "any", "{disk}", "update-device", "qemuDomainChangeMediaLegacy", when=_is_cdrom),
+    Row(
+        *(f"{_DISK}/source@*", "any", "{disk}", None, _LIVE_DISK),
+        "from the next boot on the guest has other data; what is on the present disk stays behind",
+        impact=Impact.DATA_LOSS,
+    ),
+    Row(f"{_DISK}/driver@cache", "any", "{disk}.cache", None, _LIVE_DISK, _AT_START, visible=True),
+    Row(f"{_DISK}/driver@discard", "any", "{disk}.discard", None, _LIVE_DISK, _AT_START, visible=True),
+    Row(f"{_DISK}/driver@type", "any", "{disk}.format", None, _LIVE_DISK, _AT_START),
+    Row(f"{_DISK}/target@bus", "any", "{disk}.bus", None, _LIVE_DISK, _AT_START, visible=True),
+    Row(f"{_DISK}/serial", "any", "{disk}.serial", None, _LIVE_DISK, _AT_START, visible=True),
+    Row(f"{_DISK}/boot*", "any", "boot", None, _LIVE_DISK, _AT_START, visible=True),
+    Row(f"{_DISK}*", "any", "{disk}", None, _LIVE_DISK, _AT_START),
+    # NICs
+    Row(_NIC, "add", "nics", "attach-device", _ATTACH, visible=True),
+    Row(_NIC, "remove", "nics", "detach-device", _DETACH, _LETS_GO, visible=True),
+    Row(f"{_NIC}/link@state", "any", "nics", "update-device", _LIVE_NIC, visible=True),
+    Row(f"{_NIC}/source@*", "any", "nics", "update-device", _LIVE_NIC, visible=True),
+    Row(f"{_NIC}@type", "any", "nics", "update-device", _LIVE_NIC),
+    Row(f"{_NIC}/boot*", "any", "boot", None, _LIVE_NIC, _AT_START, visible=True),
+    Row(
+        f"{_NIC}/model@type",
+        "any",
+        "nics",
+        None,
+        _LIVE_NIC,
+        "a NIC keeps its model while it runs",
+        visible=True,
+    ),
+    Row(f"{_NIC}/mtu*", "any", "nics", None, _LIVE_NIC, "a NIC keeps its MTU while it runs", visible=True),
+    Row(f"{_NIC}*", "any", "nics", None, _LIVE_NIC, _AT_START),
+    # further devices
+    Row("devices/rng", "add", "rng", "attach-device", _ATTACH, visible=True),
+    Row("devices/rng", "remove", "rng", "detach-device", _DETACH, _LETS_GO, visible=True),
+    Row("devices/channel", "add", "agent", "attach-device", _ATTACH, when=_has_virtio_serial, visible=True),
+    Row("devices/channel", "remove", "agent", "detach-device", _DETACH, _LETS_GO, visible=True),
+    Row("devices/controller", "add", "disks", "attach-device", _ATTACH, when=_is_scsi, visible=True),
+    Row("devices/rng*", "any", "rng", None, _UPDATE, "a generator is not changed while it runs"),
+    Row("devices/channel*", "any", "agent", None, _UPDATE, "a channel is not changed while it is open"),
+    Row("devices/controller*", "any", "disks", None, _DETACH, _AT_START),
+    Row(
+        "devices/memballoon*",
+        "any",
+        "balloon",
+        None,
+        _ATTACH,
+        "a balloon is not plugged in live",
+        visible=True,
+    ),
+    Row("devices/watchdog*", "any", "watchdog", None, _UPDATE, _AT_START, visible=True),
+    Row("devices/graphics*", "any", "graphics", None, "qemuDomainChangeGraphics", _AT_START, visible=True),
+    Row("devices/video*", "any", "graphics", None, _ATTACH, _AT_START, visible=True),
+    Row("devices/input*", "any", "graphics", None, _ATTACH, _AT_START, visible=True),
+    Row("devices/serial*", "any", "serial", None, _ATTACH, _AT_START, visible=True),
+    Row("devices/console*", "any", "serial", None, _ATTACH, _AT_START),
+    Row("*", "any", "", None, _BUILD, _AT_START),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What it takes to bring a domain to its declaration.
+
+    Attributes:
+        changes: for the plan.
+        live: the calls that the running guest needs, in order.
+        pending: paths of fields that the definition has and the running guest gets at its next boot.
+    """
+
+    changes: tuple[Change, ...]
+    live: tuple[LiveChange, ...]
+    pending: tuple[str, ...]
+
+
+def assess(desired: str, base: str | None, observed: ObservedDomain, origin: Origin) -> Assessment:
+    """Compare a domain with its declaration, both its definition and what runs.
+
+    Args:
+        desired: declared definition.
+        base: declared definition that was last applied.
+        observed: the domain on its host.
+        origin: where the manifest says it.
+
+    Raises:
+        BadXml: one of the definitions is not acceptable XML.
+    """
+    running = observed.live_xml if observed.active else None
+    documents = open_documents(
+        [desired, base or "<domain/>", observed.xml, running or "<domain/>"], Kind.DOMAIN
+    )
+    wanted, before, config, guest = documents
+    found = compare_documents(wanted, before, config).differences
+    if running is None:
+        return Assessment(tuple(_change(d, None, origin) for d in found), (), ())
+    live = compare_documents(wanted, before, guest)
+    only_live = _left_over(found, live)
+    changes = [_change(d, live, origin) for d in found]
+    changes += [_repeat(d, live, origin) for d in only_live if find_row(Case(d, live)).call]
+    pending = tuple(d.path for d in only_live if not find_row(Case(d, live)).call)
+    return Assessment(tuple(changes), _calls(wanted, live), pending)
+
+
+def find_row(case: Case) -> Row:
+    """The row of the table that a difference falls under."""
+    return next(row for row in ROWS if row.fits(case))
+
+
+def pending_fields(desired: str, live_xml: str) -> tuple[str, ...]:
+    """Declared fields that the running guest provably does not have and can only get at its next boot.
+
+    Raises:
+        BadXml: one of the definitions is not acceptable XML.
+    """
+    wanted, before, guest = open_documents([desired, "<domain/>", live_xml], Kind.DOMAIN)
+    live = compare_documents(wanted, before, guest)
+    return tuple(d.path for d in _left_over((), live) if not find_row(Case(d, live)).call)
+
+
+def _left_over(found: tuple[FieldDifference, ...], live: Comparison) -> list[FieldDifference]:
+    """What the definition has already and the running guest visibly has not."""
+    paths = {difference.path for difference in found}
+    return [d for d in live.differences if d.path not in paths and find_row(Case(d, live)).visible]
+
+
+def _change(difference: FieldDifference, live: Comparison | None, origin: Origin) -> Change:
+    """A difference of the definition, with what it does to the guest that runs (`live`), if one does."""
+    case = Case(difference, live or Comparison({}, {}, {}, ()))
+    row = find_row(case)
+    if live is None:
+        return _as_change(difference, row, origin, Impact.NONE, _FUNCTIONS[None], "")
+    if row.visible and difference.path not in {d.path for d in live.differences}:
+        return _as_change(
+            difference, row, origin, Impact.NONE, _FUNCTIONS[None], "the running guest has it already"
+        )
+    usual = Impact.LIVE if row.call else Impact.NEXT_BOOT
+    return _as_change(difference, row, origin, row.impact or usual, _FUNCTIONS[row.call], row.why)
+
+
+def _repeat(difference: FieldDifference, live: Comparison, origin: Origin) -> Change:
+    """A difference of the running guest alone: its definition is right already."""
+    row = find_row(Case(difference, live))
+    why = "its definition says so already, the running guest does not have it"
+    return _as_change(difference, row, origin, Impact.LIVE, _FUNCTIONS[row.call], why)
+
+
+def _as_change(
+    difference: FieldDifference, row: Row, origin: Origin, impact: Impact, how: str, why: str
+) -> Change:
+    key = row.key.format(disk=_disk_key(difference.path)) or difference.path
+    return Change(
+        field=difference.path,
+        key=key,
+        before=_shown(difference.path, difference.before),
+        after=_shown(difference.path, difference.after),
+        impact=impact,
+        how=how,
+        why=why,
+        at=origin.find(key),
+    )
+
+
+def _disk_key(path: str) -> str:
+    """The manifest's key of a disk: `disk` for `root`, `disks.data` for `data`, `cloud_init` for the seed."""
+    name = member_name(path)
+    return {"root": "disk", "cloud_init": "cloud_init"}.get(name, f"disks.{name}")
+
+
+def _shown(path: str, value: str | None) -> str | None:
+    if path in {"memory", "currentMemory"} and value is not None and value.isdecimal():
+        return format_size(int(value) * 1024)
+    return value
+
+
+# -- calls ---------------------------------------------------------------------------------------------------
+
+
+def _calls(wanted: Document, live: Comparison) -> tuple[LiveChange, ...]:
+    """The calls for all that can be changed live, one for each device, in the order of their paths."""
+    calls: dict[str, LiveChange] = {}
+    for difference in live.differences:
+        row = find_row(Case(difference, live))
+        key = device_key(difference.path)
+        if row.call is not None and (key or difference.path) not in calls:
+            calls[key or difference.path] = LiveChange(
+                row.call, _argument(row.call, difference, wanted, live)
+            )
+    return tuple(calls.values())
+
+
+def _argument(call: Call, difference: FieldDifference, wanted: Document, live: Comparison) -> str:
+    key = device_key(difference.path)
+    if call == "detach-device":
+        return key
+    if not key:
+        return difference.after or ""
+    device = deepcopy(wanted.originals[wanted.elements[f"devices/{key}"]])
+    if call == "update-device":
+        for path in _not_live(key, live):
+            take_out_field(device, path)
+    return to_text(device)
+
+
+def _not_live(key: str, live: Comparison) -> Iterator[str]:
+    """Fields of a device that no call can change: an update that names one is refused as a whole."""
+    for difference in live.differences:
+        ours = device_key(difference.path) == key and difference.after is not None
+        if ours and find_row(Case(difference, live)).call is None:
+            yield plain(difference.path).removeprefix(plain(f"devices/{key}"))
