@@ -1,0 +1,87 @@
+"""Carry out one task on one host: look again, act, read back. Runs in a worker process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmdecl.diagnostics import Rejected, TaskFailed
+from kvmdecl.hosts.perform.domains import define_domain, delete_domain
+from kvmdecl.hosts.perform.job import Job, Patience
+from kvmdecl.hosts.perform.networks import define_network, delete_network
+from kvmdecl.hosts.perform.pools import create_pool, delete_pool, update_pool
+from kvmdecl.hosts.perform.volumes import create_volume, delete_volume, resize_volume
+from kvmdecl.tasks import (
+    CreatePool,
+    CreateVolume,
+    DefineDomain,
+    DefineNetwork,
+    DeleteDomain,
+    DeleteNetwork,
+    DeletePool,
+    DeleteVolume,
+    ResizeVolume,
+    UpdatePool,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import libvirt
+
+    from kvmdecl.hosts.protocol import Progress, TaskRequest, TaskResult
+
+__all__ = ["Patience", "perform"]
+
+
+def perform(
+    connection: libvirt.virConnect,
+    request: TaskRequest,
+    progress: Callable[[Progress], None],
+    patience: Patience = Patience(),  # noqa: B008 - a frozen value
+) -> TaskResult:
+    """Carry out a task.
+
+    Args:
+        connection: read-write, open.
+        request: the task, and the fingerprint that its object must still have.
+        progress: told how far a long task is; called in this thread.
+        patience: how long to wait for guests.
+
+    Raises:
+        Moved: the object is another one than planned; nothing was done.
+        TaskFailed: the host refused, a guest did not obey, or the host then reports something other than what
+            was declared.
+    """
+    import libvirt
+
+    job = Job(connection, request, progress, patience)
+    try:
+        return _dispatch(job)
+    except libvirt.libvirtError as error:
+        raise job.failed(error) from error
+    except Rejected as rejected:
+        raise TaskFailed(rejected.diagnostics[0]) from rejected
+
+
+def _dispatch(job: Job) -> TaskResult:
+    match job.request.task:
+        case CreatePool() as task:
+            return create_pool(job, task)
+        case UpdatePool() as task:
+            return update_pool(job, task)
+        case DeletePool() as task:
+            return delete_pool(job, task)
+        case DefineNetwork() as task:
+            return define_network(job, task)
+        case DeleteNetwork() as task:
+            return delete_network(job, task)
+        case CreateVolume() as task:
+            return create_volume(job, task)
+        case ResizeVolume() as task:
+            return resize_volume(job, task)
+        case DeleteVolume() as task:
+            return delete_volume(job, task)
+        case DefineDomain() as task:
+            return define_domain(job, task)
+        case DeleteDomain() as task:
+            return delete_domain(job, task)

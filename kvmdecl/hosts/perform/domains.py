@@ -1,0 +1,185 @@
+"""Domains: created, changed in place, shut down, undefined. Never stopped by force."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmdecl import __version__
+from kvmdecl.hosts.errors import is_gone
+from kvmdecl.hosts.perform.live import change_live
+from kvmdecl.hosts.protocol import TaskResult
+from kvmdecl.hosts.read import read_domain
+from kvmdecl.libvirt_xml.fields import differences
+from kvmdecl.libvirt_xml.marker import Marker, with_marker
+from kvmdecl.libvirt_xml.overlay import complete, overlay
+from kvmdecl.libvirt_xml.safe import parse_xml
+from kvmdecl.state import Kind
+
+if TYPE_CHECKING:
+    import libvirt
+
+    from kvmdecl.hosts.perform.job import Job
+    from kvmdecl.state import ObservedDomain
+    from kvmdecl.tasks import DefineDomain, DeleteDomain
+
+
+def define_domain(job: Job, task: DefineDomain) -> TaskResult:
+    """Create a domain, or change it: live calls first, then its definition once, then its power."""
+    domain = find_domain(job, task.name)
+    before = read_domain(domain) if domain else None
+    job.require_unmoved(before, lambda: _differing(task, before))
+    remarks: tuple[str, ...] = ()
+    if domain is None or before is None:
+        xml = complete(task.xml)
+    else:
+        _require_no_saved_state(job, task, before)
+        remarks = tuple(
+            remark for change in task.live for remark in change_live(job, domain, change, task.base)
+        )
+        xml = _changed_definition(domain, task)
+    if before is None or not before.managed_save:
+        domain = _define(job, task, xml)
+    _set_autostart(domain, on=task.autostart)
+    _set_power(job, task, domain)
+    return TaskResult(remarks)
+
+
+def delete_domain(job: Job, task: DeleteDomain) -> TaskResult:
+    """Undefine a domain (virDomainUndefineFlags), after shutting it down if asked to. Its data stay."""
+    domain = find_domain(job, task.name)
+    job.require_unmoved(read_domain(domain) if domain else None)
+    if domain is None:
+        raise job.moved("is gone")
+    _require_nothing_to_lose(job, domain)
+    persistent, flags = bool(domain.isPersistent()), _undefine_flags(domain)
+    if domain.isActive():
+        if not task.stop:
+            job.fail(
+                "step.still-running",
+                f"{job.request.address} is running, and the plan does not stop it; nothing was done to it",
+                hint="plan again.",
+            )
+        _shut_down(job, domain)
+    if persistent:
+        domain.undefineFlags(flags)
+    return TaskResult()
+
+
+def find_domain(job: Job, name: str) -> libvirt.virDomain | None:
+    """A domain by name, None if there is none."""
+    import libvirt
+
+    try:
+        return job.connection.lookupByName(name)
+    except libvirt.libvirtError as error:
+        if is_gone(error):
+            return None
+        raise
+
+
+# -- the definition --------------------------------------------------------------------------------
+
+
+def _differing(task: DefineDomain, observed: ObservedDomain | None) -> tuple[str, ...]:
+    """Fields in which an observed domain is not as declared."""
+    if observed is None:
+        return ()
+    return tuple(found.path for found in differences(task.xml, task.base, observed.xml, Kind.DOMAIN))
+
+
+def _require_no_saved_state(job: Job, task: DefineDomain, before: ObservedDomain) -> None:
+    """A managed save image wins over the definition at the next start, so a change would seem to be lost."""
+    if before.managed_save and _differing(task, before):
+        job.fail(
+            "step.managed-save",
+            f"{job.request.address} has a saved state with its old definition; nothing was done to it",
+            "Starting it resumes the guest with the definition that was saved with it.",
+            "start it once, or discard it with `virsh managedsave-remove`, then plan again.",
+        )
+
+
+def _changed_definition(domain: libvirt.virDomain, task: DefineDomain) -> str:
+    """The domain's definition with what is declared laid over it; what libvirt filled in is kept."""
+    import libvirt
+
+    # Without the flag SECURE the VNC password is left out, and defining the rest would delete it.
+    config = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
+    return overlay(config, task.xml, task.base, live=domain.XMLDesc(0) if domain.isActive() else None)
+
+
+def _define(job: Job, task: DefineDomain, xml: str) -> libvirt.virDomain:
+    """Define in place (virDomainDefineXMLFlags), and read back what libvirt made of it."""
+    import libvirt
+
+    marker = Marker(task.cluster, task.uuid, task.name, task.revision, __version__, task.xml)
+    domain = job.connection.defineXMLFlags(with_marker(xml, marker), libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+    kept = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    job.require_as_declared(Kind.DOMAIN, task.xml, task.base, kept)
+    return domain
+
+
+def _set_autostart(domain: libvirt.virDomain, *, on: bool) -> None:
+    if bool(domain.autostart()) != on:
+        domain.setAutostart(on)
+
+
+# -- power -----------------------------------------------------------------------------------------
+
+
+def _set_power(job: Job, task: DefineDomain, domain: libvirt.virDomain) -> None:
+    if task.power == "start" and not domain.isActive():
+        domain.create()
+    elif task.power == "shutdown" and domain.isActive():
+        _shut_down(job, domain)
+
+
+def _shut_down(job: Job, domain: libvirt.virDomain) -> None:
+    """Ask the guest to power off (agent or ACPI) and wait. A guest that does not obey keeps running."""
+    import libvirt
+
+    domain.shutdown()
+
+    def is_off() -> bool:
+        try:
+            return not domain.isActive()
+        except libvirt.libvirtError as error:
+            if is_gone(error):  # a transient domain ends with its guest
+                return True
+            raise
+
+    if not job.wait(is_off, job.patience.shutdown, tell=True):
+        job.fail(
+            "step.shutdown-ignored",
+            f"{job.request.address} did not power off within {job.patience.shutdown:.0f} s; it keeps running",
+            "kvmdecl asks the guest to power off and never pulls its plug.",
+            "shut it down from inside, or with `virsh shutdown --mode agent`; then plan again.",
+        )
+
+
+# -- undefining ------------------------------------------------------------------------------------
+
+
+def _require_nothing_to_lose(job: Job, domain: libvirt.virDomain) -> None:
+    """Refuse to undefine what holds saved states; libvirt would have to be told to drop them."""
+    snapshots = sorted(snapshot.getName() for snapshot in domain.listAllSnapshots())
+    checkpoints = sorted(checkpoint.getName() for checkpoint in domain.listAllCheckpoints())
+    saved = [f"snapshot {name}" for name in snapshots] + [f"checkpoint {name}" for name in checkpoints]
+    if domain.hasManagedSaveImage():
+        saved.insert(0, "a managed save image")
+    if saved:
+        job.fail(
+            "step.saved-states",
+            f"{job.request.address} has {', '.join(saved)}; nothing was done to it",
+            "Undefining it would take away the only way back to them.",
+            "remove them with virsh if nobody needs them, then plan again.",
+        )
+
+
+def _undefine_flags(domain: libvirt.virDomain) -> int:
+    """Keep the guest's firmware variables and its TPM's state."""
+    import libvirt
+
+    flags: int = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM
+    if parse_xml(domain.XMLDesc(0)).find("devices/tpm") is not None:
+        flags |= libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM  # asked for where needed only: before 8.9 it is unknown
+    return flags

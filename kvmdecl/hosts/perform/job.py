@@ -1,0 +1,136 @@
+"""What all tasks share: the job at hand, how long to wait, and the two ways not to succeed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NoReturn
+
+from kvmdecl.diagnostics import Diagnostic, Moved, Note, TaskFailed
+from kvmdecl.hosts.errors import diagnose
+from kvmdecl.hosts.ledger import LedgerWriter
+from kvmdecl.hosts.protocol import Progress, TaskRequest
+from kvmdecl.libvirt_xml.fields import differences
+from kvmdecl.libvirt_xml.fingerprint import fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import libvirt
+
+    from kvmdecl.state import Kind, ObservedDomain, ObservedNetwork, ObservedPool, ObservedVolume
+
+    Observed = ObservedDomain | ObservedNetwork | ObservedPool | ObservedVolume
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for others, in seconds.
+
+    `shutdown`: for a guest asked to power off. `unplug`: for a guest asked to let a device go.
+    `poll`: between two looks.
+    """
+
+    shutdown: float = 120.0
+    unplug: float = 10.0
+    poll: float = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One request, the open read-write connection to carry it out on, and where to tell how far it is."""
+
+    connection: libvirt.virConnect
+    request: TaskRequest
+    progress: Callable[[Progress], None]
+    patience: Patience
+
+    @property
+    def ledger(self) -> LedgerWriter:
+        """The ledger of the plan's cluster on this host."""
+        return LedgerWriter(self.connection, self.request.cluster)
+
+    def require_unmoved(
+        self, observed: Observed | None, declared: Callable[[], tuple[str, ...]] = tuple
+    ) -> None:
+        """Make sure that the object is still what it was when the plan was made.
+
+        Args:
+            observed: the object as it is now, None if there is none.
+            declared: gives the fields in which it differs from the manifest now, to help finding what moved.
+
+        Raises:
+            Moved: `step.moved`.
+        """
+        if fingerprint(observed) == self.request.precondition:
+            return
+        if observed is None:
+            raise self.moved("is gone")
+        if self.request.precondition == fingerprint(None):
+            raise self.moved("exists by now")
+        raise self.moved("was changed", declared())
+
+    def moved(self, what: str, fields: tuple[str, ...] = ()) -> Moved:
+        """The exception for an object that is not what it was when the plan was made."""
+        return Moved(
+            Diagnostic(
+                code="step.moved",
+                summary=f"{self.request.address} {what} since the plan was made; nothing was done to it",
+                cause="Carrying out the plan would undo or collide with what somebody else did.",
+                hint="look at what changed, then plan again.",
+                notes=tuple(Note(f"differs from the manifest now: {field}") for field in fields),
+                subject=str(self.request.address),
+            )
+        )
+
+    def require_as_declared(self, kind: Kind, declared: str, base: str | None, observed: str) -> None:
+        """Make sure that what the host says now satisfies the declared definition.
+
+        Raises:
+            TaskFailed: `step.not-as-declared`.
+        """
+        found = differences(declared, base, observed, kind)
+        if not found:
+            return
+        first = found[0]
+        self.fail(
+            "step.not-as-declared",
+            f"libvirt accepted {self.request.address}, but its {first.path} is {shown(first.before)}"
+            f" and not {shown(first.after)}",
+            "What libvirt reports after a change must be what the manifest says.",
+            "correct the manifest: this host's libvirt cannot do what it asks for.",
+            notes=tuple(f"also: {other.path}" for other in found[1:]),
+        )
+
+    def fail(
+        self, code: str, summary: str, cause: str = "", hint: str = "", notes: tuple[str, ...] = ()
+    ) -> NoReturn:
+        """Raise TaskFailed."""
+        subject = str(self.request.address)
+        found = Diagnostic(code, summary, None, cause, hint, tuple(map(Note, notes)), subject=subject)
+        raise TaskFailed(found)
+
+    def failed(self, error: libvirt.libvirtError) -> TaskFailed:
+        """What libvirt refused, as the exception to raise."""
+        address = self.request.address
+        doing = f"carrying out {self.request.task.task} for {address.kind} {address.name}"
+        return TaskFailed(replace(diagnose(error, address.host, doing), subject=str(address)))
+
+    def wait(self, met: Callable[[], bool], seconds: float, *, tell: bool = False) -> bool:
+        """Look until `met`, at most `seconds`; return whether it was. `tell` how long it takes."""
+        began = time.monotonic()
+        told = -1
+        while not met():
+            waited = time.monotonic() - began
+            if waited >= seconds:
+                return False
+            if tell and int(waited) > told:
+                told = int(waited)
+                self.progress(Progress(told, round(seconds), "seconds"))
+            time.sleep(self.patience.poll)
+        return True
+
+
+def shown(value: str | None) -> str:
+    """A field's value in a sentence."""
+    return "absent" if value is None else f"`{value}`"

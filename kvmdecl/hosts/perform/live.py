@@ -1,0 +1,142 @@
+"""Changes of a running guest.
+
+Each looks first, so that doing it again does nothing, and looks again afterwards: libvirt reports success
+also for what it ignores, and for a device that the guest does not let go.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmdecl.libvirt_xml.fields import device_key, differences, fields
+from kvmdecl.libvirt_xml.overlay import attachable, find_device, overlay_device
+from kvmdecl.libvirt_xml.safe import parse_xml
+from kvmdecl.state import Kind
+
+if TYPE_CHECKING:
+    import libvirt
+
+    from kvmdecl.hosts.perform.job import Job
+    from kvmdecl.tasks import LiveChange
+
+
+def change_live(job: Job, domain: libvirt.virDomain, change: LiveChange, base: str | None) -> tuple[str, ...]:
+    """Make one change of a running guest. Returns what the user should know about it.
+
+    Args:
+        job: the step that it belongs to.
+        domain: active.
+        change: what to do.
+        base: the declared definition that was last applied, by which a device that goes is found.
+
+    Raises:
+        TaskFailed: `step.not-as-declared`, libvirt reported success and nothing changed.
+        libvirt.libvirtError: libvirt refused.
+    """
+    match change.call:
+        case "set-vcpus":
+            return _set_vcpus(job, domain, int(change.argument))
+        case "set-memory":
+            return _set_memory(job, domain, int(change.argument))
+        case "attach-device":
+            return _attach(job, domain, change.argument)
+        case "update-device":
+            return _update(domain, change.argument)
+        case "detach-device":
+            return _detach(job, domain, change.argument, base)
+
+
+def _set_vcpus(job: Job, domain: libvirt.virDomain, number: int) -> tuple[str, ...]:
+    import libvirt
+
+    if _live_vcpus(domain) == number:
+        return ()
+    domain.setVcpusFlags(number, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    if _live_vcpus(domain) != number:
+        job.fail(
+            "step.not-as-declared",
+            f"{job.request.address} has {_live_vcpus(domain)} virtual CPUs and not {number}",
+            "libvirt reported success, but the running guest did not take the change.",
+            "shut the guest down and plan again: the number of CPUs then changes with its definition.",
+        )
+    return ()
+
+
+def _live_vcpus(domain: libvirt.virDomain) -> int:
+    vcpu = parse_xml(domain.XMLDesc(0)).find("vcpu")
+    return 0 if vcpu is None else int(vcpu.get("current") or vcpu.text or 0)
+
+
+def _set_memory(job: Job, domain: libvirt.virDomain, kibibytes: int) -> tuple[str, ...]:
+    """Set the balloon's target. It is the guest's driver that gives memory back or takes it."""
+    import libvirt
+
+    if _live_memory(domain) == kibibytes:
+        return ()
+    domain.setMemoryFlags(kibibytes, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    if job.wait(lambda: _live_memory(domain) == kibibytes, job.patience.unplug):
+        return ()
+    return (
+        f"the guest uses {_live_memory(domain)} KiB yet: its balloon driver moves towards {kibibytes} KiB",
+    )
+
+
+def _live_memory(domain: libvirt.virDomain) -> int:
+    return int(parse_xml(domain.XMLDesc(0)).findtext("currentMemory") or 0)
+
+
+def _attach(job: Job, domain: libvirt.virDomain, declared: str) -> tuple[str, ...]:
+    import libvirt
+
+    key, alone = _key(declared)
+    live = domain.XMLDesc(0)
+    if find_device(live, key, alone) is not None:
+        return ()
+    config = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    domain.attachDeviceFlags(attachable(declared, live, config), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    if find_device(domain.XMLDesc(0), key, alone) is None:
+        job.fail(
+            "step.not-as-declared",
+            f"{job.request.address} did not get {key}",
+            "libvirt reported success, but the running guest does not have the device.",
+            "shut the guest down and plan again: the device then comes with its definition.",
+        )
+    return ()
+
+
+def _update(domain: libvirt.virDomain, declared: str) -> tuple[str, ...]:
+    """Replace a device by itself with the declared fields laid over it: what is not named would be reset."""
+    import libvirt
+
+    key, alone = _key(declared)
+    before = find_device(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE), key, alone)
+    if before is None:
+        return (f"{key} is not in the running guest; it comes when the guest is next powered on",)
+    after = overlay_device(before, declared)
+    domain.updateDeviceFlags(after, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    live = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE)
+    ignored = differences(alone, None, live, Kind.DOMAIN)
+    return tuple(f"{found.path} takes effect when the guest is next powered on" for found in ignored)
+
+
+def _detach(job: Job, domain: libvirt.virDomain, key: str, base: str | None) -> tuple[str, ...]:
+    """Ask the guest to let a device go (virDomainDetachDeviceFlags), and wait until it did."""
+    import libvirt
+
+    def find() -> str | None:
+        return find_device(domain.XMLDesc(0), key, base)
+
+    device = find()
+    if device is None:
+        return ()
+    domain.detachDeviceFlags(device, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    if job.wait(lambda: find() is None, job.patience.unplug, tell=True):
+        return ()
+    return (f"the guest did not let {key} go; it leaves when the guest is next powered off",)
+
+
+def _key(declared: str) -> tuple[str, str]:
+    """The key of a declared device, and a definition of a domain that has nothing else."""
+    alone = f"<domain><devices>{declared}</devices></domain>"
+    paths = fields(alone, Kind.DOMAIN)
+    return next(filter(None, map(device_key, paths))), alone

@@ -1,0 +1,78 @@
+"""Virtual networks: defined in place, with a marker that says whose they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmdecl import __version__
+from kvmdecl.hosts.errors import is_gone
+from kvmdecl.hosts.protocol import TaskResult
+from kvmdecl.hosts.read import read_network
+from kvmdecl.libvirt_xml.fields import differences
+from kvmdecl.libvirt_xml.marker import Marker, with_marker
+from kvmdecl.libvirt_xml.overlay import overlay
+from kvmdecl.state import Kind
+
+if TYPE_CHECKING:
+    import libvirt
+
+    from kvmdecl.hosts.perform.job import Job
+    from kvmdecl.state import ObservedNetwork
+    from kvmdecl.tasks import DefineNetwork, DeleteNetwork
+
+_KEEPS_RUNNING = "it keeps running as it was defined before; the change takes effect when it is next started"
+
+
+def define_network(job: Job, task: DefineNetwork) -> TaskResult:
+    """Create a network, or redefine it in place (virNetworkDefineXML), then start it if asked to."""
+    network = find_network(job, task.name)
+    before = read_network(network) if network else None
+    job.require_unmoved(before, lambda: _differing(task, before))
+    network = job.connection.networkDefineXML(_definition(job, task, before))
+    if bool(network.autostart()) != task.autostart:
+        network.setAutostart(task.autostart)
+    after = read_network(network)
+    job.require_as_declared(Kind.NETWORK, task.xml, task.base, after.xml)
+    if task.start and not after.active:
+        network.create()
+        return TaskResult()
+    stale = before is not None and before.active and bool(_differing(task, before))
+    return TaskResult((_KEEPS_RUNNING,) if stale else ())
+
+
+def delete_network(job: Job, task: DeleteNetwork) -> TaskResult:
+    """Stop and undefine a network."""
+    network = find_network(job, task.name)
+    job.require_unmoved(read_network(network) if network else None)
+    if network is None:
+        raise job.moved("is gone")
+    if network.isActive():
+        network.destroy()  # libvirt's word for stopping a network
+    if network.isPersistent():
+        network.undefine()
+    return TaskResult()
+
+
+def find_network(job: Job, name: str) -> libvirt.virNetwork | None:
+    """A network by name, None if there is none."""
+    import libvirt
+
+    try:
+        return job.connection.networkLookupByName(name)
+    except libvirt.libvirtError as error:
+        if is_gone(error):
+            return None
+        raise
+
+
+def _definition(job: Job, task: DefineNetwork, before: ObservedNetwork | None) -> str:
+    """The declared definition, laid over what is there, so that what libvirt filled in stays."""
+    xml = overlay(before.xml, task.xml, task.base, kind=Kind.NETWORK) if before else task.xml
+    cluster, revision = job.request.cluster, job.request.revision
+    return with_marker(xml, Marker(cluster, task.uuid, task.name, revision, __version__, task.xml))
+
+
+def _differing(task: DefineNetwork, observed: ObservedNetwork | None) -> tuple[str, ...]:
+    if observed is None:
+        return ()
+    return tuple(found.path for found in differences(task.xml, task.base, observed.xml, Kind.NETWORK))

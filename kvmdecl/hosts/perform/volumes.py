@@ -1,0 +1,323 @@
+"""Volumes: made and filled, grown, deleted.
+
+Each is noted down as incomplete before it is made, so that whoever looks next knows a torn upload for
+what it is.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, NoReturn
+
+from kvmdecl.hosts.errors import is_gone
+from kvmdecl.hosts.perform.job import shown
+from kvmdecl.hosts.perform.upload import Content, ContentChanged, open_content, upload
+from kvmdecl.hosts.protocol import Progress, TaskResult
+from kvmdecl.hosts.read import read_volume
+from kvmdecl.libvirt_xml.safe import parse_xml
+from kvmdecl.libvirt_xml.volume import volume_xml
+from kvmdecl.names import format_size
+from kvmdecl.state import FileContent, Kind, LedgerEntry, ObservedVolume, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import libvirt
+
+    from kvmdecl.hosts.perform.job import Job
+    from kvmdecl.tasks import CreateVolume, DeleteVolume, ResizeVolume
+
+
+def create_volume(job: Job, task: CreateVolume) -> TaskResult:
+    """Make a volume and fill it; or finish one that an interrupted run of this cluster left behind."""
+    _require_possible(job, task)
+    pool = job.connection.storagePoolLookupByName(task.pool)
+    found = find_volume(pool, task.name)
+    before = read_volume(found) if found else None
+    job.require_unmoved(before)
+    if before is None:
+        _make(job, task, pool)
+    else:
+        _finish(job, task, pool, before)
+    job.ledger.note(replace(_entry(task), complete=True))
+    return TaskResult()
+
+
+def resize_volume(job: Job, task: ResizeVolume) -> TaskResult:
+    """Grow a volume: through its running guest (virDomainBlockResize), else virStorageVolResize."""
+    volume, before = _ours(job, task.pool, task.name)
+    if task.capacity < before.capacity:
+        job.fail(
+            "step.would-shrink",
+            f"{job.request.address} has {format_size(before.capacity)} and would shrink to"
+            f" {format_size(task.capacity)}; nothing was done to it",
+            "Shrinking cuts off the end of the disk, and with it whatever the guest keeps there.",
+            "plan again.",
+        )
+    if not _resize_through_guest(job, task, before.path):
+        volume.resize(task.capacity)
+    after = read_volume(find_volume(volume.storagePoolLookupByVolume(), task.name))
+    if after.capacity != task.capacity:
+        _not_as_declared(job, "capacity", str(after.capacity), str(task.capacity))
+    return TaskResult()
+
+
+def delete_volume(job: Job, task: DeleteVolume) -> TaskResult:
+    """Delete a volume that kvmdecl made, with what is in it."""
+    volume, _ = _ours(job, task.pool, task.name)
+    volume.delete()
+    job.ledger.forget(Kind.VOLUME, f"{task.pool}/{task.name}")
+    return TaskResult()
+
+
+def find_volume(pool: libvirt.virStoragePool, name: str) -> libvirt.virStorageVol | None:
+    """A volume of a pool by name, None if there is none."""
+    import libvirt
+
+    try:
+        return pool.storageVolLookupByName(name)
+    except libvirt.libvirtError as error:
+        if is_gone(error):
+            return None
+        raise
+
+
+def _entry(task: CreateVolume) -> LedgerEntry:
+    applied = task.content.sha256 if isinstance(task.content, FileContent) else task.backing or ""
+    return LedgerEntry(Kind.VOLUME, f"{task.pool}/{task.name}", task.owner, applied, complete=False)
+
+
+def _ours(job: Job, pool: str, name: str) -> tuple[libvirt.virStorageVol, ObservedVolume]:
+    """The volume that the plan speaks of, and that the ledger says is ours."""
+    volume = find_volume(job.connection.storagePoolLookupByName(pool), name)
+    observed = read_volume(volume) if volume else None
+    job.require_unmoved(observed)
+    if observed is None or job.ledger.read().find(Kind.VOLUME, f"{pool}/{name}") is None:
+        _refuse_foreign(job)
+    return volume, observed
+
+
+def _refuse_foreign(job: Job) -> NoReturn:
+    job.fail(
+        "step.not-ours",
+        f"{job.request.address} was not made by this cluster; nothing was done to it",
+        "kvmdecl changes and deletes only volumes that its ledger on the host names.",
+        "plan again.",
+    )
+
+
+# -- making ----------------------------------------------------------------------------------------
+
+
+def _finish(job: Job, task: CreateVolume, pool: libvirt.virStoragePool, before: ObservedVolume) -> None:
+    """Finish what an interrupted run began. Only content that can be made again is ever made again."""
+    entry = job.ledger.read().find(Kind.VOLUME, f"{task.pool}/{task.name}")
+    if entry is None:
+        _refuse_foreign(job)
+    if entry.complete:
+        job.fail(
+            "step.not-ours",
+            f"{job.request.address} is complete by now; nothing was done to it",
+            "Another run of kvmdecl made it meanwhile.",
+            "plan again.",
+        )
+    if task.content is None:
+        _require_as_declared(job, task, before)  # a disk may be in use already; if it is right, it stays
+        return
+    _make(job, task, pool, pool.storageVolLookupByName(task.name))
+
+
+def _make(
+    job: Job, task: CreateVolume, pool: libvirt.virStoragePool, torn: libvirt.virStorageVol | None = None
+) -> None:
+    """Make the volume, in place of a torn one if there is one."""
+    content = task.content
+    if content is None:
+        _build(job, task, pool, _capacity(job, task, pool), lambda _volume: None)
+        return
+    try:
+        with open_content(content) as (source, size):
+            if torn is not None:
+                torn.delete()
+                job.ledger.forget(Kind.VOLUME, f"{task.pool}/{task.name}")
+            _require_room(job, pool, size)
+            _build(
+                job,
+                task,
+                pool,
+                max(size, task.capacity or 0),
+                lambda volume: upload(
+                    job.connection, volume, content, source, size, lambda done: _tell(job, done, size)
+                ),
+            )
+    except OSError as error:
+        _refuse_content(job, content, error.strerror or str(error))
+    except ContentChanged as changed:
+        _refuse_content(job, content, str(changed))
+
+
+def _build(
+    job: Job,
+    task: CreateVolume,
+    pool: libvirt.virStoragePool,
+    capacity: int,
+    fill: Callable[[libvirt.virStorageVol], None],
+) -> None:
+    """Make a volume, fill it and read it back; what does not get that far is taken away again."""
+    job.ledger.note(_entry(task))
+    volume = _create(job, task, pool, capacity)
+    try:
+        fill(volume)
+        _require_as_declared(job, task, read_volume(volume))
+    except BaseException:
+        _discard(job, task, volume)
+        raise
+
+
+def _tell(job: Job, done: int, size: int) -> None:
+    job.progress(Progress(done, size, "bytes"))
+
+
+def _discard(job: Job, task: CreateVolume, volume: libvirt.virStorageVol) -> None:
+    """Take away a volume that was just made here. If the host is gone, the ledger says it is torn."""
+    import libvirt
+
+    with suppress(libvirt.libvirtError):
+        volume.delete()
+        job.ledger.forget(Kind.VOLUME, f"{task.pool}/{task.name}")
+
+
+def _refuse_content(job: Job, content: Content, why: str) -> NoReturn:
+    what = content.path if isinstance(content, FileContent) else "the seed"
+    job.fail(
+        "step.content-changed",
+        f"{what} cannot be uploaded as {job.request.address}: {why}; the volume was taken away again",
+        "A volume holds exactly the content that was planned, or it is not there.",
+        "put the file back, or plan again with the file as it is now.",
+    )
+
+
+def _require_room(job: Job, pool: libvirt.virStoragePool, size: int) -> None:
+    available: int = pool.info()[3]
+    if size <= available:
+        return
+    job.fail(
+        "step.pool-full",
+        f"{job.request.address} needs {format_size(size)}, and its pool has {format_size(available)} left",
+        "An upload that fills the pool would stop every guest that writes to it.",
+        "free some room on the host, or use another pool.",
+    )
+
+
+def _capacity(job: Job, task: CreateVolume, pool: libvirt.virStoragePool) -> int:
+    """The declared capacity, or that of the backing volume, which a disk may not be smaller than."""
+    if task.backing is None:
+        return task.capacity or 0
+    backing = read_volume(pool.storageVolLookupByName(task.backing)).capacity
+    if task.capacity is not None and task.capacity < backing:
+        job.fail(
+            "step.would-shrink",
+            f"{job.request.address} has {format_size(task.capacity)}, less than its image {task.backing}:"
+            f" {format_size(backing)}",
+            "The guest would find the end of its file system cut off.",
+            f"make the disk at least {format_size(backing)}.",
+        )
+    return backing if task.capacity is None else task.capacity
+
+
+def _create(
+    job: Job, task: CreateVolume, pool: libvirt.virStoragePool, capacity: int
+) -> libvirt.virStorageVol:
+    """Make a volume (virStorageVolCreateXML), allocated as far as asked for.
+
+    libvirt lets qemu-img allocate a qcow2 volume when both the flag and a full allocation are given.
+    """
+    import libvirt
+
+    wanted = task.preallocation if task.content is None else "off"
+    backing = None if task.backing is None else read_volume(pool.storageVolLookupByName(task.backing))
+    xml = volume_xml(
+        task.name,
+        task.format,
+        capacity,
+        allocation=capacity if wanted in {"falloc", "full"} else 0,
+        backing_path=backing.path if backing else None,
+        backing_format=backing.format if backing else None,
+    )
+    metadata = task.format == "qcow2" and wanted != "off"
+    try:
+        volume = pool.createXML(xml, libvirt.VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA if metadata else 0)
+    except libvirt.libvirtError:
+        # A volume of that name, if there is one by now, is not ours: it must not be taken for a torn one.
+        with suppress(libvirt.libvirtError):
+            job.ledger.forget(Kind.VOLUME, f"{task.pool}/{task.name}")
+        raise
+    if wanted == "full":
+        volume.wipe()  # writes every block of the volume once, on the host
+    return volume
+
+
+def _require_possible(job: Job, task: CreateVolume) -> None:
+    """Refuse what libvirt cannot do: it would do something else, or say so in words that do not help."""
+    wanted, qcow2 = task.preallocation, task.format == "qcow2"
+    if (wanted == "full" and qcow2) or (wanted != "off" and task.backing is not None):
+        what = (
+            "filled with zeros as it is qcow2" if task.backing is None else "preallocated as it has an image"
+        )
+        job.fail(
+            "step.preallocation",
+            f"{job.request.address} cannot be {what}",
+            "libvirt has no way to do that (virStorageVolCreateXML).",
+            "use `preallocation: off`, or `falloc` for a disk without an image.",
+        )
+
+
+def _require_as_declared(job: Job, task: CreateVolume, observed: ObservedVolume) -> None:
+    # Of a seed libvirt sees that it is an ISO 9660 image, and calls that its format.
+    if task.role != Role.SEED and observed.format != task.format:
+        _not_as_declared(job, "format", observed.format, task.format)
+    if task.capacity is not None and observed.capacity != task.capacity:
+        _not_as_declared(job, "capacity", str(observed.capacity), str(task.capacity))
+    if (observed.backing is None) != (task.backing is None):
+        _not_as_declared(job, "backingStore/path", observed.backing, task.backing)
+
+
+def _not_as_declared(job: Job, field: str, found: str | None, declared: str | None) -> NoReturn:
+    job.fail(
+        "step.not-as-declared",
+        f"the {field} of {job.request.address} is {shown(found)} and not {shown(declared)}",
+        "What libvirt reports after a change must be what the manifest says; here it is not.",
+        "if it is an image, see whether the file really has this format.",
+    )
+
+
+# -- growing ---------------------------------------------------------------------------------------
+
+
+def _resize_through_guest(job: Job, task: ResizeVolume, path: str) -> bool:
+    """Grow the disk of the running guest that uses the volume; False if there is no such guest."""
+    import libvirt
+
+    if task.domain is None:
+        return False
+    try:
+        domain = job.connection.lookupByUUIDString(task.domain)
+    except libvirt.libvirtError as error:
+        if is_gone(error):
+            return False
+        raise
+    target = _target_of(domain, path) if domain.isActive() else None
+    if target is None:
+        return False
+    domain.blockResize(target, task.capacity, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+    return True
+
+
+def _target_of(domain: libvirt.virDomain, path: str) -> str | None:
+    """The device name, such as `vda`, of the disk whose active layer is the file at `path`."""
+    for disk in parse_xml(domain.XMLDesc()).iterfind("devices/disk"):
+        source, target = disk.find("source"), disk.find("target")
+        if source is not None and target is not None and source.get("file") == path:
+            return target.get("dev")
+    return None
