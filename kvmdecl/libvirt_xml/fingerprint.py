@@ -16,8 +16,8 @@ ABSENT = "absent"
 def fingerprint(observed: ObservedDomain | ObservedNetwork | ObservedPool | ObservedVolume | None) -> str:
     """A digest of an object's fields, and of whether it is active, persistent and started with its host.
 
-    Not in it: how the definition is spelt, passwords, fill levels and other state, and which revision of a manifest
-    was applied last. So it is the same when the object is read again, also from a libvirtd that was restarted.
+    Not in it: how the definition is spelt, passwords, fill levels and other state, and which revision of a
+    manifest was applied last. So it is the same when the object is read again, also after libvirtd restarted.
 
     Raises:
         BadXml: the definition is not acceptable XML.

@@ -11,7 +11,7 @@ def volume_xml(
     volume_format: str,
     capacity: int,
     *,
-    preallocated: bool = False,
+    allocation: int = 0,
     backing_path: str | None = None,
     backing_format: str | None = None,
 ) -> str:
@@ -21,7 +21,7 @@ def volume_xml(
         name: within its pool.
         volume_format: `qcow2` or `raw`.
         capacity: bytes.
-        preallocated: allocate a raw volume at once; else it is sparse (virStorageBackendCreateRaw).
+        allocation: bytes of a raw volume to allocate at once (virStorageBackendCreateRaw).
         backing_path: file that a qcow2 volume begins as.
         backing_format: format of that file; libvirt does not guess it.
     """
@@ -30,7 +30,7 @@ def volume_xml(
             "volume",
             node("name", name),
             node("capacity", str(capacity), unit="bytes"),
-            node("allocation", str(capacity if preallocated else 0), unit="bytes"),
+            node("allocation", str(allocation), unit="bytes"),
             node(
                 "target",
                 node("format", type=volume_format),
