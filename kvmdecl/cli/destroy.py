@@ -12,7 +12,7 @@ from kvmdecl.cli import common
 def run(
     path: common.ClusterPath = common.DEFAULT_PATH,
     volume: Annotated[
-        list[str] | None, 
+        list[str] | None,
         typer.Option(
             metavar="ADDRESS", help="Delete this volume too: HOST/volume/POOL/NAME. May be repeated."
         ),

@@ -138,9 +138,7 @@ def _admit_bug(error: Exception) -> int:
         return common.Exit.ERROR
     with tempfile.NamedTemporaryFile("w", prefix="kvmdecl-", suffix=".txt", delete=False) as file:
         traceback.print_exception(error, file=file)
-    common.complain(
-        f"This is a bug in kvmdecl, not in your manifest. Details for a bug report are in {file.name}"
-    )
+    common.complain(f"This is a bug in kvmdecl. Please report it with the details in {file.name}")
     return common.Exit.ERROR
 
 
