@@ -97,6 +97,8 @@ class _Linker:
 
     def __init__(self, loaded: LoadedManifest, inputs: Inputs) -> None:
         self.found: list[Diagnostic] = []
+        self._hints: dict[tuple[str, str], str] = {}
+        self._macs: dict[str, tuple[str, int]] = {}
         self._loaded = loaded
         self._inputs = inputs
         self._manifest = loaded.manifest
@@ -105,8 +107,6 @@ class _Linker:
         self._networks = {name: self._network(name, spec) for name, spec in self._manifest.networks.items()}
         self._images = {name: self._image(name) for name in self._manifest.images}
         self._active_pools = [name for name, pool in self._pools.items() if pool.spec.state == "active"]
-        self._hints: dict[tuple[str, str], str] = {}
-        self._macs: dict[str, tuple[str, int]] = {}
 
     def cluster(self) -> ResolvedCluster:
         vms = tuple(self._vm(name, spec) for name, spec in self._manifest.vms.items())
@@ -160,12 +160,14 @@ class _Linker:
 
     def _hosts_of(self, section: str, name: str, named: tuple[str, ...] | None) -> tuple[str, ...]:
         """The hosts that get a pool or network, in order of the manifest."""
+        known = tuple(self._manifest.hosts)
         if named is None:
-            return tuple(self._manifest.hosts)
-        for number, host in enumerate(named):
-            if host not in self._manifest.hosts:
-                self._unknown("host", host, self._manifest.hosts, section, name, "hosts", number)
-        return tuple(host for host in self._manifest.hosts if host in named)
+            return known
+        unknown = [number for number, host in enumerate(named) if host not in self._manifest.hosts]
+        for number in unknown:
+            self._unknown("host", named[number], known, section, name, "hosts", number)
+        # With a host misspelt, nothing that follows from the others is worth telling.
+        return known if unknown else tuple(host for host in known if host in named)
 
     # -- vms -----------------------------------------------------------------------------------------------
 
