@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import libvirt
 import pytest
-from kvmdecl.libvirt_xml.fingerprint import fingerprint
 
 from kvmdecl.hosts.errors import is_gone
 from kvmdecl.hosts.ledger import LedgerWriter
 from kvmdecl.hosts.perform import Patience, perform
 from kvmdecl.hosts.protocol import Progress, TaskRequest, TaskResult
 from kvmdecl.hosts.read import read_domain, read_network, read_pool, read_volume
+from kvmdecl.libvirt_xml.fingerprint import fingerprint
 from kvmdecl.state import Address, Kind, Ledger, ObservedDomain, ObservedNetwork, ObservedPool, ObservedVolume
 from kvmdecl.tasks import (
     CreatePool,
