@@ -63,11 +63,10 @@ class _HostView:
         support = self._facts.domain_support
         return next((s for s in support if (s.arch, s.type, s.machine) in wanted), None)
 
-    @cached_property
-    def interfaces(self) -> frozenset[str]:
-        """Network devices of the host; empty if devices were not read, since every host has `lo`."""
-        nets = (dict(device.properties) for device in self._facts.devices if device.capability == "net")
-        return frozenset(properties.get("interface", "") for properties in nets)
+    @property
+    def interfaces(self) -> tuple[str, ...]:
+        """Network interfaces of the host; empty if they were not read, since every host has `lo`."""
+        return self._facts.interfaces
 
 
 def _check_vm(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:

@@ -88,7 +88,8 @@ class HostFacts:
     """Everything that planning needs to know of a host's hardware and software.
 
     `memory` in bytes. `libvirt` and `qemu` as libvirt counts versions: major * 1,000,000 + minor * 1,000 + release.
-    `domain_support` is empty where the host was read over a read-only connection, which libvirt denies it to.
+    `interfaces` are the names of its network interfaces with its bridges (virConnectListAllInterfaces; node devices do
+    not list bridges), empty where libvirt has no interface driver. `domain_support` is empty where the host was read over a read-only connection, which libvirt denies it to.
     """
 
     uuid: str
@@ -103,6 +104,7 @@ class HostFacts:
     devices: tuple[NodeDevice, ...]
     libvirt: int
     qemu: int
+    interfaces: tuple[str, ...] = ()
 
     @property
     def cpus(self) -> tuple[HostCpu, ...]:

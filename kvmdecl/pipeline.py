@@ -50,7 +50,7 @@ def rehearse(cluster: ResolvedCluster, uris: Mapping[str, HostUri]) -> ResolvedC
 def scope_of(cluster: ResolvedCluster) -> Scope:
     """How much of the hosts has to be read to plan this cluster."""
     bridged = any(network.spec.mode == "bridge" for network in cluster.networks)
-    return Scope(pools=frozenset(pool.name for pool in cluster.pools), devices=bridged)
+    return Scope(pools=frozenset(pool.name for pool in cluster.pools), interfaces=bridged)
 
 
 def compile_cluster(

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from types import FrameType
 
 import typer
+from pydantic_core import PydanticCustomError
 
 from kvmdecl.apply import apply
 from kvmdecl.cli import common, planning
 from kvmdecl.diagnostics import Diagnostic, Rejected
 from kvmdecl.events import ApplyFinished, Event
 from kvmdecl.hosts.fleet import WritingFleet
-from kvmdecl.plan import Action, HostStatus, Plan, Step
+from kvmdecl.plan import Action, Plan, Step
 from kvmdecl.text import safe_text
-from kvmdecl.uri import parse_manifest_uri
-from kvmdecl.views.plan_text import render_steps
+from kvmdecl.uri import HostUri, parse_manifest_uri
+from kvmdecl.views.events_json import JsonView
+from kvmdecl.views.events_live import LiveView
+from kvmdecl.views.events_text import TextView
+from kvmdecl.views.plan_text import render_plan
 
 
 def show(plan: Plan, warnings: Sequence[Diagnostic] = ()) -> None:
     """Print the plan and everything that goes with it, before anybody is asked."""
-    common.say(render_steps(plan, color=common.color()), end="")
+    common.say(render_plan(plan, color=common.color()), end="")
     common.report((*plan.blocked, *warnings, *plan.notes))
 
 
@@ -83,22 +91,82 @@ def _confirmed(question: str) -> bool:
     return typer.confirm(question, default=False, err=True)
 
 
+def confirm_destruction(cluster: str, steps: int, confirmed: str) -> None:
+    """Make sure that the user means this cluster.
+
+    Raises:
+        Rejected: `destroy.not-confirmed` when the name that was given or typed is another one.
+    """
+    if not confirmed and sys.stdin.isatty():
+        confirmed = typer.prompt(
+            f"Carry out {steps} deletions? Type the cluster's name ({cluster})", default="", err=True
+        )
+    if confirmed != cluster:
+        raise Rejected([_not_confirmed(cluster, confirmed)])
+
+
+def _not_confirmed(cluster: str, confirmed: str) -> Diagnostic:
+    return Diagnostic(
+        code="destroy.not-confirmed",
+        summary=f"nothing was changed: the cluster is called {cluster}"
+        + (f", not {safe_text(confirmed)}" if confirmed else ""),
+        cause="Destroying a cluster needs its name.",
+        hint=f"add `--confirm {cluster}` once you have read the list above.",
+    )
+
+
 def carry_out(plan: Plan, *, parallel: int, progress: common.ProgressView) -> common.Exit:
-    """Apply the plan and show its events until the last; Ctrl-C lets running steps finish and starts no other."""
-    answering = {host.name: parse_manifest_uri(host.uri) for host in plan.hosts if host.status is HostStatus.OK}
+    """Apply the plan and show its events. The first Ctrl-C lets running steps finish, the second ends at once."""
     wanted = {step.address.host for step in plan.steps}
     cancelled = threading.Event()
-    with WritingFleet({name: uri for name, uri in answering.items() if name in wanted}) as fleet:
-        events = apply(plan, fleet, parallel=parallel, cancelled=cancelled)
-        last = common.show_events(_watched(events), plan, progress, cancelled)
-    return _ended(plan, last)
-
-
-def _watched(events: Iterator[Event]) -> Iterator[Event]:
-    return events
-
-
-def _ended(plan: Plan, last: ApplyFinished | None) -> common.Exit:
-    if last is None or last.failed or last.refused or last.skipped or not plan.complete:
+    with _interruptible(cancelled), WritingFleet(_uris(plan, wanted)) as fleet:
+        last = _show(apply(plan, fleet, parallel=parallel, cancelled=cancelled), plan, progress)
+    if cancelled.is_set():
+        return common.Exit.INTERRUPTED
+    if last is None or last.failed or last.refused or last.skipped:
         return common.Exit.PARTIAL
     return planning.exit_code(plan, detailed=False)
+
+
+def _show(events: Iterator[Event], plan: Plan, progress: common.ProgressView) -> ApplyFinished | None:
+    """Show events as they come; returns the last one, which says how the run ended."""
+    last: Event | None = None
+    with _view(plan, progress) as view:
+        for event in events:
+            view.show(event)
+            last = event
+    return last if isinstance(last, ApplyFinished) else None
+
+
+def _view(plan: Plan, progress: common.ProgressView) -> TextView | LiveView | JsonView:
+    live = progress is common.ProgressView.LIVE or (progress is common.ProgressView.AUTO and common.is_terminal(sys.stdout))
+    if progress is common.ProgressView.JSON:
+        return JsonView(partial(common.say, end=""))
+    if live:
+        return LiveView(plan, sys.stdout, color=common.color())
+    return TextView(plan, partial(common.say, end=""))
+
+
+def _uris(plan: Plan, wanted: set[str]) -> dict[str, HostUri]:
+    """Where the plan's hosts are. A saved plan is read like a manifest: its URIs pass the same allow-list."""
+    try:
+        return {host.name: parse_manifest_uri(host.uri) for host in plan.hosts if host.name in wanted}
+    except PydanticCustomError as error:
+        raise Rejected(
+            [Diagnostic("plan.unreadable", f"the plan names a host that cannot be reached: {error}")]
+        ) from error
+
+
+@contextmanager
+def _interruptible(cancelled: threading.Event) -> Iterator[None]:
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        if cancelled.is_set():
+            raise KeyboardInterrupt
+        cancelled.set()
+        common.complain("Interrupted: running steps finish, no other begins. Ctrl-C again ends at once.")
+
+    previous = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -8,8 +8,9 @@ from kvmdecl.cli import common
 from kvmdecl.cluster import ResolvedCluster
 from kvmdecl.diagnostics import Diagnostic
 from kvmdecl.hosts.fleet import ReadingFleet
-from kvmdecl.pipeline import load_cluster, plan_cluster, rehearse
+from kvmdecl.pipeline import load_cluster, plan_cluster, rehearse, scope_of
 from kvmdecl.plan import Plan
+from kvmdecl.planner.destroy import make_destroy_plan
 from kvmdecl.pluginhost import Plugins, load_plugins
 from kvmdecl.snapshot import SnapshotReader
 
@@ -36,6 +37,18 @@ def make(path: Path, facts: Path | None = None) -> tuple[Plan, tuple[Diagnostic,
         return plan_cluster(cluster, SnapshotReader(facts, [host.name for host in cluster.hosts]), plugins)
     with ReadingFleet({host.name: host.uri for host in cluster.hosts}) as fleet:
         return plan_cluster(cluster, fleet, plugins)
+
+
+def make_destroy(path: Path, volumes: frozenset[str]) -> tuple[ResolvedCluster, Plan]:
+    """Plan the end of the cluster that the manifest at `path` describes.
+
+    Raises:
+        Rejected: with everything that is wrong in the manifest.
+    """
+    cluster = read_cluster(path, load_plugins())
+    with ReadingFleet({host.name: host.uri for host in cluster.hosts}) as fleet:
+        observations = fleet.observe(scope_of(cluster))
+    return cluster, make_destroy_plan(cluster, observations, volumes)
 
 
 def exit_code(plan: Plan, *, detailed: bool) -> common.Exit:

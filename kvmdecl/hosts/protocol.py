@@ -13,10 +13,11 @@ from kvmdecl.tasks import Task
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """How much of a host to read. Volumes are read in the pools named here only; `devices` reads node devices too."""
+    """How much of a host to read. Volumes are read in the pools named here only; the rest where it is asked for."""
 
     pools: frozenset[str] = frozenset()
     devices: bool = False
+    interfaces: bool = False
     domain_support: bool = False
 
 

@@ -165,6 +165,7 @@ def _list_pools(connection: libvirt.virConnect, calls: _Calls) -> _Listing:
 
 def _facts(connection: libvirt.virConnect, scope: Scope, calls: _Calls) -> HostFacts:
     devices = calls.ask(connection.listAllDevices, 0) if scope.devices else None
+    interfaces = calls.ask(connection.listAllInterfaces, 0) if scope.interfaces else None
     qemu, library = calls.ask(connection.getVersion), calls.ask(connection.getLibVersion)
     capabilities = parse_capabilities(connection.getCapabilities())
     asked = _emulators(capabilities) if scope.domain_support else ()
@@ -172,6 +173,7 @@ def _facts(connection: libvirt.virConnect, scope: Scope, calls: _Calls) -> HostF
         libvirt=library.result(),
         qemu=qemu.result(),
         devices=calls.each(lambda device: parse_node_device(device.XMLDesc(0)), _or_none(devices)),
+        interfaces=[interface.name() for interface in _or_none(interfaces)],
         domain_support=calls.each(lambda emulator: _domain_support(connection, *emulator), asked),
     )
 

@@ -55,6 +55,7 @@ class Capabilities:
         qemu: int,
         devices: Iterable[NodeDevice],
         domain_support: Iterable[DomainSupport],
+        interfaces: Iterable[str] = (),
     ) -> HostFacts:
         """Put the facts of the host together."""
         return HostFacts(
@@ -70,6 +71,7 @@ class Capabilities:
             devices=tuple(sorted(devices, key=lambda device: device.name)),
             libvirt=libvirt,
             qemu=qemu,
+            interfaces=tuple(sorted(interfaces)),
         )
 
 

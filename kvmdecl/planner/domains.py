@@ -3,11 +3,178 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 from kvmdecl.cluster import ResolvedCluster
 from kvmdecl.diagnostics import Diagnostic, Severity
-from kvmdecl.libvirt_xml.marker import belongs, read_marker
+from kvmdecl.libvirt_xml.fields import fields
+from kvmdecl.libvirt_xml.impact import assess
+from kvmdecl.libvirt_xml.marker import Marker, belongs, read_marker
+from kvmdecl.names import format_size
 from kvmdecl.plan import Action, Change, Impact
 from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, blocked, not_ours, note, step
 from kvmdecl.state import Absent, DesiredDomain, DesiredState, Kind, ObservedDomain
-from kvmdecl.tasks import DefineDomain, DeleteDomain
+from kvmdecl.tasks import DefineDomain, DeleteDomain, LiveChange
+
+Power = Literal["start", "shutdown", "keep"]
+
+
+def plan_domain(desired: DesiredDomain, view: HostView) -> Verdict:
+    """Compare a declared domain with the host's domain of its UUID."""
+    observed = view.domains_by_uuid.get(desired.uuid)
+    if observed is None:
+        if desired.address.name in view.domains:
+            return not_ours(desired, "domain")
+        return _create(desired, view)
+    return _unusable(desired, observed) or _update(desired, observed, view)
+
+
+def _create(desired: DesiredDomain, view: HostView) -> Verdict:
+    power: Power = "start" if desired.running else "keep"
+    task = _define(desired, view, base=None, live=(), power=power)
+    found = fields(desired.xml, Kind.DOMAIN)
+    cpus, memory = found.get("vcpu@current", found["vcpu"]), format_size(int(found["currentMemory"]) * 1024)
+    summary = f"{cpus} vCPUs, {memory}, {'started' if desired.running else 'not started'}"
+    return step(desired, Action.CREATE, task, None, summary, after=desired.needs)
+
+
+def _unusable(desired: DesiredDomain, observed: ObservedDomain) -> Verdict | None:
+    """Why the host's domain cannot be brought to what is declared by a define, if it cannot."""
+    name = desired.address.name
+    if observed.name != name:
+        return blocked(
+            desired,
+            "plan.renamed",
+            f"domain {name} is called {observed.name} on {desired.address.host}",
+            "Its UUID is the one derived for this vm, so it was renamed outside of kvmdecl.",
+            f"rename it back while it is shut off: `virsh domrename {observed.name} {name}`.",
+        )
+    if not observed.persistent:
+        return blocked(
+            desired,
+            "plan.transient",
+            f"domain {name} on {desired.address.host} runs without a persistent definition",
+            "It vanishes when it stops; somebody undefined it while it was running.",
+            "define it again (`virsh dumpxml`, `virsh define`) while it runs, then plan again.",
+        )
+    return None
+
+
+def _update(desired: DesiredDomain, observed: ObservedDomain, view: HostView) -> Verdict:
+    marker = read_marker(observed.xml)
+    base = marker.applied if marker else None
+    assessment = assess(desired.xml, base, observed, desired.origin)
+    changes = (*assessment.changes, *_power_changes(desired, observed))
+    if not changes:
+        changes = _marker_changes(desired, base)
+    notes = _notes(desired, marker)
+    if not changes:
+        return Verdict(notes=notes)
+    if observed.managed_save and assessment.changes:
+        return _saved_state(desired)
+    task = _define(desired, view, base=base, live=assessment.live, power=_power(desired, observed))
+    verdict = step(desired, Action.UPDATE, task, observed, "", changes=changes, after=desired.needs)
+    return Verdict(verdict.step, notes=notes)
+
+
+def _define(
+    desired: DesiredDomain, view: HostView, *, base: str | None, live: tuple[LiveChange, ...], power: Power
+) -> DefineDomain:
+    return DefineDomain(
+        name=desired.address.name,
+        uuid=desired.uuid,
+        xml=desired.xml,
+        base=base,
+        live=live,
+        power=power,
+        autostart=desired.autostart,
+        cluster=view.cluster,
+        revision=view.revision,
+    )
+
+
+def _power(desired: DesiredDomain, observed: ObservedDomain) -> Power:
+    if desired.running == observed.active:
+        return "keep"
+    return "start" if desired.running else "shutdown"
+
+
+def _power_changes(desired: DesiredDomain, observed: ObservedDomain) -> Iterator[Change]:
+    if desired.running and not observed.active:
+        at = desired.origin.find("state")
+        yield Change("power", "state", "stopped", "running", Impact.NONE, "virDomainCreate", at=at)
+    if observed.active and not desired.running:
+        at = desired.origin.find("state")
+        yield Change("power", "state", "running", "stopped", Impact.DOWNTIME, "virDomainShutdown", at=at)
+    if desired.autostart != observed.autostart:
+        before, after = str(observed.autostart).lower(), str(desired.autostart).lower()
+        at = desired.origin.find("autostart")
+        yield Change("autostart", "autostart", before, after, Impact.NONE, "virDomainSetAutostart", at=at)
+
+
+def _marker_changes(desired: DesiredDomain, base: str | None) -> tuple[Change, ...]:
+    """The host agrees with the manifest, but what we noted there as last applied is something else."""
+    if base is not None and fields(base, Kind.DOMAIN) == fields(desired.xml, Kind.DOMAIN):
+        return ()
+    before = "what was applied before" if base is not None else "nothing readable"
+    change = Change("metadata", "marker", before, "what is declared now", Impact.METADATA, "virDomainDefineXMLFlags")
+    return (change,)
+
+
+def _notes(desired: DesiredDomain, marker: Marker | None) -> tuple[Diagnostic, ...]:
+    if marker is not None and not marker.problem:
+        return ()
+    problem = marker.problem if marker else "it is gone"
+    summary = f"kvmdecl's marker in domain {desired.address.name} cannot be read: {problem}"
+    cause = "Fields that left the manifest since the last apply are not noticed this once."
+    return (note(desired, "plan.marker-broken", summary, cause),)
+
+
+def _saved_state(desired: DesiredDomain) -> Verdict:
+    name = desired.address.name
+    return blocked(
+        desired,
+        "plan.managed-save",
+        f"domain {name} on {desired.address.host} has a saved state that would bring back its old definition",
+        "The next start resumes the saved image with the definition that was saved with it.",
+        f"start it once, or drop the image with `virsh managedsave-remove {name}`, then plan again.",
+    )
+
+
+def plan_absent_domain(absent: Absent, uuid: str, view: HostView) -> Verdict:
+    """A guest that shall not exist: shut down and undefined; its volumes, nvram and TPM state stay."""
+    observed = view.domains.get(absent.address.name)
+    if observed is None:
+        return AS_DECLARED
+    if observed.uuid != uuid:
+        return not_ours(absent, "domain")
+    impact = Impact.DOWNTIME if observed.active else Impact.NONE
+    summary = f"{'shut down and ' if observed.active else ''}undefined; its volumes stay"
+    task = DeleteDomain(observed.name, observed.uuid, stop=observed.active)
+    return step(absent, Action.DELETE, task, observed, summary, impact=impact)
+
+
+def orphans(cluster: ResolvedCluster, desired: DesiredState, views: Mapping[str, HostView]) -> Iterator[Diagnostic]:
+    """What carries this cluster's mark and is no longer in the manifest: told, and left as it is."""
+    declared = {resource.address for resource in desired.resources}
+    undecided = set(desired.unplaced)
+    for view in views.values():
+        names = {address.name for address in declared if address.host == view.host and address.kind is Kind.DOMAIN}
+        for domain in view.state.domains:
+            if domain.name not in names | undecided and belongs(domain.xml, cluster.name, domain.uuid):
+                yield _orphan(view.host, "domain", domain.name)
+        names = {address.name for address in declared if address.host == view.host and address.kind is Kind.NETWORK}
+        for network in view.state.networks:
+            if network.name not in names and belongs(network.xml, cluster.name, network.uuid):
+                yield _orphan(view.host, "network", network.name)
+
+
+def _orphan(host: str, what: str, name: str) -> Diagnostic:
+    return Diagnostic(
+        code="plan.orphan",
+        summary=f"{what} {name} on {host} is this cluster's and no longer in the manifest; it is left as it is",
+        cause="A line that vanished from a file never deletes anything.",
+        hint="to delete it, keep it in the manifest with `state: absent` for one apply.",
+        severity=Severity.WARNING,
+        subject=f"{host}/{what}/{name}",
+    )

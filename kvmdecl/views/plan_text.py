@@ -12,8 +12,8 @@ _STYLES = {Action.CREATE: "32", Action.UPDATE: "33", Action.DELETE: "31"}
 _VERBS = {Action.CREATE: "to create", Action.UPDATE: "to change", Action.DELETE: "to delete"}
 
 
-def render_plan(plan: Plan, *, color: bool, next_command: str) -> str:
-    """The whole plan; `next_command` is what carries it out. Diagnostics (blocked, notes) are shown elsewhere."""
+def render_plan(plan: Plan, *, color: bool, next_command: str = "") -> str:
+    """The whole plan, and the command that carries it out if one is given. Its diagnostics are shown elsewhere."""
     blocks = [block for host in plan.hosts for block in _host(host, plan, color=color)]
     return "\n".join([*blocks, *_closing(plan, next_command)]) + "\n"
 
@@ -77,8 +77,9 @@ def _closing(plan: Plan, next_command: str) -> Iterator[str]:
     detail = f" ({', '.join(worst_first)})" if worst_first else ""
     blocked = f", {len(plan.blocked)} blocked" if plan.blocked else ""
     yield f"Plan: {_counts(plan.steps)}{detail}; {plan.unchanged} unchanged{blocked}."
-    yield "Nothing has changed yet; to do it:"
-    yield f"    {next_command}"
+    if next_command:
+        yield "Nothing has changed yet; to do it:"
+        yield f"    {next_command}"
 
 
 def _counts(steps: Iterable[Step]) -> str:
