@@ -374,18 +374,18 @@ class _Anchor:
     at: int
     size: int = 0
     height: int = 0
+    size_before: int = 0
     complete: bool = False
 
 
 @dataclass(slots=True, eq=False)
 class _Frame:
-    """A collection that is still being filled."""
+    """A collection that is being filled: `items` of a list, or `entries` of a mapping and the key in hand."""
 
     node: Sequence | Mapping
     items: list[Node] | None
     entries: dict[str, tuple[Scalar, Node]]
     anchor: _Anchor | None
-    size_before: int
     flow: bool
     key: Scalar | None = None
     height: int = 1
@@ -399,6 +399,7 @@ class _Builder:
         self.found: list[Diagnostic] = []
         self.root: Node | None = None
         self._stack: list[_Frame] = []
+        self._top: _Frame | None = None
         self._anchors: dict[str, _Anchor] = {}
         self._texts: dict[str, str] = {}
         self._end = 0
@@ -465,40 +466,53 @@ class _Builder:
             self._anchors[event.anchor] = _Anchor(node, node.at, size=1, complete=True)
         if event.ctag is not None:
             self._refuse_tag(event)
-        self._attach(node)
+        # A mapping's plain keys and values are nearly all there is; `_attach` knows the rest.
+        frame = self._top
+        if frame is None or frame.items is not None:
+            self._attach(node)
+        elif frame.key is not None and frame.key.text not in frame.entries and frame.key.text not in _NO_KEYS:
+            frame.entries[frame.key.text] = (frame.key, node)
+            frame.key = None
+        elif frame.key is None and text not in _NULLS:
+            frame.key = node
+        else:
+            self._attach(node)
 
     def _open_mapping(self, event: _Event) -> None:
-        self._open(event, Mapping(self.source, event.start_mark.index << _END_BITS))
+        node = Mapping(self.source, event.start_mark.index << _END_BITS)
+        self._open(event, _Frame(node, None, node.entries, None, bool(event.flow_style)))
 
     def _open_sequence(self, event: _Event) -> None:
-        self._open(event, Sequence(self.source, event.start_mark.index << _END_BITS))
+        node = Sequence(self.source, event.start_mark.index << _END_BITS)
+        self._open(event, _Frame(node, node.items, {}, None, bool(event.flow_style)))
 
-    def _open(self, event: _Event, node: Mapping | Sequence) -> None:
+    def _open(self, event: _Event, frame: _Frame) -> None:
         if len(self._stack) >= MAX_DEPTH:
             raise self._stop("yaml.too-deep", event, f"nesting deeper than {MAX_DEPTH} levels")
         if event.ctag is not None:
             self._refuse_tag(event)
-        anchor = None
         if event.anchor is not None:
-            anchor = self._anchors[event.anchor] = _Anchor(node, pack(*_offsets(event)))
-        items, entries = (node.items, {}) if isinstance(node, Sequence) else (None, node.entries)
-        self._stack.append(_Frame(node, items, entries, anchor, self._size, bool(event.flow_style)))
+            frame.anchor = _Anchor(frame.node, pack(*_offsets(event)), size_before=self._size)
+            self._anchors[event.anchor] = frame.anchor
+        self._top = frame
+        self._stack.append(frame)
         self._size += 1
 
     def _close(self, event: _Event) -> None:
         frame = self._stack.pop()
-        node = frame.node
-        start = node.at >> _END_BITS
+        self._top = self._stack[-1] if self._stack else None
         # A block collection's own end mark stands at the next token, lines below: its last child ends it.
         if frame.flow:
             self._end = event.end_mark.index
-        node.at = pack(start, self._end)
+        frame.node.at |= self._end
         if frame.anchor is not None:
-            frame.anchor.size = self._size - frame.size_before
+            frame.anchor.size = self._size - frame.anchor.size_before
             frame.anchor.height = frame.height
             frame.anchor.complete = True
-        self._raise_height(frame.height)
-        self._attach(node)
+        # Heights matter inside of anchors alone, and those were opened before what they hold.
+        if self._anchors:
+            self._raise_height(frame.height)
+        self._attach(frame.node)
 
     def _alias(self, event: _Event) -> None:
         anchor = self._anchors.get(event.anchor)
@@ -519,14 +533,14 @@ class _Builder:
         self._attach(anchor.node, pack(*_offsets(event)))
 
     def _raise_height(self, height: int) -> None:
-        if self._stack and height >= self._stack[-1].height:
-            self._stack[-1].height = height + 1
+        if self._top is not None and height >= self._top.height:
+            self._top.height = height + 1
 
     def _attach(self, node: Node, alias_at: int | None = None) -> None:
-        if not self._stack:
+        frame = self._top
+        if frame is None:
             self.root = node
             return
-        frame = self._stack[-1]
         key = frame.key
         if frame.items is not None:
             frame.items.append(node)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import Field, create_model
 
 from kvmdecl.diagnostics import Diagnostic, Rejected
 from kvmdecl.load import LoadedManifest, load
+from kvmdecl.manifest import Section
+from kvmdecl.names import Positive
 from kvmdecl.source import line_reader
 from kvmdecl.views.diagnostics_text import render
 
@@ -16,6 +19,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HEAD = "apiVersion: kvmdecl/v1\ncluster: demo\n"
+
+BACKUP = create_model(
+    "Backup", __base__=Section, __doc__="What is kept.", keep=(Positive, Field(description="Copies."))
+)
+"""A section as a plugin would bring it."""
 
 
 class Loader:

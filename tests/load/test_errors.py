@@ -1,4 +1,4 @@
-"""What a user sees of a bad manifest: whole outputs, since the words, the caret and the hint are the product."""
+"""What a user sees of a bad manifest: whole outputs, since words, caret and hint are the product."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from kvmdecl.diagnostics import Diagnostic, Note, Rejected, Severity, Span
 from kvmdecl.load import load
 from kvmdecl.views.diagnostics_text import render, render_json
+from tests.load.conftest import BACKUP
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,7 +105,8 @@ cluster.yaml:4:22: error[yaml.syntax]: the quote is never closed
     "profiles in a circle": (
         "profiles:\n  a: {extends: b}\n  b: {extends: c}\n  c: {extends: a}\nvms: {}\n",
         """\
-cluster.yaml:4:3: error[expand.profile-cycle]: profiles extend each other in a circle: `a` -> `b` -> `c` -> `a`
+cluster.yaml:4:3: error[expand.profile-cycle]: \
+profiles extend each other in a circle: `a` -> `b` -> `c` -> `a`
   4 |   a: {extends: b}
     |   ^
   note: cluster.yaml:5:3: `b` is here
@@ -220,16 +222,9 @@ def test_a_missing_top_level_key_points_at_the_first_key(manifest: Loader) -> No
 
 
 def test_errors_in_a_plugins_section_have_places_and_hints(manifest: Loader) -> None:
-    from kvmdecl.manifest import Section
-    from kvmdecl.names import Positive
-
-    class Backup(Section):
-        keep: Positive = 3
-        """Copies."""
-
     path = manifest.write("backup: {kep: 4, keep: 0}\n")
     with pytest.raises(Rejected) as rejected:
-        load(path, {"backup": Backup})
+        load(path, {"backup": BACKUP})
     unknown, small = rejected.value.diagnostics
     assert (unknown.code, unknown.at and unknown.at.column, unknown.hint) == (
         "manifest.unknown-key",
@@ -241,8 +236,8 @@ def test_errors_in_a_plugins_section_have_places_and_hints(manifest: Loader) -> 
         24,
         "write at least 1",
     )
-    loaded = load(manifest.write("backup: {keep: 4}\n"), {"backup": Backup})
-    assert loaded.sections == {"backup": Backup(keep=4)}
+    loaded = load(manifest.write("backup: {keep: 4}\n"), {"backup": BACKUP})
+    assert loaded.sections == {"backup": BACKUP(keep=4)}
 
 
 def test_only_fifty_findings_are_shown_and_all_are_counted(manifest: Loader) -> None:

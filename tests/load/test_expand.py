@@ -152,7 +152,7 @@ def test_variables_are_filled_in_nested_keys_and_in_what_profiles_say(manifest: 
         ("vms: {web: {count: 1.5}}", ["expand.bad-count"]),
         ("vms: {web: {count: [1]}}", ["expand.bad-count"]),
         ("vms: {web: {count: }}", ["expand.bad-count"]),
-        ("vms: {web: {count: ３}}", ["expand.bad-count"]),
+        ("vms: {web: {count: \uff13}}", ["expand.bad-count"]),
         ("vms: {'w{1..2}': {count: 2}}", ["expand.bad-count"]),
         ("vms: {'w{2..1}': {}}", ["expand.bad-range"]),
         ("vms: {'w{z}': {for: {z: 3..1}}}", ["expand.bad-range"]),
@@ -218,7 +218,8 @@ def test_copies_share_what_does_not_differ() -> None:
     vms = root.get("vms")
     assert isinstance(vms, source.Mapping)
     first, second = vms.get("web-1"), vms.get("web-2")
-    assert isinstance(first, source.Mapping) and isinstance(second, source.Mapping)
+    assert isinstance(first, source.Mapping)
+    assert isinstance(second, source.Mapping)
     assert first is not second
     assert first.get("disks") is second.get("disks")
     plain = expanded("vms: {web: {count: 3, cpus: 1}}\n").get("vms")

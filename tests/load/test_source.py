@@ -238,8 +238,10 @@ def test_a_key_in_two_files_is_refused_naming_both(write: Callable[[str, str], P
         load(folder)
     (found,) = rejected.value.diagnostics
     assert found.code == "yaml.duplicate-key"
-    assert found.at is not None and found.at.file.endswith("b.yaml")
-    assert found.notes[0].at is not None and found.notes[0].at.file.endswith("a.yaml")
+    assert found.at is not None
+    assert found.at.file.endswith("b.yaml")
+    assert found.notes[0].at is not None
+    assert found.notes[0].at.file.endswith("a.yaml")
 
 
 def test_faults_of_all_files_are_told_together(write: Callable[[str, str], Path]) -> None:
