@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -43,6 +42,7 @@ class _HostView:
     def __init__(self, name: str, facts: HostFacts) -> None:
         self.name = name
         self.memory = facts.memory
+        self.interfaces = facts.interfaces  # empty if they were not read, since every host has `lo`
         self._facts = facts
         self._machines: dict[tuple[str, str], dict[str, Machine]] = {}
 
@@ -62,11 +62,6 @@ class _HostView:
         wanted = {(vm.arch, vm.type, machine.name), (vm.arch, vm.type, machine.canonical)}
         support = self._facts.domain_support
         return next((s for s in support if (s.arch, s.type, s.machine) in wanted), None)
-
-    @property
-    def interfaces(self) -> tuple[str, ...]:
-        """Network interfaces of the host; empty if they were not read, since every host has `lo`."""
-        return self._facts.interfaces
 
 
 def _check_vm(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:
@@ -164,9 +159,10 @@ def _check_bridges(placed: PlacedCluster, views: Mapping[str, _HostView]) -> Ite
 
 def _check_memory(placed: PlacedCluster, facts: Mapping[str, HostFacts]) -> Iterator[Diagnostic]:
     """Warn of a host that promises more memory than it has; guests rarely use all of theirs at once."""
-    promised: dict[str | None, int] = {}
+    promised: dict[str, int] = {}
     for vm in _present(placed):
-        promised[vm.host] = promised.get(vm.host, 0) + vm.memory
+        if vm.host and vm.host in facts and vm.memory <= facts[vm.host].memory:  # a larger one is told apart
+            promised[vm.host] = promised.get(vm.host, 0) + vm.memory
     for host in placed.cluster.hosts:
         if host.name not in facts:
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kvmdecl.diagnostics import Diagnostic
-from kvmdecl.facts import Cell, DomainSupport, GuestType, HostCpu, HostFacts, Machine, NodeDevice
+from kvmdecl.facts import Cell, DomainSupport, GuestType, HostCpu, HostFacts, Machine
 from kvmdecl.names import GIB
 from kvmdecl.state import HostSnapshot, HostState, ObservedDomain, Unreachable
 
@@ -32,6 +32,7 @@ def facts(
         devices=(),
         libvirt=11_000_000,
         qemu=9_002_000,
+        interfaces=bridges,
     )
 
 
