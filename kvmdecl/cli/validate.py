@@ -21,7 +21,7 @@ def run(
 ) -> None:
     """Check a manifest as far as that is possible without its hosts. Contacts nobody.
 
-    Every independent problem is shown with its line, its cause and what to do about it; `kvmdecl explain CODE`
+    Every independent problem is shown with its line, its cause and what to do about it; `kvmdecl explain`
     says more about each.
 
     Examples:

@@ -116,11 +116,25 @@ SECTIONS: dict[str, dict[str, list[Any]]] = {
         "machine": ["pc", 7],
     },
 }
+INNER_KEYS = [
+    "size",
+    "max",
+    "count",
+    "network",
+    "mac",
+    "type",
+    "pool",
+    "data",
+    "z",
+    "cpus",
+    "memory",
+    "user_data",
+]
 INNER = st.dictionaries(
-    st.sampled_from(["size", "max", "count", "network", "mac", "type", "pool", "data", "z", "cpus", "memory", "user_data"]),
+    st.sampled_from(INNER_KEYS),
     st.one_of(SCALARS, st.lists(SCALARS, max_size=2), st.just({"size": "1GiB"})),
     max_size=2,
-)  # fmt: skip
+)
 VALUES = st.one_of(SCALARS, st.lists(st.one_of(SCALARS, INNER), max_size=2), INNER)
 
 
