@@ -1,0 +1,1 @@
+"""Values -> text: for terminals, for logs, for programs. Nothing here prints."""
