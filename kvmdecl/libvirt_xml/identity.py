@@ -74,6 +74,8 @@ KEYS: Mapping[tuple[Kind, str], tuple[Key, ...]] = {
     (Kind.NETWORK, "dns/forwarder"): (("@domain", "@addr"), ("@addr",)),
 }
 
+_NO_BRACKETS = str.maketrans("[]", "()")  # a path is read again: brackets are its own
+
 _Slot = dict[int, Element]
 """One member, as each document has it."""
 
@@ -172,5 +174,5 @@ def _label(slot: _Slot, keys: tuple[Key, ...]) -> str | None:
     for element in slot.values():
         for key in keys:
             if value := read_key(element, key):
-                return value.removeprefix("ua-")
+                return value.removeprefix("ua-").translate(_NO_BRACKETS)
     return None

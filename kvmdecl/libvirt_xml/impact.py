@@ -28,7 +28,7 @@ from kvmdecl.state import Kind, ObservedDomain, Origin
 from kvmdecl.tasks import LiveChange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
 Call = Literal["set-vcpus", "set-memory", "attach-device", "update-device", "detach-device"]
 On = Literal["add", "remove", "set", "any"]
@@ -327,7 +327,8 @@ def assess(desired: str, base: str | None, observed: ObservedDomain, origin: Ori
     changes = [_change(d, live, origin) for d in found]
     changes += [_repeat(d, live, origin) for d in only_live if find_row(Case(d, live)).call]
     pending = tuple(d.path for d in only_live if not find_row(Case(d, live)).call)
-    return Assessment(tuple(changes), _calls(wanted, live), pending)
+    needed = {difference.path for difference in (*found, *only_live)}
+    return Assessment(tuple(changes), _calls(wanted, live, needed), pending)
 
 
 def find_row(case: Case) -> Row:
@@ -358,12 +359,16 @@ def _change(difference: FieldDifference, live: Comparison | None, origin: Origin
     row = find_row(case)
     if live is None:
         return _as_change(difference, row, origin, Impact.NONE, _FUNCTIONS[None], "")
-    if row.visible and difference.path not in {d.path for d in live.differences}:
-        return _as_change(
-            difference, row, origin, Impact.NONE, _FUNCTIONS[None], "the running guest has it already"
-        )
+    if row.visible and not _differs(difference.path, live):
+        why = "the running guest is so already"
+        return _as_change(difference, row, origin, Impact.NONE, _FUNCTIONS[None], why)
     usual = Impact.LIVE if row.call else Impact.NEXT_BOOT
     return _as_change(difference, row, origin, row.impact or usual, _FUNCTIONS[row.call], row.why)
+
+
+def _differs(path: str, live: Comparison) -> bool:
+    """Whether a field, or the device that it belongs to, differs in the running guest."""
+    return any(path == d.path or path.startswith((f"{d.path}/", f"{d.path}@")) for d in live.differences)
 
 
 def _repeat(difference: FieldDifference, live: Comparison, origin: Origin) -> Change:
@@ -404,13 +409,13 @@ def _shown(path: str, value: str | None) -> str | None:
 # -- calls ---------------------------------------------------------------------------------------------------
 
 
-def _calls(wanted: Document, live: Comparison) -> tuple[LiveChange, ...]:
-    """The calls for all that can be changed live, one for each device, in the order of their paths."""
+def _calls(wanted: Document, live: Comparison, needed: Collection[str]) -> tuple[LiveChange, ...]:
+    """The calls for what can be changed live, one for each device, in the order of their paths."""
     calls: dict[str, LiveChange] = {}
     for difference in live.differences:
         row = find_row(Case(difference, live))
         key = device_key(difference.path)
-        if row.call is not None and (key or difference.path) not in calls:
+        if difference.path in needed and row.call is not None and (key or difference.path) not in calls:
             calls[key or difference.path] = LiveChange(
                 row.call, _argument(row.call, difference, wanted, live)
             )

@@ -56,34 +56,42 @@ def overlay(
     Raises:
         BadXml: one of the definitions is not acceptable XML.
     """
-    documents = open_documents([desired, base or f"<{kind}/>", observed], kind)
-    wanted, _, target = documents
-    comparison = compare_documents(*documents)
+    empty = f"<{kind}/>"
+    wanted, last, target, running = open_documents([desired, base or empty, observed, live or empty], kind)
+    comparison = compare_documents(wanted, last, target)
     for reset in RESETS if kind is Kind.DOMAIN else ():
-        _reset(reset, comparison, target)
+        _reset(reset, comparison, wanted, target)
     for difference in comparison.differences:
         _apply(difference, wanted, target)
     if kind is Kind.DOMAIN:
         _one_boot_order(target.root, comparison, target)
-        running = parse_xml(live) if live is not None else etree.Element("domain")
-        _take_places(target.root, running)
-        assign_targets(target.root, frozenset(_targets(running)))
+        if any(
+            d.path == "os/type@machine" and _other_chipset(d.before, d.after) for d in comparison.differences
+        ):
+            _add_spare_ports(target.root)
+        else:
+            _take_places(comparison, target, running)
+        assign_targets(target.root, frozenset(_targets(running.root)))
     return to_text(target.root)
 
 
 def overlay_device(observed: str, declared: str) -> str:
     """The definition of one device to submit for an update: as it is, with what is declared laid over it.
 
-    An alias is left out: libvirt refuses to change one (virDomainDefCompatibleDevice).
+    Its alias stays what it is: libvirt refuses to change one (virDomainDefCompatibleDevice).
 
     Raises:
         BadXml: one of the definitions is not acceptable XML.
     """
-    wanted = parse_xml(declared)
-    for alias in wanted.findall("alias"):
-        wanted.remove(alias)
-    merged = parse_xml(overlay(_in_domain(parse_xml(observed)), _in_domain(wanted)))
-    return to_text(next(iter(merged.iterfind("devices/*"))))
+    before, wanted = parse_xml(observed), parse_xml(declared)
+    own = before.find("alias")
+    merged = parse_xml(overlay(_alone(before), _alone(wanted)))
+    device = next(merged.iterfind("devices/*"))
+    for same in device.findall("alias"):
+        device.remove(same)
+    if own is not None:
+        device.append(own)
+    return to_text(device)
 
 
 def complete(desired: str) -> str:
@@ -130,6 +138,8 @@ def take_out_field(element: Element, path: str) -> None:
     holder = element.find(child) if child else element
     if holder is not None and attribute:
         discard(holder, attribute)
+        if holder is not element and not (len(holder) or holder.attrib or holder.text):
+            _take_out(holder)
     elif holder is not None and holder is not element:
         _take_out(holder)
 
@@ -152,8 +162,10 @@ def _apply(difference: FieldDifference, wanted: Document, target: Document) -> N
     if difference.after is None:
         _remove(path, wanted, target)
     elif path in wanted.members and difference.before is None:
-        owner = _ensure(path.rpartition("/")[0], wanted, target)
-        owner.append(deepcopy(wanted.originals[wanted.elements[path]]))
+        model = wanted.elements[path]
+        made = deepcopy(wanted.originals[model])
+        _ensure(_parent(model, wanted), wanted, target).append(made)
+        target.elements[path] = target.originals[made] = made
     else:
         element_path, attribute = wanted.leaves[path]
         _set(wanted, element_path, attribute, _ensure(element_path, wanted, target), difference.after)
@@ -242,11 +254,11 @@ class Reset:
     elements: tuple[str, ...]
     why: str
     attributes: tuple[str, ...] = ()
-    when: Callable[[str, str], bool] = lambda before, after: before != after
+    when: Callable[[str | None, str | None], bool] = lambda before, after: before != after
 
 
-def _other_chipset(before: str, after: str) -> bool:
-    return ("q35" in before) != ("q35" in after)
+def _other_chipset(before: str | None, after: str | None) -> bool:
+    return ("q35" in (before or "")) != ("q35" in (after or ""))
 
 
 _DISK, _NIC = "devices/disk", "devices/interface"
@@ -282,14 +294,14 @@ RESETS: tuple[Reset, ...] = (
 )
 
 
-def _reset(reset: Reset, comparison: Comparison, target: Document) -> None:
+def _reset(reset: Reset, comparison: Comparison, wanted: Document, target: Document) -> None:
     paths = {target.originals[e]: path for path, e in target.elements.items() if e in target.originals}
     for difference in comparison.differences:
         if plain(difference.path) != reset.field or not reset.when(
             difference.before or "", difference.after or ""
         ):
             continue
-        owner = _owner(difference.path, reset.owner, target)
+        owner = _owner(difference.path, reset.owner, wanted, target)
         if owner is not None:
             _drop_undeclared(reset, owner, paths, comparison)
 
@@ -307,20 +319,16 @@ def _drop_undeclared(
             discard(holder, name)
 
 
-def _owner(path: str, plain_owner: str, target: Document) -> Element | None:
+def _owner(path: str, plain_owner: str, wanted: Document, target: Document) -> Element | None:
     """The element at or above a field whose plain path is the owner's, None if the target lacks it."""
-    element: Element | None = target.elements.get(path.partition("@")[0])
+    document = wanted if path in wanted.leaves else target
+    element: Element | None = document.elements[document.leaves[path][0]]
     while element is not None:
-        original = target.originals.get(element)
-        if original is not None and _plain_path(original) == plain_owner:
-            return original
+        here = next((where for where, candidate in document.elements.items() if candidate is element), "")
+        if plain(here) == plain_owner and here in target.elements:
+            return target.originals.get(target.elements[here])
         element = element.getparent()
     return None
-
-
-def _plain_path(element: Element) -> str:
-    tags = [str(element.tag), *(str(above.tag) for above in element.iterancestors())]
-    return "/".join(reversed(tags[:-1]))
 
 
 def _declares(comparison: Comparison, path: str | None) -> bool:
@@ -344,17 +352,16 @@ def _one_boot_order(root: Element, comparison: Comparison, target: Document) -> 
             _take_out(target.originals[target.elements[target.leaves[path][0]]])
 
 
-def _take_places(root: Element, running: Element) -> None:
-    """Devices without an address take the one that they have in the running guest, disks its target too."""
-    texts = [to_text(deepcopy(root)), to_text(deepcopy(running))]
-    config, live = open_documents(texts, Kind.DOMAIN)
-    devices = dict(zip(config.root.iterfind("devices/*"), root.iterfind("devices/*"), strict=True))
-    taken = {etree.tostring(address, method="c14n") for address in root.iterfind("devices/*/address")}
-    for path in config.members:
-        there = live.elements.get(path)
-        if there is None or path.count("/") != 1:
-            continue
-        _take_place(devices[config.originals[config.elements[path]]], live.originals[there], taken)
+def _take_places(comparison: Comparison, target: Document, running: Document) -> None:
+    """Devices new in the definition and in the running guest already take the place that they have there."""
+    addresses = target.root.iterfind("devices/*/address")
+    taken = {etree.tostring(address, method="c14n") for address in addresses}
+    for difference in comparison.differences:
+        path = difference.path
+        is_device = path.startswith("devices/") and difference.before is None and path in running.members
+        if is_device and path in target.elements:
+            there = running.originals[running.elements[path]]
+            _take_place(target.originals[target.elements[path]], there, taken)
 
 
 def _take_place(device: Element, there: Element, taken: set[bytes]) -> None:
@@ -435,7 +442,14 @@ _ON_A_PORT = (
 )
 
 
-def _in_domain(device: Element) -> str:
+_SAME = "ua-same"
+
+
+def _alone(device: Element) -> str:
+    """A domain with one device, under an alias by which it is the same in two such domains."""
+    for alias in device.findall("alias"):
+        device.remove(alias)
+    etree.SubElement(device, "alias", name=_SAME)
     domain = etree.Element("domain")
     etree.SubElement(domain, "devices").append(device)
     return etree.tostring(domain, encoding="unicode")
