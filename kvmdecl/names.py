@@ -70,7 +70,8 @@ def parse_size(value: Any) -> int:  # noqa: ANN401 - whatever the document holds
     number, fraction, unit = match["number"], match["fraction"] or "", match["unit"]
     if unit not in _UNITS:
         raise _unknown_unit(value, number + fraction, unit)
-    scaled, rest = divmod(int(number + fraction[1:]) * _UNITS[unit], 10 ** len(fraction[1:]))
+    parts: int = 10 ** len(fraction[1:])
+    scaled, rest = divmod(int(number + fraction[1:]) * _UNITS[unit], parts)
     if rest:
         raise _bad("unit.bad-size", value, "is not a whole number of bytes", "use a smaller unit, for example `1536MiB`")
     return scaled

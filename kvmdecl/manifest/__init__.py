@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from kvmdecl.manifest.base import Section
 from kvmdecl.manifest.hosts import Host, Reserve
@@ -30,8 +30,6 @@ class PlacementSection(Section):
 
 class Manifest(Section):
     """A cluster, as the user wrote it, with profiles merged and counts expanded."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     api_version: Literal["kvmdecl/v1"] = Field(alias="apiVersion")
     """Version of this format: `kvmdecl/v1`."""

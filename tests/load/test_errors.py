@@ -221,6 +221,11 @@ def test_a_missing_top_level_key_points_at_the_first_key(manifest: Loader) -> No
     ]
 
 
+def test_a_key_has_one_spelling(manifest: Loader) -> None:
+    (found,) = manifest.reject("api_version: kvmdecl/v1\ncluster: demo\n", head="")
+    assert (found.code, found.hint) == ("manifest.unknown-key", "did you mean `apiVersion`?")
+
+
 def test_errors_in_a_plugins_section_have_places_and_hints(manifest: Loader) -> None:
     path = manifest.write("backup: {kep: 4, keep: 0}\n")
     with pytest.raises(Rejected) as rejected:
