@@ -1,0 +1,76 @@
+"""The example manifests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import jsonschema_rs
+import pytest
+
+from kvmdecl.lab.guest import tiny_image
+from kvmdecl.pipeline import load_cluster
+from kvmdecl.pluginhost import load_plugins
+from kvmdecl.source import read_file
+
+ROOT = Path(__file__).parents[2]
+CLUSTERS = sorted(path for path in (ROOT / "clusters").iterdir() if path.is_dir())
+README_MANIFESTS = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("folder", CLUSTERS, ids=lambda path: path.name)
+def test_every_example_is_valid(folder: Path):
+    cluster = load_cluster(folder, load_plugins())
+
+    assert cluster.name == folder.name
+    assert cluster.vms
+
+
+@pytest.mark.parametrize("folder", CLUSTERS, ids=lambda path: path.name)
+def test_every_example_says_where_its_schema_is(folder: Path):
+    for path in folder.glob("*.yaml"):
+        match = re.match(r"# yaml-language-server: \$schema=(\S+)\n", path.read_text())
+        assert match, path
+        jsonschema_rs.validator_for(json.loads((folder / match.group(1)).read_text()))
+
+
+def test_a_guest_with_network_and_disk_is_three_lines_past_the_clusters_own():
+    text = (ROOT / "clusters/minimal/cluster.yaml").read_text()
+
+    [vms] = re.findall(r"^vms:\n(.*)", text, re.MULTILINE | re.DOTALL)
+    name, *lines = vms.splitlines()
+    assert name == "  web:"
+    assert [line.split(":")[0].strip() for line in lines] == ["image", "disk", "nics"]
+
+
+def test_the_demonstration_shows_what_it_promises():
+    cluster = load_cluster(ROOT / "clusters/demo", load_plugins())
+
+    assert (len(cluster.hosts), len(cluster.vms), len(cluster.networks), len(cluster.images)) == (3, 6, 2, 1)
+    assert [len(pool.hosts) for pool in cluster.pools] == [3]
+    assert all(vm.seed for vm in cluster.vms)
+
+
+def test_the_demonstrations_image_is_the_one_that_is_made_on_the_spot(tmp_path: Path):
+    cluster = load_cluster(ROOT / "clusters/demo", load_plugins())
+
+    [image] = cluster.images
+    assert image.content.sha256 == hashlib.sha256(tiny_image(tmp_path / "tiny.img").read_bytes()).hexdigest()
+
+
+def test_the_readme_has_a_manifest():
+    assert README_MANIFESTS
+
+
+@pytest.mark.parametrize("text", README_MANIFESTS)
+def test_every_manifest_of_the_readme_works(text: str, tmp_path: Path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "cluster.yaml").write_text(text)
+    root, _ = read_file(tmp_path / "cluster.yaml")
+    for name in re.findall(r"source: (\S+\.qcow2)", text):
+        assert "sha256" in text, f"{name} is not at hand"
+    assert root.entries
+
+    assert load_cluster(tmp_path, load_plugins()).vms
