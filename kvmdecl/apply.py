@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 _NOTICE_A_CANCEL = 0.2  # seconds
 
+_Turn = tuple[int, int, int]
+"""Of a host: how many of its steps run, how many were begun, and where in the plan its next one is."""
+
 
 class Flag(Protocol):
     """What apply asks of `threading.Event`."""
@@ -113,7 +116,16 @@ class _Ended:
 
 @dataclass(slots=True)
 class _Run:
-    """One application of a plan. Only `_inbox` is touched by other threads."""
+    """One application of a plan. Only `_inbox` is touched by other threads.
+
+    Attributes:
+        _ready: steps that may begin, for each host a heap in the order of the plan.
+        _turns: hosts that have such steps, a heap; a turn that is no longer the host's own is passed over.
+        _waits_for: steps that were not begun, and how many others each waits for.
+        _running: steps that were begun, and when.
+        _busy: how many steps run on each host.
+        _begun: how many steps were begun on each host.
+    """
 
     plan: Plan
     writer: HostWriter
@@ -122,15 +134,12 @@ class _Run:
     clock: Callable[[], float]
     graph: nx.DiGraph[Address]
     _inbox: queue.SimpleQueue[_Advanced | _Ended] = field(default_factory=queue.SimpleQueue)
-    _ready: dict[str, list[tuple[int, Address]]] = field(
-        default_factory=dict
-    )  # per host a heap, in plan order
-    _waits_for: dict[Address, int] = field(
-        default_factory=dict
-    )  # steps not begun, and how many each waits for
-    _running: dict[Address, float] = field(default_factory=dict)  # and since when
-    _busy: Counter[str] = field(default_factory=Counter)  # running steps per host
-    _begun: Counter[str] = field(default_factory=Counter)  # steps begun per host
+    _ready: dict[str, list[tuple[int, Address]]] = field(default_factory=dict)
+    _turns: list[tuple[_Turn, str]] = field(default_factory=list)
+    _waits_for: dict[Address, int] = field(default_factory=dict)
+    _running: dict[Address, float] = field(default_factory=dict)
+    _busy: Counter[str] = field(default_factory=Counter)
+    _begun: Counter[str] = field(default_factory=Counter)
     _ends: Counter[type[Event]] = field(default_factory=Counter)
     _interrupted: bool = False
 
@@ -155,18 +164,25 @@ class _Run:
     def _make_ready(self, address: Address) -> None:
         entry = (self.graph.nodes[address]["number"], address)
         heapq.heappush(self._ready.setdefault(address.host, []), entry)
+        self._queue_up(address.host)
+
+    def _queue_up(self, host: str) -> None:
+        if self._ready.get(host):
+            heapq.heappush(self._turns, (self._turn(host), host))
+
+    def _turn(self, host: str) -> _Turn:
+        """The least busy host comes first, so that one with many or slow steps holds up no other."""
+        return self._busy[host], self._begun[host], self._ready[host][0][0]
 
     def _start_ready(self) -> Iterator[Event]:
-        while self._ready and len(self._running) < self.parallel and not self._stopping():
-            # The least busy host first, so that a host with many steps does not hold up the others.
-            host = min(
-                self._ready, key=lambda name: (self._busy[name], self._begun[name], self._ready[name][0])
-            )
+        while self._turns and len(self._running) < self.parallel and not self._stopping():
+            turn, host = heapq.heappop(self._turns)
+            if not self._ready[host] or turn != self._turn(host):
+                continue
             _, address = heapq.heappop(self._ready[host])
-            if not self._ready[host]:
-                del self._ready[host]
             yield StepStarted(address)
             self._start(address)
+            self._queue_up(host)
 
     def _start(self, address: Address) -> None:
         step: Step = self.graph.nodes[address]["step"]
@@ -204,6 +220,7 @@ class _Run:
             return
         seconds = self.clock() - self._running.pop(address)
         self._busy[address.host] -= 1
+        self._queue_up(address.host)
         end = _end(address, message.future, seconds)
         self._ends[type(end)] += 1
         yield end

@@ -375,7 +375,7 @@ def test_the_firmwares_variables_outlive_their_domain(hand: Hand, deaf: str):
 def test_a_domain_with_snapshots_or_a_saved_state_is_not_undefined(hand: Hand, deaf: str):
     hand.do(define(domain_xml(deaf), power="start"))
     hand_made = (
-        "<domainsnapshot><name>before-upgrade</name><creationTime>1</creationTime><state>shutoff</state>{{}}"
+        "<domainsnapshot><name>before-upgrade</name><creationTime>1</creationTime><state>shutoff</state>{}"
     )
     definition = etree.tostring(config(hand), encoding="unicode")
     domain(hand).managedSave()

@@ -12,6 +12,7 @@ from kvmdecl.hosts.ledger import LedgerWriter
 from kvmdecl.hosts.protocol import Progress, TaskRequest
 from kvmdecl.libvirt_xml.fields import differences
 from kvmdecl.libvirt_xml.fingerprint import fingerprint
+from kvmdecl.text import quoted, safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,7 +114,8 @@ class Job:
     def failed(self, error: libvirt.libvirtError) -> TaskFailed:
         """What libvirt refused, as the exception to raise."""
         address = self.request.address
-        doing = f"carrying out {self.request.task.task} for {address.kind} {address.name}"
+        verb = _DOING[self.request.task.task.partition("-")[0]]
+        doing = f"{verb} {address.kind} {safe_text(address.name)}"
         return TaskFailed(replace(diagnose(error, address.host, doing), subject=str(address)))
 
     def wait(self, met: Callable[[], bool], seconds: float, *, tell: bool = False) -> bool:
@@ -131,6 +133,15 @@ class Job:
         return True
 
 
+_DOING = {
+    "create": "creating",
+    "define": "defining",
+    "update": "changing",
+    "resize": "growing",
+    "delete": "deleting",
+}
+
+
 def shown(value: str | None) -> str:
     """A field's value in a sentence."""
-    return "absent" if value is None else f"`{value}`"
+    return "absent" if value is None else quoted(value)
