@@ -431,11 +431,14 @@ def _nic(nic: Nic, mac: str, network: ResolvedNetwork, boot_order: int | None) -
 
 
 def _boot_order(spec: Vm) -> dict[str, int]:
-    """Numbers from 1 by device; the NICs count up from that of `network`."""
-    root = ("root",) if spec.has_root_disk else ()
+    """Numbers from 1 by device; the NICs count up from that of `network`.
+
+    By default only one thing has a number: a disk or NIC more must not renumber the others.
+    """
+    disks = ("root",) if spec.has_root_disk else tuple(spec.disks)
     order: dict[str, int] = {}
     number = 1
-    for device in spec.boot or (*root, *spec.disks, "network"):
+    for device in spec.boot or disks[:1] or ("network",):
         order[device] = number
         number += len(spec.nics) if device == "network" else 1
     return order

@@ -109,10 +109,14 @@ def complete(desired: str) -> str:
 def attachable(declared: str, *definitions: str) -> str:
     """The definition of one new device, to attach: a disk gets a target that is free in all `definitions`.
 
+    Its boot order is left out: it means nothing to a guest that runs, and another device may still have that number.
+
     Raises:
         BadXml: one of the definitions is not acceptable XML.
     """
     device = parse_xml(declared)
+    for boot in device.findall("boot"):
+        device.remove(boot)
     if device.tag == "disk":
         taken = frozenset(name for text in definitions for name in _targets(parse_xml(text)))
         _assign_target(device, taken)

@@ -200,7 +200,7 @@ class Vm(Section):
     nics: tuple[Nic, ...] = ()
     """NICs in order (`nics: [lan]`)."""
     boot: tuple[DeviceName, ...] = ()
-    """Boot order: names of disks (`root` is the first), `network` for the NICs; disks then NICs if not given."""
+    """Boot order: names of disks (`root` is the first), `network` for the NICs; the first disk alone if not given."""
     serial: Bool = True
     """Serial console."""
     graphics: Graphics = Graphics()

@@ -72,13 +72,13 @@ def test_an_image_volume_carries_the_digest_of_its_content() -> None:
     assert (image.content.sha256, image.content.size) == (SHA256, None)
 
 
-def test_guests_boot_from_disks_then_nics_unless_told_otherwise() -> None:
+def test_guests_boot_from_their_first_disk_unless_told_otherwise() -> None:
     devices = (
         LAN + "storage: {vms: /srv/vms}\nvms:\n  web: {disk: 1GiB, disks: {data: 1GiB}, nics: [lan, nat]"
     )
     vm = only_vm(devices + "}")
-    assert [disk.boot_order for disk in vm.disks] == [1, 2]
-    assert [nic.boot_order for nic in vm.nics] == [3, 4]
+    assert [disk.boot_order for disk in vm.disks] == [1, None]
+    assert [nic.boot_order for nic in vm.nics] == [None, None]
     vm = only_vm(devices + ", boot: [network, root]}")
     assert [nic.boot_order for nic in vm.nics] == [1, 2]
     assert [disk.boot_order for disk in vm.disks] == [3, None]
