@@ -43,7 +43,7 @@ help-texts: $(READY)  ## render the answers to --help again
 
 schemas: $(READY)  ## write schemas/ and docs/manifest.md again from the models
 	$(BIN)/kvmdecl schema --output schemas/cluster.v1.json
-	$(BIN)/python scripts/manifest_reference.py > docs/manifest.md
+	$(BIN)/python scripts/manifest_reference.py
 
 clean:  ## remove what the other targets made here
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -75,3 +75,11 @@ def test_the_architectures_layers_are_those_that_are_checked():
 
     words = [re.findall(r"[a-z_]+", line.partition("  ")[0]) for line in drawn.group(1).splitlines()]
     assert words == [layer.split(" | ") for layer in contract["layers"]]
+
+
+def test_the_reference_of_the_manifest_is_what_the_models_say():
+    import runpy
+
+    render = runpy.run_path(str(ROOT / "scripts/manifest_reference.py"))["render"]
+
+    assert (ROOT / "docs/manifest.md").read_text() == render(), "run `make schemas`"
