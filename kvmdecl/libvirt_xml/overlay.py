@@ -63,6 +63,7 @@ def overlay(
         _reset(reset, comparison, wanted, target)
     for difference in comparison.differences:
         _apply(difference, wanted, target)
+    _write_out(wanted, target)
     if kind is Kind.DOMAIN:
         _one_boot_order(target.root, comparison, target)
         if any(
@@ -207,6 +208,20 @@ def _ensure(path: str, wanted: Document, target: Document) -> Element:
 def _parent(element: Element, document: Document) -> str:
     above = element.getparent()
     return next(path for path, candidate in document.elements.items() if candidate is above)
+
+
+def _write_out(wanted: Document, target: Document) -> None:
+    """Write out what is declared and so far is there by default only: other changes may move the default.
+
+    (Without `current` all vCPUs are there from the start: a higher maximum alone would raise their number.)
+    """
+    for element_path, attribute in wanted.leaves.values():
+        normal = target.elements.get(element_path)
+        original = target.originals.get(normal) if normal is not None else None
+        if attribute is None or normal is None or original is None or original.get(attribute) is not None:
+            continue
+        if (implied := normal.get(attribute)) is not None:
+            _set(wanted, element_path, attribute, original, implied)
 
 
 def _remove(path: str, wanted: Document, target: Document) -> None:

@@ -185,6 +185,15 @@ def test_what_left_the_manifest_leaves_the_domain_and_what_others_added_stays(ha
     assert after.find("devices/interface") is None
 
 
+def test_a_higher_maximum_of_vcpus_does_not_raise_their_number(hand: Hand, deaf: str):
+    # libvirt leaves `current` out of a definition in which it equals the maximum.
+    old = domain_xml(deaf).replace("current='1'>4<", "current='1'>1<")
+    hand.do(define(old, power="start"))
+    hand.do(define(domain_xml(deaf), old))
+    vcpu = config(hand).find("vcpu")
+    assert (vcpu.get("current"), vcpu.text) == ("1", "4")
+
+
 def test_a_refused_definition_leaves_the_old_one(hand: Hand, deaf: str):
     old = domain_xml(deaf)
     hand.do(define(old))
