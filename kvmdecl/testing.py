@@ -4,6 +4,8 @@
 lab with nothing defined on it, `make_lab` starts a lab of its own for a test that breaks things. A test that
 uses one of them is marked `lab`, so that `pytest -m 'not lab'` leaves them out. Where a lab cannot run, these
 tests are skipped with the reason; with the environment variable KVMDECL_REQUIRE_LAB=1 they fail instead.
+
+`try_manifest` compiles the text of a manifest for hosts that exist on paper only: for tests of plugins.
 """
 
 from __future__ import annotations
@@ -13,15 +15,19 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from kvmdecl.cluster import PlacedCluster
+    from kvmdecl.diagnostics import Diagnostic
     from kvmdecl.lab import Lab, LabHost
 
 MakeLab = Callable[..., "Lab"]
+TryManifest = Callable[[str], "Trial"]
 _FIXTURES = {"lab", "lab_host", "clean_lab", "make_lab"}
 
 
@@ -65,6 +71,40 @@ def make_lab() -> Iterator[MakeLab]:
     """A function that starts a lab with the arguments of `temporary_lab`; it ends with the test."""
     with ExitStack() as stack:
         yield lambda *args, **options: stack.enter_context(temporary_lab(*args, **options))
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What came of a manifest: the vms with their hosts unless it was rejected, and all that was found."""
+
+    placed: PlacedCluster | None
+    diagnostics: tuple[Diagnostic, ...]
+
+
+@pytest.fixture
+def try_manifest(tmp_path: Path) -> TryManifest:
+    """A function that compiles the text of a manifest with all installed plugins, and contacts nobody.
+
+    Every host answers as `kvmdecl.scenario.example_host`: 16 CPUs, 64 GiB, bridge `br0`, empty.
+    """
+    return lambda text: _try_manifest(tmp_path / "cluster.yaml", text)
+
+
+def _try_manifest(path: Path, text: str) -> Trial:
+    from kvmdecl.diagnostics import Rejected
+    from kvmdecl.pipeline import compile_cluster, load_cluster
+    from kvmdecl.pluginhost import load_plugins
+    from kvmdecl.scenario import example_host
+
+    path.write_text(text, encoding="utf-8")
+    plugins = load_plugins()
+    try:
+        cluster = load_cluster(path, plugins)
+        hosts = {host.name: example_host(host.name) for host in cluster.hosts}
+        compiled = compile_cluster(cluster, hosts, plugins)
+    except Rejected as rejected:
+        return Trial(None, rejected.diagnostics)
+    return Trial(compiled.placed, compiled.warnings)
 
 
 @contextmanager
