@@ -44,14 +44,15 @@ def make_plan(cluster: ResolvedCluster, desired: DesiredState, observations: Map
     }
     known = [resource for resource in desired.resources if resource.address.host in views]
     verdicts = [_plan_one(resource, views[resource.address.host]) for resource in known]
-    steps = _linked([verdict.step for verdict in verdicts if verdict.step])
-    blocked = in_order(verdict.blocked for verdict in verdicts if verdict.blocked)
+    unusable = {r.address for r, verdict in zip(known, verdicts, strict=True) if verdict.blocked and not verdict.usable}
+    steps, held = _without_held([verdict.step for verdict in verdicts if verdict.step], unusable)
+    blocked = in_order([*(verdict.blocked for verdict in verdicts if verdict.blocked), *held])
     notes = chain.from_iterable(verdict.notes for verdict in verdicts)
     return Plan(
         cluster=cluster.name,
         revision=cluster.revision,
         hosts=_hosts(cluster, desired, observations),
-        steps=steps,
+        steps=_linked(steps),
         unchanged=sum(1 for verdict in verdicts if not verdict.step and not verdict.blocked),
         blocked=blocked,
         notes=in_order(chain(notes, _undecided(desired), orphans(cluster, desired, views))),
@@ -79,6 +80,27 @@ def _plan_absent(absent: Absent, view: HostView) -> Verdict:
     if absent.address.kind is Kind.NETWORK:
         return plan_absent_network(absent, uuid, view)
     return plan_absent_domain(absent, uuid, view)
+
+
+def _without_held(steps: list[Step], unusable: set[Address]) -> tuple[list[Step], list[Diagnostic]]:
+    """Hold back what needs an object that cannot be brought to what is declared, and what needs that in turn."""
+    going, held = steps, list[Diagnostic]()
+    while waiting := {step.address: need for step in going if (need := next(iter(unusable & set(step.after)), None))}:
+        held += [_held(step, waiting[step.address]) for step in going if step.address in waiting]
+        going = [step for step in going if step.address not in waiting]
+        unusable = unusable | set(waiting)
+    return going, held
+
+
+def _held(step: Step, need: Address) -> Diagnostic:
+    return Diagnostic(
+        code="plan.held",
+        summary=f"{step.address} waits for {need}, which is blocked",
+        at=step.at,
+        cause="It stands on an object that is not, and cannot be made, what the manifest says.",
+        hint="mend that one first.",
+        subject=str(step.address),
+    )
 
 
 def _linked(steps: Iterable[Step]) -> tuple[Step, ...]:

@@ -34,7 +34,8 @@ def _create(desired: DesiredDomain, view: HostView) -> Verdict:
     task = _define(desired, view, base=None, live=(), power=power)
     found = fields(desired.xml, Kind.DOMAIN)
     cpus, memory = found.get("vcpu@current", found["vcpu"]), format_size(int(found["currentMemory"]) * 1024)
-    summary = f"{cpus} vCPUs, {memory}, {'started' if desired.running else 'not started'}"
+    plural = "" if cpus == "1" else "s"
+    summary = f"{cpus} vCPU{plural}, {memory}, {'started' if desired.running else 'not started'}"
     return step(desired, Action.CREATE, task, None, summary, after=desired.needs)
 
 
@@ -72,6 +73,8 @@ def _update(desired: DesiredDomain, observed: ObservedDomain, view: HostView) ->
         return Verdict(notes=notes)
     if observed.managed_save and assessment.changes:
         return _saved_state(desired)
+    if lost := [change for change in changes if change.impact is Impact.DATA_LOSS]:
+        return _replaced_disk(desired, lost[0])
     task = _define(desired, view, base=base, live=assessment.live, power=_power(desired, observed))
     verdict = step(desired, Action.UPDATE, task, observed, "", changes=changes, after=desired.needs)
     return Verdict(verdict.step, notes=notes)
@@ -138,6 +141,17 @@ def _saved_state(desired: DesiredDomain) -> Verdict:
         f"domain {name} on {desired.address.host} has a saved state that would bring back its old definition",
         "The next start resumes the saved image with the definition that was saved with it.",
         f"start it once, or drop the image with `virsh managedsave-remove {name}`, then plan again.",
+    )
+
+
+def _replaced_disk(desired: DesiredDomain, change: Change) -> Verdict:
+    return blocked(
+        desired,
+        "plan.disk-replaced",
+        f"{change.key} of {desired.address.name} would become another volume: {change.before} -> {change.after}",
+        "The guest would lose sight of what is on its disk; kvmdecl copies no data between volumes.",
+        "put the pool or path back, or declare a further disk and copy the data inside of the guest.",
+        key=change.key,
     )
 
 

@@ -9,6 +9,15 @@ from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, not_ours, no
 from kvmdecl.state import Absent, DesiredNetwork, Kind, ObservedNetwork
 from kvmdecl.tasks import DefineNetwork, DeleteNetwork
 
+_KEYS = (
+    ("ip/dhcp/host", "dhcp.hosts"),
+    ("ip/dhcp", "dhcp"),
+    ("ip", "subnet"),
+    ("forward@mode", "mode"),
+    ("forward", "device"),
+    ("bridge", "bridge"),
+    ("domain", "domain"),
+)
 _NOT_LIVE = "a running network keeps its definition until it is restarted"
 
 
@@ -44,9 +53,14 @@ def _foreign(desired: DesiredNetwork, observed: ObservedNetwork) -> Verdict:
 def _definition_changes(desired: DesiredNetwork, observed: ObservedNetwork, base: str | None) -> tuple[Change, ...]:
     impact, why = (Impact.NEXT_BOOT, _NOT_LIVE) if observed.active else (Impact.NONE, "")
     return tuple(
-        Change(d.path, d.path, d.before, d.after, impact, "virNetworkDefineXML", why, desired.origin.at)
+        Change(d.path, _key(d.path), d.before, d.after, impact, "virNetworkDefineXML", why, desired.origin.find(_key(d.path)))
         for d in differences(desired.xml, base, observed.xml, Kind.NETWORK)
     )
+
+
+def _key(path: str) -> str:
+    """The manifest's word for a field of a network; the field itself where it has none."""
+    return next((key for start, key in _KEYS if path.startswith(start)), path)
 
 
 def _power_changes(desired: DesiredNetwork, observed: ObservedNetwork) -> tuple[Change, ...]:

@@ -20,11 +20,11 @@ def plan_pool(desired: DesiredPool, view: HostView) -> Verdict:
     if observed.uuid != uuid:
         return _foreign(desired, observed, differs=any(difference.path != "uuid" for difference in found))
     if found:
-        first = found[0]
+        first = found[0]  # `path` or `type`
         return blocked(
             desired,
             "plan.pool-changed",
-            f"the {first.path} of pool {name} would change from {first.before} to {first.after}",
+            f"the {first.path} of pool {name} on {desired.address.host} would change from {first.before} to {first.after}",
             "A pool cannot move: its volumes, and the guests that use them, would stay where they are.",
             "declare a second pool and move the disks, or put the manifest back.",
             key="path",

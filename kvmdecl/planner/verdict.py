@@ -24,10 +24,14 @@ from kvmdecl.tasks import Task
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A step, or the reason why there can be none, or neither: the object is as declared. Notes go with any of them."""
+    """A step, or the reason why there can be none, or neither: the object is as declared. Notes go with any of them.
+
+    `usable` says of a blocked object that what needs it may go on with it as it is.
+    """
 
     step: Step | None = None
     blocked: Diagnostic | None = None
+    usable: bool = True
     notes: tuple[Diagnostic, ...] = ()
 
 
@@ -105,10 +109,13 @@ def step(
     )
 
 
-def blocked(desired: Desired, code: str, summary: str, cause: str, hint: str, key: str = "") -> Verdict:
+def blocked(
+    desired: Desired, code: str, summary: str, cause: str, hint: str, *, key: str = "", usable: bool = False
+) -> Verdict:
     """A verdict that says why the object cannot be brought to what is declared."""
     at = desired.origin.find(key)
-    return Verdict(blocked=Diagnostic(code, summary, at, cause, hint, subject=str(desired.address)))
+    found = Diagnostic(code, summary, at, cause, hint, subject=str(desired.address))
+    return Verdict(blocked=found, usable=usable)
 
 
 def note(desired: Desired, code: str, summary: str, cause: str = "", hint: str = "", key: str = "") -> Diagnostic:

@@ -70,10 +70,11 @@ def _compare(desired: DesiredVolume, observed: ObservedVolume, entry: LedgerEntr
         return blocked(
             desired,
             "plan.volume-format",
-            f"disk {key} is a {observed.format} volume and the manifest says {desired.format}",
+            f"{key} of {desired.vm} is a {observed.format} volume and the manifest says {desired.format}",
             "Changing the format means copying the disk; kvmdecl does not replace a disk that holds data.",
             f"say `format: {observed.format}`, or declare a new disk and copy the data in the guest.",
             key=f"{key}.format",
+            usable=True,
         )
     notes = _image_notes(desired, entry)
     if desired.capacity is None or observed.capacity == desired.capacity:
@@ -97,10 +98,11 @@ def _refuse_shrinking(desired: DesiredVolume, observed: ObservedVolume, capacity
     return blocked(
         desired,
         "plan.volume-shrink",
-        f"disk {key} would shrink from {before} to {after}",
+        f"{key} of {desired.vm} would shrink from {before} to {after}",
         "Shrinking cuts off the end of the disk, and with it whatever the guest keeps there.",
         f"write `{before}` or more.",
         key=f"{key}.size",
+        usable=True,
     )
 
 

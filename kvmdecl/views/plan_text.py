@@ -69,8 +69,10 @@ def _impact(impact: Impact, *, color: bool) -> str:
 def _closing(plan: Plan, next_command: str) -> Iterator[str]:
     answered = sum(1 for host in plan.hosts if host.status is HostStatus.OK)
     if not plan.steps:
-        blocked = f"; {_count(len(plan.blocked), 'object')} blocked" if plan.blocked else ""
-        yield f"No changes: {_count(plan.unchanged, 'object')} on {_count(answered, 'host')} as declared{blocked}."
+        start = f"Nothing to apply, {_count(len(plan.blocked), 'object')} blocked" if plan.blocked else "No changes"
+        silent = len(plan.hosts) - answered
+        unknown = f"; {_count(silent, 'host')} unknown" if silent else ""
+        yield f"{start}: {_count(plan.unchanged, 'object')} on {_count(answered, 'host')} as declared{unknown}."
         return
     impacts = Counter(step.impact for step in plan.steps if step.action is not Action.CREATE)
     worst_first = [f"{impacts[i]} {i.word}" for i in sorted(impacts, reverse=True) if i > Impact.NONE]

@@ -1,7 +1,7 @@
 """Each folder beside this file is a story: what the user wrote, what the hosts held, and everything that kvmdecl says.
 
-`pytest tests/scenarios --update-golden` rewrites `expected/`; read the difference before you commit it. `record.py` makes
-`observed/` anew by applying `before.yaml` to a lab.
+`pytest tests/scenarios --update-golden` rewrites `expected/`; read the difference before you commit it. What
+the hosts held was recorded from real ones: `record.py` does it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pytest
 from kvmdecl.scenario import run_scenario
 
 HERE = Path(__file__).parent
-STORIES = sorted(path.parent.name for path in HERE.glob("*/cluster.yaml"))
+STORIES = sorted(path.parent.name for path in HERE.glob("*/cluster.yaml"))  # not those of before/
 
 
 @pytest.mark.parametrize("name", STORIES)
