@@ -36,7 +36,7 @@ from kvmdecl.state import (
     ObservedPool,
     ObservedVolume,
 )
-from kvmdecl.text import quoted, safe_text
+from kvmdecl.text import safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -91,7 +91,7 @@ class _Host:
             return None
         return capabilities[0].facts(
             libvirt=_version(versions, "daemon: (?:libvirt )?") or _version(versions, "libvirt"),
-            qemu=_version(versions, "QEMU"),
+            qemu=_version(versions, "hypervisor: QEMU"),
             devices=devices,
             domain_support=support,
         )
@@ -192,6 +192,8 @@ def _version(text: str, of: str) -> int:
 
 
 def _read(path: Path) -> str:
+    if not path.is_file():  # reading a pipe or a device could last for ever
+        raise BadXml("it is not a plain file")
     if path.stat().st_size > MAX_DOCUMENT:
         raise BadXml(f"it has more than {MAX_DOCUMENT:,} bytes")
     return path.read_text(encoding="utf-8")
@@ -200,7 +202,7 @@ def _read(path: Path) -> str:
 def _bad_file(path: Path, why: str) -> Diagnostic:
     return Diagnostic(
         code="facts.bad-file",
-        summary=f"{quoted(str(path))} cannot be read: {safe_text(why)}",
+        summary=f"{safe_text(str(path))} cannot be read: {safe_text(why)}",
         hint="save it again as virsh prints it, or take it away",
     )
 
@@ -208,7 +210,7 @@ def _bad_file(path: Path, why: str) -> Diagnostic:
 def _no_capabilities(directory: Path) -> Diagnostic:
     return Diagnostic(
         code="facts.no-capabilities",
-        summary=f"there is no host in {quoted(str(directory))}",
+        summary=f"there is no host in {safe_text(str(directory))}",
         cause="A host is a folder (or this one) with at least a file capabilities.xml.",
         hint="run `virsh capabilities > capabilities.xml` there; docs/hosts.md lists the other files",
     )

@@ -98,7 +98,7 @@ def _files(directory: Path) -> list[Path]:
         [
             Diagnostic(
                 code="facts.not-found",
-                summary=f"there are no facts in {quoted(str(directory))}",
+                summary=f"there are no facts in {safe_text(str(directory))}",
                 cause="Facts are files named HOST.json.",
                 hint="write them with `kvmdecl facts CLUSTER --out DIR`",
             )
@@ -110,6 +110,8 @@ def _load(path: Path) -> HostSnapshot:
     """Every value is checked against its type. Raises ValueError, of which pydantic's error is one."""
     from pydantic import TypeAdapter
 
+    if not path.is_file():  # reading a pipe or a device could last for ever
+        raise ValueError("it is not a plain file")
     if path.stat().st_size > MAX_FILE:
         raise ValueError(f"it has more than {MAX_FILE:,} bytes")
     document = json.loads(path.read_text(encoding="utf-8"), object_hook=_without_lines)
@@ -143,7 +145,7 @@ def _bad_file(path: Path, why: str) -> Diagnostic:
     reason = why if len(why) <= _LONGEST_REASON else why[:_LONGEST_REASON] + "..."
     return Diagnostic(
         code="facts.bad-file",
-        summary=f"{quoted(str(path))} cannot be read: {safe_text(reason)}",
+        summary=f"{safe_text(str(path))} cannot be read: {safe_text(reason)}",
         hint="write it again with `kvmdecl facts`, or take it away",
     )
 

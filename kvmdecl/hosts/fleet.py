@@ -45,10 +45,12 @@ HOSTS_PER_WORKER = 8
 """A process more costs 0.1 s of CPU time to start; threads read the hosts of one process at once."""
 OPEN_TIMEOUT = 10.0
 """Seconds for opening a connection, with the start of the worker."""
+SILENCE = 8.0
+"""Seconds that an open connection may show no sign of life."""
 READ_TIMEOUT = 60.0
-"""Seconds for a whole reading. A frozen host is found earlier, by keepalive; this is for one that dawdles."""
+"""Seconds for a whole reading of a host that is alive."""
 TASK_SILENCE = 1800.0
-"""Seconds that a task may go on without a word of progress."""
+"""Seconds that a task may go on without progress on a host that is alive."""
 _MAIN = """
 import sys
 if sys.argv[3] not in sys.path: sys.path.insert(0, sys.argv[3])
@@ -62,15 +64,30 @@ _FAREWELL = 1.0  # seconds that a worker gets to close its connections
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """A call with what becomes of it. `limit` is how long it may be silent once the connection stands."""
+    """A call with what becomes of it.
+
+    `limit` is how many seconds it may go on without progress once its connection stands.
+    """
 
     call: Call
     future: Future[Any]
     limit: float
     progress: Callable[[Progress], None] | None = None
-    deadline: float = 0.0
+    heard: float = 0.0
+    progressed: float = 0.0
     opened: bool = False
     retried: bool = False
+
+    def begin(self) -> None:
+        """Start the clocks."""
+        self.heard = self.progressed = time.monotonic()
+
+    @property
+    def deadline(self) -> float:
+        """When to give it up, unless something is heard before."""
+        if not self.opened:
+            return self.heard + OPEN_TIMEOUT
+        return min(self.heard + SILENCE, self.progressed + self.limit)
 
     @property
     def is_reading(self) -> bool:
@@ -106,7 +123,7 @@ class _Worker:
 
     def give(self, job: _Job) -> None:
         """Send a job. Where the worker is gone already, that is noticed when it is listened to."""
-        job.deadline = time.monotonic() + OPEN_TIMEOUT
+        job.begin()
         self.jobs[job.call.id] = job
         with suppress(OSError):
             self.connection.send(job.call)
@@ -175,8 +192,8 @@ class _Crew(threading.Thread):
         try:
             while not self._ending:
                 self._deal_out()
-                self._listen()
-                self._give_up()
+                heard = self._listen()
+                self._give_up([worker for worker in self._workers if worker not in heard])
         finally:
             self._clear_up()
 
@@ -215,16 +232,18 @@ class _Crew(threading.Thread):
         self._workers.append(worker)
         return worker
 
-    def _listen(self) -> None:
-        """Wait until a worker or another thread says something, or a deadline has come."""
+    def _listen(self) -> list[_Worker]:
+        """Wait until a worker or another thread says something, or a deadline has come. Returns who spoke."""
         deadlines = [job.deadline for worker in self._workers for job in worker.jobs.values()]
         timeout = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
         speakers = {worker.connection: worker for worker in self._workers}
-        for ready in wait([*speakers, self._woken], timeout):
-            if ready is self._woken:
-                self._woken.recv(4096)
-            else:
-                self._hear(speakers[ready])  # type: ignore[index]  # the rest of what was waited for
+        ready = wait([*speakers, self._woken], timeout)
+        if self._woken in ready:
+            self._woken.recv(4096)
+        heard = [worker for connection, worker in speakers.items() if connection in ready]
+        for worker in heard:
+            self._hear(worker)
+        return heard
 
     def _hear(self, worker: _Worker) -> None:
         try:
@@ -237,19 +256,27 @@ class _Crew(threading.Thread):
             return  # the answer to a job that was given up
         if isinstance(report, Answered):
             del worker.jobs[report.id]
+            worker.retiring |= job.opened and _is_lost(
+                report.answer
+            )  # other threads may hang on the connection
             _settle(job, report.answer)
             self._retire(worker)
             return
-        job.deadline = time.monotonic() + job.limit
+        job.heard = time.monotonic()
         if isinstance(report, Opened):
-            job.opened = True
-        elif isinstance(report, Progressed) and job.progress is not None:
-            job.progress(report.progress)
+            job.opened, job.progressed = True, job.heard
+        elif isinstance(report, Progressed):
+            job.progressed = job.heard
+            if job.progress is not None:
+                job.progress(report.progress)
 
-    def _give_up(self) -> None:
-        """Give up the jobs whose time is over. Their threads hang, so their workers retire."""
+    def _give_up(self, silent: list[_Worker]) -> None:
+        """Give up the jobs whose time is over. Their threads hang, so their workers retire.
+
+        Workers that spoke are spared: after a pause of this process (Ctrl-Z) much is there to be heard first.
+        """
         now = time.monotonic()
-        for worker in list(self._workers):
+        for worker in silent:
             late = [job for job in worker.jobs.values() if job.deadline <= now]
             for job in late:
                 del worker.jobs[job.call.id]
@@ -356,12 +383,20 @@ def _settle(job: _Job, answer: object) -> None:
         job.future.set_result(answer)
 
 
+def _is_lost(answer: object) -> bool:
+    """Whether a call failed because its connection broke."""
+    return isinstance(answer, TaskFailed) and answer.diagnostic.code in {"host.timeout", "host.unreachable"}
+
+
 def _late(job: _Job) -> Diagnostic:
     if not job.opened:
         return timed_out(job.call.host, "connecting", OPEN_TIMEOUT)
+    silent = job.heard + SILENCE < job.progressed + job.limit
     if job.is_reading:
-        return timed_out(job.call.host, "reading it", job.limit)
-    return _unknown_outcome(job, f"nothing was heard of it for {job.limit:.0f} s")
+        return timed_out(job.call.host, "reading it", SILENCE if silent else job.limit)
+    if silent:
+        return _unknown_outcome(job, f"the host was silent for {SILENCE:.0f} s")
+    return _unknown_outcome(job, f"it made no progress for {job.limit:.0f} s")
 
 
 def _lost(job: _Job) -> Diagnostic:

@@ -29,6 +29,13 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
+class Alive:
+    """From a worker: the host at the other end of a call's connection answered just now."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Progressed:
     """From a worker: how far a call is."""
 
@@ -44,5 +51,5 @@ class Answered:
     answer: HostSnapshot | TaskResult | Moved | TaskFailed
 
 
-Report = Opened | Progressed | Answered
+Report = Opened | Alive | Progressed | Answered
 """What a worker says."""

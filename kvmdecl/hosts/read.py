@@ -48,8 +48,11 @@ def read_host(connection: libvirt.virConnect, host: str, scope: Scope) -> HostSn
         BadXml: an answer makes no sense.
         Rejected: a ledger is broken.
     """
-    with ThreadPoolExecutor(_CALLS_AT_ONCE, thread_name_prefix=host) as calls:
+    calls = ThreadPoolExecutor(_CALLS_AT_ONCE, thread_name_prefix=host)
+    try:
         return _read(connection, host, scope, _Calls(calls))
+    finally:
+        calls.shutdown(wait=False, cancel_futures=True)  # a call on a broken connection may never return
 
 
 def read_domain(domain: libvirt.virDomain) -> ObservedDomain:

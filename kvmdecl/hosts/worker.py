@@ -21,7 +21,7 @@ import libvirt
 
 from kvmdecl.diagnostics import Diagnostic, Moved, Rejected, TaskFailed
 from kvmdecl.hosts.errors import bad_answer, diagnose, is_unsupported
-from kvmdecl.hosts.messages import Answered, Call, Opened, Progressed, Report
+from kvmdecl.hosts.messages import Alive, Answered, Call, Opened, Progressed, Report
 from kvmdecl.hosts.protocol import Scope, TaskRequest, TaskResult
 from kvmdecl.libvirt_xml.safe import BadXml
 from kvmdecl.text import safe_text
@@ -36,6 +36,12 @@ if TYPE_CHECKING:
 
 KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 2, 3
 """Seconds and number: a host that does not answer is given up after interval * (count + 1) = 8 s."""
+
+PULSE = 1.0
+"""Seconds between two signs of life of a connection."""
+
+TASKS_AT_ONCE = 4
+"""Tasks on one connection at once. libvirtd takes 5 calls of a client at a time, and then hears no more."""
 
 _FAREWELL = 0.5  # seconds that connections get to close
 
@@ -66,6 +72,46 @@ class Pipe:
         return call
 
 
+class Line:
+    """A connection, and a thread that tells kvmdecl that the host at its other end is alive.
+
+    libvirt's keepalive is not enough: when a host freezes, one of the calls that wait on its connection fails
+    and the others wait for ever (seen with libvirt 9.0). A line that falls silent is noticed in any case.
+    """
+
+    def __init__(self, connection: libvirt.virConnect, pipe: Pipe) -> None:
+        self.connection = connection
+        self._pipe = pipe
+        self._calls: set[int] = set()
+        self.room = threading.Semaphore(TASKS_AT_ONCE)
+        self._closed = threading.Event()
+        threading.Thread(target=self._beat, name="pulse", daemon=True).start()
+
+    def begin(self, call: Call) -> None:
+        """Speak for a call from now on."""
+        self._calls.add(call.id)
+        self._pipe.say(Opened(call.id))
+
+    def end(self, call: Call) -> None:
+        """Speak for a call no longer."""
+        self._calls.discard(call.id)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._closed.set()
+        self.connection.close()
+
+    def _beat(self) -> None:
+        """Ask for the version (virConnectGetLibVersion): libvirtd keeps threads free for calls like it."""
+        while not self._closed.wait(PULSE):
+            try:
+                self.connection.getLibVersion()
+            except libvirt.libvirtError:
+                return
+            for identifier in tuple(self._calls):
+                self._pipe.say(Alive(identifier))
+
+
 class Reader:
     """Reads hosts. It has no method that changes anything, and its connections are read-only.
 
@@ -76,14 +122,16 @@ class Reader:
         self._pipe = pipe
 
     def work(self, call: Call) -> HostSnapshot:
-        """Open, read, close."""
+        """Open, read, close. After a failure nothing is closed, for that could block."""
         from kvmdecl.hosts.read import read_host
 
         if not isinstance(call.work, Scope):
             raise TypeError("a reader carries out no tasks")
-        connection = connect(call, read_only=not call.work.domain_support)
-        self._pipe.say(Opened(call.id))
-        return read_host(connection, call.host, call.work)
+        line = Line(connect(call, read_only=not call.work.domain_support), self._pipe)
+        line.begin(call)
+        snapshot = read_host(line.connection, call.host, call.work)
+        line.close()
+        return snapshot
 
 
 class Writer:
@@ -93,27 +141,33 @@ class Writer:
         self._pipe = pipe
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
-        self._connections: dict[str, libvirt.virConnect] = {}
+        self._lines: dict[str, Line] = {}
 
     def work(self, call: Call) -> TaskResult:
         """Carry out the task of a call."""
-        from kvmdecl.hosts.perform import perform
-
         if not isinstance(call.work, TaskRequest):
             raise TypeError("a writer reads no hosts")
-        connection = self._connection(call)
-        self._pipe.say(Opened(call.id))
-        return perform(connection, call.work, lambda progress: self._pipe.say(Progressed(call.id, progress)))
+        line = self._line(call)
+        line.begin(call)
+        from kvmdecl.hosts.perform import perform
 
-    def _connection(self, call: Call) -> libvirt.virConnect:
-        """The host's connection; a new one if there is none, or if it broke."""
+        try:
+            with line.room:
+                return perform(
+                    line.connection, call.work, lambda progress: self._pipe.say(Progressed(call.id, progress))
+                )
+        finally:
+            line.end(call)
+
+    def _line(self, call: Call) -> Line:
+        """The line to the host; a new one if there is none, or if its connection broke."""
         with self._lock:
             lock = self._locks.setdefault(call.host, threading.Lock())
         with lock:
-            connection = self._connections.get(call.host)
-            if connection is None or not connection.isAlive():
-                connection = self._connections[call.host] = connect(call, read_only=False)
-            return connection
+            line = self._lines.get(call.host)
+            if line is None or not line.connection.isAlive():
+                line = self._lines[call.host] = Line(connect(call, read_only=False), self._pipe)
+            return line
 
 
 def connect(call: Call, *, read_only: bool) -> libvirt.virConnect:

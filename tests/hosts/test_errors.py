@@ -1,0 +1,104 @@
+"""What libvirt, ssh and TLS say becomes a diagnostic with a code, and advice where the cause is known."""
+
+from __future__ import annotations
+
+import libvirt
+import pytest
+
+from kvmdecl.hosts.errors import diagnose, is_gone
+
+
+def error(number: int, message: str) -> libvirt.libvirtError:
+    made = libvirt.libvirtError("")
+    made.err = (number, 0, message, 2, message, None, None, -1, -1)
+    return made
+
+
+SYSTEM, INTERNAL, RPC, AUTH = (
+    libvirt.VIR_ERR_SYSTEM_ERROR,
+    libvirt.VIR_ERR_INTERNAL_ERROR,
+    libvirt.VIR_ERR_RPC,
+    libvirt.VIR_ERR_AUTH_FAILED,
+)
+
+
+@pytest.mark.parametrize(
+    ("number", "message", "code", "advice"),
+    [
+        (
+            SYSTEM,
+            "unable to connect to server at 'h:16509': Connection refused",
+            "host.unreachable",
+            "libvirtd",
+        ),
+        (SYSTEM, "unable to connect to server at 'h:16514': No route to host", "host.unreachable", "up"),
+        (
+            SYSTEM,
+            "Failed to connect socket to '/x': No such file or directory",
+            "host.unreachable",
+            "libvirtd",
+        ),
+        (
+            SYSTEM,
+            "Unable to resolve address 'h' service '16514': Name or service not known",
+            "host.unreachable",
+            "name",
+        ),
+        (SYSTEM, "End of file while reading data: Input/output error", "host.unreachable", "up"),
+        (
+            SYSTEM,
+            "Cannot recv data: Host key verification failed.: Connection reset by peer",
+            "host.refused",
+            "known_hosts",
+        ),
+        (
+            SYSTEM,
+            "Cannot recv data: root@h: Permission denied (publickey).: Connection reset by peer",
+            "host.refused",
+            "ssh-agent",
+        ),
+        (
+            SYSTEM,
+            "Cannot read CA certificate '/etc/pki/CA/cacert.pem': No such file",
+            "host.refused",
+            "virt-pki",
+        ),
+        (SYSTEM, "Failed to connect socket to '/x': Permission denied", "host.refused", "group"),
+        (INTERNAL, "connection closed due to keepalive timeout", "host.timeout", "answers"),
+        (AUTH, "authentication failed: Failed to start SASL negotiation: -4", "host.refused", "auth.conf"),
+        (RPC, "Certificate failed validation: The certificate is expired.", "host.refused", "virt-pki"),
+        (libvirt.VIR_ERR_OPERATION_DENIED, "operation forbidden: read only access", "host.refused", ""),
+        (libvirt.VIR_ERR_OPERATION_FAILED, "domain 'certificate' already exists", "host.error", ""),
+        (libvirt.VIR_ERR_INVALID_ARG, "invalid argument: timed out", "host.error", ""),
+    ],
+)
+def test_a_known_message_gets_a_code_and_advice(number: int, message: str, code: str, advice: str):
+    found = diagnose(error(number, message), "kvm-1", "connecting")
+    assert (found.code, found.subject) == (code, "host/kvm-1")
+    assert message in found.summary
+    assert advice in found.hint
+
+
+def test_a_message_that_would_act_on_the_terminal_is_made_safe_and_cut():
+    found = diagnose(error(SYSTEM, "\x1b]0;x\x07" + "\u202e" + "a" * 10_000), "kvm-1", "connecting")
+    assert found.summary.isprintable()
+    assert len(found.summary) < 700
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        libvirt.VIR_ERR_NO_DOMAIN,
+        libvirt.VIR_ERR_NO_NETWORK,
+        libvirt.VIR_ERR_NO_STORAGE_POOL,
+        libvirt.VIR_ERR_NO_STORAGE_VOL,
+        libvirt.VIR_ERR_NO_NODE_DEVICE,
+        libvirt.VIR_ERR_NO_SECRET,
+    ],
+)
+def test_an_object_that_does_not_exist_is_gone(number: int):
+    assert is_gone(error(number, "gone"))
+
+
+def test_a_host_that_does_not_answer_is_not_a_thing_that_is_gone():
+    assert not is_gone(error(SYSTEM, "End of file while reading data"))
