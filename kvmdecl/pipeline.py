@@ -31,14 +31,17 @@ class Compiled:
     warnings: tuple[Diagnostic, ...]
 
 
-def load_cluster(path: Path, plugins: Plugins) -> ResolvedCluster:
+def load_cluster(path: Path, plugins: Plugins, *, verify: bool = False) -> ResolvedCluster:
     """Manifest file or folder -> linked cluster. Contacts nobody.
+
+    With `verify` images are read to their end, also those whose digest the manifest gives.
 
     Raises:
         Rejected: with everything that is wrong in the manifest.
     """
     loaded = load(path, plugins.sections())
-    return resolve(loaded, read_inputs(loaded))
+    plugins.solver(loaded.manifest.placement.solver, loaded.span("placement", "solver"))
+    return resolve(loaded, read_inputs(loaded, verify=verify))
 
 
 def rehearse(cluster: ResolvedCluster, uris: Mapping[str, HostUri]) -> ResolvedCluster:

@@ -15,13 +15,13 @@ from kvmdecl.pluginhost import Plugins, load_plugins
 from kvmdecl.snapshot import SnapshotReader
 
 
-def read_cluster(path: Path, plugins: Plugins) -> ResolvedCluster:
-    """Load the manifest; in a rehearsal its hosts are the lab's.
+def read_cluster(path: Path, plugins: Plugins, *, verify: bool = False) -> ResolvedCluster:
+    """Load the manifest; in a rehearsal its hosts are the lab's. `verify` compares images with their digests.
 
     Raises:
         Rejected: with everything that is wrong in the manifest.
     """
-    cluster = load_cluster(path, plugins)
+    cluster = load_cluster(path, plugins, verify=verify)
     return rehearse(cluster, common.host_uris(cluster)) if common.rehearsing() else cluster
 
 
@@ -32,7 +32,7 @@ def make(path: Path, facts: Path | None = None) -> tuple[Plan, tuple[Diagnostic,
         Rejected: with everything that stands in the way of a plan.
     """
     plugins = load_plugins()
-    cluster = read_cluster(path, plugins)
+    cluster = read_cluster(path, plugins, verify=True)
     if facts is not None:
         return plan_cluster(cluster, SnapshotReader(facts, [host.name for host in cluster.hosts]), plugins)
     with ReadingFleet({host.name: host.uri for host in cluster.hosts}) as fleet:

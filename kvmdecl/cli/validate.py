@@ -58,7 +58,9 @@ def _check(path: Path) -> str:
     from kvmdecl.pluginhost import load_plugins
     from kvmdecl.resolve import resolve
 
-    loaded = load(path, load_plugins().sections())
+    plugins = load_plugins()
+    loaded = load(path, plugins.sections())
+    plugins.solver(loaded.manifest.placement.solver, loaded.span("placement", "solver"))
     resolve(loaded, read_inputs(loaded))
     manifest = loaded.manifest
     counts = [(len(manifest.vms), "vm"), (len(manifest.hosts), "host"), (len(loaded.files), "file")]
