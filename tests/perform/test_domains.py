@@ -128,7 +128,7 @@ def test_a_domain_that_libvirt_refuses_is_a_failed_step_and_leaves_nothing(hand:
 def test_a_domain_that_somebody_made_meanwhile_is_not_touched(hand: Hand, deaf: str):
     hand.connection.defineXML(f"<domain type='qemu'><name>web-1</name><memory>1</memory>{OS}</domain>")
     before = domain(hand).XMLDesc()
-    with pytest.raises(Moved, match="exists by now"):
+    with pytest.raises(Moved, match="appeared"):
         hand.do(define(domain_xml(deaf)), planned=None)
     assert domain(hand).XMLDesc() == before
 

@@ -68,7 +68,7 @@ def test_a_pool_that_somebody_made_meanwhile_is_not_touched(hand: Hand, pool: li
     with pytest.raises(Moved) as moved:
         hand.do(CREATE, planned=None)
     assert moved.value.diagnostic.code == "step.moved"
-    assert moved.value.diagnostic.summary.startswith("kvm-1/pool/vms exists by now")
+    assert moved.value.diagnostic.summary.startswith("kvm-1/pool/vms appeared")
     assert pool.XMLDesc() == before
 
 
@@ -76,7 +76,7 @@ def test_a_pool_that_is_gone_meanwhile_is_reported_as_moved(hand: Hand, pool: li
     planned = hand.look(hand.address(CREATE))
     pool.destroy()
     pool.undefine()
-    with pytest.raises(Moved, match="is gone"):
+    with pytest.raises(Moved, match="vanished"):
         hand.do(DeletePool("vms", POOL_UUID), planned=planned)
 
 

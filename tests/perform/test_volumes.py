@@ -228,9 +228,27 @@ def test_a_volume_that_somebody_made_meanwhile_is_not_touched(hand: Hand):
     hand.connection.storagePoolLookupByName("vms").createXML(
         "<volume><name>web-1.root.qcow2</name><capacity>512</capacity></volume>"
     )
-    with pytest.raises(Moved, match="exists by now"):
+    with pytest.raises(Moved, match="appeared"):
         hand.do(disk(), planned=None)
     assert hand.ledger.entries == ()
+
+
+def test_a_volume_that_destroy_left_behind_is_taken_up_again_by_the_next_apply(hand: Hand):
+    hand.do(disk())
+    of(hand, disk()).touch()
+    before = of(hand, disk()).stat()
+    (remark,) = hand.do(disk(), planned=None).remarks
+    assert remark == "it was there already, made by an earlier run, and is kept as it is"
+    after = of(hand, disk()).stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+@pytest.mark.parametrize("other", [disk(capacity=4 * MIB), disk(format="raw"), disk(owner="web-2")])
+def test_a_volume_that_was_left_behind_and_is_another_one_is_not_touched(hand: Hand, other: CreateVolume):
+    hand.do(disk())
+    with pytest.raises(Moved, match="appeared"):
+        hand.do(other, planned=None)
+    assert hand.ledger.entries == (entry(disk(), complete=True),)
 
 
 def test_a_volume_grows_and_never_shrinks(hand: Hand):

@@ -49,7 +49,7 @@ def delete_domain(job: Job, task: DeleteDomain) -> TaskResult:
     domain = find_domain(job, task.name)
     job.require_unmoved(read_domain(domain) if domain else None)
     if domain is None:
-        raise job.moved("is gone")
+        raise job.moved("vanished")
     _require_nothing_to_lose(job, domain)
     persistent, flags = bool(domain.isPersistent()), _undefine_flags(domain)
     if domain.isActive():

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn
+
+import libvirt
 
 from kvmdecl.diagnostics import Diagnostic, Moved, Note, TaskFailed
 from kvmdecl.hosts.errors import diagnose
@@ -15,10 +18,6 @@ from kvmdecl.libvirt_xml.fingerprint import fingerprint
 from kvmdecl.text import quoted, safe_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import libvirt
-
     from kvmdecl.state import Kind, ObservedDomain, ObservedNetwork, ObservedPool, ObservedVolume
 
     Observed = ObservedDomain | ObservedNetwork | ObservedPool | ObservedVolume
@@ -66,9 +65,9 @@ class Job:
         if fingerprint(observed) == self.request.precondition:
             return
         if observed is None:
-            raise self.moved("is gone")
+            raise self.moved("vanished")
         if self.request.precondition == fingerprint(None):
-            raise self.moved("exists by now")
+            raise self.moved("appeared")
         raise self.moved("was changed", declared())
 
     def moved(self, what: str, fields: tuple[str, ...] = ()) -> Moved:

@@ -45,7 +45,7 @@ def delete_network(job: Job, task: DeleteNetwork) -> TaskResult:
     network = find_network(job, task.name)
     job.require_unmoved(read_network(network) if network else None)
     if network is None:
-        raise job.moved("is gone")
+        raise job.moved("vanished")
     if network.isActive():
         network.destroy()  # libvirt's word for stopping a network
     if network.isPersistent():

@@ -67,5 +67,5 @@ def _unmoved(job: Job, name: str) -> libvirt.virStoragePool:
     pool = find_pool(job, name)
     job.require_unmoved(read_pool(pool, volumes=False) if pool else None)
     if pool is None:
-        raise job.moved("is gone")
+        raise job.moved("vanished")
     return pool

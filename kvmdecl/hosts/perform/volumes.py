@@ -15,6 +15,7 @@ from kvmdecl.hosts.perform.job import shown
 from kvmdecl.hosts.perform.upload import Content, ContentChanged, open_content, upload
 from kvmdecl.hosts.protocol import Progress, TaskResult
 from kvmdecl.hosts.read import read_volume
+from kvmdecl.libvirt_xml.fingerprint import ABSENT
 from kvmdecl.libvirt_xml.safe import parse_xml
 from kvmdecl.libvirt_xml.volume import volume_xml
 from kvmdecl.names import format_size
@@ -35,6 +36,8 @@ def create_volume(job: Job, task: CreateVolume) -> TaskResult:
     pool = job.connection.storagePoolLookupByName(task.pool)
     found = find_volume(pool, task.name)
     before = read_volume(found) if found else None
+    if before is not None and _is_kept(job, task, before):
+        return TaskResult(("it was there already, made by an earlier run, and is kept as it is",))
     job.require_unmoved(before)
     if before is None:
         _make(job, task, pool)
@@ -81,6 +84,16 @@ def find_volume(pool: libvirt.virStoragePool, name: str) -> libvirt.virStorageVo
         if is_gone(error):
             return None
         raise
+
+
+def _is_kept(job: Job, task: CreateVolume, observed: ObservedVolume) -> bool:
+    """Whether a volume that the plan could not see is the very one that it wants.
+
+    So it is when `destroy` undefined its pool, which was just defined again over the same directory.
+    """
+    entry = job.ledger.read().find(Kind.VOLUME, f"{task.pool}/{task.name}")
+    whole = entry == replace(_entry(task), complete=True)
+    return whole and job.request.precondition == ABSENT and not _deviations(task, observed)
 
 
 def _entry(task: CreateVolume) -> LedgerEntry:
@@ -274,13 +287,25 @@ def _require_possible(job: Job, task: CreateVolume) -> None:
 
 
 def _require_as_declared(job: Job, task: CreateVolume, observed: ObservedVolume) -> None:
-    # Of a seed libvirt sees that it is an ISO 9660 image, and calls that its format.
-    if task.role != Role.SEED and observed.format != task.format:
-        _not_as_declared(job, "format", observed.format, task.format)
-    if task.capacity is not None and observed.capacity != task.capacity:
-        _not_as_declared(job, "capacity", str(observed.capacity), str(task.capacity))
-    if (observed.backing is None) != (task.backing is None):
-        _not_as_declared(job, "backingStore/path", observed.backing, task.backing)
+    for field, found, declared in _deviations(task, observed):
+        _not_as_declared(job, field, found, declared)
+
+
+def _deviations(task: CreateVolume, observed: ObservedVolume) -> list[tuple[str, str | None, str | None]]:
+    """Fields in which a volume is not as declared: what is found, what is declared."""
+    compared = [("backingStore/path", _file_name(observed.backing), task.backing)]
+    if (
+        task.role != Role.SEED
+    ):  # of a seed libvirt sees that it is an ISO 9660 image, and calls that its format
+        compared.append(("format", observed.format, task.format))
+    if task.capacity is not None:
+        compared.append(("capacity", str(observed.capacity), str(task.capacity)))
+    return [(field, found, declared) for field, found, declared in compared if found != declared]
+
+
+def _file_name(path: str | None) -> str | None:
+    """The name of a volume in a directory pool, from its path."""
+    return None if path is None else path.rpartition("/")[2]
 
 
 def _not_as_declared(job: Job, field: str, found: str | None, declared: str | None) -> NoReturn:
