@@ -28,7 +28,7 @@ check: $(READY)  ## format, lint, types, import layers
 	$(BIN)/lint-imports
 
 bench: system-bench $(READY)  ## measure what was promised about speed; fails where it is missed
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python -m benchmarks
 
 lock: $(READY)  ## find new versions for requirements/*.txt
 	$(BIN)/pip install --quiet uv
@@ -43,6 +43,8 @@ help-texts: $(READY)  ## render the answers to --help again
 
 schemas: $(READY)  ## write schemas/ and docs/manifest.md again from the models
 	$(BIN)/kvmdecl schema --output schemas/cluster.v1.json
+	$(BIN)/kvmdecl schema plan --output schemas/plan.v1.json
+	$(BIN)/kvmdecl schema events --output schemas/events.v1.json
 	$(BIN)/python scripts/manifest_reference.py
 
 clean:  ## remove what the other targets made here

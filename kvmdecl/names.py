@@ -10,6 +10,7 @@ import hashlib
 import ipaddress
 import re
 import uuid
+from contextlib import suppress
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
@@ -159,10 +160,8 @@ def parse_subnet(value: Any) -> str:  # noqa: ANN401 - whatever the document hol
         return str(ipaddress.ip_network(value))
     except (ValueError, TypeError):
         hint = "write a network, for example `192.168.100.0/24`"
-    try:
+    with suppress(ValueError, TypeError):
         hint = f"did you mean `{ipaddress.ip_interface(value).network}`?"
-    except (ValueError, TypeError):
-        pass
     raise _bad("manifest.bad-value", value, "is not a network address", hint)
 
 

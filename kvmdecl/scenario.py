@@ -1,9 +1,9 @@
 """Golden scenarios: a folder that tells one story, run without touching a host, compared as whole outputs.
 
-    my-story/
-      cluster.yaml          the manifest; its first comment is the story in a sentence
-      observed/HOST.json    what the hosts hold, as `kvmdecl facts --out observed` writes it (optional: fresh hosts)
-      expected/             plan.txt, diagnostics.txt, desired/HOST/NAME.xml: exactly the files that the story gives
+my-story/
+  cluster.yaml          the manifest; its first comment is the story in a sentence
+  observed/HOST.json    what the hosts hold, as `kvmdecl facts --out observed` writes it (optional: fresh hosts)
+  expected/             plan.txt, diagnostics.txt, desired/HOST/NAME.xml: exactly the files that the story gives
 """
 
 from __future__ import annotations
@@ -20,7 +20,15 @@ from kvmdecl.planner import make_plan
 from kvmdecl.pluginhost import Plugins, load_plugins
 from kvmdecl.snapshot import load_snapshots
 from kvmdecl.source import line_reader
-from kvmdecl.state import DesiredDomain, DesiredNetwork, DesiredPool, HostSnapshot, HostState, Observation, Unreachable
+from kvmdecl.state import (
+    DesiredDomain,
+    DesiredNetwork,
+    DesiredPool,
+    HostSnapshot,
+    HostState,
+    Observation,
+    Unreachable,
+)
 from kvmdecl.views.diagnostics_text import render
 from kvmdecl.views.plan_text import render_plan
 
@@ -50,9 +58,13 @@ def example_host(name: str) -> HostSnapshot:
 
 def _example_cell(number: int) -> Cell:
     first = number * 8
-    cpus = tuple(HostCpu(first + i, number, 0, i // 2, (first + i // 2 * 2, first + i // 2 * 2 + 1)) for i in range(8))
+    cpus = tuple(
+        HostCpu(first + i, number, 0, i // 2, (first + i // 2 * 2, first + i // 2 * 2 + 1)) for i in range(8)
+    )
     pages = (PagePool(4 * KIB, 8 * MIB), PagePool(2 * MIB, 0), PagePool(GIB, 0))
-    return Cell(number, 32 * GIB, cpus, pages, tuple((other, 10 if other == number else 20) for other in (0, 1)))
+    return Cell(
+        number, 32 * GIB, cpus, pages, tuple((other, 10 if other == number else 20) for other in (0, 1))
+    )
 
 
 def run_scenario(folder: Path, plugins: Plugins | None = None) -> dict[str, str]:
@@ -92,7 +104,9 @@ def _observe(folder: Path, cluster: ResolvedCluster) -> Mapping[str, Observation
     for host in cluster.hosts:
         silent = folder / f"{host.name}.unreachable"
         if silent.exists():
-            recorded[host.name] = Unreachable(host.name, Diagnostic("host.unreachable", silent.read_text().strip()))
+            recorded[host.name] = Unreachable(
+                host.name, Diagnostic("host.unreachable", silent.read_text().strip())
+            )
         elif host.name not in recorded:
             recorded[host.name] = example_host(host.name)
     return recorded

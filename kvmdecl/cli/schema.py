@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,16 @@ import typer
 from kvmdecl.cli import common
 
 
+class Document(StrEnum):
+    """What a schema is of."""
+
+    MANIFEST = "manifest"
+    PLAN = "plan"
+    EVENTS = "events"
+
+
 def run(
+    document: Annotated[Document, typer.Argument(help="What to describe.")] = Document.MANIFEST,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -18,22 +28,34 @@ def run(
         ),
     ] = None,
 ) -> None:
-    """Write the JSON Schema of the manifest, with the sections of all installed plugins.
+    """Write the JSON Schema of the manifest, of a saved plan, or of apply's events.
 
-    Editors use it for completion and for checks while you type: put
+    That of the manifest has the sections of all installed plugins. Editors use it for
+    completion and for checks while you type: put
     `# yaml-language-server: $schema=cluster.v1.json` on the first line of the manifest.
 
     Examples:
       kvmdecl schema --output schemas/cluster.v1.json
-      kvmdecl schema | jq '.properties | keys'
+      kvmdecl schema plan | jq '.properties | keys'
 
     Exit codes: 0 written, 1 error.
     """
-    from kvmdecl.pluginhost import load_plugins
-    from kvmdecl.schema import render_schema
-
-    text = render_schema(load_plugins().sections())
+    text = _render(document)
     if output is None:
         common.say(text, end="")
     else:
         common.write_file(output, text)
+
+
+def _render(document: Document) -> str:
+    import json
+
+    from kvmdecl.pluginhost import load_plugins
+    from kvmdecl.schema import render_schema
+    from kvmdecl.views.events_json import events_schema
+    from kvmdecl.views.plan_json import plan_schema
+
+    if document is Document.MANIFEST:
+        return render_schema(load_plugins().sections())
+    schema = plan_schema() if document is Document.PLAN else events_schema()
+    return json.dumps(schema, indent=2) + "\n"
