@@ -9,5 +9,5 @@ collect_ignore = ["example_plugin"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--update-golden` rewrites expected outputs instead of comparing them; read the difference afterwards."""
-    parser.addoption("--update-golden", action="store_true", help="rewrite the expected outputs of tests/scenarios")
+    """`--update-golden` rewrites expected outputs instead of comparing them; read the difference after."""
+    parser.addoption("--update-golden", action="store_true", help="rewrite the outputs in tests/scenarios")
