@@ -10,6 +10,7 @@ from kvmdecl.check import check
 from kvmdecl.cluster import PlacedCluster, ResolvedCluster
 from kvmdecl.diagnostics import Diagnostic, reject_errors
 from kvmdecl.emit import emit
+from kvmdecl.hosts.identity import check_identities
 from kvmdecl.hosts.protocol import HostReader, Scope
 from kvmdecl.images import read_inputs
 from kvmdecl.load import load
@@ -74,8 +75,9 @@ def plan_cluster(cluster: ResolvedCluster, reader: HostReader, plugins: Plugins)
     """Read the hosts, compile, compare. Returns the plan and the warnings.
 
     Raises:
-        Rejected: as `compile_cluster`.
+        Rejected: as `compile_cluster`, and when two hosts turn out to be one machine.
     """
     observations = reader.observe(scope_of(cluster))
+    reject_errors(check_identities(observations))
     compiled = compile_cluster(cluster, observations, plugins)
     return make_plan(cluster, compiled.desired, observations), compiled.warnings
