@@ -1,0 +1,1 @@
+"""What was promised about speed and memory, measured. `make bench` runs all of it."""
