@@ -311,6 +311,16 @@ def test_a_device_that_the_guest_keeps_leaves_at_its_next_start_and_the_user_is_
     assert len(config(hand).findall("devices/disk")) == 1
 
 
+def test_memory_that_the_guest_has_yet_to_give_back_is_told(hand: Hand, deaf: str):
+    old = domain_xml(deaf)
+    new = old.replace("<currentMemory unit='MiB'>32", "<currentMemory unit='MiB'>24")
+    hand.do(define(old, power="start"))
+    result = hand.do(define(new, old, live=(LiveChange("set-memory", str(24 * 1024)),)))
+    (remark,) = result.remarks
+    assert "its balloon driver moves towards 24576 KiB" in remark
+    assert config(hand).findtext("currentMemory") == str(24 * 1024)
+
+
 def test_a_disk_grows_under_its_running_guest(hand: Hand, pool: libvirt.virStoragePool):
     volume = CreateVolume("vms", "web-1.root.raw", "disk", "raw", 1 << 20, "off", None, None, "web-1")
     hand.do(volume)

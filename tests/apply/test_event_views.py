@@ -151,7 +151,7 @@ def test_the_schema_refuses_an_event_without_its_fields():
 
 def test_the_published_schema_is_that_of_the_source():
     published = Path(__file__).parents[2] / "schemas" / "events.v1.json"
-    assert json.loads(published.read_text()) == events_schema()
+    assert json.loads(published.read_text()) == events_schema(), "run `make schemas`"
 
 
 class Terminal:
