@@ -165,8 +165,11 @@ def test_workers_end_when_kvmdecl_is_killed(silent_host: HostUri):
             parent.kill()
 
 
-def test_hosts_of_a_worker_that_dies_are_read_in_new_ones(silent_host: HostUri):
-    """Both hosts are in the worker's hands when it is killed; one of them never answers, then."""
+def test_the_host_of_a_worker_that_dies_is_tried_again_in_a_new_one(
+    silent_host: HostUri, monkeypatch: pytest.MonkeyPatch
+):
+    """The second worker is not killed: the host has its full time to answer there."""
+    monkeypatch.setattr(fleets, "OPEN_TIMEOUT", 2.0)
     with no_process_left() as running, ReadingFleet({"silent": silent_host}) as fleet:
         threading.Thread(target=_kill_first, args=(running,)).start()
         seen = fleet.observe(Scope())

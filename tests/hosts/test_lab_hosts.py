@@ -10,13 +10,15 @@ import libvirt
 import pytest
 
 from kvmdecl.diagnostics import TaskFailed
+from kvmdecl.hosts import fleet as fleets
 from kvmdecl.hosts.errors import diagnose
-from kvmdecl.hosts.fleet import ReadingFleet
+from kvmdecl.hosts.fleet import ReadingFleet, WritingFleet
 from kvmdecl.hosts.messages import Call
-from kvmdecl.hosts.protocol import Scope
+from kvmdecl.hosts.protocol import Scope, TaskRequest
 from kvmdecl.hosts.read import read_domain, read_host, read_network, read_pool
 from kvmdecl.hosts.worker import connect, start_event_loop
-from kvmdecl.state import HostSnapshot, Unreachable
+from kvmdecl.state import Address, HostSnapshot, Kind, Unreachable
+from kvmdecl.tasks import DeletePool
 from kvmdecl.uri import HostUri, parse_manifest_uri
 
 if TYPE_CHECKING:
@@ -217,12 +219,8 @@ def assert_frozen_is_noticed(lab: Lab, freeze: Callable[[str], None]) -> None:
     assert all(isinstance(seen[other], HostSnapshot) for other in others)
 
 
-def test_a_frozen_host_fails_a_task_in_time(clean_lab: Lab):
-    from kvmdecl.hosts.fleet import WritingFleet
-    from kvmdecl.hosts.protocol import TaskRequest
-    from kvmdecl.state import Address, Kind
-    from kvmdecl.tasks import DeletePool
-
+def test_a_frozen_host_fails_a_task_in_time(clean_lab: Lab, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(fleets, "OPEN_TIMEOUT", 3.0)
     frozen = next(iter(clean_lab.hosts))
     clean_lab.freeze(frozen)
     try:
