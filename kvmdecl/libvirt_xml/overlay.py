@@ -61,18 +61,14 @@ def overlay(
     comparison = compare_documents(wanted, last, target)
     for reset in RESETS if kind is Kind.DOMAIN else ():
         _reset(reset, comparison, wanted, target)
-    for difference in comparison.differences:
+    as_declared = {path: place for place, path in enumerate(wanted.fields, 1)}  # what goes, goes first
+    for difference in sorted(comparison.differences, key=lambda d: as_declared.get(d.path, 0)):
         _apply(difference, wanted, target)
     _write_out(wanted, target)
+    _prune(comparison, target)
     if kind is Kind.DOMAIN:
         _one_boot_order(target.root, comparison, target)
-        if any(
-            d.path == "os/type@machine" and _other_chipset(d.before, d.after) for d in comparison.differences
-        ):
-            _add_spare_ports(target.root)
-        else:
-            _take_places(comparison, target, running)
-        assign_targets(target.root, frozenset(_targets(running.root)))
+        _place_devices(comparison, target, running)
     return to_text(target.root)
 
 
@@ -110,7 +106,8 @@ def complete(desired: str) -> str:
 def attachable(declared: str, *definitions: str) -> str:
     """The definition of one new device, to attach: a disk gets a target that is free in all `definitions`.
 
-    Its boot order is left out: it means nothing to a guest that runs, and another device may still have that number.
+    Its boot order is left out: it means nothing to a guest that runs, and another device may still have that
+    number.
 
     Raises:
         BadXml: one of the definitions is not acceptable XML.
@@ -231,19 +228,23 @@ def _remove(path: str, wanted: Document, target: Document) -> None:
         return
     if attribute is not None:
         discard(original, attribute)
-        _prune(original, target)
     elif element_path not in wanted.elements:
         _take_out(original)
 
 
-def _prune(element: Element, target: Document) -> None:
-    """Take out elements that say nothing any more."""
-    while element is not target.root and not (len(element) or element.attrib or (element.text or "").strip()):
-        above = element.getparent()
-        if above is None:
-            return
-        _take_out(element)
-        element = above
+def _prune(comparison: Comparison, target: Document) -> None:
+    """Take out elements in which only what was removed was said."""
+    for difference in comparison.differences:
+        if difference.after is None:
+            element = target.elements[target.leaves[difference.path][0]]
+            for holder in (element, *element.iterancestors()):
+                _prune_one(target.originals.get(holder), target.root)
+
+
+def _prune_one(element: Element | None, root: Element) -> None:
+    if element is None or element is root or len(element) or element.attrib or (element.text or "").strip():
+        return
+    _take_out(element)
 
 
 def _take_out(element: Element) -> None:
@@ -283,13 +284,14 @@ def _other_chipset(before: str | None, after: str | None) -> bool:
 _DISK, _NIC = "devices/disk", "devices/interface"
 _BOARD = ("devices/controller", "devices/*/address[@type='pci']", "devices/*/address[@type='drive']")
 _BUILD = ("loader", "nvram")
+_SOURCES = ("source@bridge", "source@network", "source@portgroup", "source@dev", "source@mode")
 
 RESETS: tuple[Reset, ...] = (
     Reset(
         f"{_DISK}/target@bus", _DISK, ("address",), "addresses and targets belong to a bus", ("target@dev",)
     ),
     Reset(f"{_NIC}/model@type", _NIC, ("address",), "an e1000 cannot sit where a virtio NIC did"),
-    Reset(f"{_NIC}@type", _NIC, ("source",), "a bridge's source is no network's"),
+    Reset(f"{_NIC}@type", _NIC, (), "a bridge's source is no network's", _SOURCES),
     Reset(
         "devices/watchdog@model",
         "devices/watchdog",
@@ -369,6 +371,15 @@ def _one_boot_order(root: Element, comparison: Comparison, target: Document) -> 
     for path, value in comparison.observed.items():
         if plain(path).endswith("/boot@order") and path not in comparison.desired and value in orders:
             _take_out(target.originals[target.elements[target.leaves[path][0]]])
+
+
+def _place_devices(comparison: Comparison, target: Document, running: Document) -> None:
+    """Another chipset has places of its own; on the present one devices go where they are plugged in."""
+    if any(d.path == "os/type@machine" and _other_chipset(d.before, d.after) for d in comparison.differences):
+        _add_spare_ports(target.root)
+    else:
+        _take_places(comparison, target, running)
+    assign_targets(target.root, frozenset(_targets(running.root)))
 
 
 def _take_places(comparison: Comparison, target: Document, running: Document) -> None:

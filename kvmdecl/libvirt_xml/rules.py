@@ -375,10 +375,13 @@ _DOMAIN = tuple(
             ("devices/interface/coalesce/rx/frames",),
             default("max", "0"),
         ),
-        (
-            "A redirection filter matches anything unless said",
-            ("devices/redirfilter/usbdev",),
-            default("class", "-1"),
+        *(
+            (
+                "A redirection filter matches anything unless said",
+                ("devices/redirfilter/usbdev",),
+                default(name, "-1"),
+            )
+            for name in ("class", "vendor", "product", "version")
         ),
         (
             "Containers without content say nothing",

@@ -1,0 +1,228 @@
+"""Guests to try things on, and what libvirt makes of their definitions."""
+
+from __future__ import annotations
+
+import random
+from itertools import count
+from typing import Any
+
+from hypothesis import strategies as st
+from lxml import etree
+
+from kvmdecl.cluster import ResolvedDisk, ResolvedNic, ResolvedVm
+from kvmdecl.libvirt_xml.domain import domain_xml
+from kvmdecl.libvirt_xml.overlay import complete
+from kvmdecl.manifest import Firmware, Graphics, Watchdog
+from kvmdecl.names import MIB
+from kvmdecl.state import ObservedDomain, SeedContent
+
+UUID = "1b671a64-40d5-491e-99b0-da01ff1f3341"
+POOLS = {"vms": "/srv/vms"}
+SEED = {"seed": SeedContent((), "0" * 64), "seed_pool": "vms", "seed_volume": "web-1.seed-0123.iso"}
+
+FOREIGN = """<domain>
+  <iothreads>2</iothreads>
+  <cputune><shares>2048</shares></cputune>
+  <metadata><app:notes xmlns:app="urn:example:notes"><app:by>ops</app:by></app:notes></metadata>
+  <devices>
+    <disk type="block" device="disk">
+      <source dev="/dev/mapper/theirs"/><target dev="vdz" bus="virtio"/><shareable/>
+    </disk>
+    <sound model="ich9"/>
+  </devices>
+</domain>"""
+
+
+def disk(name: str = "root", **given: Any) -> ResolvedDisk:
+    values = {
+        "name": name,
+        "pool": "vms",
+        "volume": f"web-1.{name}.qcow2",
+        "size": 8 * MIB,
+        "image": None,
+        "format": "qcow2",
+        "preallocation": "off",
+        "bus": "virtio",
+        "cache": None,
+        "discard": None,
+        "serial": name,
+        "boot_order": None,
+    }
+    return ResolvedDisk(**values | given)
+
+
+def nic(number: int = 1, **given: Any) -> ResolvedNic:
+    values = {
+        "mac": f"52:54:00:00:00:{number:02x}",
+        "network": "lan",
+        "source": "br0",
+        "is_bridge": True,
+        "model": "virtio",
+        "link": "up",
+        "mtu": None,
+        "boot_order": None,
+    }
+    return ResolvedNic(**values | given)
+
+
+def vm(**given: Any) -> ResolvedVm:
+    values = {
+        "name": "web-1",
+        "uuid": UUID,
+        "host": "kvm-1",
+        "state": "running",
+        "autostart": True,
+        "description": None,
+        "type": "qemu",
+        "arch": "x86_64",
+        "machine": "q35",
+        "cpus": 1,
+        "max_cpus": 2,
+        "cpu_model": "host-model",
+        "memory": 64 * MIB,
+        "max_memory": 128 * MIB,
+        "firmware": Firmware(),
+        "disks": (disk(),),
+        "nics": (nic(),),
+        "serial": True,
+        "graphics": Graphics(),
+        "agent": True,
+        "rng": True,
+        "balloon": True,
+        "watchdog": None,
+    }
+    return ResolvedVm(**values | given)
+
+
+def declared(**given: Any) -> str:
+    return domain_xml(vm(**given), POOLS)
+
+
+def kept(xml: str) -> str:
+    """What libvirt keeps of a new definition: places, the machine's version, devices that it adds."""
+    root = etree.fromstring(complete(xml))
+    places = count(1)
+    for device in root.iterfind("devices/*"):
+        if device.tag not in {"graphics", "serial", "console", "video"} and device.get("model") != "none":
+            number = f"0x{next(places):02x}"
+            etree.SubElement(
+                device, "address", type="pci", domain="0x0000", bus=number, slot="0x00", function="0x0"
+            )
+    machine = root.find("os/type")
+    assert machine is not None
+    machine.set("machine", {"q35": "pc-q35-7.2", "pc": "pc-i440fx-7.2"}[machine.attrib["machine"]])
+    devices = root.find("devices")
+    assert devices is not None
+    etree.SubElement(devices, "emulator").text = "/usr/bin/qemu-system-x86_64"
+    etree.SubElement(devices, "audio", id="1", type="none")
+    etree.SubElement(root, "on_crash").text = "destroy"
+    return etree.tostring(root, encoding="unicode")
+
+
+def with_foreign(xml: str) -> str:
+    """A definition to which somebody else has added settings and devices."""
+    root, theirs = etree.fromstring(xml), etree.fromstring(FOREIGN)
+    devices, their_devices = root.find("devices"), theirs.find("devices")
+    assert devices is not None
+    assert their_devices is not None
+    devices.extend(list(their_devices))
+    root.extend([child for child in theirs if child.tag != "devices"])
+    for target in root.iterfind("devices/interface"):
+        etree.SubElement(target, "driver", name="vhost", queues="4")
+    return etree.tostring(root, encoding="unicode")
+
+
+def respelt(xml: str, seed: int) -> str:
+    """The same definition in other words: order, space, units, case."""
+    chance = random.Random(seed)
+    root = etree.fromstring(xml)
+    for element in root.iter(etree.Element):
+        if len(element):
+            children = list(element)
+            by_tag = {
+                tag: [c for c in children if c.tag == tag] for tag in sorted({str(c.tag) for c in children})
+            }
+            tags = [str(child.tag) for child in children]
+            chance.shuffle(tags)
+            element[:] = [by_tag[tag].pop(0) for tag in tags]
+            element.text = chance.choice(["\n\t", " ", "\n\n  "])
+        element.tail = chance.choice(["\n", "  "])
+    for tag in ("memory", "currentMemory"):
+        size = root.find(tag)
+        assert size is not None
+        scale, unit = chance.choice([(1, "KiB"), (1024, "MiB"), (1, "k")])
+        size.text, size.attrib["unit"] = f" {int(size.text or 0) // scale}\n", unit
+    for mac in root.iterfind("devices/interface/mac"):
+        mac.set("address", mac.attrib["address"].upper())
+    for address in root.iterfind("devices/*/address"):
+        address.set("bus", str(int(address.attrib["bus"], 16)))
+    return etree.tostring(root, encoding="unicode")
+
+
+def observed(xml: str, live: str | None = None) -> ObservedDomain:
+    return ObservedDomain("web-1", UUID, xml, live, live is not None, True, True, False)
+
+
+_buses = st.sampled_from(["virtio", "scsi", "sata"])
+_caches = st.sampled_from([None, "none", "writeback", "directsync"])
+_models = st.sampled_from(["virtio", "e1000e", "e1000", "rtl8139"])
+
+
+@st.composite
+def _disks(draw: st.DrawFn) -> tuple[ResolvedDisk, ...]:
+    names = draw(st.lists(st.sampled_from(["root", "data", "logs", "seed", "a-b"]), unique=True, max_size=4))
+    return tuple(
+        disk(
+            name,
+            bus=draw(_buses),
+            cache=draw(_caches),
+            discard=draw(st.sampled_from([None, "unmap", "ignore"])),
+            serial=draw(st.sampled_from([name, f"S {name}"])),
+            boot_order=draw(st.sampled_from([None, number])),
+        )
+        for number, name in enumerate(names, 1)
+    )
+
+
+@st.composite
+def _nics(draw: st.DrawFn) -> tuple[ResolvedNic, ...]:
+    numbers = draw(st.lists(st.integers(1, 5), unique=True, max_size=3))
+    return tuple(
+        nic(
+            number,
+            is_bridge=draw(st.booleans()),
+            source=draw(st.sampled_from(["br0", "inner"])),
+            model=draw(_models),
+            link=draw(st.sampled_from(["up", "down"])),
+            mtu=draw(st.sampled_from([None, 9000])),
+            boot_order=draw(st.sampled_from([None, 10 + number])),
+        )
+        for number in numbers
+    )
+
+
+@st.composite
+def vms(draw: st.DrawFn) -> ResolvedVm:
+    """Guests of every kind that a manifest can describe, all with one identity."""
+    cpus, memory = draw(st.integers(1, 4)), draw(st.sampled_from([64, 96, 128])) * MIB
+    secure, uefi = draw(st.booleans()), draw(st.booleans())
+    return vm(
+        description=draw(st.sampled_from([None, "two\nlines & <more>", " \r\n ä "])),
+        type=draw(st.sampled_from(["kvm", "qemu"])),
+        machine=draw(st.sampled_from(["q35", "pc"])),
+        cpus=cpus,
+        max_cpus=cpus + draw(st.integers(0, 4)),
+        cpu_model=draw(st.sampled_from(["host-model", "host-passthrough", "maximum", "EPYC-Rome"])),
+        memory=memory,
+        max_memory=memory * draw(st.integers(1, 2)),
+        firmware=Firmware(type="uefi" if uefi else "bios", secure_boot=uefi and secure),
+        disks=draw(_disks()),
+        nics=draw(_nics()),
+        serial=draw(st.booleans()),
+        graphics=Graphics(type=draw(st.sampled_from(["none", "vnc", "spice"])), listen="::1"),
+        agent=draw(st.booleans()),
+        rng=draw(st.booleans()),
+        balloon=draw(st.booleans()),
+        watchdog=draw(st.sampled_from([None, Watchdog(), Watchdog(model="ib700", action="pause")])),
+        **(SEED if draw(st.booleans()) else {}),
+    )

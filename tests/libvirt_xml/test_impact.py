@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import pytest
+from lxml import etree
+
+from kvmdecl.diagnostics import Span
+from kvmdecl.libvirt_xml.impact import ROWS, assess, pending_fields
+from kvmdecl.manifest import Firmware, Graphics, Watchdog
+from kvmdecl.names import GIB, MIB
+from kvmdecl.plan import Impact
+from kvmdecl.state import Origin
+from tests.libvirt_xml.examples import SEED, declared, disk, kept, nic, observed
+
+NOWHERE = Origin()
+TWO = (disk(), disk("data"))
+
+
+def assessed(before: dict[str, object], after: dict[str, object], *, running: bool = True):
+    was = kept(declared(**before))
+    return assess(declared(**after), declared(**before), observed(was, was if running else None), NOWHERE)
+
+
+def only(before: dict[str, object], after: dict[str, object]):
+    """The one change that leads from one guest to the other."""
+    (change,) = assessed(before, after).changes
+    return change
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "key", "impact", "calls"),
+    [
+        ({}, {"cpus": 2}, "cpus.count", Impact.LIVE, ["set-vcpus"]),
+        ({"cpus": 2}, {"cpus": 1}, "cpus.count", Impact.NEXT_BOOT, []),
+        ({}, {"max_cpus": 4}, "cpus.max", Impact.NEXT_BOOT, []),
+        ({}, {"memory": 128 * MIB}, "memory.size", Impact.LIVE, ["set-memory"]),
+        ({}, {"memory": 32 * MIB}, "memory.size", Impact.LIVE, ["set-memory"]),
+        ({"balloon": False}, {"balloon": False, "memory": 128 * MIB}, "memory.size", Impact.NEXT_BOOT, []),
+        ({}, {"max_memory": 256 * MIB}, "memory.max", Impact.NEXT_BOOT, []),
+        ({}, {"cpu_model": "qemu64"}, "cpus.model", Impact.NEXT_BOOT, []),
+        ({}, {"machine": "pc"}, "machine", Impact.NEXT_BOOT, []),
+        ({}, {"firmware": Firmware(type="uefi")}, "firmware", Impact.NEXT_BOOT, []),
+        ({}, {"description": "new"}, "description", Impact.METADATA, []),
+        ({}, {"disks": TWO}, "disks.data", Impact.LIVE, ["attach-device"]),
+        ({"disks": TWO}, {}, "disks.data", Impact.LIVE, ["detach-device"]),
+        ({}, {"disks": (disk(), disk("data", bus="sata"))}, "disks.data", Impact.NEXT_BOOT, []),
+        ({"disks": (disk(), disk("data", bus="sata"))}, {}, "disks.data", Impact.NEXT_BOOT, []),
+        ({}, {"disks": (disk(cache="none"),)}, "disk.cache", Impact.NEXT_BOOT, []),
+        ({}, {"disks": (disk(discard="unmap"),)}, "disk.discard", Impact.NEXT_BOOT, []),
+        ({}, {"disks": (disk(serial="X"),)}, "disk.serial", Impact.NEXT_BOOT, []),
+        ({}, {"disks": (disk(bus="sata"),)}, "disk.bus", Impact.NEXT_BOOT, []),
+        ({}, {"disks": (disk(boot_order=1),)}, "boot", Impact.NEXT_BOOT, []),
+        ({}, {"disks": (disk(volume="other.qcow2"),)}, "disk", Impact.DATA_LOSS, []),
+        (SEED, SEED | {"seed_volume": "new.iso"}, "cloud_init", Impact.LIVE, ["update-device"]),
+        ({}, SEED, "cloud_init", Impact.NEXT_BOOT, []),
+        ({}, {"nics": (nic(), nic(2))}, "nics", Impact.LIVE, ["attach-device"]),
+        ({"nics": (nic(), nic(2))}, {}, "nics", Impact.LIVE, ["detach-device"]),
+        ({}, {"nics": (nic(link="down"),)}, "nics", Impact.LIVE, ["update-device"]),
+        ({}, {"nics": (nic(source="br1"),)}, "nics", Impact.LIVE, ["update-device"]),
+        ({}, {"nics": (nic(model="e1000"),)}, "nics", Impact.NEXT_BOOT, []),
+        ({}, {"nics": (nic(mtu=9000),)}, "nics", Impact.NEXT_BOOT, []),
+        ({}, {"graphics": Graphics(type="vnc")}, "graphics", Impact.NEXT_BOOT, []),
+        ({}, {"serial": False}, "serial", Impact.NEXT_BOOT, []),
+        ({"rng": False}, {}, "rng", Impact.LIVE, ["attach-device"]),
+        ({}, {"rng": False}, "rng", Impact.LIVE, ["detach-device"]),
+        ({}, {"agent": False}, "agent", Impact.LIVE, ["detach-device"]),
+        ({}, {"balloon": False}, "balloon", Impact.NEXT_BOOT, []),
+        ({}, {"watchdog": Watchdog()}, "watchdog", Impact.NEXT_BOOT, []),
+        ({"watchdog": Watchdog()}, {"watchdog": Watchdog(action="pause")}, "watchdog", Impact.NEXT_BOOT, []),
+    ],
+)
+def test_what_a_change_does_to_a_running_guest(before, after, key, impact, calls):
+    found = assessed(before, after)
+
+    assert {change.key for change in found.changes} == {key}
+    assert {change.impact for change in found.changes} == {impact}
+    assert [call.call for call in found.live] == calls
+    assert all(change.why for change in found.changes if change.impact is Impact.NEXT_BOOT)
+
+
+def test_nothing_can_disturb_a_guest_that_is_off():
+    found = assessed({}, {"machine": "pc", "disks": TWO, "memory": 128 * MIB}, running=False)
+
+    assert found.changes
+    assert {change.impact for change in found.changes} == {Impact.NONE}
+    assert (found.live, found.pending) == ((), ())
+
+
+def test_no_change_is_no_change():
+    assert assessed(SEED, SEED) == assessed({}, {})
+    assert assessed({}, {}).changes == ()
+
+
+def test_values_are_shown_as_the_manifest_writes_them():
+    change = only({}, {"memory": 128 * MIB})
+
+    assert (change.before, change.after, change.how) == ("64MiB", "128MiB", "virDomainSetMemoryFlags")
+
+
+def test_a_change_is_shown_where_the_manifest_says_it():
+    place = Span("cluster.yaml", 7, 3, 7, 9)
+    origin = Origin(keys={"disks.data": place})
+    was = kept(declared(disks=TWO))
+    new = declared(disks=(disk(), disk("data", cache="none")))
+
+    (change,) = assess(new, declared(disks=TWO), observed(was, was), origin).changes
+
+    assert (change.key, change.at) == ("disks.data.cache", place)
+
+
+def test_more_memory_than_the_guest_began_with_waits_for_its_next_boot():
+    found = assessed({}, {"memory": GIB, "max_memory": GIB})
+
+    assert {(c.key, c.impact) for c in found.changes} == {
+        ("memory.size", Impact.NEXT_BOOT),
+        ("memory.max", Impact.NEXT_BOOT),
+    }
+    assert found.live == ()
+
+
+def test_an_attached_device_is_the_declared_one_and_a_detached_one_a_key():
+    (attach,), (detach,) = assessed({}, {"disks": TWO}).live, assessed({"disks": TWO}, {}).live
+
+    assert etree.fromstring(attach.argument).findtext("serial") == "data"
+    assert detach.argument == "disk[data]"
+
+
+def test_a_controller_is_attached_before_the_disk_that_needs_it():
+    found = assessed({}, {"disks": (disk(), disk("data", bus="scsi"))})
+
+    assert [etree.fromstring(call.argument).tag for call in found.live] == ["controller", "disk"]
+
+
+def test_an_update_names_nothing_that_libvirt_would_refuse_to_change():
+    found = assessed({}, {"nics": (nic(link="down", model="e1000", mtu=9000, boot_order=2),)})
+
+    (call,) = found.live
+    device = etree.fromstring(call.argument)
+
+    assert [child.tag for child in device] == ["mac", "source", "link"]
+    assert {change.impact for change in found.changes} == {Impact.LIVE, Impact.NEXT_BOOT}
+
+
+def test_two_live_changes_of_one_nic_are_one_call():
+    assert len(assessed({}, {"nics": (nic(link="down", source="br1"),)}).live) == 1
+
+
+def test_what_the_running_guest_has_already_is_not_done_again():
+    found = assess(
+        declared(disks=TWO), declared(), observed(kept(declared()), kept(declared(disks=TWO))), NOWHERE
+    )
+
+    assert [(c.impact, c.why) for c in found.changes] == [(Impact.NONE, "the running guest is so already")]
+    assert found.live == ()
+
+
+def test_what_only_the_running_guest_lacks_is_done_live():
+    config, live = kept(declared(disks=TWO)), kept(declared())
+
+    found = assess(declared(disks=TWO), declared(disks=TWO), observed(config, live), NOWHERE)
+
+    assert [(c.field, c.impact) for c in found.changes] == [("devices/disk[data]", Impact.LIVE)]
+    assert [call.call for call in found.live] == ["attach-device"]
+
+
+def test_what_only_a_restart_can_bring_is_pending_and_no_change():
+    new = declared(disks=(disk(cache="none"),), max_cpus=8)
+
+    found = assess(new, new, observed(kept(new), kept(declared())), NOWHERE)
+
+    assert (found.changes, found.live) == ((), ())
+    assert found.pending == ("devices/disk[root]/driver@cache", "vcpu")
+    assert pending_fields(new, kept(declared())) == found.pending
+
+
+def test_what_a_running_guest_cannot_show_is_never_pending():
+    live = kept(declared()).replace('mode="maximum"', 'mode="custom"').replace(">65536<", ">131072<")
+    live = live.replace("<acpi/>", "")
+
+    assert pending_fields(declared(), live) == ()
+
+
+def test_every_row_names_the_function_that_decides_it_and_the_last_fits_everything():
+    assert all(row.source.startswith(("qemu", "vir")) for row in ROWS)
+    assert ROWS[-1].path == "*"
+    assert ROWS[-1].on == "any"

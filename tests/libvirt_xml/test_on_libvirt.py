@@ -1,0 +1,191 @@
+"""The rules against the daemon that they are about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import libvirt
+import pytest
+from lxml import etree
+
+from kvmdecl.libvirt_xml.domain import domain_xml
+from kvmdecl.libvirt_xml.fields import differences
+from kvmdecl.libvirt_xml.fingerprint import fingerprint
+from kvmdecl.libvirt_xml.impact import assess
+from kvmdecl.libvirt_xml.overlay import SPARE_PORTS, attachable, complete, find_device, overlay
+from kvmdecl.manifest import Firmware, Graphics, Watchdog
+from kvmdecl.state import Kind, ObservedDomain, Origin
+from tests.libvirt_xml.examples import SEED, UUID, disk, nic, vm
+from tests.libvirt_xml.test_emit import NETWORKS, network
+
+pytestmark = pytest.mark.xdist_group("lab")
+
+POOLS = {"vms": "/srv"}
+ROOT = disk(volume="root.raw", format="raw")
+DUMP = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
+
+GUESTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "a screen with vnc": {"graphics": Graphics(type="vnc")},
+    "a screen with spice": {"graphics": Graphics(type="spice", listen="0.0.0.0")},
+    "nothing but cpus and memory": {
+        "disks": (),
+        "nics": (),
+        "serial": False,
+        "agent": False,
+        "rng": False,
+        "balloon": False,
+    },
+    "uefi": {"firmware": Firmware(type="uefi"), **SEED},
+    "secure boot": {"firmware": Firmware(type="uefi", secure_boot=True)},
+    "every bus": {
+        "disks": (
+            disk(boot_order=1, cache="none", discard="unmap"),
+            disk("data", bus="scsi", boot_order=2),
+            disk("logs", bus="sata"),
+        )
+    },
+    "every model of nic": {
+        "nics": tuple(
+            nic(
+                number, model=model, mtu=1400, link="down", boot_order=number, is_bridge=False, source="inner"
+            )
+            for number, model in enumerate(["virtio", "e1000e", "e1000", "rtl8139"], 1)
+        )
+    },
+    "another chipset": {"machine": "pc", "watchdog": Watchdog(model="ib700", action="inject-nmi"), **SEED},
+    "a named cpu": {"cpu_model": "qemu64", "description": "two\r\nlines & <more>", "watchdog": Watchdog()},
+}
+
+
+@dataclass
+class Host:
+    connection: libvirt.virConnect
+
+    def define(self, xml: str) -> libvirt.virDomain:
+        return self.connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+
+    def observe(self, domain: libvirt.virDomain) -> ObservedDomain:
+        live = domain.XMLDesc(0) if domain.isActive() else None
+        config = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+        return ObservedDomain("web-1", UUID, config, live, bool(domain.isActive()), True, False, False)
+
+
+@pytest.fixture
+def host(lab_host) -> Iterator[Host]:
+    connection = libvirt.open(lab_host.uri())
+    for number in range(SPARE_PORTS + 1):
+        (lab_host.folder / "srv" / f"late{number}.raw").write_bytes(b"\0" * 65536)
+    (lab_host.folder / "srv" / "root.raw").write_bytes(b"\0" * 65536)
+    try:
+        yield Host(connection)
+    finally:
+        for domain in [d for d in connection.listAllDomains() if d.UUIDString() == UUID]:
+            if domain.isActive():
+                domain.destroy()
+            domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_NVRAM)
+        connection.close()
+
+
+def declared(**given: Any) -> str:
+    return domain_xml(vm(**given), POOLS)
+
+
+@pytest.mark.parametrize("name", GUESTS)
+def test_a_new_guest_reads_back_as_it_was_declared(host, name):
+    text = declared(**GUESTS[name])
+
+    kept = host.define(complete(text)).XMLDesc(DUMP)
+
+    assert differences(text, text, kept, Kind.DOMAIN) == ()
+
+
+def test_a_guest_that_is_changed_over_and_over_reads_back_as_declared_each_time(host):
+    before = declared()
+    domain = host.define(complete(before))
+    for name, given in [*GUESTS.items(), *reversed(GUESTS.items())]:
+        after = declared(**given)
+
+        domain = host.define(overlay(domain.XMLDesc(DUMP), after, before))
+
+        assert differences(after, before, domain.XMLDesc(DUMP), Kind.DOMAIN) == (), name
+        before = after
+
+
+def test_defining_an_overlay_of_the_same_declaration_changes_nothing(host):
+    text = declared(**GUESTS["every bus"])
+    domain = host.define(complete(text))
+    before = domain.XMLDesc(DUMP)
+
+    assert host.define(overlay(before, text, text)).XMLDesc(DUMP) == before
+
+
+def test_a_guest_that_was_just_started_needs_nothing(host):
+    text = declared(disks=(ROOT,), nics=(), graphics=Graphics(type="vnc"), watchdog=Watchdog(), cpus=2)
+    domain = host.define(complete(text))
+    domain.create()
+
+    found = assess(text, text, host.observe(domain), Origin())
+
+    assert (found.changes, found.live, found.pending) == ((), (), ())
+
+
+def test_a_new_guest_takes_as_many_devices_live_as_it_has_spare_ports(host):
+    text = declared(disks=(ROOT,), nics=())
+    domain = host.define(complete(text))
+    domain.create()
+    late = tuple(
+        disk(f"late{number}", volume=f"late{number}.raw", format="raw") for number in range(SPARE_PORTS)
+    )
+    more = declared(disks=(ROOT, *late), nics=())
+
+    calls = assess(more, text, host.observe(domain), Origin()).live
+    for call in calls:
+        domain.attachDeviceFlags(
+            attachable(call.argument, domain.XMLDesc(0), domain.XMLDesc(DUMP)), libvirt.VIR_DOMAIN_AFFECT_LIVE
+        )
+    domain = host.define(overlay(domain.XMLDesc(DUMP), more, text, domain.XMLDesc(0)))
+
+    assert [call.call for call in calls] == ["attach-device"] * SPARE_PORTS
+    found = assess(more, more, host.observe(domain), Origin())
+    assert (found.changes, found.live, found.pending) == ((), (), ())
+    for number in range(SPARE_PORTS):
+        assert place(domain.XMLDesc(0), f"late{number}") == place(domain.XMLDesc(DUMP), f"late{number}")
+
+
+def place(definition: str, name: str) -> tuple[str | None, list[str]]:
+    device = etree.fromstring(find_device(definition, f"disk[{name}]") or "<none/>")
+    address = device.find("address")
+    return device.find("target").get("dev"), [] if address is None else sorted(address.attrib.values())
+
+
+def test_a_restart_of_libvirtd_leaves_fingerprint_and_comparison_as_they_were(make_lab):
+    lab = make_lab(["kvm-1"])
+    text = declared(**GUESTS["every model of nic"])
+    seen = []
+    for _ in range(2):
+        connection = libvirt.open(lab.hosts["kvm-1"].uri())
+        host = Host(connection)
+        domain = connection.lookupByUUIDString(UUID) if seen else host.define(complete(text))
+        seen.append(fingerprint(host.observe(domain)))
+        assert differences(text, text, domain.XMLDesc(DUMP), Kind.DOMAIN) == ()
+        connection.close()
+        lab.restart("kvm-1")
+
+    assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_new_network_reads_back_as_it_was_declared(host, name):
+    text = network(NETWORKS[name])
+    defined = host.connection.networkDefineXML(text)
+    try:
+        kept = defined.XMLDesc(libvirt.VIR_NETWORK_XML_INACTIVE)
+
+        assert differences(text, text, kept, Kind.NETWORK) == ()
+        again = host.connection.networkDefineXML(overlay(kept, text, text, kind=Kind.NETWORK))
+        assert again.XMLDesc(libvirt.VIR_NETWORK_XML_INACTIVE) == kept
+    finally:
+        defined.undefine()
