@@ -349,6 +349,13 @@ def test_a_guest_that_obeys_is_shut_down(hand: Hand, obedient: str):
     assert not domain(hand).isActive()
 
 
+def test_a_guest_that_cannot_hear_yet_is_asked_again(hand: Hand, obedient: str):
+    hand.patience = replace(hand.patience, ask_again=0.3)
+    hand.do(define(domain_xml(obedient), power="start"))  # the firmware is at work, the guest is not
+    hand.do(DeleteDomain("web-1", UUID, stop=True))
+    assert hand.connection.listAllDomains() == []
+
+
 def test_a_shutdown_that_the_guest_ignores_never_becomes_a_destroy(hand: Hand, deaf: str):
     xml = domain_xml(deaf)
     hand.do(define(xml, power="start"))

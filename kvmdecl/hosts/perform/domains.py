@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import TYPE_CHECKING
 
 from kvmdecl import __version__
@@ -134,18 +136,20 @@ def _set_power(job: Job, task: DefineDomain, domain: libvirt.virDomain) -> None:
 
 
 def _shut_down(job: Job, domain: libvirt.virDomain) -> None:
-    """Ask the guest to power off (agent or ACPI) and wait. A guest that does not obey keeps running."""
-    import libvirt
+    """Ask the guest to power off (agent or ACPI) and wait. A guest that does not obey keeps running.
 
-    domain.shutdown()
+    It is asked again now and then: while it boots it hears nothing.
+    """
+    asked = -math.inf
 
     def is_off() -> bool:
-        try:
-            return not domain.isActive()
-        except libvirt.libvirtError as error:
-            if is_gone(error):  # a transient domain ends with its guest
-                return True
-            raise
+        nonlocal asked
+        if not _is_active(domain):
+            return True
+        if time.monotonic() - asked >= job.patience.ask_again:
+            asked = time.monotonic()
+            return not _ask_to_power_off(domain)
+        return False
 
     if not job.wait(is_off, job.patience.shutdown, tell=True):
         job.fail(
@@ -154,6 +158,30 @@ def _shut_down(job: Job, domain: libvirt.virDomain) -> None:
             "kvmdecl asks the guest to power off and never pulls its plug.",
             "shut it down from inside, or with `virsh shutdown --mode agent`; then plan again.",
         )
+
+
+def _is_active(domain: libvirt.virDomain) -> bool:
+    import libvirt
+
+    try:
+        return bool(domain.isActive())
+    except libvirt.libvirtError as error:
+        if is_gone(error):  # a transient domain ends with its guest
+            return False
+        raise
+
+
+def _ask_to_power_off(domain: libvirt.virDomain) -> bool:
+    """Press the power button (virDomainShutdown). Returns whether there was a guest to hear it."""
+    import libvirt
+
+    try:
+        domain.shutdown()
+    except libvirt.libvirtError:
+        if _is_active(domain):
+            raise
+        return False
+    return True
 
 
 # -- undefining ------------------------------------------------------------------------------------

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn
-
-import libvirt
 
 from kvmdecl.diagnostics import Diagnostic, Moved, Note, TaskFailed
 from kvmdecl.hosts.errors import diagnose
@@ -18,6 +15,10 @@ from kvmdecl.libvirt_xml.fingerprint import fingerprint
 from kvmdecl.text import quoted, safe_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import libvirt
+
     from kvmdecl.state import Kind, ObservedDomain, ObservedNetwork, ObservedPool, ObservedVolume
 
     Observed = ObservedDomain | ObservedNetwork | ObservedPool | ObservedVolume
@@ -27,11 +28,12 @@ if TYPE_CHECKING:
 class Patience:
     """How long to wait for others, in seconds.
 
-    `shutdown`: for a guest asked to power off. `unplug`: for a guest asked to let a device go.
-    `poll`: between two looks.
+    `shutdown`: for a guest asked to power off; `ask_again`: until it is asked once more. `unplug`: for a guest
+    asked to let a device go. `poll`: between two looks.
     """
 
     shutdown: float = 120.0
+    ask_again: float = 20.0
     unplug: float = 10.0
     poll: float = 0.25
 
