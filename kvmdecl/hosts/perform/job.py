@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class Patience:
     """How long to wait for others, in seconds.
 
-    `shutdown`: for a guest asked to power off; `ask_again`: until it is asked once more. `unplug`: for a guest
+    `shutdown`: for a guest asked to power off; `ask_again`: until it is asked again. `unplug`: for a guest
     asked to let a device go. `poll`: between two looks.
     """
 
