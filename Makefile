@@ -42,7 +42,9 @@ help-texts: $(READY)  ## render the answers to --help again
 	$(BIN)/python -m kvmdecl.cli.help_texts
 
 schemas: $(READY)  ## write schemas/ and docs/manifest.md again from the models
-	$(BIN)/kvmdecl schema --output schemas/cluster.v1.json
+	$(BIN)/kvmdecl schema manifest --output schemas/cluster.v1.json
+	$(BIN)/kvmdecl schema plan --output schemas/plan.v1.json
+	$(BIN)/kvmdecl schema events --output schemas/events.v1.json
 	$(BIN)/kvmdecl schema plan --output schemas/plan.v1.json
 	$(BIN)/kvmdecl schema events --output schemas/events.v1.json
 	$(BIN)/python scripts/manifest_reference.py
@@ -56,8 +58,8 @@ system-demo system-test system-bench: system-%:
 
 # libvirt-python is built here, so the system's packages come first.
 $(READY): requirements/dev.txt pyproject.toml | system-demo
-	[ -x $(BIN)/python ] || "$$(scripts/find-python.sh)" -m venv $(VENV)
+	@[ -x $(BIN)/python ] || "$$(scripts/find-python.sh)" -m venv $(VENV)
 	@echo "Installing requirements/dev.txt and kvmdecl itself into $(VENV)"
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@

@@ -25,7 +25,7 @@ COMMANDS = {
     "show": "Print the libvirt XML that a vm compiles to",
     "facts": "Save what hosts are and hold, to plan offline",
     "explain": "Say why something is a problem and how to fix it",
-    "schema": "Write the manifest's JSON Schema, for editors",
+    "schema": "Write the JSON Schema of manifest, plan or events",
     "plugins": "List what is loaded, from where, and what it does",
     "lab": "Run a throw-away cluster of real libvirtd daemons here",
     "version": "Say which kvmdecl this is and what it stands on",
