@@ -9,6 +9,7 @@ import stat
 import struct
 import time
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -73,11 +74,22 @@ class _UnusableError(Exception):
     """Why a file cannot be used, as a clause."""
 
 
-def read_inputs(loaded: LoadedManifest, *, verify: bool = False) -> Inputs:
+class Care(StrEnum):
+    """How closely image files are looked at.
+
+    IGNORE: not at all, where only names matter. LOOK: they must be there and of the right format; a file whose digest
+    the manifest gives is not read to its end. VERIFY: every file is compared with its digest.
+    """
+
+    IGNORE = "ignore"
+    LOOK = "look"
+    VERIFY = "verify"
+
+
+def read_inputs(loaded: LoadedManifest, care: Care = Care.LOOK) -> Inputs:
     """Read what the manifest's paths lead to.
 
-    Digests are remembered in the user's cache directory, by path, size, inode and time stamps. A file whose
-    digest the manifest gives is read to its end only if `verify`; else what is remembered of it is compared.
+    Digests are remembered in the user's cache directory, by path, size, inode and time stamps.
 
     Raises:
         Rejected: with every file that is missing, unreadable or not what the manifest says.
@@ -86,7 +98,7 @@ def read_inputs(loaded: LoadedManifest, *, verify: bool = False) -> Inputs:
     images: dict[str, ImageInput] = {}
     for name, spec in loaded.manifest.images.items():
         try:
-            images[name] = _read_image(loaded, name, spec, verify=verify)
+            images[name] = _read_image(loaded, name, spec, care)
         except Rejected as rejected:
             found += rejected.diagnostics
     texts = _read_texts(loaded, found)
@@ -103,15 +115,17 @@ def _reached(loaded: LoadedManifest, source: str, *path: str) -> Path:
 # -- images -------------------------------------------------------------------------------------------------
 
 
-def _read_image(loaded: LoadedManifest, name: str, spec: Image, *, verify: bool) -> ImageInput:
+def _read_image(loaded: LoadedManifest, name: str, spec: Image, care: Care) -> ImageInput:
     at = loaded.span("images", name, "source")
     path = _reached(loaded, spec.source, "images", name, "source")
+    if care is Care.IGNORE:
+        return ImageInput(str(path), spec.sha256 or "", None, None)
     try:
         file = _look_into(path)
         if file is None:
             return ImageInput(str(path), _given_digest(name, spec, path, at), None, None)
         _refuse_other_format(file, spec, at)
-        digest = _digest(file, always=verify or spec.sha256 is None)
+        digest = _digest(file, always=care is Care.VERIFY or spec.sha256 is None)
     except _UnusableError as reason:
         raise _refused("image.unreadable", f"image {name} cannot be read: {reason}", at) from reason
     if spec.sha256 and digest and digest != spec.sha256:

@@ -12,7 +12,7 @@ from kvmdecl.diagnostics import Diagnostic, reject_errors
 from kvmdecl.emit import emit
 from kvmdecl.hosts.identity import check_identities
 from kvmdecl.hosts.protocol import HostReader, Scope
-from kvmdecl.images import read_inputs
+from kvmdecl.images import Care, read_inputs
 from kvmdecl.load import load
 from kvmdecl.placement import place
 from kvmdecl.plan import Plan
@@ -32,17 +32,15 @@ class Compiled:
     warnings: tuple[Diagnostic, ...]
 
 
-def load_cluster(path: Path, plugins: Plugins, *, verify: bool = False) -> ResolvedCluster:
+def load_cluster(path: Path, plugins: Plugins, care: Care = Care.LOOK) -> ResolvedCluster:
     """Manifest file or folder -> linked cluster. Contacts nobody.
-
-    With `verify` images are read to their end, also those whose digest the manifest gives.
 
     Raises:
         Rejected: with everything that is wrong in the manifest.
     """
     loaded = load(path, plugins.sections())
     plugins.solver(loaded.manifest.placement.solver, loaded.span("placement", "solver"))
-    return resolve(loaded, read_inputs(loaded, verify=verify))
+    return resolve(loaded, read_inputs(loaded, care))
 
 
 def rehearse(cluster: ResolvedCluster, uris: Mapping[str, HostUri]) -> ResolvedCluster:

@@ -8,6 +8,7 @@ from kvmdecl.cli import common
 from kvmdecl.cluster import ResolvedCluster
 from kvmdecl.diagnostics import Diagnostic
 from kvmdecl.hosts.fleet import ReadingFleet
+from kvmdecl.images import Care
 from kvmdecl.pipeline import load_cluster, plan_cluster, rehearse, scope_of
 from kvmdecl.plan import Plan
 from kvmdecl.planner.destroy import make_destroy_plan
@@ -15,13 +16,13 @@ from kvmdecl.pluginhost import Plugins, load_plugins
 from kvmdecl.snapshot import SnapshotReader
 
 
-def read_cluster(path: Path, plugins: Plugins, *, verify: bool = False) -> ResolvedCluster:
-    """Load the manifest; in a rehearsal its hosts are the lab's. `verify` compares images with their digests.
+def read_cluster(path: Path, plugins: Plugins, care: Care = Care.IGNORE) -> ResolvedCluster:
+    """Load the manifest; in a rehearsal its hosts are the lab's. `care` is for its images.
 
     Raises:
         Rejected: with everything that is wrong in the manifest.
     """
-    cluster = load_cluster(path, plugins, verify=verify)
+    cluster = load_cluster(path, plugins, care)
     return rehearse(cluster, common.host_uris(cluster)) if common.rehearsing() else cluster
 
 
@@ -32,7 +33,7 @@ def make(path: Path, facts: Path | None = None) -> tuple[Plan, tuple[Diagnostic,
         Rejected: with everything that stands in the way of a plan.
     """
     plugins = load_plugins()
-    cluster = read_cluster(path, plugins, verify=True)
+    cluster = read_cluster(path, plugins, Care.VERIFY)
     if facts is not None:
         return plan_cluster(cluster, SnapshotReader(facts, [host.name for host in cluster.hosts]), plugins)
     with ReadingFleet({host.name: host.uri for host in cluster.hosts}) as fleet:

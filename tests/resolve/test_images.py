@@ -11,7 +11,7 @@ import pytest
 
 from kvmdecl import images
 from kvmdecl.diagnostics import Rejected
-from kvmdecl.images import read_inputs
+from kvmdecl.images import Care, read_inputs
 from kvmdecl.load import load
 from kvmdecl.names import GIB
 from tests.resolve.support import BASE, SHA256, rejected, resolved, told
@@ -89,7 +89,7 @@ def test_a_wrong_digest_is_told_when_asked_to_verify_and_from_then_on(tmp_path: 
     text = f'images: {{debian: {{source: debian.qcow2, sha256: "{SHA256}"}}}}\n'
     (tmp_path / "cluster.yaml").write_text(BASE + text)
     with pytest.raises(Rejected, match=r"image\.digest-mismatch"):
-        read_inputs(load(tmp_path / "cluster.yaml"), verify=True)
+        read_inputs(load(tmp_path / "cluster.yaml"), Care.VERIFY)
     assert told(text, tmp_path) == [("image.digest-mismatch", f'"{SHA256}"')]
 
 
@@ -154,3 +154,13 @@ def test_a_link_does_not_lead_out_of_the_manifests_folder(tmp_path: Path) -> Non
     (tmp_path / "user-data").symlink_to("/etc/hostname")
     text = POOL + "vms: {web: {cloud_init: {user_data_file: user-data}}}\n"
     assert told(text, tmp_path) == [("cloud-init.unreadable", "user-data")]
+
+
+def test_where_only_names_matter_no_image_need_be_at_hand(tmp_path: Path) -> None:
+    (tmp_path / "cluster.yaml").write_text(
+        "apiVersion: kvmdecl/v1\ncluster: c\nhosts: {h: 'qemu+tls://h/system'}\nimages: {gone: gone.qcow2}\n"
+    )
+
+    read = read_inputs(load(tmp_path / "cluster.yaml"), Care.IGNORE)
+
+    assert read.images["gone"].sha256 == ""
