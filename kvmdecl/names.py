@@ -23,6 +23,7 @@ _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})", re.ASCII)
 _SIZE = re.compile(r"(?P<number>[0-9]{1,15})(?P<fraction>\.[0-9]{1,6})? ?(?P<unit>[A-Za-z]*)", re.ASCII)
 _UNITS = {"B": 1, "bytes": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": TIB}
 _AMBIGUOUS = {"k": "KiB", "kb": "KiB", "m": "MiB", "mb": "MiB", "g": "GiB", "gb": "GiB", "t": "TiB", "tb": "TiB"}
+_NO_XML = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII)
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "kvmdecl.invalid")
@@ -188,6 +189,20 @@ def parse_pool_path(value: Any) -> str:  # noqa: ANN401 - whatever the document 
     raise _bad("manifest.bad-value", value, "is not an absolute path on the host", "write a plain path: `/srv/vms`")
 
 
+def parse_text(value: Any) -> str:  # noqa: ANN401 - whatever the document holds
+    """Text that XML can hold: no control characters but tab and line ends, no surrogates (XML 1.0, section 2.2).
+
+    Raises:
+        PydanticCustomError: `manifest.wrong-type`, `manifest.bad-value`.
+    """
+    if not isinstance(value, str):
+        raise _bad("manifest.wrong-type", value, "is not a text", "write a text, in quotes if in doubt")
+    if found := _NO_XML.search(value):
+        character = f"the character U+{ord(found[0]):04X}, which no definition can hold"
+        raise _bad("manifest.bad-value", value, f"contains {character}", "remove it")
+    return value
+
+
 def _bad(code: str, value: object, is_what: str, hint: str, cause: str = "") -> PydanticCustomError:
     shown = f"`{value}`" if isinstance(value, str) else "the value here" if value is not None else "the empty value here"
     context = {"shown": shown, "is_what": is_what, "hint": hint, "cause": cause}
@@ -211,4 +226,5 @@ Mac = Annotated[
 ]
 Subnet = Annotated[str, BeforeValidator(parse_subnet), WithJsonSchema({"type": "string", "examples": ["192.168.100.0/24"]})]
 IpAddress = Annotated[str, BeforeValidator(parse_ip), WithJsonSchema({"type": "string", "examples": ["192.168.100.10"]})]
+Text = Annotated[str, BeforeValidator(parse_text)]
 PoolPath = Annotated[str, BeforeValidator(parse_pool_path), WithJsonSchema({"type": "string", "pattern": "^/"})]

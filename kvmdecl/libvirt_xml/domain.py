@@ -29,12 +29,13 @@ def domain_xml(vm: ResolvedVm, pool_paths: Mapping[str, str]) -> str:
         pool_paths: directory of each pool that the vm has a disk in.
     """
     uefi = vm.firmware.type == "uefi"
+    description = _lines(vm.description or "")
     return to_text(
         node(
             "domain",
             node("name", vm.name),
             node("uuid", vm.uuid),
-            vm.description and node("description", _lines(vm.description)),
+            bool(description) and node("description", description),
             node("memory", str(vm.max_memory // KIB), unit="KiB"),
             node("currentMemory", str(vm.memory // KIB), unit="KiB"),
             node("vcpu", str(vm.max_cpus), current=str(vm.cpus)),

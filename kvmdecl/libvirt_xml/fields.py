@@ -17,7 +17,7 @@ from kvmdecl.libvirt_xml.rules import normalised
 from kvmdecl.libvirt_xml.safe import Element, parse_xml
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from kvmdecl.state import Kind
 
@@ -66,7 +66,7 @@ class Document:
     originals: dict[Element, Element]
     fields: dict[str, str] = field(default_factory=dict)
     elements: dict[str, Element] = field(default_factory=dict)
-    members: dict[str, str] = field(default_factory=dict)  # path -> description
+    members: set[str] = field(default_factory=set)
     leaves: dict[str, tuple[str, str | None]] = field(
         default_factory=dict
     )  # path -> path of its element, attribute
@@ -113,7 +113,7 @@ def compare_documents(desired: Document, base: Document, observed: Document) -> 
         for path in base.fields
         if path not in desired.fields and path in observed.fields
     )
-    found = _whole_members([*declared, *removed], desired.members, observed.members)
+    found = _whole_members([*declared, *removed], desired, observed)
     return Comparison(
         desired.fields, base.fields, observed.fields, tuple(sorted(found, key=lambda d: d.path))
     )
@@ -160,7 +160,7 @@ def _flatten(
     document.elements[path] = element
     member = bool(path) and is_member(kind, plain_path)
     if member:
-        document.members[path] = describe(element)
+        document.members.add(path)
     says_nothing = not (len(element) or element.attrib)
     if path and (element.text or member or says_nothing):
         document.fields[path] = element.text or ""
@@ -174,16 +174,14 @@ def _flatten(
 
 
 def _whole_members(
-    found: list[FieldDifference], desired: Mapping[str, str], observed: Mapping[str, str]
-) -> Iterable[FieldDifference]:
+    found: list[FieldDifference], desired: Document, observed: Document
+) -> Iterator[FieldDifference]:
     """A member that comes or goes is one difference, not one for each of its fields."""
-    whole = {d.path for d in found if d.path in desired and d.before is None and d.path not in observed}
-    whole |= {d.path for d in found if d.path in observed and d.after is None and d.path not in desired}
+    whole = {d.path for d in found if (d.path in desired.members) != (d.path in observed.members)}
     for difference in found:
         if difference.path in whole:
-            yield FieldDifference(
-                difference.path, observed.get(difference.path), desired.get(difference.path)
-            )
+            before, after = observed.elements.get(difference.path), desired.elements.get(difference.path)
+            yield FieldDifference(difference.path, describe(before), describe(after))
         elif not any(difference.path.startswith((f"{path}/", f"{path}@")) for path in whole):
             yield difference
 
@@ -241,8 +239,10 @@ _DESCRIPTIONS = (
 )
 
 
-def describe(element: Element) -> str:
+def describe(element: Element | None) -> str | None:
     """What a member is, in a few words: a disk's file, a NIC's network and model."""
+    if element is None:
+        return None
     for parts in _DESCRIPTIONS:
         values = [read_key(element, (part,)) for part in parts]
         if all(values):

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from kvmdecl.manifest.base import Section
-from kvmdecl.names import Bool, IpAddress, Mac, Name, Positive, Size
+from kvmdecl.names import Bool, IpAddress, Mac, Name, Positive, Size, Text
 
 DeviceName = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,19}$")]
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]{1,64}$")]
@@ -177,7 +177,7 @@ class Vm(Section):
     """Power state; `absent` plans the deletion of its definition (its volumes stay)."""
     autostart: Bool = True
     """Start with the host."""
-    description: Annotated[str, Field(max_length=4096)] | None = None
+    description: Annotated[Text, Field(max_length=4096)] | None = None
     """Text for people."""
     type: Literal["kvm", "qemu"] = "kvm"
     """libvirt domain type: `kvm`, or `qemu` for emulation without hardware support."""

@@ -110,6 +110,10 @@ def test_nothing_is_declared_that_libvirt_fills_in():
     assert not root.xpath("//address | //emulator | //target/@dev | devices/controller | on_reboot")
 
 
+def test_a_blank_description_is_none():
+    assert etree.fromstring(declared(description=" \r\n ")).find("description") is None
+
+
 def test_a_scsi_disk_brings_its_controller():
     root = etree.fromstring(declared(disks=(disk(bus="scsi"),)))
 
