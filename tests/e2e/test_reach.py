@@ -98,3 +98,43 @@ def _workers_of(story: Story) -> list[str]:
             except OSError:
                 continue
     return found
+
+
+def test_an_apply_that_was_killed_is_finished_by_the_next_one(story: Story):
+    _with_a_large_image(story)
+    process = story.start("apply", "--yes", "--progress", "json")
+    for line in process.stdout:
+        if '"step-progress"' in line:
+            break
+    process.kill()
+    process.communicate(timeout=10)
+
+    plan = story.run("plan")
+    assert "an earlier run was interrupted" in plan.out, plan.out
+    story.ok("apply", "--yes")
+
+    assert story.run("plan", "--detailed-exitcode").code == 0
+
+
+def test_the_first_ctrl_c_finishes_what_runs_and_begins_nothing_else(story: Story):
+    _with_a_large_image(story)
+    process = story.start("apply", "--yes", "--progress", "json")
+    for line in process.stdout:
+        if '"step-progress"' in line:
+            break
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+
+    assert process.returncode == 130, out + err
+    assert "Interrupted" in err
+    assert '"step-skipped"' in out
+    assert "Traceback" not in out + err
+    story.ok("apply", "--yes")
+    assert story.run("plan", "--detailed-exitcode").code == 0
+
+
+def _with_a_large_image(story: Story) -> None:
+    """The guest's image grows to a size that takes a second or two to upload."""
+    with (story.folder / "tiny.img").open("r+b") as image:
+        image.truncate(200 * 1024**2)
+    story.write(CLUSTER)
