@@ -1,11 +1,21 @@
-"""What is true for all tests."""
+"""What is true for all tests: nothing of the developer's shell reaches them, and no clock fails them."""
 
 from __future__ import annotations
 
+import os
+
 import pytest
+from hypothesis import settings
 
 # A distribution of its own, installed and tested by tests/plugins as its author would do it.
 collect_ignore = ["example_plugin"]
+
+for _name in ("KVMDECL_LAB", "KVMDECL_CLUSTER", "KVMDECL_TRACEBACK", "NO_COLOR", "CLICOLOR_FORCE", "FORCE_COLOR"):
+    os.environ.pop(_name, None)
+
+# The same examples on every run: a change is judged by what it changes. A busy machine is no failure.
+settings.register_profile("kvmdecl", derandomize=True, deadline=None, database=None)
+settings.load_profile("kvmdecl")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
