@@ -10,7 +10,15 @@ from hypothesis import settings
 # A distribution of its own, installed and tested by tests/plugins as its author would do it.
 collect_ignore = ["example_plugin"]
 
-for _name in ("KVMDECL_LAB", "KVMDECL_CLUSTER", "KVMDECL_TRACEBACK", "NO_COLOR", "CLICOLOR_FORCE", "FORCE_COLOR"):
+_SETTINGS = (
+    "KVMDECL_LAB",
+    "KVMDECL_CLUSTER",
+    "KVMDECL_TRACEBACK",
+    "NO_COLOR",
+    "CLICOLOR_FORCE",
+    "FORCE_COLOR",
+)
+for _name in _SETTINGS:
     os.environ.pop(_name, None)
 
 # The same examples on every run: a change is judged by what it changes. A busy machine is no failure.
