@@ -16,7 +16,7 @@ SIZES = ("20GiB", "50GiB", "100GiB")
 
 
 def write(vms: int, out: TextIO) -> None:
-    """Write the manifest; about 15 lines and 380 bytes for each vm."""
+    """Write the manifest; about 15 lines and 360 bytes for each vm."""
     print("apiVersion: kvmdecl/v1\ncluster: big\n\nhosts:", file=out)
     for number in range(HOSTS):
         print(f"  kvm-{number:02d}: qemu+tls://kvm-{number:02d}.example/system", file=out)
@@ -26,6 +26,7 @@ def write(vms: int, out: TextIO) -> None:
     print("\nstorage:", file=out)
     for pool in POOLS:
         print(f"  {pool}: /srv/{pool}", file=out)
+    print(f"\nimages:\n  debian: {{source: debian.qcow2, sha256: {'5e' * 32}}}", file=out)
     print("\nvms:", file=out)
     for number in range(vms):
         out.write(_vm(number))
@@ -39,7 +40,7 @@ def _vm(number: int) -> str:
     description: Web server number {number} of the shop
     cpus: {2 + number % 7}
     memory: {MEMORY[number % len(MEMORY)]}
-    disk: {{size: {SIZES[number % len(SIZES)]}, pool: fast}}
+    disk: {{size: {SIZES[number % len(SIZES)]}, pool: fast, image: debian}}
     disks:
       data:  # grows with the customers
         size: {100 + number % 400}GiB

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from kvmdecl.cluster import ResolvedCluster, ResolvedNetwork, ResolvedPool
     from kvmdecl.diagnostics import Span
+    from kvmdecl.state import Origin
 
     _Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
     _Thing = TypeVar("_Thing", ResolvedPool, ResolvedNetwork)
@@ -116,21 +117,20 @@ def _holds(outer: _Subnet, inner: _Subnet) -> bool:
 def _same_volumes(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
     """Names of volumes are built of other names; two different ones may come out the same."""
     images = {image.name: image for image in cluster.images}
-    first: dict[tuple[str, str], tuple[str, Span | None]] = {}
+    first: dict[tuple[str, str], tuple[str, Origin]] = {}
     for vm in cluster.vms:
         for disk in vm.disks:
-            at = vm.origin.at
-            used = [(disk.volume, f"disk {disk.name} of {vm.name}", at)]
+            used = [(disk.volume, f"disk {disk.name} of {vm.name}", vm.origin)]
             if image := images.get(disk.image or ""):
-                used.append((image.volume, f"image {image.name}", image.origin.at))
-            for volume, what, place in used:
-                other, there = first.setdefault((disk.pool, volume), (what, place))
+                used.append((image.volume, f"image {image.name}", image.origin))
+            for volume, what, origin in used:
+                other, there = first.setdefault((disk.pool, volume), (what, origin))
                 if other != what:
                     yield _twice(
                         "reference.duplicate-volume",
                         f"{other} and {what} would be one volume, {volume} in pool {disk.pool}",
-                        place,
-                        there,
+                        origin.at,
+                        there.at,
                         "The one would overwrite the other.",
                         "rename one of them",
                     )

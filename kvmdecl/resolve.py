@@ -77,9 +77,9 @@ class _Keys(Mapping[str, Span]):
 
 
 def _parts(key: str) -> Iterator[str | int]:
-    """`nics.0.network` -> "nics", 0, "network"; below `disks` digits are a disk's name."""
+    """`nics.0.network` -> "nics", 0, "network"; below `disks` digits are a disk's name; the empty key has none."""
     before = ""
-    for part in key.split("."):
+    for part in key.split(".") if key else ():
         yield int(part) if part.isdigit() and before != "disks" else part
         before = part
 
@@ -107,6 +107,9 @@ class _Linker:
         self._networks = {name: self._network(name, spec) for name, spec in self._manifest.networks.items()}
         self._images = {name: self._image(name) for name in self._manifest.images}
         self._active_pools = [name for name, pool in self._pools.items() if pool.spec.state == "active"]
+        # By the words that name a pool or network: every disk and NIC asks, and there may be many hosts.
+        self._reach = {f"pool {name}": frozenset(pool.hosts) for name, pool in self._pools.items()}
+        self._reach |= {f"network {name}": frozenset(net.hosts) for name, net in self._networks.items()}
 
     def cluster(self) -> ResolvedCluster:
         vms = tuple(self._vm(name, spec) for name, spec in self._manifest.vms.items())
@@ -388,7 +391,7 @@ class _Linker:
                 "It would be taken away from under the guest.",
                 "use another one, or take `state: absent` back",
             )
-        elif vm.spec.host in self._manifest.hosts and vm.spec.host not in thing.hosts:
+        elif vm.spec.host in self._manifest.hosts and vm.spec.host not in self._reach[what]:
             self._refuse(
                 "reference.not-on-host",
                 f"{what} is not on host {vm.spec.host}",
@@ -413,7 +416,7 @@ class _Linker:
         self.found.append(Diagnostic(code, summary, at, cause, hint))
 
     def _origin(self, *path: str) -> Origin:
-        return Origin(self._loaded.span(*path), _Keys(self._loaded, *path))
+        return Origin(_Keys(self._loaded, *path))
 
 
 def _nic(nic: Nic, mac: str, network: ResolvedNetwork, boot_order: int | None) -> ResolvedNic:

@@ -162,18 +162,23 @@ Observation = HostSnapshot | Unreachable
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where in the manifest an object and its keys were written. Never part of what is compared."""
+    """Where in the manifest an object and its keys were written. Never part of what is compared.
 
-    at: Span | None = None
+    The place of the object itself is that of the empty key. `keys` may look places up only when asked.
+    """
+
     keys: Mapping[str, Span] = field(default_factory=dict)
+
+    @property
+    def at(self) -> Span | None:
+        """The place of the object."""
+        return self.keys.get("")
 
     def find(self, key: str) -> Span | None:
         """The place of a key such as `memory` or `disks.data`, of its nearest written parent, or of the object."""
-        while key:
-            if key in self.keys:
-                return self.keys[key]
+        while key and key not in self.keys:
             key = key.rpartition(".")[0]
-        return self.at
+        return self.keys.get(key)
 
 
 @dataclass(frozen=True, slots=True)
