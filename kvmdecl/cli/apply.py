@@ -40,10 +40,10 @@ def run(
         from kvmdecl.views.plan_json import read_plan
 
         plan = read_plan(path)
-        applying.show(plan)
+        applying.show(plan, progress)
     else:
         plan, warnings = planning.make(path)
-        applying.show(plan, warnings)
+        applying.show(plan, progress, warnings)
     if not plan.steps:
         raise typer.Exit(planning.exit_code(plan, detailed=False))
     applying.consent(plan, yes=yes, allowed=frozenset(allow_delete or ()))

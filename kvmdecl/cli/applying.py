@@ -27,9 +27,16 @@ from kvmdecl.views.events_text import TextView
 from kvmdecl.views.plan_text import render_plan
 
 
-def show(plan: Plan, warnings: Sequence[Diagnostic] = ()) -> None:
-    """Print the plan and everything that goes with it, before anybody is asked."""
-    common.say(render_plan(plan, color=common.color()), end="")
+def show(plan: Plan, progress: common.ProgressView, warnings: Sequence[Diagnostic] = ()) -> None:
+    """Print the plan and everything that goes with it, before anybody is asked.
+
+    Where events are written as JSON, standard output is theirs alone.
+    """
+    text = render_plan(plan, color=common.color())
+    if progress is common.ProgressView.JSON:
+        common.complain(text.rstrip())
+    else:
+        common.say(text, end="")
     common.report((*plan.blocked, *warnings, *plan.notes))
 
 

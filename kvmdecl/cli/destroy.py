@@ -35,7 +35,7 @@ def run(
     from kvmdecl.cli import applying, planning
 
     cluster, plan = planning.make_destroy(path, frozenset(volume or ()))
-    applying.show(plan)
+    applying.show(plan, progress)
     if not plan.steps:
         raise typer.Exit(planning.exit_code(plan, detailed=False))
     applying.confirm_destruction(cluster.name, len(plan.steps), confirm)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import jsonschema_rs
 import libvirt
 import pytest
 
@@ -11,6 +13,7 @@ from tests.e2e.conftest import HOSTS, Story, find_vm, qemu_pid
 
 pytestmark = pytest.mark.xdist_group("lab")
 
+ROOT = Path(__file__).parents[2]
 CLUSTER = """\
 apiVersion: kvmdecl/v1
 cluster: story
@@ -219,3 +222,15 @@ def _without_uris(plan: dict[str, object]) -> str:
     for host in plan["hosts"]:
         host["uri"] = ""
     return json.dumps(plan, indent=1)
+
+
+def test_events_as_json_are_alone_on_standard_output(story: Story):
+    validator = jsonschema_rs.validator_for(json.loads((ROOT / "schemas/events.v1.json").read_text()))
+    story.write(CLUSTER)
+
+    answer = story.ok("apply", "--yes", "--progress", "json")
+
+    events = [json.loads(line) for line in answer.out.splitlines()]
+    assert [event["sequence"] for event in events] == list(range(1, len(events) + 1))
+    assert all(validator.is_valid(event) for event in events)
+    assert "18 to create" in answer.err

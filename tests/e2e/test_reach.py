@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 import time
 
 import pytest
@@ -103,9 +105,7 @@ def _workers_of(story: Story) -> list[str]:
 def test_an_apply_that_was_killed_is_finished_by_the_next_one(story: Story):
     _with_a_large_image(story)
     process = story.start("apply", "--yes", "--progress", "json")
-    for line in process.stdout:
-        if '"step-progress"' in line:
-            break
+    _await_upload(process)
     process.kill()
     process.communicate(timeout=10)
 
@@ -119,9 +119,7 @@ def test_an_apply_that_was_killed_is_finished_by_the_next_one(story: Story):
 def test_the_first_ctrl_c_finishes_what_runs_and_begins_nothing_else(story: Story):
     _with_a_large_image(story)
     process = story.start("apply", "--yes", "--progress", "json")
-    for line in process.stdout:
-        if '"step-progress"' in line:
-            break
+    _await_upload(process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
 
@@ -138,3 +136,12 @@ def _with_a_large_image(story: Story) -> None:
     with (story.folder / "tiny.img").open("r+b") as image:
         image.truncate(200 * 1024**2)
     story.write(CLUSTER)
+
+
+def _await_upload(process: subprocess.Popen[str]) -> None:
+    """Wait until an upload is well under way and far from its end."""
+    for line in process.stdout:
+        event = json.loads(line)
+        if event.get("event") == "step-progress" and event["unit"] == "bytes" and event["done"] * 2 < event["total"]:
+            return
+    raise AssertionError("the upload was over before it was seen")
