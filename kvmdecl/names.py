@@ -11,6 +11,7 @@ import ipaddress
 import re
 import uuid
 from contextlib import suppress
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
@@ -23,7 +24,7 @@ _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})", re.ASCII)
 _SIZE = re.compile(r"(?P<number>[0-9]{1,15})(?P<fraction>\.[0-9]{1,6})? ?(?P<unit>[A-Za-z]*)", re.ASCII)
 _UNITS = {"B": 1, "bytes": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": TIB}
 _AMBIGUOUS = {"k": "KiB", "kb": "KiB", "m": "MiB", "mb": "MiB", "g": "GiB", "gb": "GiB", "t": "TiB", "tb": "TiB"}
-_NO_XML = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
+_NO_XML = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\ud800-\\udfff\\ufffe\\uffff]")
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII)
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "kvmdecl.invalid")
@@ -31,7 +32,13 @@ NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "kvmdecl.invalid")
 
 def derive_uuid(cluster: str, kind: str, name: str) -> str:
     """The UUID of an object, a function of its name alone: it survives a lost checkout (RFC 9562, version 5)."""
-    return str(uuid.uuid5(NAMESPACE, f"{cluster}/{kind}/{name}"))
+    # What uuid.uuid5 does, without its objects: a large cluster derives many.
+    name_bytes = f"{cluster}/{kind}/{name}".encode()
+    digest = bytearray(hashlib.sha1(NAMESPACE.bytes + name_bytes, usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50  # version 5
+    digest[8] = digest[8] & 0x3F | 0x80  # the variant of RFC 9562
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def derive_mac(cluster: str, vm: str, nic: str) -> str:
@@ -66,9 +73,17 @@ def parse_size(value: Any) -> int:  # noqa: ANN401 - whatever the document holds
     """
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if isinstance(value, str):
+        return _size_of(value)
+    raise _no_size(value)
+
+
+@lru_cache(maxsize=1024)
+def _size_of(value: str) -> int:
+    """Sizes repeat: a large manifest writes few different ones, each thousands of times."""
+    match = _SIZE.fullmatch(value)
     if match is None:
-        raise _bad("unit.bad-size", value, "is not a size", "write a number and a unit, for example `8GiB` or `512MiB`")
+        raise _no_size(value)
     number, fraction, unit = match["number"], match["fraction"] or "", match["unit"]
     if unit not in _UNITS:
         raise _unknown_unit(value, number + fraction, unit)
@@ -77,6 +92,11 @@ def parse_size(value: Any) -> int:  # noqa: ANN401 - whatever the document holds
     if rest:
         raise _bad("unit.bad-size", value, "is not a whole number of bytes", "use a smaller unit, for example `1536MiB`")
     return scaled
+
+
+def _no_size(value: object) -> PydanticCustomError:
+    hint = "write a number and a unit, for example `8GiB` or `512MiB`"
+    return _bad("unit.bad-size", value, "is not a size", hint)
 
 
 def _unknown_unit(value: object, number: str, unit: str) -> PydanticCustomError:

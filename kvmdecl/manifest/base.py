@@ -23,9 +23,9 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _from_shorthand(cls, data: Any) -> Any:  # noqa: ANN401 - whatever the document holds
-        if cls.shorthand is not None and data is not None and not isinstance(data, (dict, BaseModel)):
-            return {cls.shorthand: data}
-        return data
+        if isinstance(data, (dict, BaseModel)) or data is None or cls.shorthand is None:
+            return data
+        return {cls.shorthand: data}
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:

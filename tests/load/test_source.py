@@ -56,6 +56,23 @@ def test_a_block_ends_with_its_last_value_and_not_with_the_comments_after_it() -
     assert place(root.get("c")) == (6, 4, 7, 7)
 
 
+def test_a_last_line_without_an_end_has_its_text_on_it() -> None:
+    assert place(tree("a: 1\nb: two").get("b")) == (2, 4, 2, 7)
+    assert place(tree("a: {b: 1}")) == (1, 1, 1, 10)
+
+
+def test_only_line_feeds_and_carriage_returns_begin_a_line() -> None:
+    root = tree("a: 'x\x85y\u2028z'\nb: 1\rc: 2\r\nd: 3\n")
+    assert [place(key)[0] for key, _ in root.entries.values()] == [1, 2, 3, 4]
+
+
+def test_exactly_the_characters_that_yaml_allows_may_stand_in_a_manifest() -> None:
+    allowed = {*"\t\n\r\x85", *map(chr, range(0x20, 0x7F)), *map(chr, range(0xA0, 0xD800))}
+    allowed |= {*map(chr, range(0xE000, 0xFFFE)), *map(chr, range(0x10000, 0x110000))}
+    refused = set(source._NOT_YAML.findall("".join(map(chr, range(0x110000)))))
+    assert refused == {*map(chr, range(0x110000))} - allowed | {"\ufeff"}
+
+
 def test_a_byte_order_mark_does_not_move_the_columns(manifest: Loader) -> None:
     path = manifest.write("\ufeffkey: value\n".encode())
     root, _ = source.read_file(path)

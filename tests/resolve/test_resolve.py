@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
 
-from kvmdecl.names import GIB
+from kvmdecl.names import GIB, derive_uuid
 from tests.resolve.support import BASE, DEBIAN, HEAD, SHA256, only_vm, rejected, resolved, told
 
 if TYPE_CHECKING:
@@ -37,6 +38,12 @@ def test_identity_is_a_function_of_names() -> None:
     other = resolved(LAN + "vms: {web: {nics: [lan]}}", head=BASE.replace("demo", "other")).vms[0]
     assert other.uuid != one.uuid
     assert other.nics[0].mac != one.nics[0].mac
+
+
+def test_a_derived_uuid_is_of_version_5_so_that_anybody_can_compute_it() -> None:
+    namespace = uuid.uuid5(uuid.NAMESPACE_DNS, "kvmdecl.invalid")
+    for name in map("web-{}".format, range(100)):
+        assert derive_uuid("demo", "domain", name) == str(uuid.uuid5(namespace, f"demo/domain/{name}"))
 
 
 def test_a_derived_mac_address_is_local_and_unicast() -> None:
