@@ -96,7 +96,8 @@ class ResolvedNic:
 class ResolvedVm:
     """A vm with everything derived but its host (`host` is None until placement, unless the manifest names one).
 
-    `memory` and `max_memory` in bytes. `seed` is the content of its cloud-init image, in volume `seed_volume` of `seed_pool`.
+    `memory` and `max_memory` in bytes. `seed` is the content of its cloud-init image, in volume
+    `seed_volume` of `seed_pool`.
     """
 
     name: str

@@ -86,4 +86,13 @@ class ApplyFinished:
     event: Literal["apply-finished"] = "apply-finished"
 
 
-Event = ApplyStarted | StepStarted | StepProgress | StepDone | StepFailed | StepRefused | StepSkipped | ApplyFinished
+Event = (
+    ApplyStarted
+    | StepStarted
+    | StepProgress
+    | StepDone
+    | StepFailed
+    | StepRefused
+    | StepSkipped
+    | ApplyFinished
+)

@@ -1,4 +1,4 @@
-"""What a host is: hardware and capabilities, as libvirt reports them. Values only; reading XML is libvirt_xml's work."""
+"""What a host is: hardware and capabilities, as libvirt reports them. Values only: libvirt_xml reads the XML."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ class GuestType:
 class DomainSupport:
     """Domain capabilities of one (arch, type, machine), from virConnectGetDomainCapabilities.
 
-    `enums` maps the XML path of each enumeration (for example `os/firmware`, `devices/disk/bus`, `cpu/mode`) to its values.
+    `enums` maps the XML path of each enumeration (for example `os/firmware`, `devices/disk/bus`, `cpu/mode`) to its
+    values.
     """
 
     arch: str
@@ -89,7 +90,8 @@ class HostFacts:
 
     `memory` in bytes. `libvirt` and `qemu` as libvirt counts versions: major * 1,000,000 + minor * 1,000 + release.
     `interfaces` are the names of its network interfaces with its bridges (virConnectListAllInterfaces; node devices do
-    not list bridges), empty where libvirt has no interface driver. `domain_support` is empty where the host was read over a read-only connection, which libvirt denies it to.
+    not list bridges), empty where libvirt has no interface driver. `domain_support` is empty where
+    the host was read over a read-only connection, which libvirt denies it to.
     """
 
     uuid: str

@@ -69,7 +69,9 @@ def compile_cluster(
     return Compiled(placed, emit(placed, observations), warnings)
 
 
-def plan_cluster(cluster: ResolvedCluster, reader: HostReader, plugins: Plugins) -> tuple[Plan, tuple[Diagnostic, ...]]:
+def plan_cluster(
+    cluster: ResolvedCluster, reader: HostReader, plugins: Plugins
+) -> tuple[Plan, tuple[Diagnostic, ...]]:
     """Read the hosts, compile, compare. Returns the plan and the warnings.
 
     Raises:

@@ -11,7 +11,7 @@ from kvmdecl.facts import HostFacts
 
 
 class Kind(StrEnum):
-    """Kinds of objects, in libvirt's words, in the order in which one stands on the other."""
+    """Kinds of objects, in libvirt's words; each stands on those before it."""
 
     POOL = "pool"
     NETWORK = "network"
@@ -31,7 +31,7 @@ class Address:
         return f"{self.host}/{self.kind}/{self.name}"
 
 
-# -- observed -----------------------------------------------------------------------------------------------------------
+# -- observed ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ class Unreachable:
 Observation = HostSnapshot | Unreachable
 
 
-# -- desired ------------------------------------------------------------------------------------------------------------
+# -- desired ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

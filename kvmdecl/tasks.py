@@ -44,7 +44,7 @@ class DeletePool:
 
 @dataclass(frozen=True, slots=True)
 class DefineNetwork:
-    """Create or redefine a network: `xml` is the declared definition, overlaid on what is observed; never undefined first.
+    """Create or redefine a network: `xml` is what is declared, laid over what is observed; never undefined first.
 
     `base` is the declared definition that was last applied, so that what left the manifest leaves the network.
     """
@@ -85,7 +85,7 @@ class CreateVolume:
 
 @dataclass(frozen=True, slots=True)
 class ResizeVolume:
-    """Grow a volume to `capacity` bytes; through the running domain that uses it, if one does (virDomainBlockResize)."""
+    """Grow a volume to `capacity` bytes, through the running domain that uses it if one does (virDomainBlockResize)."""
 
     pool: str
     name: str

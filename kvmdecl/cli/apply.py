@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +11,9 @@ from kvmdecl.cli import common
 
 def run(
     path: common.ClusterPath = common.DEFAULT_PATH,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. Deletions still need --allow-delete.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask. Deletions still need --allow-delete.")
+    ] = False,
     allow_delete: Annotated[
         list[str] | None,
         typer.Option(
@@ -21,18 +22,22 @@ def run(
         ),
     ] = None,
     parallel: Annotated[int, typer.Option(min=1, max=256, help="Steps at once, over all hosts.")] = 8,
-    progress: Annotated[common.ProgressView, typer.Option(help="How to show progress.")] = common.ProgressView.AUTO,
+    progress: Annotated[
+        common.ProgressView, typer.Option(help="How to show progress.")
+    ] = common.ProgressView.AUTO,
 ) -> None:
     """Bring the hosts to what the manifest (or a saved plan) says.
 
-    Given a manifest it plans, shows the plan and asks. Given a saved plan (a .json file) it does what that plan says and
-    refuses every object that changed since. Hosts that do not answer are left alone.
+    Given a manifest it plans, shows the plan and asks. Given a saved plan (a .json file)
+    it does what that plan says and refuses every object that changed since. Hosts that do
+    not answer are left alone.
 
     Examples:
       kvmdecl apply clusters/demo
       kvmdecl apply plan.json --yes
 
-    Exit codes: 0 done, 1 error, 3 done in part (failed or refused steps, unreachable hosts), 4 a deletion lacks consent.
+    Exit codes: 0 done, 1 error, 3 done in part (failed or refused steps, unreachable hosts),
+    4 a deletion lacks consent.
     """
     from kvmdecl.cli import applying, planning
 

@@ -146,7 +146,9 @@ def _show(events: Iterator[Event], plan: Plan, progress: common.ProgressView) ->
 
 
 def _view(plan: Plan, progress: common.ProgressView) -> TextView | LiveView | JsonView:
-    live = progress is common.ProgressView.LIVE or (progress is common.ProgressView.AUTO and common.is_terminal(sys.stdout))
+    live = progress is common.ProgressView.LIVE or (
+        progress is common.ProgressView.AUTO and common.is_terminal(sys.stdout)
+    )
     if progress is common.ProgressView.JSON:
         return JsonView(partial(common.say, end=""))
     if live:

@@ -19,7 +19,9 @@ def run(
     ] = None,
     confirm: Annotated[str, typer.Option(help="The cluster's name, instead of typing it when asked.")] = "",
     parallel: Annotated[int, typer.Option(min=1, max=256, help="Steps at once, over all hosts.")] = 8,
-    progress: Annotated[common.ProgressView, typer.Option(help="How to show progress.")] = common.ProgressView.AUTO,
+    progress: Annotated[
+        common.ProgressView, typer.Option(help="How to show progress.")
+    ] = common.ProgressView.AUTO,
 ) -> None:
     """Delete everything that the cluster made on its hosts, and list it first; volumes are kept unless named.
 

@@ -12,10 +12,16 @@ from kvmdecl.cli import common
 
 def run(
     path: common.ClusterPath = common.DEFAULT_PATH,
-    out: Annotated[Path | None, typer.Option(help="Save the plan to this file, for `kvmdecl apply FILE`.")] = None,
-    detailed_exitcode: Annotated[bool, typer.Option("--detailed-exitcode", help="Exit 2 when there are changes.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Save the plan to this file, for `kvmdecl apply FILE`.")
+    ] = None,
+    detailed_exitcode: Annotated[
+        bool, typer.Option("--detailed-exitcode", help="Exit 2 when there are changes.")
+    ] = False,
     format_: Annotated[common.Format, typer.Option("--format", help="Output format.")] = common.Format.TEXT,
-    facts: Annotated[Path | None, typer.Option(help="Plan offline, from the files that `kvmdecl facts` wrote.")] = None,
+    facts: Annotated[
+        Path | None, typer.Option(help="Plan offline, from the files that `kvmdecl facts` wrote.")
+    ] = None,
 ) -> None:
     """Show what apply would change on which host, and what that does to running guests.
 
@@ -28,7 +34,7 @@ def run(
 
     Exit codes: 0 planned, 1 error or blocked objects, 2 changes (with --detailed-exitcode), 3 a host did not answer.
     """
-    from kvmdecl.cli import planning  # noqa: PLC0415
+    from kvmdecl.cli import planning
     from kvmdecl.views.plan_json import render_plan_json
     from kvmdecl.views.plan_text import render_plan
 

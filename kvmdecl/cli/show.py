@@ -35,6 +35,8 @@ def run(
     if found is None:
         names = [candidate.name for candidate in cluster.vms]
         hint = did_you_mean(vm, names) or f"vms are {', '.join(names[:10])}{'...' if len(names) > 10 else ''}"
-        raise Rejected([Diagnostic("show.unknown-vm", f"there is no vm {safe_text(vm)} in {path}", hint=hint)])
+        raise Rejected(
+            [Diagnostic("show.unknown-vm", f"there is no vm {safe_text(vm)} in {path}", hint=hint)]
+        )
     pool_paths = {pool.name: pool.spec.path for pool in cluster.pools}
     common.say(complete(domain_xml(found, pool_paths)))

@@ -55,7 +55,7 @@ class HostReader(Protocol):
     """Reads hosts; has no way to change one."""
 
     def observe(self, scope: Scope) -> Mapping[str, Observation]:
-        """Read every host at once. One that does not answer in time is Unreachable; the others are not delayed by it."""
+        """Read every host at once. One that does not answer in time is Unreachable and delays no other."""
         ...
 
 

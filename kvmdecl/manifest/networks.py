@@ -43,7 +43,7 @@ class Network(Section):
     mode: Literal["bridge", "nat", "route", "isolated"] = "bridge"
     """`bridge`: the host's own bridge. `nat`, `route`, `isolated`: a libvirt network, made on each host."""
     bridge: InterfaceName | None = None
-    """Bridge device: the existing one for `mode: bridge`; else the name of the one libvirt makes (derived if not given)."""
+    """Bridge device: an existing one for `mode: bridge`, else the one that libvirt makes (named if not given)."""
     subnet: Subnet | None = None
     """Network of the guests, for example `192.168.100.0/24`; the host takes its first address."""
     dhcp: Dhcp | None = None
@@ -62,14 +62,19 @@ class Network(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.mode == "bridge" and self.bridge is None:
-            raise _wrong("a bridged network names no bridge", "add `bridge: br0`, or choose `mode: nat`, `route` or `isolated`")
+            raise _wrong(
+                "a bridged network names no bridge",
+                "add `bridge: br0`, or choose `mode: nat`, `route` or `isolated`",
+            )
         if self.mode == "bridge" and (self.subnet or self.dhcp or self.domain or self.device):
             raise _wrong(
                 "a bridged network has no subnet, dhcp, domain or device of its own",
                 "leave them to the bridge's network, or choose `mode: nat`, `route` or `isolated`",
             )
         if self.mode == "isolated" and self.device:
-            raise _wrong("an isolated network has no device to leave through", "drop `device`, or choose `mode: nat`")
+            raise _wrong(
+                "an isolated network has no device to leave through", "drop `device`, or choose `mode: nat`"
+            )
         if self.mode in {"nat", "route"} and not self.subnet:
             raise _wrong(f"a network of mode {self.mode} needs a subnet", "add `subnet: 192.168.100.0/24`")
         if self.dhcp:
@@ -88,7 +93,9 @@ class Network(Section):
         if int(start) > int(end):
             raise _wrong(f"the dhcp range ends ({end}) before it starts ({start})", "swap `start` and `end`")
         if int(start) <= int(gateway) <= int(end):
-            raise _wrong(f"the dhcp range contains {gateway}, the host's own address", f"start at {gateway + 1}")
+            raise _wrong(
+                f"the dhcp range contains {gateway}, the host's own address", f"start at {gateway + 1}"
+            )
 
 
 def _wrong(summary: str, hint: str) -> PydanticCustomError:

@@ -29,7 +29,9 @@ class Cpus(Section):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.max is not None and self.max < self.count:
-            raise _wrong("cpus", f"max ({self.max}) is below count ({self.count})", "raise `max` or lower `count`")
+            raise _wrong(
+                "cpus", f"max ({self.max}) is below count ({self.count})", "raise `max` or lower `count`"
+            )
         return self
 
 
@@ -47,7 +49,9 @@ class Memory(Section):
     def _possible(self) -> Self:
         for key, value in (("size", self.size), ("max", self.max)):
             if value is not None and (value % 1024**2 or not value):
-                raise _wrong("memory", f"{key} is not a whole number of MiB", "write for example `512MiB` or `4GiB`")
+                raise _wrong(
+                    "memory", f"{key} is not a whole number of MiB", "write for example `512MiB` or `4GiB`"
+                )
         if self.max is not None and self.max < self.size:
             raise _wrong("memory", "max is below size", "raise `max` or lower `size`")
         return self
@@ -88,7 +92,9 @@ class Disk(Section):
         if self.format == "raw" and self.preallocation == "metadata":
             raise _wrong("disk", "a raw disk has no metadata to preallocate", "use `off`, `falloc` or `full`")
         if self.image and self.preallocation not in {"off", "metadata"}:
-            raise _wrong("disk", "a disk with a backing image cannot be fully allocated", "use `off` or `metadata`")
+            raise _wrong(
+                "disk", "a disk with a backing image cannot be fully allocated", "use `off` or `metadata`"
+            )
         return self
 
 
@@ -122,7 +128,9 @@ class Firmware(Section):
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if self.secure_boot and self.type != "uefi":
-            raise _wrong("firmware", "Secure Boot needs uefi", "write `firmware: {type: uefi, secure_boot: true}`")
+            raise _wrong(
+                "firmware", "Secure Boot needs uefi", "write `firmware: {type: uefi, secure_boot: true}`"
+            )
         return self
 
 
@@ -219,13 +227,17 @@ class Vm(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if "root" in self.disks:
-            raise _wrong("disks", "`root` is the name of the root disk", "say it as `disk:`, or choose another name")
+            raise _wrong(
+                "disks", "`root` is the name of the root disk", "say it as `disk:`, or choose another name"
+            )
         if self.image and self.disk and self.disk.image:
             raise _wrong("disk", "both the vm and its root disk name an image", "keep one of them")
         names = {*self.disks, "network"} | ({"root"} if self.has_root_disk else set())
         for name in self.boot:
             if name not in names:
-                raise _wrong("boot", f"`{name}` is no device of this vm", f"devices are {', '.join(sorted(names))}")
+                raise _wrong(
+                    "boot", f"`{name}` is no device of this vm", f"devices are {', '.join(sorted(names))}"
+                )
         if len(set(self.boot)) != len(self.boot):
             raise _wrong("boot", "a device is named twice in the boot order", "name it once")
         return self

@@ -32,7 +32,9 @@ from kvmdecl.state import (
 _ORDER = {kind: number for number, kind in enumerate(Kind)}
 
 
-def make_plan(cluster: ResolvedCluster, desired: DesiredState, observations: Mapping[str, Observation]) -> Plan:
+def make_plan(
+    cluster: ResolvedCluster, desired: DesiredState, observations: Mapping[str, Observation]
+) -> Plan:
     """Compare what should be with what is, on every host that answered.
 
     Objects on a host that did not answer are frozen: unknown is never taken for gone.
@@ -44,7 +46,11 @@ def make_plan(cluster: ResolvedCluster, desired: DesiredState, observations: Map
     }
     known = [resource for resource in desired.resources if resource.address.host in views]
     verdicts = [_plan_one(resource, views[resource.address.host]) for resource in known]
-    unusable = {r.address for r, verdict in zip(known, verdicts, strict=True) if verdict.blocked and not verdict.usable}
+    unusable = {
+        r.address
+        for r, verdict in zip(known, verdicts, strict=True)
+        if verdict.blocked and not verdict.usable
+    }
     steps, held = _without_held([verdict.step for verdict in verdicts if verdict.step], unusable)
     blocked = in_order([*(verdict.blocked for verdict in verdicts if verdict.blocked), *held])
     notes = chain.from_iterable(verdict.notes for verdict in verdicts)
@@ -85,7 +91,9 @@ def _plan_absent(absent: Absent, view: HostView) -> Verdict:
 def _without_held(steps: list[Step], unusable: set[Address]) -> tuple[list[Step], list[Diagnostic]]:
     """Hold back what needs an object that cannot be brought to what is declared, and what needs that in turn."""
     going, held = steps, list[Diagnostic]()
-    while waiting := {step.address: need for step in going if (need := next(iter(unusable & set(step.after)), None))}:
+    while waiting := {
+        step.address: need for step in going if (need := next(iter(unusable & set(step.after)), None))
+    }:
         held += [_held(step, waiting[step.address]) for step in going if step.address in waiting]
         going = [step for step in going if step.address not in waiting]
         unusable = unusable | set(waiting)

@@ -20,7 +20,7 @@ def make_destroy_plan(
 ) -> Plan:
     """Plan the deletion of the cluster's domains, networks and pool definitions.
 
-    `volumes` are the volumes to delete too, each as `HOST/volume/POOL/NAME`; all others are kept, and so is everything on
+    `volumes` are those to delete too, each as `HOST/volume/POOL/NAME`; all others are kept, and so is everything on
     a host that does not answer.
 
     Raises:
@@ -66,7 +66,9 @@ def _domains(view: HostView) -> Iterator[Step]:
             impact = Impact.DOWNTIME if domain.active else Impact.NONE
             address = Address(view.host, Kind.DOMAIN, domain.name)
             task = DeleteDomain(domain.name, domain.uuid, stop=domain.active)
-            yield Step(address, Action.DELETE, impact, (), f"{summary}; its volumes stay", fingerprint(domain), task)
+            yield Step(
+                address, Action.DELETE, impact, (), f"{summary}; its volumes stay", fingerprint(domain), task
+            )
 
 
 def _networks(view: HostView, after: tuple[Address, ...]) -> Iterator[Step]:
@@ -75,7 +77,9 @@ def _networks(view: HostView, after: tuple[Address, ...]) -> Iterator[Step]:
             address = Address(view.host, Kind.NETWORK, network.name)
             task = DeleteNetwork(network.name, network.uuid)
             impact = Impact.DOWNTIME if network.active else Impact.NONE
-            yield Step(address, Action.DELETE, impact, (), "stopped and undefined", fingerprint(network), task, after)
+            yield Step(
+                address, Action.DELETE, impact, (), "stopped and undefined", fingerprint(network), task, after
+            )
 
 
 def _volumes(view: HostView, volumes: frozenset[str], after: tuple[Address, ...]) -> Iterator[Step]:
@@ -84,7 +88,9 @@ def _volumes(view: HostView, volumes: frozenset[str], after: tuple[Address, ...]
         if str(address) in volumes:
             task = DeleteVolume(volume.pool, volume.name)
             summary = f"deleted with what is in it ({format_size(volume.capacity)})"
-            yield Step(address, Action.DELETE, Impact.DATA_LOSS, (), summary, fingerprint(volume), task, after)
+            yield Step(
+                address, Action.DELETE, Impact.DATA_LOSS, (), summary, fingerprint(volume), task, after
+            )
 
 
 def _pools(view: HostView, after: tuple[Address, ...]) -> Iterator[Step]:

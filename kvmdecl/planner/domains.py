@@ -120,7 +120,9 @@ def _marker_changes(desired: DesiredDomain, base: str | None) -> tuple[Change, .
     if base is not None and fields(base, Kind.DOMAIN) == fields(desired.xml, Kind.DOMAIN):
         return ()
     before = "what was applied before" if base is not None else "nothing readable"
-    change = Change("metadata", "marker", before, "what is declared now", Impact.METADATA, "virDomainDefineXMLFlags")
+    change = Change(
+        "metadata", "marker", before, "what is declared now", Impact.METADATA, "virDomainDefineXMLFlags"
+    )
     return (change,)
 
 
@@ -168,16 +170,22 @@ def plan_absent_domain(absent: Absent, uuid: str, view: HostView) -> Verdict:
     return step(absent, Action.DELETE, task, observed, summary, impact=impact)
 
 
-def orphans(cluster: ResolvedCluster, desired: DesiredState, views: Mapping[str, HostView]) -> Iterator[Diagnostic]:
+def orphans(
+    cluster: ResolvedCluster, desired: DesiredState, views: Mapping[str, HostView]
+) -> Iterator[Diagnostic]:
     """What carries this cluster's mark and is no longer in the manifest: told, and left as it is."""
     declared = {resource.address for resource in desired.resources}
     undecided = set(desired.unplaced)
     for view in views.values():
-        names = {address.name for address in declared if address.host == view.host and address.kind is Kind.DOMAIN}
+        names = {
+            address.name for address in declared if address.host == view.host and address.kind is Kind.DOMAIN
+        }
         for domain in view.state.domains:
             if domain.name not in names | undecided and belongs(domain.xml, cluster.name, domain.uuid):
                 yield _orphan(view.host, "domain", domain.name)
-        names = {address.name for address in declared if address.host == view.host and address.kind is Kind.NETWORK}
+        names = {
+            address.name for address in declared if address.host == view.host and address.kind is Kind.NETWORK
+        }
         for network in view.state.networks:
             if network.name not in names and belongs(network.xml, cluster.name, network.uuid):
                 yield _orphan(view.host, "network", network.name)

@@ -34,7 +34,14 @@ def plan_network(desired: DesiredNetwork, view: HostView) -> Verdict:
     changes = _definition_changes(desired, observed, base) + _power_changes(desired, observed)
     if not changes:
         return AS_DECLARED
-    return step(desired, Action.UPDATE, _define(desired, base, start=not observed.active), observed, "", changes=changes)
+    return step(
+        desired,
+        Action.UPDATE,
+        _define(desired, base, start=not observed.active),
+        observed,
+        "",
+        changes=changes,
+    )
 
 
 def _define(desired: DesiredNetwork, base: str | None, *, start: bool) -> DefineNetwork:
@@ -43,17 +50,36 @@ def _define(desired: DesiredNetwork, base: str | None, *, start: bool) -> Define
 
 def _foreign(desired: DesiredNetwork, observed: ObservedNetwork) -> Verdict:
     """A network that exists already may be used as it is; it is never changed."""
-    found = [d for d in differences(desired.xml, None, observed.xml, Kind.NETWORK) if d.path not in {"uuid", "bridge@name"}]
+    found = [
+        d
+        for d in differences(desired.xml, None, observed.xml, Kind.NETWORK)
+        if d.path not in {"uuid", "bridge@name"}
+    ]
     if found or not observed.active:
         return not_ours(desired, "network")
-    summary = f"network {desired.address.name} on {desired.address.host} was there before and is used as it is"
-    return Verdict(notes=(note(desired, "plan.foreign-network", summary, "It will never be changed or deleted."),))
+    summary = (
+        f"network {desired.address.name} on {desired.address.host} was there before and is used as it is"
+    )
+    return Verdict(
+        notes=(note(desired, "plan.foreign-network", summary, "It will never be changed or deleted."),)
+    )
 
 
-def _definition_changes(desired: DesiredNetwork, observed: ObservedNetwork, base: str | None) -> tuple[Change, ...]:
+def _definition_changes(
+    desired: DesiredNetwork, observed: ObservedNetwork, base: str | None
+) -> tuple[Change, ...]:
     impact, why = (Impact.NEXT_BOOT, _NOT_LIVE) if observed.active else (Impact.NONE, "")
     return tuple(
-        Change(d.path, _key(d.path), d.before, d.after, impact, "virNetworkDefineXML", why, desired.origin.find(_key(d.path)))
+        Change(
+            d.path,
+            _key(d.path),
+            d.before,
+            d.after,
+            impact,
+            "virNetworkDefineXML",
+            why,
+            desired.origin.find(_key(d.path)),
+        )
         for d in differences(desired.xml, base, observed.xml, Kind.NETWORK)
     )
 
@@ -66,11 +92,17 @@ def _key(path: str) -> str:
 def _power_changes(desired: DesiredNetwork, observed: ObservedNetwork) -> tuple[Change, ...]:
     changes = []
     if not observed.active:
-        changes.append(Change("active", "state", "inactive", "active", Impact.NONE, "virNetworkCreate", at=desired.origin.at))
+        changes.append(
+            Change(
+                "active", "state", "inactive", "active", Impact.NONE, "virNetworkCreate", at=desired.origin.at
+            )
+        )
     if observed.autostart != desired.autostart:
         before, after = str(observed.autostart).lower(), str(desired.autostart).lower()
         at = desired.origin.find("autostart")
-        changes.append(Change("autostart", "autostart", before, after, Impact.NONE, "virNetworkSetAutostart", at=at))
+        changes.append(
+            Change("autostart", "autostart", before, after, Impact.NONE, "virNetworkSetAutostart", at=at)
+        )
     return tuple(changes)
 
 
@@ -82,5 +114,9 @@ def plan_absent_network(absent: Absent, uuid: str, view: HostView) -> Verdict:
     if observed.uuid != uuid:
         return not_ours(absent, "network")
     impact = Impact.DOWNTIME if observed.active else Impact.NONE
-    summary = "stopped and undefined; guests still plugged into it lose it" if observed.active else "undefined"
-    return step(absent, Action.DELETE, DeleteNetwork(observed.name, observed.uuid), observed, summary, impact=impact)
+    summary = (
+        "stopped and undefined; guests still plugged into it lose it" if observed.active else "undefined"
+    )
+    return step(
+        absent, Action.DELETE, DeleteNetwork(observed.name, observed.uuid), observed, summary, impact=impact
+    )

@@ -24,7 +24,7 @@ def plan_pool(desired: DesiredPool, view: HostView) -> Verdict:
         return blocked(
             desired,
             "plan.pool-changed",
-            f"the {first.path} of pool {name} on {desired.address.host} would change from {first.before} to {first.after}",
+            f"the {first.path} of pool {name} on {desired.address.host} would change: {first.before} -> {first.after}",
             "A pool cannot move: its volumes, and the guests that use them, would stay where they are.",
             "declare a second pool and move the disks, or put the manifest back.",
             key="path",
@@ -41,18 +41,24 @@ def _foreign(desired: DesiredPool, observed: ObservedPool, *, differs: bool) -> 
     if differs or not observed.active:
         return not_ours(desired, "pool")
     summary = f"pool {desired.address.name} on {desired.address.host} was there before and is used as it is"
-    return Verdict(notes=(note(desired, "plan.foreign-pool", summary, "It will never be changed or deleted."),))
+    return Verdict(
+        notes=(note(desired, "plan.foreign-pool", summary, "It will never be changed or deleted."),)
+    )
 
 
 def _power_changes(desired: DesiredPool, observed: ObservedPool) -> tuple[Change, ...]:
     changes = []
     if not observed.active:
         how = "virStoragePoolCreate"
-        changes.append(Change("active", "state", "inactive", "active", Impact.NONE, how, at=desired.origin.at))
+        changes.append(
+            Change("active", "state", "inactive", "active", Impact.NONE, how, at=desired.origin.at)
+        )
     if observed.autostart != desired.autostart:
         before, after = str(observed.autostart).lower(), str(desired.autostart).lower()
         at = desired.origin.find("autostart")
-        changes.append(Change("autostart", "autostart", before, after, Impact.NONE, "virStoragePoolSetAutostart", at=at))
+        changes.append(
+            Change("autostart", "autostart", before, after, Impact.NONE, "virStoragePoolSetAutostart", at=at)
+        )
     return tuple(changes)
 
 
@@ -64,4 +70,11 @@ def plan_absent_pool(absent: Absent, uuid: str, view: HostView) -> Verdict:
     if observed.uuid != uuid:
         return not_ours(absent, "pool")
     task = DeletePool(observed.name, observed.uuid)
-    return step(absent, Action.DELETE, task, observed, "stopped and undefined; the files in it stay", impact=Impact.NONE)
+    return step(
+        absent,
+        Action.DELETE,
+        task,
+        observed,
+        "stopped and undefined; the files in it stay",
+        impact=Impact.NONE,
+    )

@@ -70,7 +70,9 @@ class HostView:
     @cached_property
     def volumes(self) -> Mapping[str, ObservedVolume]:
         """Volumes by `POOL/NAME`."""
-        return {f"{volume.pool}/{volume.name}": volume for pool in self.state.pools for volume in pool.volumes}
+        return {
+            f"{volume.pool}/{volume.name}": volume for pool in self.state.pools for volume in pool.volumes
+        }
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -118,7 +120,9 @@ def blocked(
     return Verdict(blocked=found, usable=usable)
 
 
-def note(desired: Desired, code: str, summary: str, cause: str = "", hint: str = "", key: str = "") -> Diagnostic:
+def note(
+    desired: Desired, code: str, summary: str, cause: str = "", hint: str = "", key: str = ""
+) -> Diagnostic:
     """A warning that belongs to an object."""
     at = desired.origin.find(key)
     return Diagnostic(code, summary, at, cause, hint, severity=Severity.WARNING, subject=str(desired.address))

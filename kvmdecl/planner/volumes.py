@@ -89,8 +89,16 @@ def _image_notes(desired: DesiredVolume, entry: LedgerEntry) -> tuple[Diagnostic
     """A disk keeps the image that it began as: another image in the manifest is for new disks."""
     if not entry.applied or entry.applied == (desired.backing or ""):
         return ()
-    summary = f"{desired.vm}'s disk began as {entry.applied} and keeps it; the manifest now says {desired.backing or 'no image'}"
-    return (note(desired, "plan.image-kept", summary, "The disk holds the guest's data; its image is not replaced under it."),)
+    now = desired.backing or "no image"
+    summary = f"{desired.vm}'s disk began as {entry.applied} and keeps it; the manifest now says {now}"
+    return (
+        note(
+            desired,
+            "plan.image-kept",
+            summary,
+            "The disk holds the guest's data; its image is not replaced under it.",
+        ),
+    )
 
 
 def _refuse_shrinking(desired: DesiredVolume, observed: ObservedVolume, capacity: int, key: str) -> Verdict:
@@ -106,7 +114,9 @@ def _refuse_shrinking(desired: DesiredVolume, observed: ObservedVolume, capacity
     )
 
 
-def _grow(desired: DesiredVolume, observed: ObservedVolume, capacity: int, view: HostView, key: str) -> Verdict:
+def _grow(
+    desired: DesiredVolume, observed: ObservedVolume, capacity: int, view: HostView, key: str
+) -> Verdict:
     domain = view.domains.get(desired.vm or "")
     running = domain is not None and domain.active
     change = Change(

@@ -1,6 +1,6 @@
 """A plan as a file: what `plan --out` writes, `apply` reads back, and any other program may read by its schema.
 
-`formatVersion` is MAJOR.MINOR: a reader ignores keys it does not know within a major version and refuses another major one.
+`formatVersion` is MAJOR.MINOR: a reader ignores keys that it does not know, and refuses another major version.
 """
 
 from __future__ import annotations
@@ -42,15 +42,23 @@ def read_plan(path: Path) -> Plan:
     try:
         document = json.loads(path.read_bytes())
         version = str(document.pop("formatVersion", "")) if isinstance(document, dict) else ""
-        if version.split(".")[0] != FORMAT_VERSION.split(".")[0]:
-            raise ValueError(f"formatVersion is {version or 'missing'}, this version of kvmdecl reads {FORMAT_VERSION}")
+        _check_version(version)
         return _PLAN.validate_json(json.dumps(document), strict=False)
     except (OSError, ValueError, ValidationError) as error:
         raise Rejected([_unreadable(path, error)]) from error
 
 
+def _check_version(version: str) -> None:
+    if version.partition(".")[0] != FORMAT_VERSION.partition(".")[0]:
+        raise ValueError(f"formatVersion is {version or 'missing'}, this kvmdecl reads {FORMAT_VERSION}")
+
+
 def _unreadable(path: Path, error: Exception) -> Diagnostic:
-    first = f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}" if isinstance(error, ValidationError) else str(error)
+    first = (
+        f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}"
+        if isinstance(error, ValidationError)
+        else str(error)
+    )
     return Diagnostic(
         code="plan.unreadable",
         summary=f"{path} is not a saved plan",

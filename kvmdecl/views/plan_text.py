@@ -69,7 +69,11 @@ def _impact(impact: Impact, *, color: bool) -> str:
 def _closing(plan: Plan, next_command: str) -> Iterator[str]:
     answered = sum(1 for host in plan.hosts if host.status is HostStatus.OK)
     if not plan.steps:
-        start = f"Nothing to apply, {_count(len(plan.blocked), 'object')} blocked" if plan.blocked else "No changes"
+        start = (
+            f"Nothing to apply, {_count(len(plan.blocked), 'object')} blocked"
+            if plan.blocked
+            else "No changes"
+        )
         silent = len(plan.hosts) - answered
         unknown = f"; {_count(silent, 'host')} unknown" if silent else ""
         yield f"{start}: {_count(plan.unchanged, 'object')} on {_count(answered, 'host')} as declared{unknown}."

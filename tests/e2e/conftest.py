@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,9 @@ class Story:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
-    def run(self, *args: str, rehearse: bool = True, prefix: Sequence[str] = (), timeout: float = 100) -> Answer:
+    def run(
+        self, *args: str, rehearse: bool = True, prefix: Sequence[str] = (), timeout: float = 100
+    ) -> Answer:
         """Run `kvmdecl ARGS` to its end; no traceback is ever acceptable."""
         process = self.start(*args, rehearse=rehearse, prefix=prefix)
         try:
@@ -111,10 +113,10 @@ def story(clean_lab: Lab, tmp_path: Path) -> Story:
 
 
 @pytest.fixture
-def own_story(make_lab: Callable[..., Lab], tmp_path: Path) -> Iterator[Story]:
+def own_story(make_lab: Callable[..., Lab], tmp_path: Path) -> Story:
     """A story that may break its lab."""
     tiny_image(tmp_path / "tiny.img")
-    yield Story(tmp_path, make_lab(HOSTS))
+    return Story(tmp_path, make_lab(HOSTS))
 
 
 def find_vm(story: Story, vm: str) -> str:

@@ -142,7 +142,9 @@ def test_an_absent_vm_is_deleted_with_consent_by_name_and_its_disk_stays(story: 
     refused = story.run("apply", "--yes")
     assert refused.code == 4
     assert f"--allow-delete {host}/domain/web-1" in refused.err
-    consents = [part for n in (1, 2, 3) for part in ("--allow-delete", f"{find_vm(story, f'web-{n}')}/domain/web-{n}")]
+    consents = [
+        part for n in (1, 2, 3) for part in ("--allow-delete", f"{find_vm(story, f'web-{n}')}/domain/web-{n}")
+    ]
     story.ok("apply", "--yes", *consents)
 
     with story.connect(host) as connection:
@@ -202,7 +204,9 @@ def test_destroy_lists_what_dies_and_keeps_volumes_that_were_not_named(story: St
             assert connection.listAllDomains() == []
             assert connection.listAllNetworks() == []
             assert connection.listAllStoragePools() == []
-    left = sorted(p.name for h in HOSTS for p in (story.lab.hosts[h].folder / "srv" / "vms").glob("*.root.qcow2"))
+    left = sorted(
+        p.name for h in HOSTS for p in (story.lab.hosts[h].folder / "srv" / "vms").glob("*.root.qcow2")
+    )
     assert left == ["web-2.root.qcow2", "web-3.root.qcow2"]
 
 

@@ -142,6 +142,10 @@ def _await_upload(process: subprocess.Popen[str]) -> None:
     """Wait until an upload is well under way and far from its end."""
     for line in process.stdout:
         event = json.loads(line)
-        if event.get("event") == "step-progress" and event["unit"] == "bytes" and event["done"] * 2 < event["total"]:
+        if (
+            event.get("event") == "step-progress"
+            and event["unit"] == "bytes"
+            and event["done"] * 2 < event["total"]
+        ):
             return
     raise AssertionError("the upload was over before it was seen")
