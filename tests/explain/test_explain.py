@@ -22,7 +22,7 @@ def used_codes() -> set[str]:
     found = {code for file in PACKAGE.rglob("*.py") for code in _CODE.findall(file.read_text())}
     wrong = (PACKAGE / "manifest" / "vms.py").read_text()
     # `_wrong("disk", ...)` of this module becomes `manifest.bad-disk`.
-    return found | {f"manifest.bad-{what}" for what in re.findall(r'_wrong\("([a-z-]+)"', wrong)}
+    return found | {f"manifest.bad-{what}" for what in re.findall(r'_wrong\(\s*"([a-z-]+)"', wrong)}
 
 
 EXAMPLES = [
