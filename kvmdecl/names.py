@@ -23,7 +23,16 @@ _NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?", re.ASCII)
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})", re.ASCII)
 _SIZE = re.compile(r"(?P<number>[0-9]{1,15})(?P<fraction>\.[0-9]{1,6})? ?(?P<unit>[A-Za-z]*)", re.ASCII)
 _UNITS = {"B": 1, "bytes": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": TIB}
-_AMBIGUOUS = {"k": "KiB", "kb": "KiB", "m": "MiB", "mb": "MiB", "g": "GiB", "gb": "GiB", "t": "TiB", "tb": "TiB"}
+_AMBIGUOUS = {
+    "k": "KiB",
+    "kb": "KiB",
+    "m": "MiB",
+    "mb": "MiB",
+    "g": "GiB",
+    "gb": "GiB",
+    "t": "TiB",
+    "tb": "TiB",
+}
 _NO_XML = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\ud800-\\udfff\\ufffe\\uffff]")
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII)
 
@@ -90,7 +99,9 @@ def _size_of(value: str) -> int:
     parts: int = 10 ** len(fraction[1:])
     scaled, rest = divmod(int(number + fraction[1:]) * _UNITS[unit], parts)
     if rest:
-        raise _bad("unit.bad-size", value, "is not a whole number of bytes", "use a smaller unit, for example `1536MiB`")
+        raise _bad(
+            "unit.bad-size", value, "is not a whole number of bytes", "use a smaller unit, such as `1536MiB`"
+        )
     return scaled
 
 
@@ -102,9 +113,13 @@ def _no_size(value: object) -> PydanticCustomError:
 def _unknown_unit(value: object, number: str, unit: str) -> PydanticCustomError:
     binary = next((name for name in _UNITS if name.lower() == unit.lower()), _AMBIGUOUS.get(unit.lower()))
     if binary is None and not unit:
-        return _bad("unit.ambiguous", value, "has no unit", f"write `{number}GiB`, `{number}MiB` or `{number}B`")
+        return _bad(
+            "unit.ambiguous", value, "has no unit", f"write `{number}GiB`, `{number}MiB` or `{number}B`"
+        )
     if binary is None:
-        return _bad("unit.bad-size", value, f"has an unknown unit `{unit}`", "units are B, KiB, MiB, GiB and TiB")
+        return _bad(
+            "unit.bad-size", value, f"has an unknown unit `{unit}`", "units are B, KiB, MiB, GiB and TiB"
+        )
     return _bad(
         "unit.ambiguous",
         value,
@@ -165,9 +180,16 @@ def parse_mac(value: Any) -> str:  # noqa: ANN401 - whatever the document holds
     """
     mac = value.lower().replace("-", ":") if isinstance(value, str) else ""
     if not _MAC.fullmatch(mac):
-        raise _bad("manifest.bad-value", value, "is not a MAC address", "write six pairs of hex digits: `52:54:00:12:34:56`")
+        raise _bad(
+            "manifest.bad-value",
+            value,
+            "is not a MAC address",
+            "write six pairs of digits: `52:54:00:12:34:56`",
+        )
     if int(mac[:2], 16) & 1:
-        raise _bad("manifest.bad-value", value, "is a multicast address", "the first byte of a NIC's MAC address is even")
+        raise _bad(
+            "manifest.bad-value", value, "is a multicast address", "make the first byte an even number"
+        )
     return mac
 
 
@@ -195,7 +217,9 @@ def parse_ip(value: Any) -> str:  # noqa: ANN401 - whatever the document holds
     try:
         return str(ipaddress.ip_address(value))
     except ValueError:
-        raise _bad("manifest.bad-value", value, "is not an IP address", "write an address: `192.168.100.10`") from None
+        raise _bad(
+            "manifest.bad-value", value, "is not an IP address", "write an address: `192.168.100.10`"
+        ) from None
 
 
 def parse_pool_path(value: Any) -> str:  # noqa: ANN401 - whatever the document holds
@@ -204,9 +228,15 @@ def parse_pool_path(value: Any) -> str:  # noqa: ANN401 - whatever the document 
     Raises:
         PydanticCustomError: `manifest.bad-value`.
     """
-    if isinstance(value, str) and re.fullmatch(r"(?:/[A-Za-z0-9_.@+=-]+)+", value, re.ASCII) and "/." not in value:
+    if (
+        isinstance(value, str)
+        and re.fullmatch(r"(?:/[A-Za-z0-9_.@+=-]+)+", value, re.ASCII)
+        and "/." not in value
+    ):
         return value
-    raise _bad("manifest.bad-value", value, "is not an absolute path on the host", "write a plain path: `/srv/vms`")
+    raise _bad(
+        "manifest.bad-value", value, "is not an absolute path on the host", "write a plain path: `/srv/vms`"
+    )
 
 
 def parse_text(value: Any) -> str:  # noqa: ANN401 - whatever the document holds
@@ -224,7 +254,8 @@ def parse_text(value: Any) -> str:  # noqa: ANN401 - whatever the document holds
 
 
 def _bad(code: str, value: object, is_what: str, hint: str, cause: str = "") -> PydanticCustomError:
-    shown = f"`{value}`" if isinstance(value, str) else "the value here" if value is not None else "the empty value here"
+    other = "the empty value here" if value is None else "the value here"
+    shown = f"`{value}`" if isinstance(value, str) else other
     context = {"shown": shown, "is_what": is_what, "hint": hint, "cause": cause}
     return PydanticCustomError(code, "{shown} {is_what}", context)
 
@@ -233,18 +264,28 @@ Size = Annotated[
     int,
     BeforeValidator(parse_size),
     PlainSerializer(format_size, when_used="json"),
-    WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(B|bytes|KiB|MiB|GiB|TiB)$", "examples": ["8GiB"]}),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(B|bytes|KiB|MiB|GiB|TiB)$", "examples": ["8GiB"]}
+    ),
 ]
 Integer = Annotated[int, BeforeValidator(parse_integer)]
 Positive = Annotated[Integer, Field(ge=1)]
 Bool = Annotated[bool, BeforeValidator(parse_bool)]
-Name = Annotated[str, BeforeValidator(parse_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"})]
+Name = Annotated[
+    str, BeforeValidator(parse_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"})
+]
 Mac = Annotated[
     str,
     BeforeValidator(parse_mac),
     WithJsonSchema({"type": "string", "pattern": "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$"}),
 ]
-Subnet = Annotated[str, BeforeValidator(parse_subnet), WithJsonSchema({"type": "string", "examples": ["192.168.100.0/24"]})]
-IpAddress = Annotated[str, BeforeValidator(parse_ip), WithJsonSchema({"type": "string", "examples": ["192.168.100.10"]})]
+Subnet = Annotated[
+    str, BeforeValidator(parse_subnet), WithJsonSchema({"type": "string", "examples": ["192.168.100.0/24"]})
+]
+IpAddress = Annotated[
+    str, BeforeValidator(parse_ip), WithJsonSchema({"type": "string", "examples": ["192.168.100.10"]})
+]
 Text = Annotated[str, BeforeValidator(parse_text)]
-PoolPath = Annotated[str, BeforeValidator(parse_pool_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
+PoolPath = Annotated[
+    str, BeforeValidator(parse_pool_path), WithJsonSchema({"type": "string", "pattern": "^/"})
+]
