@@ -74,7 +74,7 @@ class Host:
 
 
 @pytest.fixture
-def host(lab_host) -> Iterator[Host]:
+def host(clean_lab, lab_host) -> Iterator[Host]:
     connection = libvirt.open(lab_host.uri())
     for number in range(SPARE_PORTS + 1):
         (lab_host.folder / "srv" / f"late{number}.raw").write_bytes(b"\0" * 65536)
