@@ -28,7 +28,9 @@ class Section(BaseModel):
         return {cls.shorthand: data}
 
     @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
         long = handler(schema)
         if cls.shorthand is None:
             return long
