@@ -106,7 +106,7 @@ def test_places_machine_and_mac_stay():
 
     assert values(merged, "devices/*/address/@bus") == values(before, "devices/*/address/@bus")
     assert values(merged, "os/type/@machine") == ["pc-q35-7.2"]
-    assert values(merged, "currentMemory") != values(before, "currentMemory")
+    assert values(merged, "currentMemory/text()") != values(before, "currentMemory/text()")
 
 
 def test_a_size_is_written_with_its_unit():
