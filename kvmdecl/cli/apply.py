@@ -42,9 +42,7 @@ def run(
     from kvmdecl.cli import applying, planning
 
     if path.suffix == ".json":
-        from kvmdecl.views.plan_json import read_plan
-
-        plan = read_plan(path)
+        plan = applying.read_saved(path)
         applying.show(plan, progress)
     else:
         plan, warnings = planning.make(path)

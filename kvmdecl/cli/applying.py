@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from types import FrameType
 
 import typer
@@ -17,14 +18,35 @@ from kvmdecl.apply import apply
 from kvmdecl.cli import common, planning
 from kvmdecl.diagnostics import Diagnostic, Rejected
 from kvmdecl.events import ApplyFinished, Event
-from kvmdecl.hosts.fleet import WritingFleet
-from kvmdecl.plan import Action, Plan, Step
+from kvmdecl.hosts.fleet import ReadingFleet, WritingFleet
+from kvmdecl.hosts.protocol import Scope
+from kvmdecl.plan import Action, HostStatus, Plan, Step
+from kvmdecl.planner.saved import require_consistent, retrace
+from kvmdecl.state import Kind
 from kvmdecl.text import safe_text
 from kvmdecl.uri import HostUri, parse_manifest_uri
 from kvmdecl.views.events_json import JsonView
 from kvmdecl.views.events_live import LiveView
 from kvmdecl.views.events_text import TextView
+from kvmdecl.views.plan_json import read_plan
 from kvmdecl.views.plan_text import render_plan
+
+
+def read_saved(path: Path) -> Plan:
+    """Read a saved plan and hold it against its hosts as they are now: what it shows must be what it does.
+
+    Raises:
+        Rejected: `plan.unreadable`, `plan.inconsistent`.
+    """
+    plan = read_plan(path)
+    require_consistent(plan)
+    pools = frozenset(
+        step.address.name.partition("/")[0] for step in plan.steps if step.address.kind is Kind.VOLUME
+    )
+    with ReadingFleet(
+        _uris(plan, {host.name for host in plan.hosts if host.status is HostStatus.OK})
+    ) as fleet:
+        return retrace(plan, fleet.observe(Scope(pools)))
 
 
 def show(plan: Plan, progress: common.ProgressView, warnings: Sequence[Diagnostic] = ()) -> None:

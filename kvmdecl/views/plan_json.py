@@ -13,8 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from kvmdecl.diagnostics import Diagnostic, Rejected, Span
 from kvmdecl.plan import Plan
+from kvmdecl.text import safe_text
 
 FORMAT_VERSION = "1.0"
+MAX_FILE = 512 * 1024 * 1024
 _PLAN = TypeAdapter(Plan)
 
 
@@ -40,12 +42,20 @@ def read_plan(path: Path) -> Plan:
         Rejected: `plan.unreadable` if it is no plan, or one of another major version.
     """
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(_read(path))
         version = str(document.pop("formatVersion", "")) if isinstance(document, dict) else ""
         _check_version(version)
         return _PLAN.validate_json(json.dumps(document), strict=False)
-    except (OSError, ValueError, ValidationError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Rejected([_unreadable(path, error)]) from error
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():  # reading a pipe or a device could last for ever
+        raise ValueError("it is not a plain file")
+    if path.stat().st_size > MAX_FILE:
+        raise ValueError(f"it has more than {MAX_FILE:,} bytes")
+    return path.read_bytes()
 
 
 def _check_version(version: str) -> None:
@@ -61,8 +71,8 @@ def _unreadable(path: Path, error: Exception) -> Diagnostic:
     )
     return Diagnostic(
         code="plan.unreadable",
-        summary=f"{path} is not a saved plan",
+        summary=f"{safe_text(str(path))} is not a saved plan",
         at=Span(str(path), 1, 1, 1, 1),
-        cause=first,
+        cause=safe_text(first),
         hint="make one with `kvmdecl plan --out plan.json`; a plan is never edited by hand.",
     )

@@ -1,0 +1,324 @@
+"""A plan that comes from a file: what it shows must be what it does, and must still not run a guest twice.
+
+A saved plan is what somebody reviewed, and it may have been edited or have lain for a week. `require_consistent`
+looks at the file alone; `retrace` plans every step again from its task and the hosts as they are now.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from pydantic_core import PydanticCustomError
+
+from kvmdecl.diagnostics import Diagnostic, Rejected, in_order
+from kvmdecl.libvirt_xml.fingerprint import ABSENT, fingerprint
+from kvmdecl.libvirt_xml.observed import parse_head
+from kvmdecl.libvirt_xml.safe import BadXml
+from kvmdecl.names import derive_uuid, parse_name
+from kvmdecl.plan import Action, HostStatus, Plan, PlannedHost, Step
+from kvmdecl.planner.domains import plan_absent_domain, plan_domain
+from kvmdecl.planner.networks import plan_absent_network, plan_network
+from kvmdecl.planner.pools import plan_absent_pool, plan_pool
+from kvmdecl.planner.verdict import HostView, Observed, Verdict
+from kvmdecl.planner.volumes import plan_volume
+from kvmdecl.state import (
+    Absent,
+    Address,
+    DesiredDomain,
+    DesiredNetwork,
+    DesiredPool,
+    DesiredVolume,
+    FileContent,
+    HostSnapshot,
+    Kind,
+    Observation,
+    ObservedDomain,
+    Role,
+    SeedContent,
+)
+from kvmdecl.tasks import (
+    CreatePool,
+    CreateVolume,
+    DefineDomain,
+    DefineNetwork,
+    DeleteDomain,
+    DeleteNetwork,
+    DeletePool,
+    DeleteVolume,
+    ResizeVolume,
+    Task,
+    UpdatePool,
+)
+from kvmdecl.text import quoted
+
+_KINDS: Mapping[type[Task], Kind] = {
+    CreatePool: Kind.POOL,
+    UpdatePool: Kind.POOL,
+    DeletePool: Kind.POOL,
+    DefineNetwork: Kind.NETWORK,
+    DeleteNetwork: Kind.NETWORK,
+    CreateVolume: Kind.VOLUME,
+    ResizeVolume: Kind.VOLUME,
+    DeleteVolume: Kind.VOLUME,
+    DefineDomain: Kind.DOMAIN,
+    DeleteDomain: Kind.DOMAIN,
+}
+_LONGEST_SHOWN_DIGEST = 12
+
+
+def require_consistent(plan: Plan) -> None:
+    """Make sure that each step's task is about the step's own object, on a host of the plan, and does what it says.
+
+    Raises:
+        Rejected: `plan.inconsistent`, for every step that is not what it seems.
+    """
+    hosts = {host.name: host for host in plan.hosts}
+    found = [_inconsistent(plan.cluster, why) for why in _plan_faults(plan)]
+    found += (
+        _inconsistent(str(step.address), why)
+        for step in plan.steps
+        if (why := next(_faults(step, plan, hosts), None))
+    )
+    if found:
+        raise Rejected(found)
+
+
+def retrace(plan: Plan, observations: Mapping[str, Observation]) -> Plan:
+    """Plan each step again from its task, and hold back guests that may be elsewhere by now.
+
+    A step whose object moved since is left as it is: the host refuses it by name. So is one on a host that does not
+    answer. What remains has to come out the same, or else the file shows something that it does not do.
+
+    Args:
+        plan: consistent.
+        observations: of all hosts of the plan, now.
+
+    Raises:
+        Rejected: `plan.inconsistent`.
+    """
+    views = {
+        name: HostView(name, plan.cluster, plan.revision, seen.state)
+        for name, seen in observations.items()
+        if isinstance(seen, HostSnapshot)
+    }
+    found = [
+        _inconsistent(str(step.address), "what it shows is not what comes of its task")
+        for step in plan.steps
+        if step.address.host in views and not _same(step, views[step.address.host])
+    ]
+    if found:
+        raise Rejected(found)
+    return _without_second_copies(plan, views)
+
+
+# -- the file alone -----------------------------------------------------------------------------------------
+
+
+def _plan_faults(plan: Plan) -> Iterator[str]:
+    if not _is_name(plan.cluster):
+        yield f"{quoted(plan.cluster)} is no name of a cluster"
+    for name, count in Counter(host.name for host in plan.hosts).items():
+        if count > 1 or not _is_name(name):
+            yield f"its host {quoted(name)} is there twice, or has no name that a host can have"
+
+
+def _faults(step: Step, plan: Plan, hosts: Mapping[str, PlannedHost]) -> Iterator[str]:
+    address, task = step.address, step.task
+    host = hosts.get(address.host)
+    if host is None or host.status is not HostStatus.OK:
+        yield "its host is not among the plan's hosts that answered"
+    if (_KINDS[type(task)], _target(task)) != (address.kind, address.name):
+        yield "its task is about another object"
+    if not all(_is_file_name(part) for part in address.name.split("/")):
+        yield "no object of a manifest has such a name"
+    if step.action is not _action(step):
+        yield f"its task does not {step.action} it"
+    if any(change.impact > step.impact for change in step.changes):
+        yield "one of its changes does more to the guest than the step says"
+    yield from _identity_faults(task, plan)
+
+
+def _identity_faults(task: Task, plan: Plan) -> Iterator[str]:
+    if isinstance(task, CreateVolume | ResizeVolume | DeleteVolume):
+        if isinstance(task, CreateVolume):
+            yield from _content_faults(task)
+        return
+    kind = _KINDS[type(task)]
+    if task.uuid != derive_uuid(plan.cluster, kind, task.name):
+        yield "its UUID is not the one of this cluster's object of that name"
+    if isinstance(task, DefineDomain) and (task.cluster, task.revision) != (plan.cluster, plan.revision):
+        yield "its task is one of another plan"
+    if isinstance(task, CreatePool | DefineNetwork | DefineDomain):
+        try:
+            head = parse_head(task.xml, str(kind))
+        except BadXml as error:
+            yield f"its definition cannot be read: {error}"
+        else:
+            if (head.name, head.uuid) != (task.name, task.uuid):
+                yield "its definition is that of another object"
+
+
+def _content_faults(task: CreateVolume) -> Iterator[str]:
+    """The name of an image and of a seed carries the digest of what is in it; a disk starts without content."""
+    expected = {Role.DISK: type(None), Role.IMAGE: FileContent, Role.SEED: SeedContent}
+    if task.role not in expected or type(task.content) is not expected[Role(task.role)]:
+        yield f"a volume with this content is no {task.role}"
+    elif task.content is not None and task.content.sha256[:_LONGEST_SHOWN_DIGEST] not in task.name.split("."):
+        yield "its content is not the one that its name tells"
+    if task.role != Role.IMAGE and not task.name.startswith(f"{task.owner}."):
+        yield "it belongs to another guest"
+
+
+def _target(task: Task) -> str:
+    if isinstance(task, CreateVolume | ResizeVolume | DeleteVolume):
+        return f"{task.pool}/{task.name}"
+    return task.name
+
+
+def _action(step: Step) -> Action:
+    match step.task:
+        case DeletePool() | DeleteNetwork() | DeleteVolume() | DeleteDomain():
+            return Action.DELETE
+        case UpdatePool() | ResizeVolume():
+            return Action.UPDATE
+        case CreatePool() | CreateVolume():
+            return Action.CREATE
+    return Action.CREATE if step.precondition == ABSENT else Action.UPDATE
+
+
+def _is_name(text: str) -> bool:
+    try:
+        return bool(parse_name(text))
+    except PydanticCustomError:
+        return False
+
+
+def _is_file_name(text: str) -> bool:
+    """A name, or several with dots between them as volumes have, of any length."""
+    return bool(text) and ".." not in text and all(_is_name(part) for part in text.split("."))
+
+
+# -- with the hosts -----------------------------------------------------------------------------------------
+
+
+def _same(step: Step, view: HostView) -> bool:
+    try:
+        observed = _observed(step.address, view)
+        if fingerprint(observed) != step.precondition:
+            return True  # the host will refuse it
+        again = _plan_again(step, observed, view).step
+    except (BadXml, LookupError):
+        return False
+    return again is not None and _core(again) == _core(step)
+
+
+def _core(step: Step) -> Step:
+    """What a step shows and does, without where the manifest says so and what else the plan makes it wait for."""
+    return replace(
+        step, changes=tuple(replace(change, at=None) for change in step.changes), after=(), at=None
+    )
+
+
+def _observed(address: Address, view: HostView) -> Observed | None:
+    things: Mapping[Kind, Mapping[str, Observed]] = {
+        Kind.POOL: view.pools,
+        Kind.NETWORK: view.networks,
+        Kind.VOLUME: view.volumes,
+        Kind.DOMAIN: view.domains,
+    }
+    return things[address.kind].get(address.name)
+
+
+def _plan_again(step: Step, observed: Observed | None, view: HostView) -> Verdict:
+    match step.task:
+        case CreatePool() as task:
+            return plan_pool(DesiredPool(step.address, task.uuid, task.xml, task.autostart), view)
+        case UpdatePool() as task:
+            xml = view.pools[task.name].xml
+            return plan_pool(DesiredPool(step.address, task.uuid, xml, task.autostart), view)
+        case DeletePool() as task:
+            return plan_absent_pool(Absent(step.address), task.uuid, view)
+        case DefineNetwork() as task:
+            return plan_network(DesiredNetwork(step.address, task.uuid, task.xml, task.autostart), view)
+        case DeleteNetwork() as task:
+            return plan_absent_network(Absent(step.address), task.uuid, view)
+        case CreateVolume() | ResizeVolume() as task:
+            return plan_volume(_declared_volume(step.address, task, view), view)
+        case DefineDomain() as task:
+            keeps_running = isinstance(observed, ObservedDomain) and observed.active and task.power == "keep"
+            running = task.power == "start" or keeps_running
+            return plan_domain(
+                DesiredDomain(step.address, task.uuid, task.xml, running, task.autostart), view
+            )
+        case DeleteDomain() as task:
+            return plan_absent_domain(Absent(step.address), task.uuid, view)
+        case DeleteVolume():
+            return Verdict()  # no plan that is saved deletes a volume
+
+
+def _declared_volume(address: Address, task: CreateVolume | ResizeVolume, view: HostView) -> DesiredVolume:
+    if isinstance(task, CreateVolume):
+        return DesiredVolume(
+            address, Role(task.role), task.format, task.capacity, task.preallocation, task.backing, task.content,
+            task.owner or None,
+        )  # fmt: skip
+    entry = view.ledger.find(Kind.VOLUME, address.name)
+    owner = entry.owner if entry else None
+    return DesiredVolume(address, Role.DISK, view.volumes[address.name].format, task.capacity, vm=owner)
+
+
+def _without_second_copies(plan: Plan, views: Mapping[str, HostView]) -> Plan:
+    """Take out guests that another host has by now, or a host that has fallen silent may have, and their volumes."""
+    fell_silent = [
+        host.name for host in plan.hosts if host.status is HostStatus.OK and host.name not in views
+    ]
+    held = {
+        step.task.name: found
+        for step in plan.steps
+        if isinstance(step.task, DefineDomain) and step.action is Action.CREATE
+        if (found := _elsewhere(step, step.task.uuid, views.values(), fell_silent))
+    }
+    gone = {step.address for step in plan.steps if _guest(step) in held}
+    steps = tuple(
+        replace(step, after=tuple(address for address in step.after if address not in gone))
+        for step in plan.steps
+        if step.address not in gone
+    )
+    return replace(plan, steps=steps, blocked=in_order([*plan.blocked, *held.values()]))
+
+
+def _guest(step: Step) -> str:
+    """The guest that a step is part of making, empty for none."""
+    if isinstance(step.task, CreateVolume):
+        return step.task.owner
+    return step.address.name if step.address.kind is Kind.DOMAIN else ""
+
+
+def _elsewhere(step: Step, uuid: str, views: Iterable[HostView], fell_silent: list[str]) -> Diagnostic | None:
+    others = [view.host for view in views if view.host != step.address.host and uuid in view.domains_by_uuid]
+    unknown = [host for host in fell_silent if host != step.address.host]
+    if not others and not unknown:
+        return None
+    where = (
+        f"{' and '.join(others)} has it" if others else f"{' and '.join(unknown)} fell silent and may have it"
+    )
+    return Diagnostic(
+        code="plan.second-copy",
+        summary=f"{step.address} is not made: since the plan was made, {where}",
+        at=step.at,
+        cause="A guest that runs twice destroys its data or fights its twin for its address.",
+        hint="plan again.",
+        subject=str(step.address),
+    )
+
+
+def _inconsistent(subject: str, why: str) -> Diagnostic:
+    return Diagnostic(
+        code="plan.inconsistent",
+        summary=f"the saved plan is not what it seems: {quoted(subject)}: {why}",
+        cause="What a plan shows must be what it does. The file was edited, or another version of kvmdecl wrote it.",
+        hint="make a new plan and review it.",
+        subject=subject,
+    )

@@ -1,0 +1,1 @@
+"""What must never happen, whatever is in a manifest, in a plan, or on a host."""
