@@ -45,8 +45,6 @@ schemas: $(READY)  ## write schemas/ and docs/manifest.md again from the models
 	$(BIN)/kvmdecl schema manifest --output schemas/cluster.v1.json
 	$(BIN)/kvmdecl schema plan --output schemas/plan.v1.json
 	$(BIN)/kvmdecl schema events --output schemas/events.v1.json
-	$(BIN)/kvmdecl schema plan --output schemas/plan.v1.json
-	$(BIN)/kvmdecl schema events --output schemas/events.v1.json
 	$(BIN)/python scripts/manifest_reference.py
 
 clean:  ## remove what the other targets made here
