@@ -276,9 +276,10 @@ def _read_bytes(path: Path) -> bytes:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         raise Rejected([_unreadable(path, error)]) from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise Rejected([_unreadable(path, OSError("it is not a regular file"))])
     with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise Rejected([_unreadable(path, OSError("it is not a regular file"))])
         try:
             data = file.read(MAX_BYTES + 1)
         except OSError as error:

@@ -38,6 +38,20 @@ def test_a_bad_manifest_is_refused_with_exit_code_1_and_no_traceback(manifest: L
     assert [one["code"] for one in json.loads(as_json.stdout)["diagnostics"]] == ["unit.ambiguous"]
 
 
+def test_a_folder_without_manifests_is_no_manifest(tmp_path: Path) -> None:
+    done = run("validate", tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "error[manifest.empty]" in done.stderr
+
+
+def test_a_folder_that_is_named_like_a_manifest_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").mkdir()
+    done = run("validate", tmp_path)
+    assert done.returncode == 1
+    assert "error[manifest.unreadable]" in done.stderr
+    assert "it is not a regular file" in done.stderr
+
+
 def test_a_code_is_explained_and_an_unknown_one_is_not() -> None:
     assert run("explain", "yaml.tag").stdout.startswith("# yaml.tag: a tag\n")
     unknown = run("explain", "yaml.tags")
