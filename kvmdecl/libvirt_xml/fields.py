@@ -228,7 +228,7 @@ _DESCRIPTIONS = (
     ("@address", "@prefix"),
     ("@start", "@end"),
     ("@mac", "@ip"),
-    ("listen@address",),
+    ("@type", "listen@address"),
     ("@model", "@action"),
     ("@model",),
     ("model@type",),

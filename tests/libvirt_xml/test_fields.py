@@ -129,6 +129,18 @@ def test_a_device_that_is_missing_is_one_difference():
     assert found == [("devices/disk[data]", None, "/srv/vms/web-1.data.qcow2")]
 
 
+def test_a_graphical_console_is_described_with_its_protocol():
+    vnc, spice = (
+        devices(f"<graphics type='{protocol}'><listen type='address' address='127.0.0.1'/></graphics>")
+        for protocol in ("vnc", "spice")
+    )
+
+    assert difference(spice, observed=vnc, base=vnc) == [
+        ("devices/graphics[spice]", None, "spice 127.0.0.1"),
+        ("devices/graphics[vnc]", "vnc 127.0.0.1", None),
+    ]
+
+
 def test_a_device_that_left_the_manifest_is_one_difference_and_a_foreign_one_is_none():
     base = declared(disks=(disk(), disk("data")))
 
