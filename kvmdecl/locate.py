@@ -113,6 +113,10 @@ class _Finding:
         self.kind = error["type"]
         self.message = error["msg"]
         self.context: dict[str, Any] = error.get("ctx") or {}
+        path = (
+            *path,
+            *self.context.get("at", ()),
+        )  # a check of a whole model says which of its keys it means
         self.last = path[-1] if path else ""
         # Such a path ends with what is not there, or not welcome, or (a bad key) with the word "[key]".
         above = self.kind in {"missing", "extra_forbidden"} or self.last == "[key]"
@@ -168,7 +172,8 @@ class _Finding:
         names = [part for part in self.place.path if isinstance(part, str)]
         where = f" in {quoted(names[-1])}" if names else ""
         at = owner.span if owner is not None else _first_line(self.place.node)
-        hint = f"add {quoted(f'{self.last}: ...')}"
+        value = self.place.shape.only_value(str(self.last)) or "..."
+        hint = f"add {quoted(f'{self.last}: {value}')}"
         return Diagnostic(
             "manifest.missing-key", f"{quoted(str(self.last))} is missing{where}", at, hint=hint
         )
@@ -185,6 +190,8 @@ class _Finding:
         text = node.text if isinstance(node, Scalar) and not node.is_null else None
         if text is None or self.kind in _EXPECTED:
             what, hint = (_EXPECTED | _EXPECTED_SCALARS).get(self.kind, ("another kind of value", ""))
+            if what == "a list" and text is not None:
+                hint = f"write {quoted(f'[{text}]')}"
             summary = f"{what} is expected here, not {_kind_of(node)}"
             return Diagnostic("manifest.wrong-type", summary, self.place.span, "", hint)
         if self.kind in {"literal_error", "enum"}:

@@ -199,13 +199,17 @@ def parse_subnet(value: Any) -> str:  # noqa: ANN401 - whatever the document hol
     Raises:
         PydanticCustomError: `manifest.bad-value`.
     """
-    try:
-        return str(ipaddress.ip_network(value))
-    except (ValueError, TypeError):
-        hint = "write a network, for example `192.168.100.0/24`"
+    what, hint = "is not a network address", "write a network, for example `192.168.100.0/24`"
     with suppress(ValueError, TypeError):
-        hint = f"did you mean `{ipaddress.ip_interface(value).network}`?"
-    raise _bad("manifest.bad-value", value, "is not a network address", hint)
+        given = ipaddress.ip_interface(value)
+        if "/" in str(value):
+            if given.ip == given.network.network_address:
+                return str(given.network)
+            hint = f"did you mean `{given.network}`?"
+        else:  # it would be a network of this one address, which nobody means
+            what = "does not say how large the network is"
+            hint = f"add its prefix length, for example `{value}/{24 if given.version == 4 else 64}`"
+    raise _bad("manifest.bad-value", value, what, hint)
 
 
 def parse_ip(value: Any) -> str:  # noqa: ANN401 - whatever the document holds

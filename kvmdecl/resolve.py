@@ -276,15 +276,15 @@ class _Linker:
             return
         if disk is None:
             return
-        if disk.format == "raw" or disk.preallocation in {"falloc", "full"}:
+        if disk.format == "raw" or disk.preallocation != "off":
             self._refuse(
                 "image.cannot-back",
-                "a raw or fully allocated disk cannot begin as an image",
+                "a raw or preallocated disk cannot begin as an image",
                 self._loaded.span(
                     "vms", vm.name, *key, "format" if disk.format == "raw" else "preallocation"
                 ),
                 f"It would hold only what differs from image {image}, and only a sparse qcow2 volume can.",
-                "use `format: qcow2` and `preallocation: off` or `metadata`",
+                "use `format: qcow2` and `preallocation: off`",
             )
         self._check_size(vm, disk.size, image, key)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -32,6 +32,15 @@ class Shape:
         if self.model is not None:
             return _fields(self.model).get(str(key), _SCALAR)
         return self.element or _SCALAR
+
+    def only_value(self, key: str) -> str | None:
+        """The value of a key that takes a single one, such as `apiVersion`."""
+        fields = self.model.model_fields.items() if self.model is not None else ()
+        for name, field in fields:
+            if (field.alias or name) == key and get_origin(field.annotation) is Literal:
+                values = get_args(field.annotation)
+                return str(values[0]) if len(values) == 1 else None
+        return None
 
 
 _SCALAR = Shape()

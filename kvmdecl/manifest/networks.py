@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -86,17 +87,29 @@ class Network(Section):
             raise _wrong("dhcp needs a subnet", "add `subnet: 192.168.100.0/24`")
         subnet = ipaddress.ip_network(self.subnet)
         gateway = subnet.network_address + 1
-        for address in (dhcp.start, dhcp.end, *(host.ip for host in dhcp.hosts)):
+        for address, at in _addresses(dhcp):
             if ipaddress.ip_address(address) not in subnet:
-                raise _wrong(f"{address} is outside of the subnet {subnet}", "choose addresses of the subnet")
+                summary = f"{address} is outside of the subnet {subnet}"
+                raise _wrong(summary, "choose addresses of the subnet", "dhcp", *at)
         start, end = ipaddress.ip_address(dhcp.start), ipaddress.ip_address(dhcp.end)
         if int(start) > int(end):
-            raise _wrong(f"the dhcp range ends ({end}) before it starts ({start})", "swap `start` and `end`")
+            summary = f"the dhcp range ends ({end}) before it starts ({start})"
+            raise _wrong(summary, "swap `start` and `end`", "dhcp")
         if int(start) <= int(gateway) <= int(end):
-            raise _wrong(
-                f"the dhcp range contains {gateway}, the host's own address", f"start at {gateway + 1}"
-            )
+            summary = f"the dhcp range contains {gateway}, the host's own address"
+            raise _wrong(summary, f"start at {gateway + 1}", "dhcp")
 
 
-def _wrong(summary: str, hint: str) -> PydanticCustomError:
-    return PydanticCustomError("manifest.bad-network", "{summary}", {"summary": summary, "hint": hint})
+def _addresses(dhcp: Dhcp) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+    """All addresses that are handed out, and where each is said."""
+    yield dhcp.start, ("start",)
+    yield dhcp.end, ("end",)
+    for index, host in enumerate(dhcp.hosts):
+        yield host.ip, ("hosts", index, "ip")
+
+
+def _wrong(summary: str, hint: str, *at: str | int) -> PydanticCustomError:
+    """`at` leads from the network to what is meant."""
+    return PydanticCustomError(
+        "manifest.bad-network", "{summary}", {"summary": summary, "hint": hint, "at": at}
+    )

@@ -71,7 +71,7 @@ class Disk(Section):
     format: Literal["qcow2", "raw"] = "qcow2"
     """Format of the volume."""
     preallocation: Literal["off", "metadata", "falloc", "full"] = "off"
-    """How much of the volume is allocated when it is made."""
+    """How much of the volume is allocated when it is made: `full` is for raw ones, `off` for disks with an image."""
     bus: Literal["virtio", "scsi", "sata"] = "virtio"
     """How the guest sees the disk."""
     cache: Literal["none", "writeback", "writethrough", "directsync", "unsafe"] | None = None
@@ -83,18 +83,15 @@ class Disk(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.size is None and self.image is None:
-            raise _wrong("disk", "a disk needs a size or an image", "add `size: 20GiB` or `image: NAME`")
         if self.size is not None and (self.size % 512 or not self.size):
-            raise _wrong("disk", "the size of a disk is a multiple of 512 bytes", "write for example `20GiB`")
-        if self.format == "raw" and self.image:
-            raise _wrong("disk", "a raw disk cannot have a backing image", "use `format: qcow2`")
+            hint = "write for example `20GiB`"
+            raise _wrong("disk", "the size of a disk is a multiple of 512 bytes", hint, "size")
         if self.format == "raw" and self.preallocation == "metadata":
-            raise _wrong("disk", "a raw disk has no metadata to preallocate", "use `off`, `falloc` or `full`")
-        if self.image and self.preallocation not in {"off", "metadata"}:
-            raise _wrong(
-                "disk", "a disk with a backing image cannot be fully allocated", "use `off` or `metadata`"
-            )
+            hint = "use `off`, `falloc` or `full`"
+            raise _wrong("disk", "a raw disk has no metadata to preallocate", hint, "preallocation")
+        if self.format == "qcow2" and self.preallocation == "full":
+            hint = "use `falloc`, or `format: raw`"
+            raise _wrong("disk", "a qcow2 disk cannot be filled with zeros", hint, "preallocation")
         return self
 
 
@@ -226,21 +223,30 @@ class Vm(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if "root" in self.disks:
-            raise _wrong(
-                "disks", "`root` is the name of the root disk", "say it as `disk:`, or choose another name"
-            )
-        if self.image and self.disk and self.disk.image:
-            raise _wrong("disk", "both the vm and its root disk name an image", "keep one of them")
+        self._check_disks()
         names = {*self.disks, "network"} | ({"root"} if self.has_root_disk else set())
         for name in self.boot:
             if name not in names:
-                raise _wrong(
-                    "boot", f"`{name}` is no device of this vm", f"devices are {', '.join(sorted(names))}"
-                )
+                hint = f"devices are {', '.join(sorted(names))}"
+                raise _wrong("boot", f"`{name}` is no device of this vm", hint, "boot", self.boot.index(name))
         if len(set(self.boot)) != len(self.boot):
-            raise _wrong("boot", "a device is named twice in the boot order", "name it once")
+            raise _wrong("boot", "a device is named twice in the boot order", "name it once", "boot")
         return self
+
+    def _check_disks(self) -> None:
+        if self.image and self.disk and self.disk.image:
+            raise _wrong("disk", "both the vm and its root disk name an image", "keep one of them", "disk")
+        if self.disk and self.disk.size is None and not (self.disk.image or self.image):
+            raise _no_content("disk")
+        for name, disk in self.disks.items():
+            if name == "root":
+                hint = "say it as `disk:`, or choose another name"
+                raise _wrong("disks", "`root` is the name of the root disk", hint, "disks", name)
+            if name == "network":
+                hint = "choose another name"
+                raise _wrong("disks", "`network` means the NICs in the boot order", hint, "disks", name)
+            if disk.size is None and disk.image is None:
+                raise _no_content("disks", name)
 
     @property
     def has_root_disk(self) -> bool:
@@ -248,5 +254,11 @@ class Vm(Section):
         return self.disk is not None or self.image is not None
 
 
-def _wrong(what: str, summary: str, hint: str) -> PydanticCustomError:
-    return PydanticCustomError(f"manifest.bad-{what}", "{summary}", {"summary": summary, "hint": hint})
+def _no_content(*at: str) -> PydanticCustomError:
+    return _wrong("disk", "a disk needs a size or an image", "add `size: 20GiB` or `image: NAME`", *at)
+
+
+def _wrong(what: str, summary: str, hint: str, *at: str | int) -> PydanticCustomError:
+    """`at` leads from the section that is checked to what is meant."""
+    context = {"summary": summary, "hint": hint, "at": at}
+    return PydanticCustomError(f"manifest.bad-{what}", "{summary}", context)

@@ -139,6 +139,83 @@ cluster.yaml:5:3: error[expand.collision]: two entries are named `web-2`
 1 error
 """,
     ),
+    "a check of a whole section, at the key that it means": (
+        "networks:\n  lan:\n    mode: nat\n    subnet: 10.1.0.0/24\n    dhcp: {start: 10.1.0.9, end: 10.2.0.9}\n",
+        """\
+cluster.yaml:7:34: error[manifest.bad-network]: 10.2.0.9 is outside of the subnet 10.1.0.0/24
+  7 |     dhcp: {start: 10.1.0.9, end: 10.2.0.9}
+    |                                  ^^^^^^^^
+  hint: choose addresses of the subnet
+
+1 error
+""",
+    ),
+    "a subnet without its length": (
+        "networks: {lan: {mode: nat, subnet: 10.1.0.0}}\n",
+        """\
+cluster.yaml:3:37: error[manifest.bad-value]: `10.1.0.0` does not say how large the network is
+  3 | networks: {lan: {mode: nat, subnet: 10.1.0.0}}
+    |                                     ^^^^^^^^
+  hint: add its prefix length, for example `10.1.0.0/24`
+
+1 error
+""",
+    ),
+    "a list without brackets": (
+        "vms: {web: {nics: lan}}\n",
+        """\
+cluster.yaml:3:19: error[manifest.wrong-type]: a list is expected here, not `lan`
+  3 | vms: {web: {nics: lan}}
+    |                   ^^^
+  hint: write `[lan]`
+
+1 error
+""",
+    ),
+    "a full allocation that libvirt does for raw volumes only": (
+        "vms: {web: {disk: {size: 1GiB, preallocation: full}}}\n",
+        """\
+cluster.yaml:3:47: error[manifest.bad-disk]: a qcow2 disk cannot be filled with zeros
+  3 | vms: {web: {disk: {size: 1GiB, preallocation: full}}}
+    |                                               ^^^^
+  hint: use `falloc`, or `format: raw`
+
+1 error
+""",
+    ),
+    "a root disk of no size": (
+        "vms: {web: {disk: {pool: vms}}}\n",
+        """\
+cluster.yaml:3:19: error[manifest.bad-disk]: a disk needs a size or an image
+  3 | vms: {web: {disk: {pool: vms}}}
+    |                   ^^^^^^^^^^^
+  hint: add `size: 20GiB` or `image: NAME`
+
+1 error
+""",
+    ),
+    "a further disk of no size, whatever the vm's image": (
+        "vms: {web: {image: tiny, disks: {data: {pool: vms}}}}\n",
+        """\
+cluster.yaml:3:40: error[manifest.bad-disk]: a disk needs a size or an image
+  3 | vms: {web: {image: tiny, disks: {data: {pool: vms}}}}
+    |                                        ^^^^^^^^^^^
+  hint: add `size: 20GiB` or `image: NAME`
+
+1 error
+""",
+    ),
+    "a disk with a word of the boot order as its name": (
+        "vms: {web: {disks: {network: 1GiB}}}\n",
+        """\
+cluster.yaml:3:30: error[manifest.bad-disks]: `network` means the NICs in the boot order
+  3 | vms: {web: {disks: {network: 1GiB}}}
+    |                              ^^^^
+  hint: choose another name
+
+1 error
+""",
+    ),
     "an unknown section": (
         "vm: {}\n",
         """\
@@ -219,6 +296,11 @@ def test_a_missing_top_level_key_points_at_the_first_key(manifest: Loader) -> No
         ("manifest.missing-key", "cluster.yaml:1:1"),
         ("manifest.missing-key", "cluster.yaml:1:1"),
     ]
+
+
+def test_a_missing_key_of_one_possible_value_is_given_with_it(manifest: Loader) -> None:
+    (found,) = manifest.reject("cluster: demo\n", head="")
+    assert found.hint == "add `apiVersion: kvmdecl/v1`"
 
 
 def test_a_key_has_one_spelling(manifest: Loader) -> None:

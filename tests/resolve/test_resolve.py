@@ -32,6 +32,20 @@ def test_three_lines_are_a_whole_guest() -> None:
     assert vm.seed_volume == f"web.seed.{vm.seed.sha256[:12]}.iso"
 
 
+def test_a_root_disk_may_name_its_pool_alone_and_take_the_size_of_the_vms_image() -> None:
+    vm = only_vm(DEBIAN + "vms: {web: {image: debian, disk: {pool: vms}}}")
+    assert [(disk.pool, disk.image, disk.size) for disk in vm.disks] == [("vms", "debian", None)]
+
+
+@pytest.mark.parametrize("how", ["format: raw", "preallocation: metadata", "preallocation: falloc"])
+@pytest.mark.parametrize(
+    "vm", ["{image: debian, disk: {size: 1GiB, HOW}}", "{disks: {data: {image: debian, HOW}}}"]
+)
+def test_a_disk_that_begins_as_an_image_is_a_sparse_qcow2(how: str, vm: str) -> None:
+    (found,) = rejected(DEBIAN + "vms: {web: " + vm.replace("HOW", how) + "}")
+    assert found.code == "image.cannot-back"
+
+
 def test_identity_is_a_function_of_names() -> None:
     one, two = (only_vm(LAN + f"vms:\n  web: {{nics: [lan], memory: {m}GiB}}\n") for m in (1, 2))
     assert (one.uuid, one.nics[0].mac) == (two.uuid, two.nics[0].mac)
