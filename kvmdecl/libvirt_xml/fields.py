@@ -217,6 +217,7 @@ def _satisfied(path: str, declared: str, observed: str | None) -> bool:
 
 # -- a member in a few words ---------------------------------------------------------------------------------
 
+_RANGE = ("@start", "@end")
 _DESCRIPTIONS = (
     ("source@file",),
     ("source@bridge", "model@type"),
@@ -226,7 +227,7 @@ _DESCRIPTIONS = (
     ("source@network",),
     ("target@name",),
     ("@address", "@prefix"),
-    ("@start", "@end"),
+    _RANGE,
     ("@mac", "@ip"),
     ("@type", "listen@address"),
     ("@model", "@action"),
@@ -246,5 +247,5 @@ def describe(element: Element | None) -> str | None:
     for parts in _DESCRIPTIONS:
         values = [read_key(element, (part,)) for part in parts]
         if all(values):
-            return " ".join(value for value in values if value)
+            return ("-" if parts is _RANGE else " ").join(value for value in values if value)
     return element.text or "present"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from kvmdecl.libvirt_xml.fields import differences
+from collections.abc import Iterable
+
+from kvmdecl.libvirt_xml.fields import FieldDifference, differences
 from kvmdecl.libvirt_xml.marker import read_marker
 from kvmdecl.plan import Action, Change, Impact
 from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, not_ours, note, step
@@ -80,8 +82,20 @@ def _definition_changes(
             why,
             desired.origin.find(_key(d.path)),
         )
-        for d in differences(desired.xml, base, observed.xml, Kind.NETWORK)
+        for d in _joined(differences(desired.xml, base, observed.xml, Kind.NETWORK))
     )
+
+
+def _joined(found: Iterable[FieldDifference]) -> list[FieldDifference]:
+    """One dhcp range that comes while one goes is one that changed: it has no name to be known by."""
+    found = list(found)
+    ranges = [d for d in found if d.path.startswith("ip/dhcp/range")]
+    comes = [d for d in ranges if d.before is None]
+    goes = [d for d in ranges if d.after is None]
+    if len(comes) != 1 or len(goes) != 1:
+        return found
+    changed = FieldDifference(comes[0].path, goes[0].before, comes[0].after)
+    return [changed if d is comes[0] else d for d in found if d is not goes[0]]
 
 
 def _key(path: str) -> str:
