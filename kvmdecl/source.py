@@ -646,12 +646,15 @@ def _offsets(event: _Event) -> tuple[int, int]:
 
 def _unreadable(path: Path, error: Exception) -> Diagnostic:
     reason = getattr(error, "strerror", None) or str(error)
+    hint = "check the path; a manifest is a file, or a folder of *.yaml files"
+    if isinstance(error, FileNotFoundError):
+        hint = "name a manifest: a file, or a folder of *.yaml files; `kvmdecl init` begins one"
     return Diagnostic(
         "manifest.unreadable",
         f"cannot read {quoted(str(path))}",
         _whole_file(path),
         safe_text(f"The system says: {reason}."),
-        "check the path; a manifest is a file, or a folder of *.yaml files",
+        hint,
     )
 
 

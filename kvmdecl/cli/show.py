@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,13 +31,24 @@ def run(
     from kvmdecl.pluginhost import load_plugins
     from kvmdecl.text import did_you_mean, safe_text
 
+    if not path.exists() and Path(vm).exists():
+        hint = f"write `kvmdecl show {safe_text(str(path))} {safe_text(vm)}`"
+        raise Rejected([Diagnostic("show.swapped", "the vm comes first, then the manifest", hint=hint)])
     cluster = planning.read_cluster(path, load_plugins())
     found = next((candidate for candidate in cluster.vms if candidate.name == vm), None)
     if found is None:
         names = [candidate.name for candidate in cluster.vms]
-        hint = did_you_mean(vm, names) or f"vms are {', '.join(names[:10])}{'...' if len(names) > 10 else ''}"
-        raise Rejected(
-            [Diagnostic("show.unknown-vm", f"there is no vm {safe_text(vm)} in {path}", hint=hint)]
-        )
+        of_this_count = [name for name in names if name.startswith(f"{vm}-")]
+        hint = _vms_are(of_this_count) if of_this_count else did_you_mean(vm, names) or _vms_are(names)
+        summary = f"there is no vm {safe_text(vm)} in {safe_text(str(path))}"
+        raise Rejected([Diagnostic("show.unknown-vm", summary, hint=hint)])
     pool_paths = {pool.name: pool.spec.path for pool in cluster.pools}
     common.say(complete(domain_xml(found, pool_paths)))
+
+
+def _vms_are(names: list[str]) -> str:
+    return (
+        f"vms are {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}"
+        if names
+        else "there are no vms"
+    )

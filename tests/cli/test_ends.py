@@ -52,6 +52,34 @@ def test_a_mistyped_command_is_guessed(kvmdecl: Kvmdecl):
     assert "Did you mean 'plan'" in kvmdecl("plna").stderr
 
 
+def test_a_manifest_before_the_vm_is_answered_with_the_right_order(kvmdecl: Kvmdecl, tmp_path: Path):
+    (tmp_path / "cluster.yaml").write_text(VALID)
+    answer = kvmdecl("show", "cluster.yaml", "web-1")
+
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert "error[show.swapped]: the vm comes first, then the manifest" in answer.stderr
+    assert "hint: write `kvmdecl show web-1 cluster.yaml`" in answer.stderr
+
+
+def test_a_vm_named_without_its_number_is_answered_with_those_of_its_count(kvmdecl: Kvmdecl, tmp_path: Path):
+    (tmp_path / "cluster.yaml").write_text(VALID + "vms: {web: {count: 2}, webster: {}}\n")
+    answer = kvmdecl("show", "web")
+
+    assert "error[show.unknown-vm]: there is no vm web in cluster.yaml" in answer.stderr
+    assert "hint: vms are web-1, web-2\n" in answer.stderr
+
+
+def test_without_a_manifest_the_ways_to_name_one_are_told(kvmdecl: Kvmdecl):
+    answer = kvmdecl("plan")
+
+    assert answer.returncode == 1
+    assert "cannot read `cluster.yaml`" in answer.stderr
+    assert (
+        "hint: name a manifest: a file, or a folder of *.yaml files; `kvmdecl init` begins one"
+        in answer.stderr
+    )
+
+
 def test_a_wrong_manifest_ends_with_1_and_diagnostics_on_standard_error(kvmdecl: Kvmdecl, broken: Path):
     answer = kvmdecl("validate")
 
