@@ -12,6 +12,7 @@ from kvmdecl.diagnostics import Diagnostic, reject_errors
 from kvmdecl.emit import emit
 from kvmdecl.hosts.identity import check_identities
 from kvmdecl.hosts.protocol import HostReader, Scope
+from kvmdecl.hosts.sanity import believable
 from kvmdecl.images import Care, read_inputs
 from kvmdecl.load import load
 from kvmdecl.placement import place
@@ -77,7 +78,7 @@ def plan_cluster(
     Raises:
         Rejected: as `compile_cluster`, and when two hosts turn out to be one machine.
     """
-    observations = reader.observe(scope_of(cluster))
+    observations = believable(reader.observe(scope_of(cluster)))
     reject_errors(check_identities(observations))
     compiled = compile_cluster(cluster, observations, plugins)
     return make_plan(cluster, compiled.desired, observations), compiled.warnings

@@ -20,6 +20,7 @@ from kvmdecl.diagnostics import Diagnostic, Rejected
 from kvmdecl.events import ApplyFinished, Event
 from kvmdecl.hosts.fleet import ReadingFleet, WritingFleet
 from kvmdecl.hosts.protocol import Scope
+from kvmdecl.hosts.sanity import believable
 from kvmdecl.plan import Action, HostStatus, Plan, Step
 from kvmdecl.planner.saved import require_consistent, retrace
 from kvmdecl.state import Kind
@@ -46,7 +47,7 @@ def read_saved(path: Path) -> Plan:
     with ReadingFleet(
         _uris(plan, {host.name for host in plan.hosts if host.status is HostStatus.OK})
     ) as fleet:
-        return retrace(plan, fleet.observe(Scope(pools)))
+        return retrace(plan, believable(fleet.observe(Scope(pools))))
 
 
 def show(plan: Plan, progress: common.ProgressView, warnings: Sequence[Diagnostic] = ()) -> None:

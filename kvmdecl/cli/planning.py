@@ -8,6 +8,7 @@ from kvmdecl.cli import common
 from kvmdecl.cluster import ResolvedCluster
 from kvmdecl.diagnostics import Diagnostic
 from kvmdecl.hosts.fleet import ReadingFleet
+from kvmdecl.hosts.sanity import believable
 from kvmdecl.images import Care
 from kvmdecl.pipeline import load_cluster, plan_cluster, rehearse, scope_of
 from kvmdecl.plan import Plan
@@ -48,7 +49,7 @@ def make_destroy(path: Path, volumes: frozenset[str]) -> tuple[ResolvedCluster, 
     """
     cluster = read_cluster(path, load_plugins())
     with ReadingFleet({host.name: host.uri for host in cluster.hosts}) as fleet:
-        observations = fleet.observe(scope_of(cluster))
+        observations = believable(fleet.observe(scope_of(cluster)))
     return cluster, make_destroy_plan(cluster, observations, volumes)
 
 
