@@ -119,7 +119,7 @@ def _check_cpus(vm: ResolvedVm, host: _HostView, machine: Machine) -> Iterator[D
 
 
 def _check_firmware(vm: ResolvedVm, host: _HostView, support: DomainSupport | None) -> Iterator[Diagnostic]:
-    if support is None or vm.firmware.type != "uefi":
+    if support is None or vm.spec.firmware.type != "uefi":
         return
     enums = dict(support.enums)
     if "efi" not in enums.get("os/firmware", ()):
@@ -130,7 +130,7 @@ def _check_firmware(vm: ResolvedVm, host: _HostView, support: DomainSupport | No
             "libvirt chooses among the firmware that the host has installed, and finds none.",
             "install OVMF on the host (package `ovmf` or `edk2-ovmf`), or use `firmware: bios`",
         )
-    elif vm.firmware.secure_boot and "yes" not in enums.get("os/loader/secure", ()):
+    elif vm.spec.firmware.secure_boot and "yes" not in enums.get("os/loader/secure", ()):
         yield Diagnostic(
             "check.no-secure-boot",
             f"{host.name} has no UEFI firmware with Secure Boot for {safe_text(support.machine)}",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from pydantic import BaseModel
 
-from kvmdecl.manifest import Firmware, Graphics, Network, Pool, Watchdog
+from kvmdecl.manifest import Disk, Network, Nic, Pool, Vm
 from kvmdecl.state import FileContent, Origin, SeedContent
 from kvmdecl.uri import HostUri
 
@@ -62,71 +62,99 @@ class ResolvedImage:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedDisk:
-    """A disk of a vm. `volume` is its volume's name in `pool`; `size` in bytes, None for the image's own."""
+    """A disk of a vm: what the manifest says of it (`spec`), and what follows. `volume` is its volume in `pool`."""
 
     name: str
+    spec: Disk
     pool: str
     volume: str
-    size: int | None
     image: str | None
-    format: str
-    preallocation: str
-    bus: str
-    cache: str | None
-    discard: str | None
-    serial: str
     boot_order: int | None
+
+    @property
+    def size(self) -> int | None:
+        """Capacity in bytes, None for the image's own."""
+        return self.spec.size
+
+    @property
+    def serial(self) -> str:
+        """Serial number that the guest sees."""
+        return self.spec.serial or self.name
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedNic:
-    """A NIC. `source` is a bridge device where `is_bridge`, else a libvirt network's name."""
+    """A NIC: what the manifest says of it, and what follows.
+
+    `source` is a bridge device where `is_bridge`, else a libvirt network's name.
+    """
 
     mac: str
-    network: str
+    spec: Nic
     source: str
     is_bridge: bool
-    model: str
-    link: str
-    mtu: int | None
     boot_order: int | None
+
+    @property
+    def network(self) -> str:
+        """The network of the manifest that it is plugged into."""
+        return self.spec.network
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedVm:
-    """A vm with everything derived but its host (`host` is None until placement, unless the manifest names one).
+    """A vm: what the manifest says of it (`spec`), and everything that follows from that.
 
-    `memory` and `max_memory` in bytes. `seed` is the content of its cloud-init image, in volume
-    `seed_volume` of `seed_pool`.
+    `host` is None until placement, unless the manifest names one. `type` is the spec's, or another one in a rehearsal.
+    `seed` is the content of its cloud-init image, in volume `seed_volume` of `seed_pool`.
     """
 
     name: str
     uuid: str
     host: str | None
-    state: str
-    autostart: bool
-    description: str | None
+    spec: Vm
     type: str
-    arch: str
-    machine: str
-    cpus: int
-    max_cpus: int
-    cpu_model: str
-    memory: int
-    max_memory: int
-    firmware: Firmware
     disks: tuple[ResolvedDisk, ...]
     nics: tuple[ResolvedNic, ...]
-    serial: bool
-    graphics: Graphics
-    agent: bool
-    rng: bool
-    balloon: bool
-    watchdog: Watchdog | None
     seed: SeedContent | None = None
     seed_pool: str = ""
     seed_volume: str = ""
     origin: Origin = field(compare=False, default=Origin())
+
+    @property
+    def state(self) -> str:
+        """`running`, `stopped` or `absent`."""
+        return self.spec.state
+
+    @property
+    def arch(self) -> str:
+        """Architecture of the guest."""
+        return self.spec.arch
+
+    @property
+    def machine(self) -> str:
+        """Machine type, as the manifest says it."""
+        return self.spec.machine
+
+    @property
+    def cpus(self) -> int:
+        """Number of vCPUs that the guest has now."""
+        return self.spec.cpus.count
+
+    @property
+    def max_cpus(self) -> int:
+        """Number of vCPUs that it can be given while it runs."""
+        return self.spec.cpus.max or self.spec.cpus.count
+
+    @property
+    def memory(self) -> int:
+        """Bytes of memory that the guest has now."""
+        return self.spec.memory.size
+
+    @property
+    def max_memory(self) -> int:
+        """Bytes of memory that it can be given."""
+        return self.spec.memory.max or self.spec.memory.size
 
     def on(self, host: str) -> ResolvedVm:
         """The same vm with its host decided."""

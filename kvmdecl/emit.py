@@ -87,7 +87,7 @@ def _guests(placed: PlacedCluster) -> Iterator[Desired]:
             uuid=vm.uuid,
             xml=domain_xml(vm, pool_paths),
             running=vm.state == "running",
-            autostart=vm.autostart,
+            autostart=vm.spec.autostart,
             needs=tuple(sorted(set(needs))),
             origin=vm.origin,
         )
@@ -113,9 +113,9 @@ def _disk(vm: ResolvedVm, disk: ResolvedDisk, host: str, image: ResolvedImage | 
     return DesiredVolume(
         address=Address(host, Kind.VOLUME, f"{disk.pool}/{disk.volume}"),
         role=Role.DISK,
-        format=disk.format,
+        format=disk.spec.format,
         capacity=disk.size,
-        preallocation=disk.preallocation,
+        preallocation=disk.spec.preallocation,
         backing=image.volume if image else None,
         vm=vm.name,
         origin=vm.origin,

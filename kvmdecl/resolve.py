@@ -20,6 +20,7 @@ from kvmdecl.cluster import (
 )
 from kvmdecl.conflicts import conflicts
 from kvmdecl.diagnostics import Diagnostic, Note, Rejected, Span
+from kvmdecl.manifest import Disk
 from kvmdecl.names import NAMESPACE, derive_mac, derive_uuid, format_size
 from kvmdecl.source import gc_paused
 from kvmdecl.state import FileContent, Kind, Origin
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from kvmdecl.images import Inputs
     from kvmdecl.load import LoadedManifest
-    from kvmdecl.manifest import Disk, Network, Nic, Pool, Vm
+    from kvmdecl.manifest import Network, Nic, Pool, Vm
     from kvmdecl.state import SeedContent
 
 _DIGEST_LENGTH = 12
@@ -185,26 +186,10 @@ class _Linker:
             name=name,
             uuid=uuid_,
             host=spec.host,
-            state=spec.state,
-            autostart=spec.autostart,
-            description=spec.description,
+            spec=spec,
             type=spec.type,
-            arch=spec.arch,
-            machine=spec.machine,
-            cpus=spec.cpus.count,
-            max_cpus=spec.cpus.max or spec.cpus.count,
-            cpu_model=spec.cpus.model or "host-model",
-            memory=spec.memory.size,
-            max_memory=spec.memory.max or spec.memory.size,
-            firmware=spec.firmware,
             disks=disks,
             nics=tuple(self._nics(vm)),
-            serial=spec.serial,
-            graphics=spec.graphics,
-            agent=spec.agent,
-            rng=spec.rng,
-            balloon=spec.balloon,
-            watchdog=spec.watchdog,
             seed=content,
             seed_pool=self._seed_pool(vm, disks) if content else "",
             seed_volume=f"{name}.seed.{content.sha256[:_DIGEST_LENGTH]}.iso" if content else "",
@@ -225,19 +210,13 @@ class _Linker:
         self._check_image(vm, disk, image, key)
         if pool is None:
             return
-        format_ = disk.format if disk else "qcow2"
+        spec = disk or Disk(image=image)
         yield ResolvedDisk(
             name=name,
+            spec=spec,
             pool=pool,
-            volume=f"{vm.name}.{name}.{format_}",
-            size=disk.size if disk else None,
+            volume=f"{vm.name}.{name}.{spec.format}",
             image=image,
-            format=format_,
-            preallocation=disk.preallocation if disk else "off",
-            bus=disk.bus if disk else "virtio",
-            cache=disk.cache if disk else None,
-            discard=disk.discard if disk else None,
-            serial=disk.serial if disk and disk.serial else name,
             boot_order=vm.boot.get(name),
         )
 
@@ -423,12 +402,9 @@ def _nic(nic: Nic, mac: str, network: ResolvedNetwork, boot_order: int | None) -
     is_bridge = network.spec.mode == "bridge"
     return ResolvedNic(
         mac=mac,
-        network=network.name,
+        spec=nic,
         source=network.bridge if is_bridge else network.name,
         is_bridge=is_bridge,
-        model=nic.model,
-        link=nic.link,
-        mtu=nic.mtu,
         boot_order=boot_order,
     )
 

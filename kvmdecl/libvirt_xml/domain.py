@@ -28,8 +28,8 @@ def domain_xml(vm: ResolvedVm, pool_paths: Mapping[str, str]) -> str:
         vm: the guest.
         pool_paths: directory of each pool that the vm has a disk in.
     """
-    uefi = vm.firmware.type == "uefi"
-    description = _lines(vm.description or "")
+    uefi = vm.spec.firmware.type == "uefi"
+    description = _lines(vm.spec.description or "")
     return to_text(
         node(
             "domain",
@@ -42,10 +42,15 @@ def domain_xml(vm: ResolvedVm, pool_paths: Mapping[str, str]) -> str:
             node(
                 "os",
                 node("type", "hvm", arch=vm.arch, machine=vm.machine),
-                uefi and _firmware(secure_boot=vm.firmware.secure_boot),
+                uefi and _firmware(secure_boot=vm.spec.firmware.secure_boot),
                 firmware="efi" if uefi else None,
             ),
-            node("features", node("acpi"), node("apic"), vm.firmware.secure_boot and node("smm", state="on")),
+            node(
+                "features",
+                node("acpi"),
+                node("apic"),
+                vm.spec.firmware.secure_boot and node("smm", state="on"),
+            ),
             _cpu(vm),
             _clock(vm),
             node("devices", *_disks(vm, pool_paths), *map(_interface, vm.nics), *_other_devices(vm)),
@@ -75,9 +80,10 @@ def _firmware(*, secure_boot: bool) -> Element:
 
 def _cpu(vm: ResolvedVm) -> Element:
     """An emulated guest has no host CPU to show; `maximum` is the nearest that every emulator can do."""
-    if vm.cpu_model in _HOST_MODES:
-        return node("cpu", mode="maximum" if vm.type == "qemu" else vm.cpu_model)
-    return node("cpu", node("model", vm.cpu_model, fallback="forbid"), mode="custom", match="exact")
+    model = vm.spec.cpus.model or "host-model"
+    if model in _HOST_MODES:
+        return node("cpu", mode="maximum" if vm.type == "qemu" else model)
+    return node("cpu", node("model", model, fallback="forbid"), mode="custom", match="exact")
 
 
 def _clock(vm: ResolvedVm) -> Element:
@@ -116,9 +122,9 @@ def _disks(vm: ResolvedVm, pool_paths: Mapping[str, str]) -> Iterator[Element]:
 def _disk(disk: ResolvedDisk, path: str) -> Element:
     return node(
         "disk",
-        node("driver", name="qemu", type=disk.format, cache=disk.cache, discard=disk.discard),
+        node("driver", name="qemu", type=disk.spec.format, cache=disk.spec.cache, discard=disk.spec.discard),
         node("source", file=path),
-        node("target", bus=disk.bus),
+        node("target", bus=disk.spec.bus),
         node("serial", disk.serial),
         _boot(disk.boot_order),
         node("alias", name=f"ua-{disk.name}"),
@@ -132,9 +138,9 @@ def _interface(nic: ResolvedNic) -> Element:
         "interface",
         node("mac", address=nic.mac),
         node("source", bridge=nic.source) if nic.is_bridge else node("source", network=nic.source),
-        node("model", type=nic.model),
-        nic.mtu is not None and node("mtu", size=str(nic.mtu)),
-        node("link", state=nic.link),
+        node("model", type=nic.spec.model),
+        nic.spec.mtu is not None and node("mtu", size=str(nic.spec.mtu)),
+        node("link", state=nic.spec.link),
         _boot(nic.boot_order),
         type="bridge" if nic.is_bridge else "network",
     )
@@ -145,22 +151,22 @@ def _boot(order: int | None) -> Element | None:
 
 
 def _other_devices(vm: ResolvedVm) -> Iterator[Element]:
-    if any(disk.bus == "scsi" for disk in vm.disks):
+    if any(disk.spec.bus == "scsi" for disk in vm.disks):
         yield node(
             "controller", type="scsi", index="0", model="virtio-scsi"
         )  # libvirt's choice would be an lsilogic
-    if vm.serial:
+    if vm.spec.serial:
         yield node("serial", type="pty")
         yield node("console", node("target", type="serial", port="0"), type="pty")
-    if vm.agent:
+    if vm.spec.agent:
         yield node("channel", node("target", type="virtio", name=_AGENT_CHANNEL), type="unix")
-    if vm.graphics.type != "none":
-        yield from _graphics(vm.graphics.type, vm.graphics.listen)
-    if vm.rng:
+    if vm.spec.graphics.type != "none":
+        yield from _graphics(vm.spec.graphics.type, vm.spec.graphics.listen)
+    if vm.spec.rng:
         yield node("rng", node("backend", "/dev/urandom", model="random"), model="virtio")
-    yield node("memballoon", model="virtio" if vm.balloon else "none")
-    if vm.watchdog is not None:
-        yield node("watchdog", model=vm.watchdog.model, action=vm.watchdog.action)
+    yield node("memballoon", model="virtio" if vm.spec.balloon else "none")
+    if vm.spec.watchdog is not None:
+        yield node("watchdog", model=vm.spec.watchdog.model, action=vm.spec.watchdog.action)
 
 
 def _graphics(protocol: str, listen: str) -> Iterator[Element]:

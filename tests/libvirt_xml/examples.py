@@ -12,7 +12,7 @@ from lxml import etree
 from kvmdecl.cluster import ResolvedDisk, ResolvedNic, ResolvedVm
 from kvmdecl.libvirt_xml.domain import domain_xml
 from kvmdecl.libvirt_xml.overlay import complete
-from kvmdecl.manifest import Firmware, Graphics, Watchdog
+from kvmdecl.manifest import Cpus, Disk, Firmware, Graphics, Memory, Nic, Vm, Watchdog
 from kvmdecl.names import MIB
 from kvmdecl.state import ObservedDomain, SeedContent
 
@@ -34,64 +34,47 @@ FOREIGN = """<domain>
 
 
 def disk(name: str = "root", **given: Any) -> ResolvedDisk:
-    values = {
-        "name": name,
-        "pool": "vms",
-        "volume": f"web-1.{name}.qcow2",
-        "size": 8 * MIB,
-        "image": None,
-        "format": "qcow2",
-        "preallocation": "off",
-        "bus": "virtio",
-        "cache": None,
-        "discard": None,
-        "serial": name,
-        "boot_order": None,
-    }
-    return ResolvedDisk(**values | given)
+    """A resolved disk; `given` are keys of the manifest, or of what follows from them."""
+    follows = {"pool": "vms", "volume": f"web-1.{name}.qcow2", "image": None, "boot_order": None}
+    spec = Disk(**{"size": 8 * MIB} | _rest(given, follows))
+    return ResolvedDisk(name=name, spec=spec, **follows | _only(given, follows))
 
 
 def nic(number: int = 1, **given: Any) -> ResolvedNic:
-    values = {
-        "mac": f"52:54:00:00:00:{number:02x}",
-        "network": "lan",
-        "source": "br0",
-        "is_bridge": True,
-        "model": "virtio",
-        "link": "up",
-        "mtu": None,
-        "boot_order": None,
-    }
-    return ResolvedNic(**values | given)
+    """A resolved NIC, in the same way."""
+    mac = f"52:54:00:00:00:{number:02x}"
+    follows = {"mac": mac, "source": "br0", "is_bridge": True, "boot_order": None}
+    spec = Nic(**{"network": "lan"} | _rest(given, follows))
+    return ResolvedNic(spec=spec, **follows | _only(given, follows))
 
 
 def vm(**given: Any) -> ResolvedVm:
-    values = {
+    """A resolved vm, in the same way; `cpus` and `memory` may be given with their maximum and model beside them."""
+    follows = {
         "name": "web-1",
         "uuid": UUID,
         "host": "kvm-1",
-        "state": "running",
-        "autostart": True,
-        "description": None,
         "type": "qemu",
-        "arch": "x86_64",
-        "machine": "q35",
-        "cpus": 1,
-        "max_cpus": 2,
-        "cpu_model": "host-model",
-        "memory": 64 * MIB,
-        "max_memory": 128 * MIB,
-        "firmware": Firmware(),
         "disks": (disk(),),
         "nics": (nic(),),
-        "serial": True,
-        "graphics": Graphics(),
-        "agent": True,
-        "rng": True,
-        "balloon": True,
-        "watchdog": None,
+        "seed": None,
+        "seed_pool": "",
+        "seed_volume": "",
     }
-    return ResolvedVm(**values | given)
+    long = {"cpus": 1, "max_cpus": 2, "cpu_model": None, "memory": 64 * MIB, "max_memory": 128 * MIB}
+    sizes = long | _only(given, long)
+    cpus = Cpus(count=sizes["cpus"], max=sizes["max_cpus"], model=sizes["cpu_model"])
+    memory = Memory(size=sizes["memory"], max=sizes["max_memory"])
+    spec = Vm(cpus=cpus, memory=memory, **_rest(given, follows | long))
+    return ResolvedVm(spec=spec, **follows | _only(given, follows))
+
+
+def _only(given: dict[str, Any], keys: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in given.items() if key in keys}
+
+
+def _rest(given: dict[str, Any], keys: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in given.items() if key not in keys}
 
 
 def declared(**given: Any) -> str:

@@ -80,13 +80,13 @@ def test_the_same_guest_is_the_same_text(guest):
 
 
 def test_no_text_of_a_manifest_becomes_markup():
-    text = declared(description="</description><on_crash>preserve</on_crash>", disks=(disk(serial="a<b&c"),))
+    text = declared(description="</description><on_crash>preserve</on_crash>", disks=(disk(volume="a<b&c"),))
 
     root = etree.fromstring(text)
 
     assert root.find("on_crash") is None
     assert root.findtext("description") == "</description><on_crash>preserve</on_crash>"
-    assert root.findtext("devices/disk/serial") == "a<b&c"
+    assert root.find("devices/disk/source").get("file") == "/srv/vms/a<b&c"
 
 
 def test_an_emulated_guest_gets_the_best_cpu_that_its_emulator_has():

@@ -22,7 +22,7 @@ LAN = "networks: {lan: {bridge: br0}, nat: {mode: nat, subnet: 192.168.100.0/24}
 
 def test_three_lines_are_a_whole_guest() -> None:
     vm = only_vm(LAN + DEBIAN + "vms:\n  web:\n    image: debian\n    nics: [lan]\n")
-    assert (vm.cpus, vm.memory, vm.cpu_model, vm.machine) == (1, GIB, "host-model", "q35")
+    assert (vm.cpus, vm.memory, vm.machine) == (1, GIB, "q35")
     (disk,) = vm.disks
     assert (disk.name, disk.pool, disk.volume, disk.image) == ("root", "vms", "web.root.qcow2", "debian")
     (nic,) = vm.nics
