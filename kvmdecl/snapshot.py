@@ -65,7 +65,8 @@ def write_snapshots(directory: Path, snapshots: Iterable[HostSnapshot]) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for snapshot in snapshots:
         unfinished = directory / f".{snapshot.host}.json.new"
-        unfinished.touch(mode=0o600)
+        unfinished.unlink(missing_ok=True)
+        unfinished.touch(mode=0o600, exist_ok=False)
         unfinished.write_text(render_snapshot(snapshot), encoding="utf-8")
         unfinished.replace(directory / f"{snapshot.host}.json")
 

@@ -101,8 +101,13 @@ def report(diagnostics: Iterable[Diagnostic]) -> None:
         _write(sys.stderr, render(found, color=color(sys.stderr), read_line=line_reader()))
 
 
-def write_file(path: Path, text: str) -> None:
+def write_file(path: Path, text: str, *, private: bool = False) -> None:
     """Write a file as a whole or not at all, so that a reader never sees half of it.
+
+    Args:
+        path: of the file; an older one is replaced.
+        text: of the file.
+        private: nobody else may read it.
 
     Raises:
         Rejected: `output.not-written`.
@@ -113,7 +118,11 @@ def write_file(path: Path, text: str) -> None:
             return
         beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            beside.write_text(text, "utf-8")
+            # A file that is there already, or a link, is somebody else's: it is not written through.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            descriptor = os.open(beside, flags, 0o600 if private else 0o666)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+                stream.write(text)
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)

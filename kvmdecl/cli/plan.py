@@ -22,15 +22,25 @@ def run(
     facts: Annotated[
         Path | None, typer.Option(help="Plan offline, from the files that `kvmdecl facts` wrote.")
     ] = None,
+    deep: Annotated[
+        bool,
+        typer.Option(
+            "--deep", help="Have each host's libvirt try its new and changed vms, without defining them."
+        ),
+    ] = False,
 ) -> None:
     """Show what apply would change on which host, and what that does to running guests.
 
     Reads the hosts over read-only connections and changes nothing. A host that does not answer is shown as unreachable
     and its objects are left alone; the others are planned all the same.
 
+    --deep finds what only a start would show, such as an unknown CPU model. It changes nothing either, but libvirt
+    demands read-write connections for it.
+
     Examples:
       kvmdecl plan clusters/demo
       kvmdecl plan clusters/demo --out plan.json --detailed-exitcode
+      kvmdecl plan clusters/demo --deep
 
     Exit codes: 0 planned, 1 error or blocked objects, 2 changes (with --detailed-exitcode), 3 a host did not answer.
     """
@@ -38,9 +48,11 @@ def run(
     from kvmdecl.views.plan_json import render_plan_json
     from kvmdecl.views.plan_text import render_plan
 
-    plan, warnings = planning.make(path, facts)
+    if deep and facts is not None:
+        raise typer.BadParameter("--deep asks the hosts and --facts contacts none")
+    plan, warnings = planning.make(path, facts, deep=deep)
     if out is not None:
-        common.write_file(out, render_plan_json(plan))
+        common.write_file(out, render_plan_json(plan), private=True)  # it holds the seeds of guests
     if format_ is common.Format.JSON:
         common.say(render_plan_json(plan), end="")
     else:
