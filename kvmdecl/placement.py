@@ -25,9 +25,9 @@ def place(cluster: ResolvedCluster, observations: Mapping[str, Observation], sol
     """Decide where each vm runs.
 
     In this order: a vm that exists on a host stays there; one that names a host goes there; one that may
-    exist on a host that did not answer (or was not read) is undecided, and not in `vms`; the solver places
-    the others among the hosts that have all that they need. A vm that shall be absent and is nowhere is in
-    neither.
+    exist on a host that did not answer (or was not read) is undecided, and not in `vms`; one whose disks are on
+    a host goes to them; the solver places the others among the hosts that have all that they need. A vm that
+    shall be absent and is nowhere is in neither.
 
     Raises:
         Rejected: `placement.move`, `placement.twice`, `placement.stranded`, `placement.no-host`, or
@@ -39,12 +39,16 @@ def place(cluster: ResolvedCluster, observations: Mapping[str, Observation], sol
     homeless: list[ResolvedVm] = []
     for vm in cluster.vms:
         host = placer.settle(vm)
-        if host is not None:
+        if host is not None and not placer.may_have_left(vm, host):
             settled.append(vm.on(host))
         elif placer.may_be_hidden(vm):
             undecided.append(vm.name)
         elif vm.state != "absent":
-            homeless.append(vm)
+            home = placer.home(vm)
+            if home is not None:
+                settled.append(vm.on(home))
+            else:
+                homeless.append(vm)
     chosen = placer.solve(homeless, settled, solver) if homeless and not placer.found else {}
     if placer.found:
         raise Rejected(placer.found)
@@ -110,9 +114,27 @@ class _Placer:
             )
 
     def may_be_hidden(self, vm: ResolvedVm) -> bool:
-        """Whether a vm that was not found may exist on a host that gave no answer."""
-        candidates = self._unknown if vm.state == "absent" else self._candidates.of(vm)
-        return not self._unknown.isdisjoint(candidates)
+        """Whether a vm that was not found may exist on a host that gave no answer.
+
+        Any such host may have it: which hosts could take it by the manifest of today does not say where it was made.
+        """
+        return bool(self._unknown)
+
+    def home(self, vm: ResolvedVm) -> str | None:
+        """The one host that has disks of a vm which is nowhere: it was undefined, or an apply was interrupted."""
+        homes = [name for name in self._candidates.of(vm) if self._has_disks(vm, name)]
+        return homes[0] if len(homes) == 1 else None
+
+    def may_have_left(self, vm: ResolvedVm, host: str) -> bool:
+        """Whether a vm was made on the host that it names, is not there any more, and may be on a silent one."""
+        gone = vm.state != "absent" and vm.uuid not in self._where and host in self._snapshots
+        return gone and bool(self._unknown) and self._has_disks(vm, host)
+
+    def _has_disks(self, vm: ResolvedVm, host: str) -> bool:
+        """Whether the host's ledger says that disks of the vm were made there."""
+        disks = {f"{disk.pool}/{disk.volume}" for disk in vm.disks}
+        entries = self._snapshots[host].state.ledger(self._cluster.name).entries
+        return any(entry.owner == vm.name and entry.name in disks for entry in entries)
 
     def solve(self, vms: list[ResolvedVm], settled: list[ResolvedVm], solver: Solver) -> Mapping[str, str]:
         """Ask the solver for the vms that can run anywhere at all, and check what it says."""

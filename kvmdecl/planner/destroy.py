@@ -8,6 +8,7 @@ from kvmdecl.cluster import ResolvedCluster
 from kvmdecl.diagnostics import Diagnostic, Severity, in_order
 from kvmdecl.libvirt_xml.fingerprint import fingerprint
 from kvmdecl.libvirt_xml.marker import belongs
+from kvmdecl.libvirt_xml.safe import parse_xml
 from kvmdecl.names import derive_uuid, format_size
 from kvmdecl.plan import Action, HostStatus, Impact, Plan, PlannedHost, Step
 from kvmdecl.planner.verdict import HostView
@@ -38,7 +39,7 @@ def make_destroy_plan(
         hosts=tuple(_host(host.name, str(host.uri), observations[host.name]) for host in cluster.hosts),
         steps=steps,
         unchanged=0,
-        notes=in_order([*_kept(views, volumes), *_missing(steps, volumes)]),
+        notes=in_order([*_kept(views, volumes), *_in_use(views, volumes), *_missing(views, volumes)]),
     )
 
 
@@ -83,9 +84,10 @@ def _networks(view: HostView, after: tuple[Address, ...]) -> Iterator[Step]:
 
 
 def _volumes(view: HostView, volumes: frozenset[str], after: tuple[Address, ...]) -> Iterator[Step]:
+    needed = _needed(view, volumes)
     for volume in _ours(view):
         address = Address(view.host, Kind.VOLUME, f"{volume.pool}/{volume.name}")
-        if str(address) in volumes:
+        if str(address) in volumes and volume.path not in needed:
             task = DeleteVolume(volume.pool, volume.name)
             summary = f"deleted with what is in it ({format_size(volume.capacity)})"
             yield Step(
@@ -102,6 +104,25 @@ def _pools(view: HostView, after: tuple[Address, ...]) -> Iterator[Step]:
             yield Step(address, Action.DELETE, Impact.NONE, (), summary, fingerprint(pool), task, after)
 
 
+def _needed(view: HostView, doomed: frozenset[str]) -> frozenset[str]:
+    """Paths that something which stays stands on: a volume's image, the disks of guests that are not this cluster's."""
+    backing = {
+        volume.backing
+        for volume in view.volumes.values()
+        if volume.backing and _name(view, volume) not in doomed
+    }
+    others = (domain for domain in view.state.domains if not belongs(domain.xml, view.cluster, domain.uuid))
+    disks = (
+        parse_xml(xml).iterfind("devices/disk/source") for d in others for xml in (d.xml, d.live_xml) if xml
+    )
+    used = {source.get("file") or "" for sources in disks for source in sources}
+    return frozenset(backing | used)
+
+
+def _name(view: HostView, volume: ObservedVolume) -> str:
+    return f"{view.host}/volume/{volume.pool}/{volume.name}"
+
+
 def _ours(view: HostView) -> Iterator[ObservedVolume]:
     for entry in view.ledger.entries:
         if entry.kind is Kind.VOLUME and entry.name in view.volumes:
@@ -110,7 +131,7 @@ def _ours(view: HostView) -> Iterator[ObservedVolume]:
 
 def _kept(views: list[HostView], volumes: frozenset[str]) -> Iterator[Diagnostic]:
     for view in views:
-        names = [f"{view.host}/volume/{volume.pool}/{volume.name}" for volume in _ours(view)]
+        names = [_name(view, volume) for volume in _ours(view)]
         kept = [name for name in names if name not in volumes]
         if kept:
             yield Diagnostic(
@@ -122,8 +143,24 @@ def _kept(views: list[HostView], volumes: frozenset[str]) -> Iterator[Diagnostic
             )
 
 
-def _missing(steps: tuple[Step, ...], volumes: frozenset[str]) -> Iterator[Diagnostic]:
-    for name in sorted(volumes - {str(step.address) for step in steps}):
+def _in_use(views: list[HostView], volumes: frozenset[str]) -> Iterator[Diagnostic]:
+    for view in views:
+        needed = _needed(view, volumes)
+        for volume in _ours(view):
+            name = _name(view, volume)
+            if name in volumes and volume.path in needed:
+                yield Diagnostic(
+                    code="destroy.volume-in-use",
+                    summary=f"{name} is kept: a volume or guest that stays stands on it",
+                    cause="Without it that one could not be read any more.",
+                    hint="name the volumes that stand on it too, if nobody needs them.",
+                    severity=Severity.WARNING,
+                    subject=name,
+                )
+
+
+def _missing(views: list[HostView], volumes: frozenset[str]) -> Iterator[Diagnostic]:
+    for name in sorted(volumes - {_name(view, volume) for view in views for volume in _ours(view)}):
         yield Diagnostic(
             code="destroy.no-such-volume",
             summary=f"no volume of this cluster is called {name}",

@@ -15,12 +15,35 @@ def plan_volume(desired: DesiredVolume, view: HostView) -> Verdict:
     observed = view.volumes.get(desired.address.name)
     entry = view.ledger.find(Kind.VOLUME, desired.address.name)
     if observed is None:
-        return step(desired, Action.CREATE, _create(desired), None, _describe(desired), after=_after(desired))
+        return _missing(desired, entry, view)
     if entry is None:
         return not_ours(desired, "volume")
     if not entry.complete:
         return _finish(desired, observed)
     return _compare(desired, observed, entry, view)
+
+
+def _missing(desired: DesiredVolume, entry: LedgerEntry | None, view: HostView) -> Verdict:
+    """A volume that is not seen is new, or hidden in a stopped pool, or lost: a lost disk is never made anew."""
+    pool = view.pools.get(desired.pool)
+    if entry is not None and entry.complete and pool is not None:
+        if not pool.active:
+            return AS_DECLARED  # as far as anybody can know before the pool is started
+        if desired.role is Role.DISK:
+            return _vanished(desired)
+    return step(desired, Action.CREATE, _create(desired), None, _describe(desired), after=_after(desired))
+
+
+def _vanished(desired: DesiredVolume) -> Verdict:
+    key, host = _key(desired), desired.address.host
+    return blocked(
+        desired,
+        "plan.volume-vanished",
+        f"{key} of {desired.vm} was made on {host}, and its volume {desired.address.name} is not there any more",
+        "In its place the guest would get an empty disk, while its data may be on a file system that is not mounted.",
+        f"bring the volume back to {host}; if its data are lost for good, make one of that name with virsh.",
+        key=key,
+    )
 
 
 def _create(desired: DesiredVolume) -> CreateVolume:
