@@ -30,7 +30,7 @@ from kvmdecl.views.events_json import JsonView
 from kvmdecl.views.events_live import LiveView
 from kvmdecl.views.events_text import TextView
 from kvmdecl.views.plan_json import read_plan
-from kvmdecl.views.plan_text import render_plan
+from kvmdecl.views.plan_text import count, render_plan
 
 
 def read_saved(path: Path) -> Plan:
@@ -82,7 +82,7 @@ def consent(plan: Plan, *, yes: bool, allowed: frozenset[str]) -> None:
     missing = [step for step in deletions if str(step.address) not in allowed]
     if missing and not _confirmed(f"Delete {_listed(missing)}?"):
         raise typer.Exit(common.Exit.BLOCKED)
-    if not _confirmed(f"Carry out {len(plan.steps)} steps?"):
+    if not _confirmed(f"Carry out {count(len(plan.steps), 'step')}?"):
         common.say("Nothing was changed.")
         raise typer.Exit(common.Exit.ERROR)
 
@@ -129,7 +129,10 @@ def confirm_destruction(cluster: str, steps: int, confirmed: str) -> None:
     """
     if not confirmed and sys.stdin.isatty():
         confirmed = typer.prompt(
-            f"Carry out {steps} deletions? Type the cluster's name ({cluster})", default="", err=True
+            f"Carry out {count(steps, 'deletion')}? Type the cluster's name ({cluster})",
+            default="",
+            show_default=False,
+            err=True,
         )
     if confirmed != cluster:
         raise Rejected([_not_confirmed(cluster, confirmed)])

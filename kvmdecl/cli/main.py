@@ -110,8 +110,8 @@ def _run(arguments: Sequence[str]) -> int:
     except Rejected as rejected:
         common.report(rejected.diagnostics)
         return common.Exit.ERROR
-    except typer.Abort:  # end of input where a question was asked
-        common.complain("Nothing was changed.")
+    except typer.Abort:  # Ctrl-C or the end of input where a question was asked; its line is still open
+        common.complain("\nNothing was changed.")
         return common.Exit.ERROR
     except typer.TyperException as error:
         return _show_usage(error)
@@ -176,6 +176,11 @@ def _tidy(group: typer.Typer) -> typer.Typer:
 
 
 def _help(docstring: str | None) -> str:
-    """Keep the line breaks of indented blocks, such as examples, which would be filled like a paragraph."""
+    """Keep the line breaks of indented blocks, such as examples, which would be filled like a paragraph.
+
+    A text that went through here before comes out as it is: a group is built again and again in one process.
+    """
     paragraphs = inspect.cleandoc(docstring or "").split("\n\n")
-    return "\n\n".join(f"\b\n{text}" if "\n  " in text else text for text in paragraphs)
+    return "\n\n".join(
+        f"\b\n{text}" if "\n  " in text and not text.startswith("\b") else text for text in paragraphs
+    )

@@ -21,8 +21,12 @@ def render_plan(plan: Plan, *, color: bool, next_command: str = "") -> str:
 def _host(host: PlannedHost, plan: Plan, *, color: bool) -> Iterator[str]:
     steps = sorted((step for step in plan.steps if step.address.host == host.name), key=_danger_first)
     if host.status is HostStatus.UNREACHABLE:
-        left = f"; {_count(len(host.frozen), 'object')} on it unknown and left alone" if host.frozen else ""
-        yield _paint(f"{host.name}  unreachable: {safe_text(host.reason)}{left}", "31", color=color)
+        left = f"; {count(len(host.frozen), 'object')} on it unknown and left alone" if host.frozen else ""
+        yield _paint(
+            f"{host.name}  unreachable: {safe_text(host.reason.removeprefix(f'{host.name}: '))}{left}",
+            "31",
+            color=color,
+        )
         yield ""
     elif steps:
         yield _paint(f"{host.name}  {_counts(steps)}", "1", color=color)
@@ -70,13 +74,13 @@ def _closing(plan: Plan, next_command: str) -> Iterator[str]:
     answered = sum(1 for host in plan.hosts if host.status is HostStatus.OK)
     if not plan.steps:
         start = (
-            f"Nothing to apply, {_count(len(plan.blocked), 'object')} blocked"
+            f"Nothing to apply, {count(len(plan.blocked), 'object')} blocked"
             if plan.blocked
             else "No changes"
         )
         silent = len(plan.hosts) - answered
-        unknown = f"; {_count(silent, 'host')} unknown" if silent else ""
-        yield f"{start}: {_count(plan.unchanged, 'object')} on {_count(answered, 'host')} as declared{unknown}."
+        unknown = f"; {count(silent, 'host')} unknown" if silent else ""
+        yield f"{start}: {count(plan.unchanged, 'object')} on {count(answered, 'host')} as declared{unknown}."
         return
     impacts = Counter(step.impact for step in plan.steps if step.action is not Action.CREATE)
     worst_first = [f"{impacts[i]} {i.word}" for i in sorted(impacts, reverse=True) if i > Impact.NONE]
@@ -93,7 +97,8 @@ def _counts(steps: Iterable[Step]) -> str:
     return ", ".join(f"{counts[action]} {verb}" for action, verb in _VERBS.items() if counts[action])
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """`1 step`, `2 steps`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 

@@ -7,9 +7,12 @@ import os
 import pty
 import re
 import subprocess
+import sys
 from pathlib import Path
 
+import pexpect
 import pytest
+import typer
 
 from kvmdecl.cli import common, main
 from kvmdecl.diagnostics import Diagnostic, Rejected
@@ -128,6 +131,29 @@ def test_a_terminal_gets_colours_unless_it_is_dumb(broken: Path, term: str, colo
     os.close(theirs)
 
     assert (b"\x1b[" in os.read(ours, 1 << 16)) is colored
+
+
+def test_the_question_before_a_destruction_ends_with_the_name_that_is_the_answer():
+    ask = "from kvmdecl.cli.applying import confirm_destruction; confirm_destruction('demo', 1, '')"
+    asked = pexpect.spawn(sys.executable, ["-c", ask], encoding="utf-8", timeout=20)
+
+    asked.expect_exact("Carry out 1 deletion? Type the cluster's name (demo): ")
+    asked.sendline("demo")
+    asked.expect(pexpect.EOF)
+    asked.close()
+    assert asked.exitstatus == 0
+
+
+def test_a_question_that_is_interrupted_keeps_its_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def interrupted(_: object) -> None:
+        raise typer.Abort
+
+    monkeypatch.setattr(main, "build", interrupted)
+
+    assert main.run(["apply"]) == common.Exit.ERROR
+    assert capsys.readouterr().err == "\nNothing was changed.\n"
 
 
 def test_a_reader_who_leaves_early_changes_nothing_and_hears_nothing(tmp_path: Path):

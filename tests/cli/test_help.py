@@ -25,6 +25,10 @@ def test_every_prepared_text_is_what_the_program_would_say():
     assert prepared == TEXTS, "run `make help-texts`"
 
 
+def test_help_holds_nothing_but_text():
+    assert {name for name, text in TEXTS.items() if not text.replace("\n", "").isprintable()} == set()
+
+
 @pytest.mark.parametrize("option", ["--help", "-h"])
 @pytest.mark.parametrize("words", [[], ["plan"], ["lab"], ["lab", "up"]])
 def test_help_is_answered_from_the_prepared_texts(kvmdecl: Kvmdecl, words: list[str], option: str):
