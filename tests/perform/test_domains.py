@@ -12,6 +12,7 @@ from lxml import etree
 from kvmdecl.diagnostics import Moved, TaskFailed
 from kvmdecl.lab.guest import tiny_image
 from kvmdecl.libvirt_xml.marker import belongs
+from kvmdecl.libvirt_xml.overlay import complete
 from kvmdecl.names import derive_uuid
 from kvmdecl.tasks import CreateVolume, DefineDomain, DeleteDomain, LiveChange, ResizeVolume
 
@@ -414,3 +415,24 @@ def test_a_domain_with_snapshots_or_a_saved_state_is_not_undefined(hand: Hand, d
     assert found.code == "step.saved-states"
     assert "a managed save image, snapshot before-upgrade" in found.summary
     assert (domain(hand).hasManagedSaveImage(), domain(hand).snapshotNum()) == (1, 1)
+
+
+def test_somebody_elses_domain_is_refused_even_if_it_was_planned(hand: Hand, deaf: str):
+    stranger = "11111111-2222-3333-4444-555555555555"
+    xml = domain_xml(deaf)
+    hand.connection.defineXML(complete(xml).replace(UUID, stranger))
+    for task in (define(xml), DeleteDomain("web-1", UUID, stop=False)):
+        with pytest.raises(TaskFailed, match=r"step\.not-ours"):
+            hand.do(task)
+    assert hand.connection.lookupByUUIDString(stranger).name() == "web-1"
+
+
+def test_a_definition_that_a_migration_left_behind_is_not_started(
+    hand: Hand, deaf: str, monkeypatch: pytest.MonkeyPatch
+):
+    hand.do(define(domain_xml(deaf)))
+    left_behind = [libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_MIGRATED]
+    monkeypatch.setattr(libvirt.virDomain, "state", lambda _domain, _flags=0: left_behind)
+    with pytest.raises(TaskFailed, match=r"step\.moved-away"):
+        hand.do(define(domain_xml(deaf), power="start"))
+    assert not domain(hand).isActive()

@@ -127,3 +127,49 @@ def test_a_deleted_network_is_gone(hand: Hand):
     hand.do(define(network_xml()))
     hand.do(DeleteNetwork("lan", NET_UUID))
     assert hand.connection.listAllNetworks() == []
+
+
+def test_a_pool_whose_making_was_interrupted_is_finished(hand: Hand):
+    hand.connection.storagePoolDefineXML(POOL_XML.replace("/srv/vms", "/srv/not/yet"))
+    hand.do(UpdatePool("vms", POOL_UUID, start=True, autostart=True))
+    assert hand.connection.storagePoolLookupByName("vms").isActive()
+    assert hand.path("/srv/not/yet").is_dir()
+    assert hand.ledger.find(Kind.POOL, "vms") is not None
+
+
+def test_a_finished_pool_whose_directory_is_missing_is_not_given_an_empty_one(hand: Hand):
+    hand.do(CREATE)
+    hand.connection.storagePoolLookupByName("vms").destroy()
+    hand.path("/srv/vms").rename(hand.path("/srv/elsewhere"))
+    with pytest.raises(TaskFailed):
+        hand.do(UpdatePool("vms", POOL_UUID, start=True, autostart=True))
+    assert not hand.path("/srv/vms").exists()
+    hand.path("/srv/elsewhere").rename(hand.path("/srv/vms"))
+
+
+STRANGER = "11111111-2222-3333-4444-555555555555"
+
+
+@pytest.mark.parametrize(
+    "task",
+    [DeletePool("vms", POOL_UUID), UpdatePool("vms", POOL_UUID, start=True, autostart=True)],
+    ids=lambda task: task.task,
+)
+def test_somebody_elses_pool_is_refused_even_if_it_was_planned(hand: Hand, task: DeletePool | UpdatePool):
+    hand.path("/srv/vms").mkdir(parents=True, exist_ok=True)
+    hand.connection.storagePoolDefineXML(POOL_XML.replace(POOL_UUID, STRANGER)).create()
+    with pytest.raises(TaskFailed, match=r"step\.not-ours"):
+        hand.do(task)
+    assert hand.connection.storagePoolLookupByUUIDString(STRANGER).isActive()
+
+
+@pytest.mark.parametrize(
+    "task", [DeleteNetwork("lan", NET_UUID), define(network_xml())], ids=lambda t: t.task
+)
+def test_somebody_elses_network_is_refused_even_if_it_was_planned(
+    hand: Hand, task: DeleteNetwork | DefineNetwork
+):
+    hand.connection.networkDefineXML(network_xml().replace(NET_UUID, STRANGER))
+    with pytest.raises(TaskFailed, match=r"step\.not-ours"):
+        hand.do(task)
+    assert hand.connection.networkLookupByUUIDString(STRANGER).name() == "lan"

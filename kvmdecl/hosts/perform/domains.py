@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kvmdecl import __version__
 from kvmdecl.hosts.errors import is_gone
+from kvmdecl.hosts.perform.guards import require_not_moved_away
 from kvmdecl.hosts.perform.live import change_live
 from kvmdecl.hosts.protocol import TaskResult
 from kvmdecl.hosts.read import read_domain
@@ -34,6 +35,9 @@ def define_domain(job: Job, task: DefineDomain) -> TaskResult:
     if domain is None or before is None:
         xml = complete(task.xml)
     else:
+        job.require_identity(before.uuid, task.uuid)
+        if task.power == "start":
+            require_not_moved_away(job, domain)
         _require_no_saved_state(job, task, before)
         remarks = tuple(
             remark for change in task.live for remark in change_live(job, domain, change, task.base)
@@ -52,6 +56,7 @@ def delete_domain(job: Job, task: DeleteDomain) -> TaskResult:
     job.require_unmoved(read_domain(domain) if domain else None)
     if domain is None:
         raise job.moved("vanished")
+    job.require_identity(domain.UUIDString(), task.uuid)
     _require_nothing_to_lose(job, domain)
     persistent, flags = bool(domain.isPersistent()), _undefine_flags(domain)
     if domain.isActive():

@@ -72,6 +72,21 @@ class Job:
             raise self.moved("appeared")
         raise self.moved("was changed", declared())
 
+    def require_identity(self, found: str, planned: str) -> None:
+        """Make sure that an object of the planned name is the planned object: its UUID says whose it is.
+
+        Raises:
+            TaskFailed: `step.not-ours`.
+        """
+        if found == planned:
+            return
+        self.fail(
+            "step.not-ours",
+            f"{self.request.address} has UUID {safe_text(found)} and not {safe_text(planned)}; nothing was done to it",
+            "kvmdecl changes only what this cluster made; it never takes over an object because of its name.",
+            "plan again.",
+        )
+
     def moved(self, what: str, fields: tuple[str, ...] = ()) -> Moved:
         """The exception for an object that is not what it was when the plan was made."""
         return Moved(

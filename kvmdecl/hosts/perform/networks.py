@@ -28,6 +28,8 @@ def define_network(job: Job, task: DefineNetwork) -> TaskResult:
     network = find_network(job, task.name)
     before = read_network(network) if network else None
     job.require_unmoved(before, lambda: _differing(task, before))
+    if before is not None:
+        job.require_identity(before.uuid, task.uuid)
     network = job.connection.networkDefineXML(_definition(job, task, before))
     if bool(network.autostart()) != task.autostart:
         network.setAutostart(task.autostart)
@@ -46,6 +48,7 @@ def delete_network(job: Job, task: DeleteNetwork) -> TaskResult:
     job.require_unmoved(read_network(network) if network else None)
     if network is None:
         raise job.moved("vanished")
+    job.require_identity(network.UUIDString(), task.uuid)
     if network.isActive():
         network.destroy()  # libvirt's word for stopping a network
     if network.isPersistent():

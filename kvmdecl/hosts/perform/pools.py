@@ -31,8 +31,9 @@ def create_pool(job: Job, task: CreatePool) -> TaskResult:
 
 def update_pool(job: Job, task: UpdatePool) -> TaskResult:
     """Start a pool, set its autostart."""
-    pool = _unmoved(job, task.name)
+    pool = _unmoved(job, task.name, task.uuid)
     if task.start and not pool.isActive():
+        _finish(job, task.name, pool)
         pool.create()
     if bool(pool.autostart()) != task.autostart:
         pool.setAutostart(task.autostart)
@@ -41,7 +42,7 @@ def update_pool(job: Job, task: UpdatePool) -> TaskResult:
 
 def delete_pool(job: Job, task: DeletePool) -> TaskResult:
     """Stop and undefine a pool, and forget it. The directory and all files in it stay."""
-    pool = _unmoved(job, task.name)
+    pool = _unmoved(job, task.name, task.uuid)
     if pool.isActive():
         pool.destroy()  # libvirt's word for stopping a pool
     if pool.isPersistent():
@@ -62,10 +63,18 @@ def find_pool(job: Job, name: str) -> libvirt.virStoragePool | None:
         raise
 
 
-def _unmoved(job: Job, name: str) -> libvirt.virStoragePool:
+def _finish(job: Job, name: str, pool: libvirt.virStoragePool) -> None:
+    """Build a pool whose making was interrupted. A finished one is not built: its file system may not be mounted."""
+    if job.ledger.read().find(Kind.POOL, name) is None:
+        pool.build()
+        job.ledger.note(LedgerEntry(Kind.POOL, name, owner="", applied="", complete=True))
+
+
+def _unmoved(job: Job, name: str, uuid: str) -> libvirt.virStoragePool:
     """The pool that the plan speaks of. Raises Moved if it is another one, or gone."""
     pool = find_pool(job, name)
     job.require_unmoved(read_pool(pool, volumes=False) if pool else None)
     if pool is None:
         raise job.moved("vanished")
+    job.require_identity(pool.UUIDString(), uuid)
     return pool
