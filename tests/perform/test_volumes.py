@@ -102,7 +102,7 @@ def test_a_preallocation_that_libvirt_cannot_do_is_refused_and_leaves_nothing(ha
 
 def test_a_volume_that_libvirt_refuses_to_make_leaves_no_note(hand: Hand):
     with pytest.raises(TaskFailed):
-        hand.do(disk(format="raw", capacity=1 << 62, preallocation="falloc"))
+        hand.do(disk(format="raw", capacity=1 << 62))
     assert hand.ledger.entries == ()
 
 
@@ -209,6 +209,16 @@ def test_a_file_that_is_gone_is_a_failed_step(hand: Hand, raw_image: Path):
     assert failed.value.diagnostic.code == "step.content-changed"
     assert "No such file" in failed.value.diagnostic.summary
     assert hand.look(hand.address(task)) is None
+
+
+@pytest.mark.parametrize(("format_", "how"), [("raw", "falloc"), ("raw", "full"), ("qcow2", "falloc")])
+def test_an_allocation_that_has_no_room_is_not_begun(hand: Hand, format_: str, how: str):
+    huge = disk(f"huge.{format_}", format=format_, capacity=1 << 43, preallocation=how)
+    with pytest.raises(TaskFailed) as failed:
+        hand.do(huge)
+    assert failed.value.diagnostic.code == "step.pool-full"
+    assert hand.ledger.entries == ()
+    assert not of(hand, huge).exists()
 
 
 def test_an_upload_that_has_no_room_is_not_begun(hand: Hand, tmp_path: Path):

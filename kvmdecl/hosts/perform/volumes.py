@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from kvmdecl.hosts.perform.job import Job
     from kvmdecl.tasks import CreateVolume, DeleteVolume, ResizeVolume
 
+_ALLOCATING = frozenset({"falloc", "full"})
+"""Preallocations that take the whole size at once."""
+
 
 def create_volume(job: Job, task: CreateVolume) -> TaskResult:
     """Make a volume and fill it; or finish one that an interrupted run of this cluster left behind."""
@@ -147,7 +150,10 @@ def _make(
     """Make the volume, in place of a torn one if there is one."""
     content = task.content
     if content is None:
-        _build(job, task, pool, _capacity(job, task, pool), lambda _volume: None)
+        capacity = _capacity(job, task, pool)
+        if task.preallocation in _ALLOCATING:
+            _require_room(job, pool, capacity)
+        _build(job, task, pool, capacity, lambda _volume: None)
         return
     try:
         with open_content(content) as (source, size):
@@ -218,7 +224,7 @@ def _require_room(job: Job, pool: libvirt.virStoragePool, size: int) -> None:
     job.fail(
         "step.pool-full",
         f"{job.request.address} needs {format_size(size)}, and its pool has {format_size(available)} left",
-        "An upload that fills the pool would stop every guest that writes to it.",
+        "A volume that fills the pool would stop every guest that writes to it.",
         "free some room on the host, or use another pool.",
     )
 
@@ -254,7 +260,7 @@ def _create(
         task.name,
         task.format,
         capacity,
-        allocation=capacity if wanted in {"falloc", "full"} else 0,
+        allocation=capacity if wanted in _ALLOCATING else 0,
         backing_path=backing.path if backing else None,
         backing_format=backing.format if backing else None,
     )
