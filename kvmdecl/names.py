@@ -34,6 +34,7 @@ _AMBIGUOUS = {
     "tb": "TiB",
 }
 _NO_XML = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\ud800-\\udfff\\ufffe\\uffff]")
+_SHA256 = re.compile("[0-9a-f]{64}", re.ASCII)
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII)
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "kvmdecl.invalid")
@@ -193,6 +194,18 @@ def parse_mac(value: Any) -> str:  # noqa: ANN401 - whatever the document holds
     return mac
 
 
+def parse_sha256(value: Any) -> str:  # noqa: ANN401 - whatever the document holds
+    """A SHA-256 digest as sha256sum prints it.
+
+    Raises:
+        PydanticCustomError: `manifest.bad-value`.
+    """
+    if isinstance(value, str) and _SHA256.fullmatch(value):
+        return value
+    hint = "write the 64 digits, 0-9 and a-f, that `sha256sum FILE` prints"
+    raise _bad("manifest.bad-value", value, "is not a SHA-256 digest", hint)
+
+
 def parse_subnet(value: Any) -> str:  # noqa: ANN401 - whatever the document holds
     """An IPv4 or IPv6 network in CIDR notation without host bits.
 
@@ -282,6 +295,9 @@ Mac = Annotated[
     str,
     BeforeValidator(parse_mac),
     WithJsonSchema({"type": "string", "pattern": "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$"}),
+]
+Sha256 = Annotated[
+    str, BeforeValidator(parse_sha256), WithJsonSchema({"type": "string", "pattern": "^[0-9a-f]{64}$"})
 ]
 Subnet = Annotated[
     str, BeforeValidator(parse_subnet), WithJsonSchema({"type": "string", "examples": ["192.168.100.0/24"]})

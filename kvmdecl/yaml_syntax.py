@@ -40,7 +40,11 @@ _SYNTAX = (
         "an unknown escape in double quotes",
         "double the backslash, or use single quotes",
     ),
-    ("found unexpected ':'", "a `:` inside braces or brackets needs quotes", "put the whole value in quotes"),
+    (
+        "found unexpected ':'",
+        "a `:` inside braces or brackets is neither followed by a space nor in quotes",
+        "after a key write `: ` with the space; put a value that holds a `:` in quotes",
+    ),
     ("found unexpected end of stream", "the quote is never closed", "close it where the text ends"),
     ("found a tab", "a tab is used for indentation", "indent with spaces"),
     ("found incompatible YAML", "this version of YAML is not supported", "remove the `%YAML` line"),

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kvmdecl.manifest.base import Section
-from kvmdecl.names import Bool, Name, PoolPath
+from kvmdecl.names import Bool, Name, PoolPath, Sha256
 
 
 class Pool(Section):
@@ -34,7 +34,7 @@ class Image(Section):
 
     source: Annotated[str, Field(min_length=1, max_length=4096)]
     """File, relative to the manifest that names it."""
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    sha256: Sha256 | None = None
     """Digest of the file; checked before the upload, and all that `plan` needs when the file is not at hand."""
     format: Literal["qcow2", "raw"] = "qcow2"
     """Format of the file."""

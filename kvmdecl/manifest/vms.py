@@ -29,9 +29,8 @@ class Cpus(Section):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.max is not None and self.max < self.count:
-            raise _wrong(
-                "cpus", f"max ({self.max}) is below count ({self.count})", "raise `max` or lower `count`"
-            )
+            summary = f"max ({self.max}) is below count ({self.count})"
+            raise _wrong("cpus", summary, "raise `max` or lower `count`", "max")
         return self
 
 
@@ -49,11 +48,10 @@ class Memory(Section):
     def _possible(self) -> Self:
         for key, value in (("size", self.size), ("max", self.max)):
             if value is not None and (value % 1024**2 or not value):
-                raise _wrong(
-                    "memory", f"{key} is not a whole number of MiB", "write for example `512MiB` or `4GiB`"
-                )
+                hint = "write for example `512MiB` or `4GiB`"
+                raise _wrong("memory", f"{key} is not a whole number of MiB from 1", hint, key)
         if self.max is not None and self.max < self.size:
-            raise _wrong("memory", "max is below size", "raise `max` or lower `size`")
+            raise _wrong("memory", "max is below size", "raise `max` or lower `size`", "max")
         return self
 
 

@@ -161,6 +161,41 @@ cluster.yaml:3:37: error[manifest.bad-value]: `10.1.0.0` does not say how large 
 1 error
 """,
     ),
+    "a maximum below what there is": (
+        "vms: {web: {memory: {size: 2GiB, max: 1GiB}}}\n",
+        """\
+cluster.yaml:3:39: error[manifest.bad-memory]: max is below size
+  3 | vms: {web: {memory: {size: 2GiB, max: 1GiB}}}
+    |                                       ^^^^
+  hint: raise `max` or lower `size`
+
+1 error
+""",
+    ),
+    "a digest that is none": (
+        "images: {tiny: {source: tiny.img, sha256: ABC}}\n",
+        """\
+cluster.yaml:3:43: error[manifest.bad-value]: `ABC` is not a SHA-256 digest
+  3 | images: {tiny: {source: tiny.img, sha256: ABC}}
+    |                                           ^^^
+  hint: write the 64 digits, 0-9 and a-f, that `sha256sum FILE` prints
+
+1 error
+""",
+    ),
+    "a key without a space after it": (
+        "vms: {web: {image:tiny}}\n",
+        """\
+cluster.yaml:3:18: error[yaml.syntax]: a `:` inside braces or brackets is neither followed by a space nor in quotes
+  3 | vms: {web: {image:tiny}}
+    |                  ^
+  The YAML reader says: found unexpected ':'.
+  note: cluster.yaml:3:13: while scanning a plain scalar, which begins here
+  hint: after a key write `: ` with the space; put a value that holds a `:` in quotes
+
+1 error
+""",
+    ),
     "a list without brackets": (
         "vms: {web: {nics: lan}}\n",
         """\
