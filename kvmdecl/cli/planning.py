@@ -6,8 +6,9 @@ from pathlib import Path
 
 from kvmdecl.cli import common
 from kvmdecl.cluster import ResolvedCluster
+from kvmdecl.deep import deepen
 from kvmdecl.diagnostics import Diagnostic
-from kvmdecl.hosts.fleet import ReadingFleet
+from kvmdecl.hosts.fleet import ConvertingFleet, ReadingFleet
 from kvmdecl.hosts.sanity import believable
 from kvmdecl.images import Care
 from kvmdecl.pipeline import load_cluster, plan_cluster, rehearse, scope_of
@@ -27,8 +28,10 @@ def read_cluster(path: Path, plugins: Plugins, care: Care = Care.IGNORE) -> Reso
     return rehearse(cluster, common.host_uris(cluster)) if common.rehearsing() else cluster
 
 
-def make(path: Path, facts: Path | None = None) -> tuple[Plan, tuple[Diagnostic, ...]]:
+def make(path: Path, facts: Path | None = None, *, deep: bool = False) -> tuple[Plan, tuple[Diagnostic, ...]]:
     """Plan the manifest at `path` against its hosts, or against saved facts.
+
+    `deep` asks the hosts' libvirt about each domain, over read-write connections; not with `facts`.
 
     Raises:
         Rejected: with everything that stands in the way of a plan.
@@ -37,8 +40,13 @@ def make(path: Path, facts: Path | None = None) -> tuple[Plan, tuple[Diagnostic,
     cluster = read_cluster(path, plugins, Care.VERIFY)
     if facts is not None:
         return plan_cluster(cluster, SnapshotReader(facts, [host.name for host in cluster.hosts]), plugins)
-    with ReadingFleet({host.name: host.uri for host in cluster.hosts}) as fleet:
-        return plan_cluster(cluster, fleet, plugins)
+    uris = {host.name: host.uri for host in cluster.hosts}
+    with ReadingFleet(uris) as fleet:
+        plan, warnings = plan_cluster(cluster, fleet, plugins)
+    if deep:
+        with ConvertingFleet(uris) as converter:
+            plan = deepen(plan, converter)
+    return plan, warnings
 
 
 def make_destroy(path: Path, volumes: frozenset[str]) -> tuple[ResolvedCluster, Plan]:

@@ -115,13 +115,13 @@ def diagnose(error: libvirtError, host: str, doing: str) -> Diagnostic:
     Returns:
         A diagnostic with code `host.unreachable`, `host.timeout`, `host.refused` or `host.error`.
     """
-    message = _message(error)
+    said = message(error)
     number = error.get_error_code()
-    known = _find(message) if number in _OF_CONNECTIONS else None
+    known = _find(said) if number in _OF_CONNECTIONS else None
     code = known.code if known else _NUMBERS.get(number, "host.error") if number is not None else "host.error"
     return Diagnostic(
         code=code,
-        summary=f"{host}: {_SAYS[code]} while {doing}: {message}",
+        summary=f"{host}: {_SAYS[code]} while {doing}: {said}",
         cause=known.cause if known else "",
         hint=known.hint if known else "",
         subject=f"host/{host}",
@@ -162,12 +162,20 @@ def is_gone(error: libvirtError) -> bool:
     return bool(error.get_error_code() in _GONE)
 
 
+def is_denied(error: libvirtError) -> bool:
+    """Whether the error says that this user may not make such a call."""
+    return bool(
+        error.get_error_code() in {_OPERATION_DENIED, _AUTH_FAILED, _ACCESS_DENIED, _AUTH_UNAVAILABLE}
+    )
+
+
 def is_unsupported(error: libvirtError) -> bool:
     """Whether the error says that the host's driver has no such function."""
     return bool(error.get_error_code() == _NO_SUPPORT)
 
 
-def _message(error: libvirtError) -> str:
+def message(error: libvirtError) -> str:
+    """What libvirt said, safe to print and not too long."""
     text = (error.get_error_message() or str(error)).strip()
     return safe_text(text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 3] + "...")
 

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from kvmdecl.diagnostics import Diagnostic, TaskFailed
 from kvmdecl.hosts.errors import timed_out
 from kvmdecl.hosts.messages import Answered, Call, Opened, Progressed
-from kvmdecl.hosts.protocol import Progress, Scope, TaskRequest, TaskResult
+from kvmdecl.hosts.protocol import Conversion, ConversionRequest, Progress, Scope, TaskRequest, TaskResult
 from kvmdecl.state import HostSnapshot, Unreachable
 
 if TYPE_CHECKING:
@@ -49,8 +49,12 @@ SILENCE = 8.0
 """Seconds that an open connection may show no sign of life."""
 READ_TIMEOUT = 60.0
 """Seconds for a whole reading of a host that is alive."""
+CONVERSION_TIMEOUT = 30.0
+"""Seconds for the conversion of a domain's definition, with the wait for others of the same host."""
 TASK_SILENCE = 1800.0
 """Seconds that a task may go on without progress on a host that is alive."""
+Mode = Literal["read", "convert", "write"]
+"""What a worker may do; see kvmdecl.hosts.worker."""
 _MAIN = """
 import sys
 if sys.argv[3] not in sys.path: sys.path.insert(0, sys.argv[3])
@@ -90,8 +94,15 @@ class _Job:
         return min(self.heard + SILENCE, self.progressed + self.limit)
 
     @property
-    def is_reading(self) -> bool:
-        return isinstance(self.call.work, Scope)
+    def doing(self) -> str:
+        """What a call that changes nothing does, empty for one that may change something."""
+        match self.call.work:
+            case Scope():
+                return "reading it"
+            case ConversionRequest():
+                return "converting a definition"
+            case TaskRequest():
+                return ""
 
 
 @dataclass(slots=True, eq=False)
@@ -104,7 +115,7 @@ class _Worker:
     retiring: bool = False
 
     @classmethod
-    def start(cls, mode: Literal["read", "write"]) -> _Worker:
+    def start(cls, mode: Mode) -> _Worker:
         """Start a worker in a session of its own: without a terminal ssh cannot ask for a password there.
 
         `-P` keeps the current directory, whose files may be anybody's, out of the worker's imports.
@@ -147,7 +158,7 @@ class _Worker:
 class _Crew(threading.Thread):
     """The workers of a fleet, and the thread that deals out jobs and hears what became of them."""
 
-    def __init__(self, mode: Literal["read", "write"], size: int) -> None:
+    def __init__(self, mode: Mode, size: int) -> None:
         super().__init__(name="fleet", daemon=True)
         self._mode = mode
         self._size = size
@@ -166,7 +177,7 @@ class _Crew(threading.Thread):
         self,
         host: str,
         uri: HostUri,
-        work: Scope | TaskRequest,
+        work: Scope | ConversionRequest | TaskRequest,
         limit: float,
         progress: Callable[[Progress], None] | None = None,
     ) -> Future[Any]:
@@ -290,11 +301,11 @@ class _Crew(threading.Thread):
             worker.kill()
 
     def _bury(self, worker: _Worker) -> None:
-        """A worker died. Its readings are tried once more, each in a worker of its own: one is the cause."""
+        """A worker died. What changes nothing is tried once more, each in a worker of its own: one is the cause."""
         self._remove(worker)
         worker.kill()
         for job in worker.jobs.values():
-            if job.is_reading and not job.retried:
+            if job.doing and not job.retried:
                 job.retried, job.opened = True, False
                 self._waiting.append(job)
             else:
@@ -321,7 +332,7 @@ class _Crew(threading.Thread):
 class _Fleet:
     """What both kinds of fleets are: a context in which workers may run."""
 
-    _mode: Literal["read", "write"]
+    _mode: Mode
 
     def __init__(self, uris: Mapping[str, HostUri], *, workers: int | None = None) -> None:
         self._uris = dict(uris)
@@ -347,6 +358,17 @@ class ReadingFleet(_Fleet):
         asked = {host: self._crew.submit(host, uri, scope, READ_TIMEOUT) for host, uri in self._uris.items()}
         wait_for(asked.values())
         return {host: _observation(host, future) for host, future in asked.items()}
+
+
+class ConvertingFleet(_Fleet):
+    """Tries definitions over read-write connections, which libvirt demands for it; changes nothing. A HostConverter."""
+
+    _mode = "convert"
+
+    def submit(self, request: ConversionRequest) -> Future[Conversion]:
+        """Ask the request's host whether its libvirt takes a definition. The future may raise `TaskFailed`."""
+        host = request.address.host
+        return self._crew.submit(host, self._uris[host], request, CONVERSION_TIMEOUT)
 
 
 class WritingFleet(_Fleet):
@@ -392,15 +414,15 @@ def _late(job: _Job) -> Diagnostic:
     if not job.opened:
         return timed_out(job.call.host, "connecting", OPEN_TIMEOUT)
     silent = job.heard + SILENCE < job.progressed + job.limit
-    if job.is_reading:
-        return timed_out(job.call.host, "reading it", SILENCE if silent else job.limit)
+    if job.doing:
+        return timed_out(job.call.host, job.doing, SILENCE if silent else job.limit)
     if silent:
         return _unknown_outcome(job, f"the host was silent for {SILENCE:.0f} s")
     return _unknown_outcome(job, f"it made no progress for {job.limit:.0f} s")
 
 
 def _lost(job: _Job) -> Diagnostic:
-    if job.opened and not job.is_reading:
+    if job.opened and not job.doing:
         return _unknown_outcome(job, "the process that talked to the host ended")
     return Diagnostic(
         code="host.worker-died",

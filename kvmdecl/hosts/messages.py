@@ -7,18 +7,25 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kvmdecl.diagnostics import Moved, TaskFailed
-    from kvmdecl.hosts.protocol import Progress, Scope, TaskRequest, TaskResult
+    from kvmdecl.hosts.protocol import (
+        Conversion,
+        ConversionRequest,
+        Progress,
+        Scope,
+        TaskRequest,
+        TaskResult,
+    )
     from kvmdecl.state import HostSnapshot
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """To a worker: reach `host` at `uri` and read it (a Scope), or carry out a task there (a TaskRequest)."""
+    """To a worker: reach `host` at `uri` and read it (a Scope), try a definition there, or carry out a task."""
 
     id: int
     host: str
     uri: str
-    work: Scope | TaskRequest
+    work: Scope | ConversionRequest | TaskRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,7 @@ class Answered:
     """From a worker: a call's end."""
 
     id: int
-    answer: HostSnapshot | TaskResult | Moved | TaskFailed
+    answer: HostSnapshot | Conversion | TaskResult | Moved | TaskFailed
 
 
 Report = Opened | Alive | Progressed | Answered

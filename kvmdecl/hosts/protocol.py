@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from kvmdecl.state import Address, Observation
-from kvmdecl.tasks import Task
+from kvmdecl.tasks import DefineDomain, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,38 @@ class TaskResult:
     remarks: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ConversionRequest:
+    """A domain whose definition a host shall turn into QEMU's command line, as its start would, and not define."""
+
+    address: Address
+    task: DefineDomain
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What a host's libvirt said to a definition: nothing if it takes it, else its words and its virErrorNumber."""
+
+    refusal: str = ""
+    number: int = 0
+
+
 class HostReader(Protocol):
     """Reads hosts; has no way to change one."""
 
     def observe(self, scope: Scope) -> Mapping[str, Observation]:
         """Read every host at once. One that does not answer in time is Unreachable and delays no other."""
+        ...
+
+
+class HostConverter(Protocol):
+    """Tries definitions; has no way to change a host."""
+
+    def submit(self, request: ConversionRequest) -> Future[Conversion]:
+        """Ask the request's host whether its libvirt takes a definition.
+
+        The future raises `TaskFailed` with a diagnostic if the host did not answer.
+        """
         ...
 
 

@@ -14,6 +14,7 @@ import signal
 import threading
 import time
 import traceback
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
@@ -22,17 +23,17 @@ import libvirt
 from kvmdecl.diagnostics import Diagnostic, Moved, Rejected, TaskFailed
 from kvmdecl.hosts.errors import bad_answer, diagnose, is_unsupported
 from kvmdecl.hosts.messages import Alive, Answered, Call, Opened, Progressed, Report
-from kvmdecl.hosts.protocol import Scope, TaskRequest, TaskResult
+from kvmdecl.hosts.protocol import Conversion, ConversionRequest, Scope, TaskRequest, TaskResult
 from kvmdecl.libvirt_xml.safe import BadXml
 from kvmdecl.text import safe_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
     from typing import NoReturn
 
     from kvmdecl.state import HostSnapshot
 
-    Work = Callable[[Call], HostSnapshot | TaskResult]
+    Work = Callable[[Call], HostSnapshot | Conversion | TaskResult]
 
 KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 2, 3
 """Seconds and number: a host that does not answer is given up after interval * (count + 1) = 8 s."""
@@ -134,8 +135,8 @@ class Reader:
         return snapshot
 
 
-class Writer:
-    """Carries out tasks over one connection for each host, opened at its first task and kept."""
+class _Lines:
+    """Read-write lines, one for each host, opened at its first call and kept."""
 
     def __init__(self, pipe: Pipe) -> None:
         self._pipe = pipe
@@ -143,19 +144,14 @@ class Writer:
         self._locks: dict[str, threading.Lock] = {}
         self._lines: dict[str, Line] = {}
 
-    def work(self, call: Call) -> TaskResult:
-        """Carry out the task of a call."""
-        if not isinstance(call.work, TaskRequest):
-            raise TypeError("a writer reads no hosts")
+    @contextmanager
+    def line(self, call: Call) -> Iterator[libvirt.virConnect]:
+        """The connection to a call's host, when it has room for the call."""
         line = self._line(call)
         line.begin(call)
-        from kvmdecl.hosts.perform import perform
-
         try:
             with line.room:
-                return perform(
-                    line.connection, call.work, lambda progress: self._pipe.say(Progressed(call.id, progress))
-                )
+                yield line.connection
         finally:
             line.end(call)
 
@@ -168,6 +164,48 @@ class Writer:
             if line is None or not line.connection.isAlive():
                 line = self._lines[call.host] = Line(connect(call, read_only=False), self._pipe)
             return line
+
+
+class Converter:
+    """Tries definitions. It has no method that changes anything, though libvirt wants full connections for it."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._lines = _Lines(pipe)
+
+    def work(self, call: Call) -> Conversion:
+        """Try the definition of a call."""
+        from kvmdecl.hosts.convert import convert
+
+        if not isinstance(call.work, ConversionRequest):
+            raise TypeError("a converter reads no hosts and carries out no tasks")
+        with self._lines.line(call) as connection:
+            return convert(connection, call.work)
+
+
+class Writer:
+    """Carries out tasks."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+        self._lines = _Lines(pipe)
+
+    def work(self, call: Call) -> TaskResult:
+        """Carry out the task of a call."""
+        from kvmdecl.hosts.perform import perform
+
+        if not isinstance(call.work, TaskRequest):
+            raise TypeError("a writer reads no hosts")
+        with self._lines.line(call) as connection:
+            return perform(
+                connection, call.work, lambda progress: self._pipe.say(Progressed(call.id, progress))
+            )
+
+
+_WORKERS: Mapping[str, Callable[[Pipe], Reader | Converter | Writer]] = {
+    "read": Reader,
+    "convert": Converter,
+    "write": Writer,
+}
 
 
 def connect(call: Call, *, read_only: bool) -> libvirt.virConnect:
@@ -220,7 +258,7 @@ def serve(pipe: Pipe, work: Work) -> None:
 
 def _answer(pipe: Pipe, work: Work, call: Call) -> None:
     """Answer a call, whatever happens: kvmdecl waits for it."""
-    answer: HostSnapshot | TaskResult | Moved | TaskFailed
+    answer: HostSnapshot | Conversion | TaskResult | Moved | TaskFailed
     try:
         answer = work(call)
     except (Moved, TaskFailed) as error:
@@ -254,14 +292,14 @@ def main(mode: str, descriptor: int) -> None:
     """Serve until the pipe closes, then end with everything that was started here.
 
     Args:
-        mode: `read` or `write`.
+        mode: `read`, `convert` or `write`.
         descriptor: of this process's end of the pipe.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.set_inheritable(descriptor, False)  # else ssh would hold the pipe open
     pipe = Pipe(Connection(descriptor))
     try:
-        serve(pipe, Reader(pipe).work if mode == "read" else Writer(pipe).work)
+        serve(pipe, _WORKERS[mode](pipe).work)
     finally:
         end_group()
 

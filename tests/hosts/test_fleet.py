@@ -18,10 +18,10 @@ import pytest
 
 from kvmdecl.diagnostics import TaskFailed
 from kvmdecl.hosts import fleet as fleets
-from kvmdecl.hosts.fleet import ReadingFleet, WritingFleet
-from kvmdecl.hosts.protocol import Scope, TaskRequest
+from kvmdecl.hosts.fleet import ConvertingFleet, ReadingFleet, WritingFleet
+from kvmdecl.hosts.protocol import ConversionRequest, Scope, TaskRequest
 from kvmdecl.state import Address, HostSnapshot, Kind, Unreachable
-from kvmdecl.tasks import DeletePool
+from kvmdecl.tasks import DefineDomain, DeletePool
 from kvmdecl.uri import HostUri, parse_manifest_uri
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 TEST = parse_manifest_uri("test:///default")
 POOL = TaskRequest(Address("a", Kind.POOL, "vms"), DeletePool("vms", ""), "", "demo", "1")
+DOMAIN = DefineDomain(
+    "new", "", "<domain type='test'/>", None, (), "keep", autostart=False, cluster="demo", revision="1"
+)
 
 
 def unix(path: Path) -> HostUri:
@@ -240,3 +243,26 @@ def test_leaving_a_fleet_leaves_no_future_open(silent_host: HostUri):
     with no_process_left(), WritingFleet({"a": silent_host}) as fleet:
         future = fleet.submit(POOL, lambda _: None)
     assert isinstance(future.exception(0), TaskFailed)
+
+
+def test_a_host_that_cannot_convert_definitions_says_so_as_a_failure_and_not_as_a_refusal():
+    with no_process_left(), ConvertingFleet({"a": TEST}) as fleet:
+        future = fleet.submit(ConversionRequest(Address("a", Kind.DOMAIN, "new"), DOMAIN))
+        with pytest.raises(TaskFailed) as failed:
+            future.result(20)
+
+    assert failed.value.diagnostic.code == "host.error"
+    assert "not supported" in failed.value.diagnostic.summary
+
+
+def test_a_silent_host_is_given_up_while_it_should_convert(
+    silent_host: HostUri, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(fleets, "OPEN_TIMEOUT", 0.5)
+
+    with no_process_left(), ConvertingFleet({"a": silent_host}) as fleet:
+        future = fleet.submit(ConversionRequest(Address("a", Kind.DOMAIN, "new"), DOMAIN))
+        with pytest.raises(TaskFailed) as failed:
+            future.result(20)
+
+    assert failed.value.diagnostic.code == "host.timeout"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def define_domain(job: Job, task: DefineDomain) -> TaskResult:
     """Create a domain, or change it: live calls first, then its definition once, then its power."""
-    domain = find_domain(job, task.name)
+    domain = find_domain(job.connection, task.name)
     before = read_domain(domain) if domain else None
     job.require_unmoved(before, lambda: _differing(task, before))
     remarks: tuple[str, ...] = ()
@@ -42,7 +42,7 @@ def define_domain(job: Job, task: DefineDomain) -> TaskResult:
         remarks = tuple(
             remark for change in task.live for remark in change_live(job, domain, change, task.base)
         )
-        xml = _changed_definition(domain, task)
+        xml = changed_definition(domain, task)
     if before is None or not before.managed_save:
         domain = _define(job, task, xml)
     _set_autostart(domain, on=task.autostart)
@@ -52,7 +52,7 @@ def define_domain(job: Job, task: DefineDomain) -> TaskResult:
 
 def delete_domain(job: Job, task: DeleteDomain) -> TaskResult:
     """Undefine a domain (virDomainUndefineFlags), after shutting it down if asked to. Its data stay."""
-    domain = find_domain(job, task.name)
+    domain = find_domain(job.connection, task.name)
     job.require_unmoved(read_domain(domain) if domain else None)
     if domain is None:
         raise job.moved("vanished")
@@ -72,12 +72,12 @@ def delete_domain(job: Job, task: DeleteDomain) -> TaskResult:
     return TaskResult()
 
 
-def find_domain(job: Job, name: str) -> libvirt.virDomain | None:
+def find_domain(connection: libvirt.virConnect, name: str) -> libvirt.virDomain | None:
     """A domain by name, None if there is none."""
     import libvirt
 
     try:
-        return job.connection.lookupByName(name)
+        return connection.lookupByName(name)
     except libvirt.libvirtError as error:
         if is_gone(error):
             return None
@@ -105,7 +105,7 @@ def _require_no_saved_state(job: Job, task: DefineDomain, before: ObservedDomain
         )
 
 
-def _changed_definition(domain: libvirt.virDomain, task: DefineDomain) -> str:
+def changed_definition(domain: libvirt.virDomain, task: DefineDomain) -> str:
     """The domain's definition with what is declared laid over it; what libvirt filled in is kept."""
     import libvirt
 
