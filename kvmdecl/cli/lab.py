@@ -139,12 +139,14 @@ def run_in_network(context: typer.Context, command: Command) -> None:
 
 @app.command("sh", context_settings=_AS_GIVEN)
 def run_on_host(context: typer.Context, host: Host, command: Command) -> None:
-    """Run a command on a host of the lab.
+    """Run a command on a host of the lab. A single word is a line for its shell.
 
-    Example:
+    Examples:
       kvmdecl lab sh kvm-1 -- ps -ef
+      kvmdecl lab sh kvm-1 'ls /srv/vms | wc -l'
     """
-    _become(_load(context).host_command(host, command[1:] if command[0] == "--" else command))
+    words = command[1:] if command[0] == "--" else command
+    _become(_load(context).host_command(host, words if len(words) > 1 else ["sh", "-c", *words]))
 
 
 @app.command()

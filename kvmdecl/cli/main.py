@@ -122,6 +122,9 @@ def _show_usage(error: Any) -> int:  # noqa: ANN401 - what typer raises for a wr
     if type(error).__name__ == "NoArgsIsHelpError":
         common.say(error.message)
         return common.Exit.OK
+    error.message = error.message.replace(
+        "Value error, ", ""
+    )  # how typer's checks of a value announce themselves
     error.show()
     return common.Exit.USAGE
 

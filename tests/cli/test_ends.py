@@ -51,6 +51,12 @@ def test_wrong_usage_ends_with_64_because_2_means_changes(kvmdecl: Kvmdecl, argu
     assert answer.stderr.startswith("Usage: kvmdecl")
 
 
+def test_a_word_that_is_no_choice_is_answered_with_those_that_are(kvmdecl: Kvmdecl):
+    assert "Invalid value for '--format': 'yaml' is not one of 'text', 'json'." in (
+        kvmdecl("validate", "--format", "yaml").stderr
+    )
+
+
 def test_a_mistyped_command_is_guessed(kvmdecl: Kvmdecl):
     assert "Did you mean 'plan'" in kvmdecl("plna").stderr
 

@@ -74,6 +74,7 @@ def test_exec_runs_in_the_network_and_sh_on_a_host(clean_lab: Lab, capfd: pytest
     assert output_of("exec", *virsh, directory=place, capfd=capfd).strip() == "kvm-2"
     assert output_of("sh", "kvm-3", "--", "hostname", directory=place, capfd=capfd) == "kvm-3\n"
     assert output_of("sh", "kvm-3", "ls", "/srv", directory=place, capfd=capfd) == ""
+    assert output_of("sh", "kvm-3", "cd /srv && pwd", directory=place, capfd=capfd) == "/srv\n"
 
 
 @pytest.mark.lab
