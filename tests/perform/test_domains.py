@@ -318,7 +318,7 @@ def test_memory_that_the_guest_has_yet_to_give_back_is_told(hand: Hand, deaf: st
     hand.do(define(old, power="start"))
     result = hand.do(define(new, old, live=(LiveChange("set-memory", str(24 * 1024)),)))
     (remark,) = result.remarks
-    assert "its balloon driver moves towards 24576 KiB" in remark
+    assert "its balloon driver moves towards 24MiB" in remark
     assert config(hand).findtext("currentMemory") == str(24 * 1024)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from kvmdecl.libvirt_xml.fields import device_key, differences, fields
 from kvmdecl.libvirt_xml.overlay import attachable, find_device, overlay_device
 from kvmdecl.libvirt_xml.safe import parse_xml
+from kvmdecl.names import KIB, about_size, format_size
 from kvmdecl.state import Kind
 
 if TYPE_CHECKING:
@@ -76,9 +77,8 @@ def _set_memory(job: Job, domain: libvirt.virDomain, kibibytes: int) -> tuple[st
     domain.setMemoryFlags(kibibytes, libvirt.VIR_DOMAIN_AFFECT_LIVE)
     if job.wait(lambda: _live_memory(domain) == kibibytes, job.patience.unplug):
         return ()
-    return (
-        f"the guest uses {_live_memory(domain)} KiB yet: its balloon driver moves towards {kibibytes} KiB",
-    )
+    used, wanted = about_size(_live_memory(domain) * KIB), format_size(kibibytes * KIB)
+    return (f"the guest still uses {used}: its balloon driver moves towards {wanted}",)
 
 
 def _live_memory(domain: libvirt.virDomain) -> int:
