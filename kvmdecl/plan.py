@@ -62,6 +62,16 @@ ImpactField = Annotated[
 ]
 
 
+class ChangeOrigin(StrEnum):
+    """What made the difference. DRIFT: not the manifest, which says what it said when it was last applied.
+
+    Where that is not known (how large a volume was declared the last time), it is put down to the manifest.
+    """
+
+    MANIFEST = "manifest"
+    DRIFT = "drift"
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One field that differs.
@@ -75,6 +85,7 @@ class Change:
         how: the libvirt function that makes the change.
         why: why the impact is no smaller, or why the field changes at all, where that is not plain.
         at: where the manifest says it.
+        origin: whether the manifest changed, or the host.
     """
 
     field: str
@@ -85,6 +96,7 @@ class Change:
     how: str
     why: str = ""
     at: Span | None = None
+    origin: ChangeOrigin = ChangeOrigin.MANIFEST
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,10 @@ class Comparison:
     observed: Mapping[str, str]
     differences: tuple[FieldDifference, ...]
 
+    def is_declared_as_before(self, path: str) -> bool:
+        """Whether a field is declared as it was the last time, so that the manifest is no cause of a difference."""
+        return path in self.base and self.base[path] == self.desired.get(path)
+
 
 @dataclass(slots=True)
 class Document:

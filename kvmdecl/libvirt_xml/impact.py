@@ -7,7 +7,7 @@ answer; the last row fits everything. A new kind of change is a new row.
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
@@ -23,12 +23,12 @@ from kvmdecl.libvirt_xml.fields import (
 )
 from kvmdecl.libvirt_xml.overlay import take_out_field, to_text
 from kvmdecl.names import format_size
-from kvmdecl.plan import Change, Impact
+from kvmdecl.plan import Change, ChangeOrigin, Impact
 from kvmdecl.state import Kind, ObservedDomain, Origin
 from kvmdecl.tasks import LiveChange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 Call = Literal["set-vcpus", "set-memory", "attach-device", "update-device", "detach-device"]
 On = Literal["add", "remove", "set", "any"]
@@ -294,12 +294,13 @@ class Assessment:
     Attributes:
         changes: for the plan.
         live: the calls that the running guest needs, in order.
-        pending: paths of fields that the definition has and the running guest gets at its next boot.
+        pending: fields that the definition has and the running guest gets at its next boot: what it has now
+            (`before`), and what it will have.
     """
 
     changes: tuple[Change, ...]
     live: tuple[LiveChange, ...]
-    pending: tuple[str, ...]
+    pending: tuple[FieldDifference, ...]
 
 
 def assess(desired: str, base: str | None, observed: ObservedDomain, origin: Origin) -> Assessment:
@@ -319,16 +320,25 @@ def assess(desired: str, base: str | None, observed: ObservedDomain, origin: Ori
         [desired, base or "<domain/>", observed.xml, running or "<domain/>"], Kind.DOMAIN
     )
     wanted, before, config, guest = documents
-    found = compare_documents(wanted, before, config).differences
+    kept = compare_documents(wanted, before, config)
+    found = kept.differences
     if running is None:
-        return Assessment(tuple(_change(d, None, origin) for d in found), (), ())
+        changes = [_change(d, None, origin) for d in found]
+        return Assessment(_with_origins(changes, kept), (), ())
     live = compare_documents(wanted, before, guest)
     only_live = _left_over(found, live)
     changes = [_change(d, live, origin) for d in found]
     changes += [_repeat(d, live, origin) for d in only_live if find_row(Case(d, live)).call]
-    pending = tuple(d.path for d in only_live if not find_row(Case(d, live)).call)
+    pending = tuple(d for d in only_live if not find_row(Case(d, live)).call)
     needed = {difference.path for difference in (*found, *only_live)}
-    return Assessment(tuple(changes), _calls(wanted, live, needed), pending)
+    return Assessment(_with_origins(changes, kept), _calls(wanted, live, needed), pending)
+
+
+def _with_origins(changes: Iterable[Change], config: Comparison) -> tuple[Change, ...]:
+    return tuple(
+        replace(change, origin=ChangeOrigin.DRIFT) if config.is_declared_as_before(change.field) else change
+        for change in changes
+    )
 
 
 def find_row(case: Case) -> Row:
@@ -336,15 +346,14 @@ def find_row(case: Case) -> Row:
     return next(row for row in ROWS if row.fits(case))
 
 
-def pending_fields(desired: str, live_xml: str) -> tuple[str, ...]:
-    """Declared fields that the running guest provably does not have and can only get at its next boot.
+def runs_as_declared(desired: str, live_xml: str) -> bool:
+    """Whether a running guest has every declared field, as far as its XML proves it.
 
     Raises:
         BadXml: one of the definitions is not acceptable XML.
     """
     wanted, before, guest = open_documents([desired, "<domain/>", live_xml], Kind.DOMAIN)
-    live = compare_documents(wanted, before, guest)
-    return tuple(d.path for d in _left_over((), live) if not find_row(Case(d, live)).call)
+    return not _left_over((), compare_documents(wanted, before, guest))
 
 
 def _left_over(found: tuple[FieldDifference, ...], live: Comparison) -> list[FieldDifference]:

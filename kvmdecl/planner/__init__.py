@@ -40,7 +40,7 @@ def make_plan(
     Objects on a host that did not answer are frozen: unknown is never taken for gone.
     """
     views = {
-        name: HostView(name, cluster.name, cluster.revision, observation.state)
+        name: HostView(name, cluster.name, cluster.revision, observation.state, observation.facts.libvirt)
         for name, observation in observations.items()
         if isinstance(observation, HostSnapshot)
     }

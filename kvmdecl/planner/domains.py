@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from kvmdecl.cluster import ResolvedCluster
-from kvmdecl.diagnostics import Diagnostic, Severity
-from kvmdecl.libvirt_xml.fields import fields
-from kvmdecl.libvirt_xml.impact import assess
-from kvmdecl.libvirt_xml.marker import Marker, belongs, read_marker
+from kvmdecl.diagnostics import Diagnostic, Note, Severity
+from kvmdecl.libvirt_xml.fields import FieldDifference, fields
+from kvmdecl.libvirt_xml.impact import Assessment, assess
+from kvmdecl.libvirt_xml.marker import Left, Marker, belongs, read_marker
+from kvmdecl.libvirt_xml.trace import changed_outside, is_untouched
 from kvmdecl.names import format_size
-from kvmdecl.plan import Action, Change, Impact
+from kvmdecl.plan import Action, Change, ChangeOrigin, Impact
 from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, blocked, not_ours, note, step
 from kvmdecl.state import Absent, DesiredDomain, DesiredState, Kind, ObservedDomain
 from kvmdecl.tasks import DefineDomain, DeleteDomain, LiveChange
+from kvmdecl.text import quoted, safe_text
 
 Power = Literal["start", "shutdown", "keep"]
 
@@ -26,7 +29,15 @@ def plan_domain(desired: DesiredDomain, view: HostView) -> Verdict:
         if desired.address.name in view.domains:
             return not_ours(desired, "domain")
         return _create(desired, view)
-    return _unusable(desired, observed) or _update(desired, observed, view)
+    return _unusable(desired, observed) or (
+        AS_DECLARED if _is_as_left(desired, observed) else _update(desired, observed, view)
+    )
+
+
+def _is_as_left(desired: DesiredDomain, observed: ObservedDomain) -> bool:
+    """Whether one look tells that nothing is to be done; False says nothing."""
+    state = (observed.active, observed.autostart) == (desired.running, desired.autostart)
+    return state and is_untouched(observed.xml, observed.live_xml, desired.xml)
 
 
 def _create(desired: DesiredDomain, view: HostView) -> Verdict:
@@ -65,10 +76,14 @@ def _update(desired: DesiredDomain, observed: ObservedDomain, view: HostView) ->
     marker = read_marker(observed.xml)
     base = marker.applied if marker else None
     assessment = assess(desired.xml, base, observed, desired.origin)
-    changes = (*assessment.changes, *_power_changes(desired, observed))
+    changes = (*assessment.changes, *_power_changes(desired, observed, marker.left if marker else None))
     if not changes:
         changes = _marker_changes(desired, base)
-    notes = _notes(desired, marker)
+    notes = (
+        *_notes(desired, marker),
+        *_pending(desired, assessment),
+        *_outside(desired, observed, marker, view),
+    )
     if not changes:
         return Verdict(notes=notes)
     if observed.managed_save and assessment.changes:
@@ -102,22 +117,35 @@ def _power(desired: DesiredDomain, observed: ObservedDomain) -> Power:
     return "start" if desired.running else "shutdown"
 
 
-def _power_changes(desired: DesiredDomain, observed: ObservedDomain) -> Iterator[Change]:
-    if desired.running and not observed.active:
-        at = desired.origin.find("state")
-        yield Change("power", "state", "stopped", "running", Impact.NONE, "virDomainCreate", at=at)
-    if observed.active and not desired.running:
-        at = desired.origin.find("state")
-        yield Change("power", "state", "running", "stopped", Impact.DOWNTIME, "virDomainShutdown", at=at)
+def _power_changes(desired: DesiredDomain, observed: ObservedDomain, left: Left | None) -> Iterator[Change]:
+    if desired.running != observed.active:
+        how = "virDomainCreate" if desired.running else "virDomainShutdown"
+        impact = Impact.NONE if desired.running else Impact.DOWNTIME
+        before, after = _POWER[observed.active], _POWER[desired.running]
+        at, origin = desired.origin.find("state"), _origin(desired.running, left.running if left else None)
+        yield Change("power", "state", before, after, impact, how, at=at, origin=origin)
     if desired.autostart != observed.autostart:
         before, after = str(observed.autostart).lower(), str(desired.autostart).lower()
-        at = desired.origin.find("autostart")
-        yield Change("autostart", "autostart", before, after, Impact.NONE, "virDomainSetAutostart", at=at)
+        at, origin = (
+            desired.origin.find("autostart"),
+            _origin(desired.autostart, left.autostart if left else None),
+        )
+        how = "virDomainSetAutostart"
+        yield Change("autostart", "autostart", before, after, Impact.NONE, how, at=at, origin=origin)
+
+
+_POWER = {True: "running", False: "stopped"}
+
+
+def _origin(declared: bool, left: bool | None) -> ChangeOrigin:
+    return ChangeOrigin.DRIFT if left is not None and left == declared else ChangeOrigin.MANIFEST
 
 
 def _marker_changes(desired: DesiredDomain, base: str | None) -> tuple[Change, ...]:
     """The host agrees with the manifest, but what we noted there as last applied is something else."""
-    if base is not None and fields(base, Kind.DOMAIN) == fields(desired.xml, Kind.DOMAIN):
+    if base is not None and (
+        base == desired.xml or fields(base, Kind.DOMAIN) == fields(desired.xml, Kind.DOMAIN)
+    ):
         return ()
     before = "what was applied before" if base is not None else "nothing readable"
     change = Change(
@@ -133,6 +161,45 @@ def _notes(desired: DesiredDomain, marker: Marker | None) -> tuple[Diagnostic, .
     summary = f"kvmdecl's marker in domain {desired.address.name} cannot be read: {problem}"
     cause = "Fields that left the manifest since the last apply are not noticed this once."
     return (note(desired, "plan.marker-broken", summary, cause),)
+
+
+def _pending(desired: DesiredDomain, assessment: Assessment) -> Iterator[Diagnostic]:
+    """What the guest gets at its next boot is no change: there is nothing to apply."""
+    if not assessment.pending:
+        return
+    summary = f"{desired.address.name} gets at its next boot: {_paths(assessment.pending)}"
+    cause = "They are in its definition already; a running guest cannot be given them."
+    hint = "shut it down and start it again when that suits you; a reboot from inside is not enough."
+    found = note(desired, "plan.pending", summary, cause, hint)
+    lines = (
+        f"{d.path}: runs with {_value(d.before)}, will have {_value(d.after)}" for d in assessment.pending
+    )
+    yield replace(found, notes=tuple(map(Note, lines)))
+
+
+def _outside(
+    desired: DesiredDomain, observed: ObservedDomain, marker: Marker | None, view: HostView
+) -> Iterator[Diagnostic]:
+    found = changed_outside(marker, observed.xml, desired.xml, view.libvirt) if marker else ()
+    if not found:
+        return
+    summary = f"{desired.address.name} was changed outside of kvmdecl: {_paths(found)}"
+    cause = "The manifest does not declare these fields, so they are left as they are."
+    hint = "declare them, or undo the change on the host; the next change of this vm takes them for granted."
+    lines = (f"{d.path}: {_value(d.before)} -> {_value(d.after)}" for d in found[:_MOST_SHOWN])
+    yield replace(note(desired, "plan.changed-outside", summary, cause, hint), notes=tuple(map(Note, lines)))
+
+
+_MOST_SHOWN = 10
+
+
+def _paths(found: Sequence[FieldDifference]) -> str:
+    more = f" and {len(found) - _MOST_SHOWN} more" if len(found) > _MOST_SHOWN else ""
+    return ", ".join(safe_text(difference.path) for difference in found[:_MOST_SHOWN]) + more
+
+
+def _value(value: str | None) -> str:
+    return "nothing" if value is None else quoted(value)
 
 
 def _saved_state(desired: DesiredDomain) -> Verdict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kvmdecl.libvirt_xml.fields import differences
-from kvmdecl.plan import Action, Change, Impact
+from kvmdecl.plan import Action, Change, ChangeOrigin, Impact
 from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, blocked, not_ours, note, step
 from kvmdecl.state import Absent, DesiredPool, Kind, ObservedPool
 from kvmdecl.tasks import CreatePool, DeletePool, UpdatePool
@@ -50,8 +50,9 @@ def _power_changes(desired: DesiredPool, observed: ObservedPool) -> tuple[Change
     changes = []
     if not observed.active:
         how = "virStoragePoolCreate"
+        at, origin = desired.origin.at, ChangeOrigin.DRIFT  # no manifest says of a pool that it be inactive
         changes.append(
-            Change("active", "state", "inactive", "active", Impact.NONE, how, at=desired.origin.at)
+            Change("active", "state", "inactive", "active", Impact.NONE, how, at=at, origin=origin)
         )
     if observed.autostart != desired.autostart:
         before, after = str(observed.autostart).lower(), str(desired.autostart).lower()

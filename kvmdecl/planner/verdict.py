@@ -40,12 +40,13 @@ AS_DECLARED = Verdict()
 
 @dataclass(frozen=True)
 class HostView:
-    """One host's observed objects, looked up by name."""
+    """One host's observed objects, looked up by name. `libvirt` is its version, 0 if that does not matter."""
 
     host: str
     cluster: str
     revision: str
     state: HostState
+    libvirt: int = 0
 
     @cached_property
     def domains(self) -> Mapping[str, ObservedDomain]:

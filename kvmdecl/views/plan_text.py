@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from kvmdecl.plan import Action, Change, HostStatus, Impact, Plan, PlannedHost, Step
+from kvmdecl.plan import Action, Change, ChangeOrigin, HostStatus, Impact, Plan, PlannedHost, Step
 from kvmdecl.text import safe_text
 
 _STYLES = {Action.CREATE: "32", Action.UPDATE: "33", Action.DELETE: "31"}
@@ -53,7 +53,9 @@ def _step(step: Step, width: int, *, color: bool) -> Iterator[str]:
 
 def _change(change: Change, width: int, *, color: bool) -> Iterator[str]:
     where = f"  ({safe_text(str(change.at))})" if change.at else ""
-    yield f"      {safe_text(change.key):<{width}}  {_values(change)}  {_impact(change.impact, color=color)}{where}"
+    drift = f"  {_paint('drift', '33', color=color)}" if change.origin is ChangeOrigin.DRIFT else ""
+    impact = _impact(change.impact, color=color)
+    yield f"      {safe_text(change.key):<{width}}  {_values(change)}  {impact}{drift}{where}"
     if change.why and change.impact > Impact.LIVE:
         yield f"      {'':<{width}}  {safe_text(change.why)}"
 

@@ -13,9 +13,11 @@ from kvmdecl.hosts.perform.live import change_live
 from kvmdecl.hosts.protocol import TaskResult
 from kvmdecl.hosts.read import read_domain
 from kvmdecl.libvirt_xml.fields import differences
-from kvmdecl.libvirt_xml.marker import Marker, with_marker
+from kvmdecl.libvirt_xml.impact import runs_as_declared
+from kvmdecl.libvirt_xml.marker import NAMESPACE, PREFIX, Left, Marker, alone, with_marker
 from kvmdecl.libvirt_xml.overlay import complete, overlay
 from kvmdecl.libvirt_xml.safe import parse_xml
+from kvmdecl.libvirt_xml.trace import leave, same_text
 from kvmdecl.state import Kind
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ def define_domain(job: Job, task: DefineDomain) -> TaskResult:
     before = read_domain(domain) if domain else None
     job.require_unmoved(before, lambda: _differing(task, before))
     remarks: tuple[str, ...] = ()
+    kept: str | None = None
     if domain is None or before is None:
         xml = complete(task.xml)
     else:
@@ -44,9 +47,11 @@ def define_domain(job: Job, task: DefineDomain) -> TaskResult:
         )
         xml = changed_definition(domain, task)
     if before is None or not before.managed_save:
-        domain = _define(job, task, xml)
+        domain, kept = _define(job, task, xml)
     _set_autostart(domain, on=task.autostart)
     _set_power(job, task, domain)
+    if kept is not None:
+        _leave_trace(job, task, domain, kept)
     return TaskResult(remarks)
 
 
@@ -89,9 +94,11 @@ def find_domain(connection: libvirt.virConnect, name: str) -> libvirt.virDomain 
 
 def _differing(task: DefineDomain, observed: ObservedDomain | None) -> tuple[str, ...]:
     """Fields in which an observed domain is not as declared."""
-    if observed is None:
-        return ()
-    return tuple(found.path for found in differences(task.xml, task.base, observed.xml, Kind.DOMAIN))
+    return () if observed is None else _differing_text(task, observed.xml)
+
+
+def _differing_text(task: DefineDomain, definition: str) -> tuple[str, ...]:
+    return tuple(found.path for found in differences(task.xml, task.base, definition, Kind.DOMAIN))
 
 
 def _require_no_saved_state(job: Job, task: DefineDomain, before: ObservedDomain) -> None:
@@ -114,15 +121,47 @@ def changed_definition(domain: libvirt.virDomain, task: DefineDomain) -> str:
     return overlay(config, task.xml, task.base, live=domain.XMLDesc(0) if domain.isActive() else None)
 
 
-def _define(job: Job, task: DefineDomain, xml: str) -> libvirt.virDomain:
-    """Define in place (virDomainDefineXMLFlags), and read back what libvirt made of it."""
+def _define(job: Job, task: DefineDomain, xml: str) -> tuple[libvirt.virDomain, str]:
+    """Define in place (virDomainDefineXMLFlags). Returns the domain with what libvirt made of the definition."""
     import libvirt
 
-    marker = Marker(task.cluster, task.uuid, task.name, task.revision, __version__, task.xml)
-    domain = job.connection.defineXMLFlags(with_marker(xml, marker), libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+    domain = job.connection.defineXMLFlags(
+        with_marker(xml, _marker(task)), libvirt.VIR_DOMAIN_DEFINE_VALIDATE
+    )
     kept = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
     job.require_as_declared(Kind.DOMAIN, task.xml, task.base, kept)
-    return domain
+    return domain, kept
+
+
+def _marker(task: DefineDomain, left: Left | None = None) -> Marker:
+    return Marker(task.cluster, task.uuid, task.name, task.revision, __version__, task.xml, left=left)
+
+
+def _leave_trace(job: Job, task: DefineDomain, domain: libvirt.virDomain, kept: str) -> None:
+    """Note in the marker how the domain is now (virDomainSetMetadata): later plans see at one look that it still is.
+
+    Without the note they compare field by field, so an end before it costs no more than that. What somebody else
+    changed meanwhile is not noted as ours; what libvirt fills in when it starts a guest is.
+    """
+    import libvirt
+
+    config = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    if not same_text(config, kept) and (task.power != "start" or _differing_text(task, config)):
+        return
+    running = bool(domain.isActive())
+    live = domain.XMLDesc(0) if running else None
+    left = leave(
+        config,
+        live if live is not None and runs_as_declared(task.xml, live) else None,
+        task.xml,
+        int(job.connection.getLibVersion()),
+        running=running,
+        autostart=task.autostart,
+    )
+    flags = libvirt.VIR_DOMAIN_AFFECT_CONFIG
+    domain.setMetadata(
+        libvirt.VIR_DOMAIN_METADATA_ELEMENT, alone(_marker(task, left)), PREFIX, NAMESPACE, flags
+    )
 
 
 def _set_autostart(domain: libvirt.virDomain, *, on: bool) -> None:

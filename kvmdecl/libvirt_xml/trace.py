@@ -1,0 +1,119 @@
+"""What we left behind: enough, in our marker, to see at one look that nobody touched a domain since.
+
+libvirt gives the same text for a definition that nobody changed. So the digest of that text, taken when a step was
+done, answers for a whole comparison as long as it is the same. Where it is not, nothing follows: the text may have
+another shape because libvirt was restarted or upgraded, and the definitions are compared field by field.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from kvmdecl.libvirt_xml.fields import FieldDifference, compare_documents, open_documents
+from kvmdecl.libvirt_xml.marker import Left, Marker, packed
+from kvmdecl.state import Kind
+
+_PAYLOAD = re.compile(r"<(?:[\w-]+:)?(?:applied|left)\b[^>]*>([^<]*)<", re.ASCII)
+_SEAL = re.compile(r'\bseal="([0-9a-f]{64})"(?: live="([0-9a-f]{64})?")?', re.ASCII)
+# What another start of the same guest, or the guest itself, gives another value. No field that the running guest's
+# XML proves (`impact.Row.visible`) is among it; a text that is not recognised only costs a comparison.
+_PASSING = re.compile(
+    r"""(?<=<domain\stype='qemu')\sid='\d+' | (?<=<domain\stype='kvm')\sid='\d+'
+    | <currentMemory[^<]*</currentMemory>
+    | <alias\sname='(?!ua-)[^']*'/>
+    | <(?:actual)?label>[^<]*</(?:actual)?label> | <imagelabel>[^<]*</imagelabel>
+    | (?<=<target\s)dev='(?:vnet|macvtap|macvlan)\d+'
+    | \s(?:portid|tty|tray)='[^']*'
+    | \sstate='(?:dis)?connected'
+    | (?<=<source\s)path='/dev/pts/\d+'
+    | (?<=<source\s)mode='bind'\spath='[^']*/channel/[^']*'
+    | \sport='\d+'(?=\sautoport='yes')""",
+    re.VERBOSE | re.ASCII,
+)
+
+
+def leave(
+    definition: str, live: str | None, declared: str, libvirt: int, *, running: bool, autostart: bool
+) -> Left:
+    """What to note down of a domain that is as declared now.
+
+    Args:
+        definition: inactive definition, as libvirt gives it back.
+        live: that of the running guest, None if none runs, or if it has not all that is declared.
+        declared: definition.
+        libvirt: version that gave the texts (virConnectGetLibVersion).
+        running: whether the guest runs.
+        autostart: whether it starts with its host.
+    """
+    kept, applied = packed(_bare(definition)), packed(declared)
+    return Left(
+        definition=kept,
+        libvirt=libvirt,
+        running=running,
+        autostart=autostart,
+        seal=_digest(_bare(definition), applied, kept, declared),
+        live=_digest(_lasting(live)) if live is not None else "",
+    )
+
+
+def is_untouched(definition: str, live: str | None, declared: str) -> bool:
+    """Whether a domain is, to the letter, what was left when this very declaration was applied.
+
+    Args:
+        definition: inactive definition of the domain.
+        live: that of the running guest, None if none runs.
+        declared: definition.
+    """
+    start, end = _metadata(definition)
+    metadata = definition[start:end]
+    found = _SEAL.search(metadata)
+    if found is None:
+        return False
+    expected = _digest(definition[:start] + definition[end:], *_PAYLOAD.findall(metadata), declared)
+    return found[1] == expected and (live is None or found[2] == _digest(_lasting(live)))
+
+
+def same_text(one: str, other: str) -> bool:
+    """Whether two definitions are the same to the letter, but for their metadata."""
+    return _bare(one) == _bare(other)
+
+
+def changed_outside(
+    marker: Marker, definition: str, declared: str, libvirt: int
+) -> tuple[FieldDifference, ...]:
+    """Fields that nobody declares, now or before, and that are not what they were when we left.
+
+    Nothing if that cannot be told: no definition was noted, or another version of libvirt gave it, which fills in
+    other fields.
+
+    Raises:
+        BadXml: a definition is not acceptable XML.
+    """
+    left = marker.left_definition()
+    if marker.left is None or left is None or marker.left.libvirt != libvirt:
+        return ()
+    texts = [declared, marker.applied or "<domain/>", definition, left]
+    wanted, before, now, then = open_documents(texts, Kind.DOMAIN)
+    ours = wanted.fields.keys() | before.fields.keys()
+    found = compare_documents(now, then, then).differences
+    return tuple(difference for difference in found if difference.path not in ours)
+
+
+def _metadata(definition: str) -> tuple[int, int]:
+    """Where the metadata begin and end; an empty range if there are none."""
+    start, end = definition.find("<metadata>"), definition.rfind("</metadata>")
+    return (start, end + len("</metadata>")) if 0 <= start < end else (0, 0)
+
+
+def _bare(definition: str) -> str:
+    start, end = _metadata(definition)
+    return definition[:start] + definition[end:]
+
+
+def _lasting(live: str) -> str:
+    return _PASSING.sub("", _bare(live))
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode("utf-8", errors="surrogatepass")).hexdigest()

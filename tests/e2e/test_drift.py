@@ -1,0 +1,157 @@
+"""What changed outside of kvmdecl is told apart from what the manifest changed, on real hosts."""
+
+from __future__ import annotations
+
+import re
+
+import libvirt
+import pytest
+
+from kvmdecl.libvirt_xml.marker import NAMESPACE, PREFIX, read_marker
+from kvmdecl.libvirt_xml.trace import is_untouched
+from tests.e2e.conftest import Story
+
+pytestmark = pytest.mark.xdist_group("lab")
+
+CLUSTER = """\
+apiVersion: kvmdecl/v1
+cluster: story
+hosts:
+  kvm-1: {uri: "qemu+tls://kvm-1.example/system"}
+networks:
+  lan: {bridge: br0}
+storage:
+  vms: {path: /srv/vms}
+images:
+  tiny: {source: tiny.img, format: raw}
+vms:
+  web:
+    image: tiny
+    memory: {size: 64MiB, max: 128MiB}
+    cpus: {count: 1, max: 2}
+    nics: [lan]
+"""
+CONFIG = libvirt.VIR_DOMAIN_AFFECT_CONFIG
+
+
+@pytest.fixture
+def applied(story: Story) -> Story:
+    """One running guest, as declared."""
+    story.write(CLUSTER)
+    story.ok("apply", "--yes")
+    return story
+
+
+def definition(story: Story) -> tuple[str, str]:
+    """What is kept and what runs."""
+    with story.connect("kvm-1") as connection:
+        domain = connection.lookupByName("web")
+        return domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE), domain.XMLDesc()
+
+
+def edit(story: Story, before: str, after: str) -> None:
+    """Change a definition as `virsh edit` does."""
+    with story.connect("kvm-1") as connection:
+        xml = connection.lookupByName("web").XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+        assert before in xml
+        connection.defineXML(xml.replace(before, after, 1))
+
+
+def test_an_applied_guest_is_seen_to_be_untouched_at_one_look(applied: Story):
+    kept, live = definition(applied)
+    marker = read_marker(kept)
+
+    assert marker is not None
+    assert marker.applied is not None
+    assert is_untouched(kept, live, marker.applied)
+
+
+def test_a_guest_that_was_started_again_is_still_untouched(applied: Story):
+    with applied.connect("kvm-1") as connection:
+        domain = connection.lookupByName("web")
+        domain.destroy()
+        domain.create()
+    kept, live = definition(applied)
+    marker = read_marker(kept)
+
+    assert marker is not None
+    assert is_untouched(kept, live, marker.applied or "")
+
+
+def test_an_undeclared_field_that_somebody_changed_is_a_note_and_no_change(applied: Story):
+    edit(applied, "<vcpu ", "<iothreads>2</iothreads><vcpu ")
+
+    plan = applied.run("plan", "--detailed-exitcode")
+
+    assert plan.code == 0, plan.out
+    assert plan.out.startswith("No changes")
+    assert "plan.changed-outside" in plan.err
+    assert "iothreads" in plan.err
+
+
+def test_a_declared_field_that_somebody_changed_is_drift_and_one_of_the_manifest_is_not(applied: Story):
+    with applied.connect("kvm-1") as connection:
+        connection.lookupByName("web").setMemoryFlags(80 * 1024, CONFIG)
+    applied.edit("cpus: {count: 1, max: 2}", "cpus: {count: 2, max: 2}")
+
+    text, plan = applied.run("plan"), applied.run("plan", "--format", "json").plan
+
+    assert re.search(r"memory.size .* drift", text.out)
+    assert not re.search(r"cpus.count .* drift", text.out)
+    origins = {change["field"]: change["origin"] for change in plan["steps"][0]["changes"]}
+    assert origins == {"currentMemory": "drift", "vcpu@current": "manifest"}
+    assert "plan.changed-outside" not in text.err
+
+
+def test_a_guest_that_somebody_stopped_is_drift(applied: Story):
+    with applied.connect("kvm-1") as connection:
+        connection.lookupByName("web").destroy()
+
+    plan = applied.run("plan", "--format", "json").plan
+
+    assert [(c["key"], c["origin"]) for c in plan["steps"][0]["changes"]] == [("state", "drift")]
+
+
+def test_what_waits_for_the_next_boot_stays_a_note_until_then(applied: Story):
+    applied.edit("memory: {size: 64MiB, max: 128MiB}", "memory: {size: 64MiB, max: 96MiB}")
+    applied.ok("apply", "--yes")
+
+    waiting = applied.run("plan", "--detailed-exitcode")
+    with applied.connect("kvm-1") as connection:
+        domain = connection.lookupByName("web")
+        domain.destroy()
+        domain.create()
+    after = applied.run("plan", "--detailed-exitcode")
+
+    assert (waiting.code, after.code) == (0, 0)
+    assert "plan.pending" in waiting.err
+    assert "131072" in waiting.err
+    assert "98304" in waiting.err
+    assert "plan." not in after.err
+
+
+def test_an_apply_that_ended_before_its_last_note_leaves_nothing_to_do(applied: Story):
+    with applied.connect("kvm-1") as connection:
+        domain = connection.lookupByName("web")
+        marker = domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, NAMESPACE, CONFIG)
+        without = re.sub(r"<([\w-]+:)?left .*</([\w-]+:)?left>", "", marker, flags=re.DOTALL)
+        without = without.replace(f' xmlns:{PREFIX}="{NAMESPACE}"', "")
+        assert without != marker
+        domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, without, PREFIX, NAMESPACE, CONFIG)
+
+    plan = applied.run("plan", "--detailed-exitcode")
+
+    assert plan.code == 0, plan.out
+    assert "plan." not in plan.err
+
+
+def test_a_restart_of_libvirtd_is_no_change_of_a_guest(applied: Story):
+    edit(applied, "<vcpu ", "<iothreads>2</iothreads><vcpu ")
+    applied.edit("cpus: {count: 1, max: 2}", "cpus: {count: 2, max: 2}")
+    applied.ok("apply", "--yes")
+    applied.lab.restart("kvm-1")
+
+    plan = applied.run("plan", "--detailed-exitcode")
+
+    assert plan.code == 0, plan.out
+    assert "plan." not in plan.err
