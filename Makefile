@@ -44,6 +44,7 @@ help-texts: $(READY)  ## render the answers to --help again
 schemas: $(READY)  ## write schemas/ and docs/manifest.md again from the models
 	$(BIN)/kvmdecl schema manifest --output schemas/cluster.v1.json
 	$(BIN)/kvmdecl schema plan --output schemas/plan.v1.json
+	$(BIN)/kvmdecl schema drift --output schemas/drift.v1.json
 	$(BIN)/kvmdecl schema events --output schemas/events.v1.json
 	$(BIN)/python scripts/manifest_reference.py
 

@@ -38,7 +38,7 @@ class Exit(IntEnum):
     ERROR = 1
     """Something is wrong and was said; nothing was changed, unless the command says so."""
     CHANGES = 2
-    """`plan --detailed-exitcode` alone: the plan has changes."""
+    """`plan --detailed-exitcode`: the plan has changes; `drift`: there is drift."""
     PARTIAL = 3
     """A host did not answer, or a step failed or was refused; the rest was done."""
     BLOCKED = 4

@@ -20,12 +20,13 @@ COMMANDS = {
     "init": "Write a small cluster to start from",
     "validate": "Check a manifest; contacts nobody",
     "plan": "Show what apply would change, and what that does to guests",
+    "drift": "Tell what changed on the hosts and not in the manifest",
     "apply": "Bring the hosts to what the manifest, or a saved plan, says",
     "destroy": "Delete what the cluster made on its hosts",
     "show": "Print the libvirt XML that a vm compiles to",
     "facts": "Save what hosts are and hold, to plan offline",
     "explain": "Say why something is a problem and how to fix it",
-    "schema": "Write the JSON Schema of manifest, plan or events",
+    "schema": "Write the JSON Schema of manifest, plan, drift or events",
     "plugins": "List what is loaded, from where, and what it does",
     "lab": "Run a throw-away cluster of real libvirtd daemons here",
     "version": "Say which kvmdecl this is and what it stands on",
@@ -44,7 +45,7 @@ Environment:
   KVMDECL_LAB       directory of a lab that stands in for the hosts
   NO_COLOR          no colours
 
-Exit codes: 0 done, 1 error, 2 changes pending (plan --detailed-exitcode), 3 done in part,
+Exit codes: 0 done, 1 error, 2 changes pending (plan --detailed-exitcode) or drift, 3 done in part,
 4 consent is missing, 64 wrong usage, 130 interrupted.
 """
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 80}

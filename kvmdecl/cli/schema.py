@@ -16,6 +16,7 @@ class Document(StrEnum):
 
     MANIFEST = "manifest"
     PLAN = "plan"
+    DRIFT = "drift"
     EVENTS = "events"
 
 
@@ -28,7 +29,7 @@ def run(
         ),
     ] = None,
 ) -> None:
-    """Write the JSON Schema of the manifest, of a saved plan, or of apply's events.
+    """Write the JSON Schema of the manifest, of a saved plan, of drift, or of apply's events.
 
     That of the manifest has the sections of all installed plugins. Editors use it for
     completion and for checks while you type: put
@@ -52,10 +53,11 @@ def _render(document: Document) -> str:
 
     from kvmdecl.pluginhost import load_plugins
     from kvmdecl.schema import render_schema
+    from kvmdecl.views.drift import drift_schema
     from kvmdecl.views.events_json import events_schema
     from kvmdecl.views.plan_json import plan_schema
 
     if document is Document.MANIFEST:
         return render_schema(load_plugins().sections())
-    schema = plan_schema() if document is Document.PLAN else events_schema()
-    return json.dumps(schema, indent=2) + "\n"
+    schemas = {Document.PLAN: plan_schema, Document.DRIFT: drift_schema, Document.EVENTS: events_schema}
+    return json.dumps(schemas[document](), indent=2) + "\n"

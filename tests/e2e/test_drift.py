@@ -155,3 +155,41 @@ def test_a_restart_of_libvirtd_is_no_change_of_a_guest(applied: Story):
 
     assert plan.code == 0, plan.out
     assert "plan." not in plan.err
+
+
+def test_cron_learns_of_drift_by_exit_code_json_and_metrics(applied: Story):
+    metrics = applied.folder / "kvmdecl.prom"
+    quiet = applied.run("drift", "--textfile", str(metrics))
+    assert quiet.code == 0, quiet.out + quiet.err
+    assert 'class="changed"} 0' in metrics.read_text()
+
+    with applied.connect("kvm-1") as connection:
+        connection.lookupByName("web").setMemoryFlags(80 * 1024, CONFIG)
+    drifted = applied.run("drift", "--format", "json", "--textfile", str(metrics))
+
+    assert drifted.code == 2
+    assert [(f["field"], f["drift"]) for f in drifted.plan["findings"]] == [("memory.size", "changed")]
+    assert 'class="changed"} 1' in metrics.read_text()
+    assert "web" not in metrics.read_text()
+
+
+def test_a_guest_that_somebody_undefined_is_missing_and_a_new_one_is_not(applied: Story):
+    applied.edit("vms:\n  web:", "vms:\n  new: {memory: 64MiB, disk: 1MiB}\n  web:")
+    assert applied.run("drift").code == 0
+
+    with applied.connect("kvm-1") as connection:
+        domain = connection.lookupByName("web")
+        domain.destroy()
+        domain.undefine()
+    drifted = applied.run("drift")
+
+    assert drifted.code == 2
+    assert "kvm-1  missing" in drifted.out
+    assert "domain/web " in drifted.out
+
+
+def test_a_silent_host_outweighs_what_was_found(own_story: Story):
+    own_story.write(CLUSTER)
+    own_story.lab.power_off("kvm-1")
+
+    assert own_story.run("drift").code == 3
