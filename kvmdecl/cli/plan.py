@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kvmdecl.cli import common
+
+if TYPE_CHECKING:
+    from kvmdecl.plan import Plan
 
 
 def run(
@@ -45,18 +48,23 @@ def run(
     Exit codes: 0 planned, 1 error or blocked objects, 2 changes (with --detailed-exitcode), 3 a host did not answer.
     """
     from kvmdecl.cli import planning
-    from kvmdecl.views.plan_json import render_plan_json
     from kvmdecl.views.plan_text import render_plan
 
     if deep and facts is not None:
         raise typer.BadParameter("--deep asks the hosts and --facts contacts none")
     plan, warnings = planning.make(path, facts, deep=deep)
     if out is not None:
-        common.write_file(out, render_plan_json(plan), private=True)  # it holds the seeds of guests
+        common.write_file(out, _json(plan), private=True)  # it holds the seeds of guests
     if format_ is common.Format.JSON:
-        common.say(render_plan_json(plan), end="")
+        common.say(_json(plan), end="")
     else:
         target = out if out is not None else path
         common.say(render_plan(plan, color=common.color(), next_command=f"kvmdecl apply {target}"), end="")
     common.report((*plan.blocked, *warnings, *plan.notes))
     raise typer.Exit(planning.exit_code(plan, detailed=detailed_exitcode))
+
+
+def _json(plan: Plan) -> str:
+    from kvmdecl.views.plan_json import render_plan_json  # costs more than a plan without changes
+
+    return render_plan_json(plan)
