@@ -7,6 +7,7 @@
     DIR/HOST/domains/*.xml            virsh dumpxml --inactive NAME
     DIR/HOST/domains-live/*.xml       virsh dumpxml NAME           (of running domains)
     DIR/HOST/networks/*.xml           virsh net-dumpxml --inactive NAME
+    DIR/HOST/networks-live/*.xml      virsh net-dumpxml NAME       (of active networks)
     DIR/HOST/pools/*.xml              virsh pool-dumpxml NAME
     DIR/HOST/volumes/POOL/*.xml       virsh vol-dumpxml --pool POOL NAME
     DIR/HOST/secrets/*.xml            virsh secret-dumpxml UUID    (of kvmdecl's own ledgers)
@@ -108,10 +109,16 @@ class _Host:
     def _networks(self) -> tuple[ObservedNetwork, ...]:
         active, starting = self._names("networks-active"), self._names("networks-autostart") or frozenset()
 
+        running = self._each(self._xml("networks-live"), lambda xml: (parse_head(xml, "network").name, xml))
+        live = dict(running)
+
         def network(xml: str) -> ObservedNetwork:
             head = parse_head(xml, "network")
-            runs = active is None or head.name in active
-            return ObservedNetwork(head.name, head.uuid, xml, runs, head.name in starting)
+            name = head.name
+            runs = active is None or name in active
+            return ObservedNetwork(
+                name, head.uuid, xml, runs, name in starting, live.get(name) if runs else None
+            )
 
         return tuple(sorted(self._each(self._xml("networks"), network), key=lambda found: found.name))
 

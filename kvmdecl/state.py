@@ -50,13 +50,14 @@ class ObservedDomain:
 
 @dataclass(frozen=True, slots=True)
 class ObservedNetwork:
-    """A virtual network. `xml` is the persistent definition."""
+    """A virtual network. `xml` is the persistent definition, `live_xml` what runs now as far as that was read."""
 
     name: str
     uuid: str
     xml: str
     active: bool
     autostart: bool
+    live_xml: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,11 +42,26 @@ class DeletePool:
     task: Literal["delete-pool"] = "delete-pool"
 
 
+Section = Literal["ip-dhcp-host", "ip-dhcp-range", "dns-host", "dns-txt", "dns-srv"]
+"""A part of a network that can change while it runs, as `virsh net-update` calls it."""
+Command = Literal["add", "modify", "delete"]
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkUpdate:
+    """One call that changes a running network (virNetworkUpdate). `xml` is the entry that comes, changes or goes."""
+
+    section: Section
+    command: Command
+    xml: str
+
+
 @dataclass(frozen=True, slots=True)
 class DefineNetwork:
-    """Create or redefine a network: `xml` is what is declared, laid over what is observed; never undefined first.
+    """Create or redefine a network: live calls first, then `xml` is laid over what is observed and defined.
 
-    `base` is the declared definition that was last applied, so that what left the manifest leaves the network.
+    It is never undefined first. `xml` is what is declared; `base` the declared definition that was last applied, so
+    that what left the manifest leaves the network.
     """
 
     name: str
@@ -55,6 +70,7 @@ class DefineNetwork:
     base: str | None
     start: bool
     autostart: bool
+    live: tuple[NetworkUpdate, ...] = ()
     task: Literal["define-network"] = "define-network"
 
 

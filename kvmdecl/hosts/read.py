@@ -237,6 +237,7 @@ def _network(network: libvirt.virNetwork, *, active: bool, autostart: bool) -> O
         xml=_definition(network, libvirt.VIR_NETWORK_XML_INACTIVE),
         active=active,
         autostart=autostart,
+        live_xml=checked(network.XMLDesc(0)) if active else None,
     )
 
 

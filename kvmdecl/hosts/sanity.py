@@ -47,6 +47,8 @@ def _contradictions(state: HostState) -> Iterator[str]:
             yield from _of("domain", domain, domain.live_xml)
     for network in state.networks:
         yield from _of("network", network, network.xml)
+        if network.live_xml is not None:
+            yield from _of("network", network, network.live_xml)
     for pool in state.pools:
         yield from _of("pool", pool, pool.xml)
 

@@ -11,7 +11,7 @@ from kvmdecl.libvirt_xml.overlay import to_text
 if TYPE_CHECKING:
     from kvmdecl.cluster import ResolvedNetwork
     from kvmdecl.libvirt_xml.safe import Element
-    from kvmdecl.manifest import Dhcp
+    from kvmdecl.manifest.networks import Dhcp, Dns, DnsService
 
 
 def network_xml(network: ResolvedNetwork) -> str:
@@ -25,8 +25,33 @@ def network_xml(network: ResolvedNetwork) -> str:
             spec.mode != "isolated" and node("forward", mode=spec.mode, dev=spec.device),
             node("bridge", name=network.bridge, stp="on", delay="0"),
             spec.domain is not None and node("domain", name=spec.domain, localOnly="yes"),
+            spec.dns is not None and _dns(spec.dns),
             spec.subnet is not None and _ip(spec.subnet, spec.dhcp),
         )
+    )
+
+
+def _dns(dns: Dns) -> Element | None:
+    records = (
+        *(node("forwarder", addr=one.address, domain=one.domain) for one in dns.forwarders),
+        *(node("txt", name=text.name, value=text.value) for text in dns.txt),
+        *(_service(service) for service in dns.srv),
+        *(node("host", *(node("hostname", name) for name in host.names), ip=host.ip) for host in dns.hosts),
+    )
+    return node("dns", *records) if records else None
+
+
+def _service(service: DnsService) -> Element:
+    """An SRV record; libvirt leaves out numbers that are 0."""
+    return node(
+        "srv",
+        service=service.service,
+        protocol=service.protocol,
+        domain=service.domain,
+        target=service.target,
+        port=str(service.port),
+        priority=str(service.priority) if service.priority else None,
+        weight=str(service.weight) if service.weight else None,
     )
 
 

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from kvmdecl.manifest.base import Section
-from kvmdecl.names import Bool, IpAddress, Mac, Name, Subnet
+from kvmdecl.names import Bool, Integer, IpAddress, Mac, Name, Subnet
 
 
 class DhcpHost(Section):
@@ -35,6 +35,78 @@ class Dhcp(Section):
     """Fixed leases."""
 
 
+DnsName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
+# libvirt writes records into dnsmasq's configuration as they are: nothing that means something there.
+RecordText = Annotated[str, Field(pattern=r"^[ !$-+./0-9:-\[\]-~-]{1,255}$")]
+ServiceName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+Number16 = Annotated[Integer, Field(ge=0, le=65535)]
+
+
+class DnsHost(Section):
+    """Names of one address."""
+
+    ip: IpAddress
+    """Address that the names lead to."""
+    names: Annotated[tuple[DnsName, ...], Field(min_length=1)]
+    """Its names; the first is the one that the address leads to."""
+
+
+class DnsText(Section):
+    """A TXT record."""
+
+    name: DnsName
+    """Name of the record."""
+    value: RecordText
+    """Its text: printable ASCII without quotes, backslash, comma and `#`."""
+
+
+class DnsService(Section):
+    """An SRV record: where a service is found."""
+
+    service: ServiceName
+    """Name of the service without underscore, for example `ldap`."""
+    protocol: Literal["tcp", "udp"]
+    """Its transport."""
+    target: DnsName
+    """Host name of the machine that offers it."""
+    port: Annotated[Integer, Field(ge=1, le=65535)]
+    """Its port there."""
+    domain: DnsName | None = None
+    """Domain that has the service (default: the network's)."""
+    priority: Number16 = 0
+    """Clients try lower ones first."""
+    weight: Number16 = 0
+    """Share among those of the same priority."""
+
+
+class DnsForwarder(Section):
+    """Where questions go that the network cannot answer itself; without any, to the host's own name servers."""
+
+    address: IpAddress | None = None
+    """Name server to ask. Without it, questions about `domain` are not passed on."""
+    domain: DnsName | None = None
+    """Only questions about this domain (default: all)."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.address is None and self.domain is None:
+            raise _wrong("a forwarder has neither address nor domain", "add `address:`, `domain:`, or both")
+        return self
+
+
+class Dns(Section):
+    """What dnsmasq answers to the guests, beside the names in leases."""
+
+    hosts: tuple[DnsHost, ...] = ()
+    """Names of addresses."""
+    txt: tuple[DnsText, ...] = ()
+    """TXT records."""
+    srv: tuple[DnsService, ...] = ()
+    """SRV records."""
+    forwarders: tuple[DnsForwarder, ...] = ()
+    """Other name servers."""
+
+
 InterfaceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$")]
 
 
@@ -49,8 +121,10 @@ class Network(Section):
     """Network of the guests, for example `192.168.100.0/24`; the host takes its first address."""
     dhcp: Dhcp | None = None
     """Leases; without it guests configure addresses themselves."""
-    domain: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")] | None = None
+    domain: DnsName | None = None
     """DNS domain that dnsmasq serves to the guests."""
+    dns: Dns | None = None
+    """Names that dnsmasq answers beside those in leases. Records change while the network runs."""
     device: InterfaceName | None = None
     """For `nat` and `route`: the host device that traffic may leave through (default: any)."""
     autostart: Bool = True
@@ -67,9 +141,9 @@ class Network(Section):
                 "a bridged network names no bridge",
                 "add `bridge: br0`, or choose `mode: nat`, `route` or `isolated`",
             )
-        if self.mode == "bridge" and (self.subnet or self.dhcp or self.domain or self.device):
+        if self.mode == "bridge" and (self.subnet or self.dhcp or self.domain or self.dns or self.device):
             raise _wrong(
-                "a bridged network has no subnet, dhcp, domain or device of its own",
+                "a bridged network has no subnet, dhcp, domain, dns or device of its own",
                 "leave them to the bridge's network, or choose `mode: nat`, `route` or `isolated`",
             )
         if self.mode == "isolated" and self.device:
@@ -80,6 +154,8 @@ class Network(Section):
             raise _wrong(f"a network of mode {self.mode} needs a subnet", "add `subnet: 192.168.100.0/24`")
         if self.dhcp:
             self._check_dhcp(self.dhcp)
+        if self.dns:
+            self._check_dns(self.dns)
         return self
 
     def _check_dhcp(self, dhcp: Dhcp) -> None:
@@ -98,6 +174,18 @@ class Network(Section):
         if int(start) <= int(gateway) <= int(end):
             summary = f"the dhcp range contains {gateway}, the host's own address"
             raise _wrong(summary, f"start at {gateway + 1}", "dhcp")
+
+    def _check_dns(self, dns: Dns) -> None:
+        if not self.subnet:
+            raise _wrong("dns needs a subnet, where it can be asked", "add `subnet: 192.168.100.0/24`", "dns")
+        for key, names in (
+            ("hosts", [host.ip for host in dns.hosts]),
+            ("txt", [record.name for record in dns.txt]),
+            ("srv", [f"_{s.service}._{s.protocol} at {s.target}" for s in dns.srv]),
+        ):
+            for index, name in enumerate(names):
+                if name in names[:index]:
+                    raise _wrong(f"{name} is there twice", "say everything about it once", "dns", key, index)
 
 
 def _addresses(dhcp: Dhcp) -> Iterator[tuple[str, tuple[str | int, ...]]]:

@@ -1,26 +1,14 @@
-"""Virtual networks: defined in place; a running one keeps its old definition until it is restarted."""
+"""Virtual networks: defined in place; a running one gets leases and names at once, the rest when it is restarted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from kvmdecl.libvirt_xml.fields import FieldDifference, differences
+from kvmdecl.libvirt_xml.fields import differences
 from kvmdecl.libvirt_xml.marker import read_marker
-from kvmdecl.plan import Action, Change, Impact
+from kvmdecl.libvirt_xml.network_impact import assess_network
+from kvmdecl.plan import Action, Change, ChangeOrigin, Impact
 from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, not_ours, note, step
 from kvmdecl.state import Absent, DesiredNetwork, Kind, ObservedNetwork
-from kvmdecl.tasks import DefineNetwork, DeleteNetwork
-
-_KEYS = (
-    ("ip/dhcp/host", "dhcp.hosts"),
-    ("ip/dhcp", "dhcp"),
-    ("ip", "subnet"),
-    ("forward@mode", "mode"),
-    ("forward", "device"),
-    ("bridge", "bridge"),
-    ("domain", "domain"),
-)
-_NOT_LIVE = "a running network keeps its definition until it is restarted"
+from kvmdecl.tasks import DefineNetwork, DeleteNetwork, NetworkUpdate
 
 
 def plan_network(desired: DesiredNetwork, view: HostView) -> Verdict:
@@ -33,21 +21,26 @@ def plan_network(desired: DesiredNetwork, view: HostView) -> Verdict:
         return _foreign(desired, observed)
     marker = read_marker(observed.xml)
     base = marker.applied if marker else None
-    changes = _definition_changes(desired, observed, base) + _power_changes(desired, observed)
+    assessment = assess_network(desired.xml, base, observed, desired.origin)
+    changes = assessment.changes + _power_changes(desired, observed)
     if not changes:
         return AS_DECLARED
     return step(
         desired,
         Action.UPDATE,
-        _define(desired, base, start=not observed.active),
+        _define(desired, base, start=not observed.active, live=assessment.live),
         observed,
         "",
         changes=changes,
     )
 
 
-def _define(desired: DesiredNetwork, base: str | None, *, start: bool) -> DefineNetwork:
-    return DefineNetwork(desired.address.name, desired.uuid, desired.xml, base, start, desired.autostart)
+def _define(
+    desired: DesiredNetwork, base: str | None, *, start: bool, live: tuple[NetworkUpdate, ...] = ()
+) -> DefineNetwork:
+    return DefineNetwork(
+        desired.address.name, desired.uuid, desired.xml, base, start, desired.autostart, live
+    )
 
 
 def _foreign(desired: DesiredNetwork, observed: ObservedNetwork) -> Verdict:
@@ -67,48 +60,14 @@ def _foreign(desired: DesiredNetwork, observed: ObservedNetwork) -> Verdict:
     )
 
 
-def _definition_changes(
-    desired: DesiredNetwork, observed: ObservedNetwork, base: str | None
-) -> tuple[Change, ...]:
-    impact, why = (Impact.NEXT_BOOT, _NOT_LIVE) if observed.active else (Impact.NONE, "")
-    return tuple(
-        Change(
-            d.path,
-            _key(d.path),
-            d.before,
-            d.after,
-            impact,
-            "virNetworkDefineXML",
-            why,
-            desired.origin.find(_key(d.path)),
-        )
-        for d in _joined(differences(desired.xml, base, observed.xml, Kind.NETWORK))
-    )
-
-
-def _joined(found: Iterable[FieldDifference]) -> list[FieldDifference]:
-    """One dhcp range that comes while one goes is one that changed: it has no name to be known by."""
-    found = list(found)
-    ranges = [d for d in found if d.path.startswith("ip/dhcp/range")]
-    comes = [d for d in ranges if d.before is None]
-    goes = [d for d in ranges if d.after is None]
-    if len(comes) != 1 or len(goes) != 1:
-        return found
-    changed = FieldDifference(comes[0].path, goes[0].before, comes[0].after)
-    return [changed if d is comes[0] else d for d in found if d is not goes[0]]
-
-
-def _key(path: str) -> str:
-    """The manifest's word for a field of a network; the field itself where it has none."""
-    return next((key for start, key in _KEYS if path.startswith(start)), path)
-
-
 def _power_changes(desired: DesiredNetwork, observed: ObservedNetwork) -> tuple[Change, ...]:
     changes = []
     if not observed.active:
         changes.append(
             Change(
-                "active", "state", "inactive", "active", Impact.NONE, "virNetworkCreate", at=desired.origin.at
+                *("active", "state", "inactive", "active", Impact.NONE, "virNetworkCreate"),
+                at=desired.origin.at,
+                origin=ChangeOrigin.DRIFT,  # no manifest says of a network that it be inactive
             )
         )
     if observed.autostart != desired.autostart:

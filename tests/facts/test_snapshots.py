@@ -154,7 +154,9 @@ def saved(tmp_path: Path) -> Path:
         for domain in connection.listAllDomains()
     }
     files |= {
-        f"networks/{network.name()}.xml": network.XMLDesc(0) for network in connection.listAllNetworks()
+        f"{folder}/{network.name()}.xml": network.XMLDesc(0)
+        for network in connection.listAllNetworks()
+        for folder in ("networks", "networks-live")
     }
     files |= {f"pools/{pool.name()}.xml": pool.XMLDesc(0) for pool in connection.listAllStoragePools()}
     files |= {f"nodedev/{device.name()}.xml": device.XMLDesc(0) for device in connection.listAllDevices()}

@@ -31,6 +31,35 @@ NETWORKS = {
         },
     },
     "nat": {"mode": "nat", "subnet": "192.168.150.0/24", "device": "eth0"},
+    "names": {
+        "mode": "nat",
+        "subnet": "192.168.150.0/24",
+        "domain": "lab.example",
+        "dns": {
+            "hosts": [
+                {"ip": "192.168.150.2", "names": ["gw.lab.example", "gw"]},
+                {"ip": "fd00::2", "names": ["six"]},
+            ],
+            "txt": [{"name": "note.lab.example", "value": "v=spf1 -all; a & b < c"}],
+            "srv": [
+                {"service": "ldap", "protocol": "tcp", "target": "gw.lab.example", "port": 389},
+                {
+                    "service": "ldap",
+                    "protocol": "tcp",
+                    "target": "six",
+                    "port": 389,
+                    "priority": 2,
+                    "weight": 3,
+                    "domain": "other.example",
+                },
+            ],
+            "forwarders": [
+                {"address": "192.0.2.1"},
+                {"domain": "corp.example", "address": "192.0.2.2"},
+                {"domain": "here.example"},
+            ],
+        },
+    },
     "route": {"mode": "route", "subnet": "fd00:1::/64"},
 }
 

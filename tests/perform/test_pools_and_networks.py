@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import libvirt
 import pytest
 
 from kvmdecl.diagnostics import Moved, TaskFailed
+from kvmdecl.libvirt_xml.fields import differences
 from kvmdecl.libvirt_xml.marker import read_marker
+from kvmdecl.libvirt_xml.network_impact import live_updates
 from kvmdecl.names import derive_uuid
 from kvmdecl.state import Kind, LedgerEntry
 from kvmdecl.tasks import CreatePool, DefineNetwork, DeleteNetwork, DeletePool, UpdatePool
@@ -173,3 +176,81 @@ def test_somebody_elses_network_is_refused_even_if_it_was_planned(
     with pytest.raises(TaskFailed, match=r"step\.not-ours"):
         hand.do(task)
     assert hand.connection.networkLookupByUUIDString(STRANGER).name() == "lan"
+
+
+LEASE = "<host mac='52:54:00:00:00:01' name='web' ip='192.168.140.5'/>"
+NAMES = "<host ip='192.168.140.2'><hostname>gw</hostname></host>"
+
+
+def served(ranges: str = "10-20", leases: str = "", dns: str = "", domain: str = "edge.example") -> str:
+    start, _, end = ranges.partition("-")
+    return (
+        f"<network><name>lan</name><uuid>{NET_UUID}</uuid><bridge name='kd-lan'/><domain name='{domain}'/>"
+        f"<dns>{dns}</dns><ip address='192.168.140.1' prefix='24'><dhcp>"
+        f"<range start='192.168.140.{start}' end='192.168.140.{end}'/>{leases}</dhcp></ip></network>"
+    )
+
+
+def change(hand: Hand, desired: str, base: str) -> DefineNetwork:
+    """The task that a plan has for a change of the network as it is."""
+    live = live_updates(desired, base, hand.connection.networkLookupByName("lan").XMLDesc())
+    return replace(define(desired, base, start=False), live=live)
+
+
+def test_leases_and_names_change_in_the_running_network_and_in_its_definition(hand: Hand):
+    old = served(dns="<txt name='note' value='old'/>")
+    new = served("10-30", LEASE, NAMES + "<txt name='note' value='new'/>")
+    hand.do(define(old))
+    network = hand.connection.networkLookupByName("lan")
+
+    assert hand.do(change(hand, new, old)).remarks == ()
+
+    for flags in (0, libvirt.VIR_NETWORK_XML_INACTIVE):
+        assert differences(new, old, network.XMLDesc(flags), Kind.NETWORK) == ()
+
+    assert hand.do(change(hand, old, new)).remarks == ()
+    for flags in (0, libvirt.VIR_NETWORK_XML_INACTIVE):
+        assert differences(old, new, network.XMLDesc(flags), Kind.NETWORK) == ()
+        assert "52:54:00:00:00:01" not in network.XMLDesc(flags)
+
+
+def test_a_change_that_was_interrupted_after_some_calls_is_finished(hand: Hand):
+    old, new = served(), served("10-30", LEASE, NAMES)
+    hand.do(define(old))
+    network = hand.connection.networkLookupByName("lan")
+    task = change(hand, new, old)
+    network.update(
+        libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, libvirt.VIR_NETWORK_SECTION_IP_DHCP_HOST, -1, LEASE,
+        libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE,
+    )  # fmt: skip
+    network.update(
+        libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE, libvirt.VIR_NETWORK_SECTION_IP_DHCP_RANGE, -1,
+        "<range start='192.168.140.10' end='192.168.140.20'/>", libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE,
+    )  # fmt: skip
+
+    hand.do(task)
+
+    assert differences(new, old, network.XMLDesc(), Kind.NETWORK) == ()
+    hand.do(task)
+    assert network.XMLDesc().count("<host mac=") == 1
+
+
+def test_what_cannot_be_live_is_said_beside_what_is(hand: Hand):
+    old, new = served(), served(leases=LEASE, domain="new.example")
+    hand.do(define(old))
+
+    (remark,) = hand.do(change(hand, new, old)).remarks
+
+    live = hand.connection.networkLookupByName("lan").XMLDesc()
+    assert "keeps running as it was defined before" in remark
+    assert "192.168.140.5" in live
+    assert "new.example" not in live
+
+
+def test_a_call_that_the_plan_does_not_have_is_not_made(hand: Hand):
+    old, new = served(), served(leases=LEASE)
+    hand.do(define(old))
+
+    hand.do(define(new, old, start=False))
+
+    assert "192.168.140.5" not in hand.connection.networkLookupByName("lan").XMLDesc()

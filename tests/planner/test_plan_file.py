@@ -56,6 +56,18 @@ def test_a_key_of_a_later_minor_version_is_no_obstacle(plan: Plan, tmp_path: Pat
     assert read_plan(path) == plan
 
 
+def test_a_plan_from_before_networks_changed_live_is_read(plan: Plan, tmp_path: Path):
+    path = tmp_path / "plan.json"
+    document = json.loads(render_plan_json(plan))
+    networks = [step["task"] for step in document["steps"] if step["task"]["task"] == "define-network"]
+    for task in networks:
+        del task["live"]
+    path.write_text(json.dumps(document))
+
+    assert networks
+    assert read_plan(path) == plan
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
