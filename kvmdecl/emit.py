@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.libvirt_xml.domain import domain_xml
-from kvmdecl.libvirt_xml.network import network_xml
-from kvmdecl.libvirt_xml.pool import pool_xml
+from kvmdecl.libvirt_xml.declared import declared_domain, declared_network, declared_pool
 from kvmdecl.source import gc_paused
 from kvmdecl.state import (
     Absent,
@@ -49,7 +47,7 @@ def emit(placed: PlacedCluster, observations: Mapping[str, Observation]) -> Desi
 
 def _pools(cluster: ResolvedCluster) -> Iterator[Desired]:
     for pool in cluster.pools:
-        xml = pool_xml(pool)
+        xml = declared_pool(pool)
         for host in pool.hosts:
             address = Address(host, Kind.POOL, pool.name)
             if pool.spec.state == "absent":
@@ -62,7 +60,7 @@ def _networks(cluster: ResolvedCluster) -> Iterator[Desired]:
     for network in cluster.networks:
         if network.spec.mode == "bridge":
             continue  # the hosts' own; libvirt needs no object for it
-        xml = network_xml(network)
+        xml = declared_network(network)
         for host in network.hosts:
             address = Address(host, Kind.NETWORK, network.name)
             if network.spec.state == "absent":
@@ -85,7 +83,7 @@ def _guests(placed: PlacedCluster) -> Iterator[Desired]:
         yield DesiredDomain(
             address=Address(vm.host, Kind.DOMAIN, vm.name),
             uuid=vm.uuid,
-            xml=domain_xml(vm, pool_paths),
+            xml=declared_domain(vm, pool_paths),
             running=vm.state == "running",
             autostart=vm.spec.autostart,
             needs=tuple(sorted(set(needs))),

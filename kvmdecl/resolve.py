@@ -24,7 +24,7 @@ from kvmdecl.manifest import Disk
 from kvmdecl.names import NAMESPACE, derive_mac, derive_uuid, format_size
 from kvmdecl.source import gc_paused
 from kvmdecl.state import FileContent, Kind, Origin
-from kvmdecl.text import did_you_mean
+from kvmdecl.text import did_you_mean, safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -115,6 +115,7 @@ class _Linker:
     def cluster(self) -> ResolvedCluster:
         vms = tuple(self._vm(name, spec) for name, spec in self._manifest.vms.items())
         self._refuse_homeless(vms)
+        self._check_fragments()
         return ResolvedCluster(
             name=self._name,
             revision=self._loaded.digest,
@@ -377,6 +378,33 @@ class _Linker:
                 self._loaded.span("vms", vm.name, *key),
                 f"It is on {', '.join(thing.hosts) or 'no host'}.",
                 f"add {vm.spec.host} to its `hosts:`, or choose another one",
+            )
+
+    def _check_fragments(self) -> None:
+        """Every `xml:` is a fragment that can be laid over a definition."""
+        sections = (
+            ("vms", Kind.DOMAIN, self._manifest.vms),
+            ("networks", Kind.NETWORK, self._manifest.networks),
+            ("storage", Kind.POOL, self._manifest.storage),
+        )
+        for section, kind, entries in sections:
+            for name, spec in entries.items():
+                if spec.xml is not None:
+                    self._check_fragment(spec.xml, kind, section, name)
+
+    def _check_fragment(self, text: str, kind: Kind, section: str, name: str) -> None:
+        from kvmdecl.libvirt_xml.declared import parse_fragment
+        from kvmdecl.libvirt_xml.safe import BadXml
+
+        try:
+            parse_fragment(text, kind)
+        except BadXml as error:
+            self._refuse(
+                "xml.bad-fragment",
+                f"the xml of {name} cannot be laid over its {kind}",
+                self._loaded.span(section, name, "xml"),
+                safe_text(str(error)),
+                f"write elements as they stand in libvirt's <{kind}>, for example `<title>mine</title>`",
             )
 
     def _unknown(self, kind: str, name: str, known: Iterable[str], *path: str | int) -> None:

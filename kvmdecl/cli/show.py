@@ -26,7 +26,7 @@ def run(
     """
     from kvmdecl.cli import planning
     from kvmdecl.diagnostics import Diagnostic, Rejected
-    from kvmdecl.libvirt_xml.domain import domain_xml
+    from kvmdecl.libvirt_xml.declared import declared_domain
     from kvmdecl.libvirt_xml.overlay import complete
     from kvmdecl.pluginhost import load_plugins
     from kvmdecl.text import did_you_mean, safe_text
@@ -43,7 +43,7 @@ def run(
         summary = f"there is no vm {safe_text(vm)} in {safe_text(str(path))}"
         raise Rejected([Diagnostic("show.unknown-vm", summary, hint=hint)])
     pool_paths = {pool.name: pool.spec.path for pool in cluster.pools}
-    common.say(complete(domain_xml(found, pool_paths)))
+    common.say(complete(declared_domain(found, pool_paths)))
 
 
 def _vms_are(names: list[str]) -> str:

@@ -58,6 +58,24 @@ def overlay(
     """
     empty = f"<{kind}/>"
     wanted, last, target, running = open_documents([desired, base or empty, observed, live or empty], kind)
+    comparison = _lay_over(wanted, last, target, kind)
+    if kind is Kind.DOMAIN:
+        _place_devices(comparison, target, running)
+    return to_text(target.root)
+
+
+def merge(declared: str, fragment: str, kind: Kind = Kind.DOMAIN) -> str:
+    """One declaration with another laid over it. Nothing is placed: it stays a declaration.
+
+    Raises:
+        BadXml: one of the definitions is not acceptable XML.
+    """
+    wanted, last, target = open_documents([fragment, f"<{kind}/>", declared], kind)
+    _lay_over(wanted, last, target, kind)
+    return to_text(target.root)
+
+
+def _lay_over(wanted: Document, last: Document, target: Document, kind: Kind) -> Comparison:
     comparison = compare_documents(wanted, last, target)
     for reset in RESETS if kind is Kind.DOMAIN else ():
         _reset(reset, comparison, wanted, target)
@@ -68,8 +86,7 @@ def overlay(
     _prune(comparison, target)
     if kind is Kind.DOMAIN:
         _one_boot_order(target.root, comparison, target)
-        _place_devices(comparison, target, running)
-    return to_text(target.root)
+    return comparison
 
 
 def overlay_device(observed: str, declared: str) -> str:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from kvmdecl.manifest.base import Section
-from kvmdecl.names import Bool, Integer, IpAddress, Mac, Name, Subnet
+from kvmdecl.names import Bool, Integer, IpAddress, Mac, Name, Subnet, Text
 
 
 class DhcpHost(Section):
@@ -131,6 +131,8 @@ class Network(Section):
     """Start the network with its host."""
     hosts: tuple[Name, ...] | None = None
     """Hosts that get it; all of them if not given."""
+    xml: Text | None = None
+    """libvirt XML laid over the definition, for what no key names; elements find their place by identity."""
     state: Literal["active", "absent"] = "active"
     """`absent` plans its deletion."""
 
@@ -141,9 +143,10 @@ class Network(Section):
                 "a bridged network names no bridge",
                 "add `bridge: br0`, or choose `mode: nat`, `route` or `isolated`",
             )
-        if self.mode == "bridge" and (self.subnet or self.dhcp or self.domain or self.dns or self.device):
+        own = (self.subnet, self.dhcp, self.domain, self.dns, self.device, self.xml)
+        if self.mode == "bridge" and any(own):
             raise _wrong(
-                "a bridged network has no subnet, dhcp, domain, dns or device of its own",
+                "a bridged network has no subnet, dhcp, domain, dns, device or xml of its own",
                 "leave them to the bridge's network, or choose `mode: nat`, `route` or `isolated`",
             )
         if self.mode == "isolated" and self.device:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kvmdecl.manifest.base import Section
-from kvmdecl.names import Bool, Name, PoolPath, Sha256
+from kvmdecl.names import Bool, Name, PoolPath, Sha256, Text
 
 
 class Pool(Section):
@@ -23,6 +23,8 @@ class Pool(Section):
     """Start the pool with its host."""
     hosts: tuple[Name, ...] | None = None
     """Hosts that get it; all of them if not given."""
+    xml: Text | None = None
+    """libvirt XML laid over the definition, for what no key names; elements find their place by identity."""
     state: Literal["active", "absent"] = "active"
     """`absent` plans its deletion; the files in it stay."""
 

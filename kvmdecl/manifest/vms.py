@@ -218,6 +218,8 @@ class Vm(Section):
     """Watchdog (`watchdog: reset`); none if not given."""
     cloud_init: CloudInit | None = None
     """Data for cloud-init; a vm with an image gets a seed that sets its host name even without this."""
+    xml: Text | None = None
+    """libvirt XML laid over the definition, for what no key names; elements find their place by identity."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

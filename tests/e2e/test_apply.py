@@ -238,3 +238,23 @@ def test_events_as_json_are_alone_on_standard_output(story: Story):
     assert [event["sequence"] for event in events] == list(range(1, len(events) + 1))
     assert all(validator.is_valid(event) for event in events)
     assert "18 to create" in answer.err
+
+
+def test_a_fragment_of_xml_is_applied_kept_and_taken_away_again(story: Story):
+    story.write(
+        CLUSTER
+        + "    xml: |\n      <title>front door</title>\n      <devices><sound model='ich9'/></devices>\n"
+    )
+    story.ok("apply", "--yes")
+    assert story.run("plan", "--detailed-exitcode").code == 0
+    with story.connect(find_vm(story, "web-1")) as connection:
+        assert "<sound model='ich9'>" in connection.lookupByName("web-1").XMLDesc()
+
+    story.write(CLUSTER)
+    story.ok("apply", "--yes")
+
+    assert story.run("plan", "--detailed-exitcode").code == 0
+    with story.connect(find_vm(story, "web-1")) as connection:
+        definition = connection.lookupByName("web-1").XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+        assert "sound" not in definition
+        assert "front door" not in definition

@@ -15,7 +15,7 @@ from kvmdecl.pluginhost import load_plugins
 from kvmdecl.scenario import example_host
 
 PACKAGE = Path(kvmdecl.__file__).parent
-AREAS = ("reference", "image", "cloud-init", "placement", "check", "plugin")
+AREAS = ("reference", "xml", "image", "cloud-init", "placement", "check", "plugin")
 _CODE = re.compile(rf'"((?:{"|".join(AREAS)})\.[a-z-]+)"')
 _KIND = re.compile(r'self\._unknown\(\s*"([a-z]+)"')
 _BLOCK = re.compile(r"```yaml (bad|good)\n(.*?)```", re.DOTALL)
