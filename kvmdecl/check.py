@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ def check(placed: PlacedCluster, facts: Mapping[str, HostFacts], plugins: Plugin
     built_in = chain(
         chain.from_iterable(_check_vm(vm, views[vm.host]) for vm in _present(placed) if vm.host in views),
         _check_bridges(placed, views),
+        _check_consoles(placed),
         _check_memory(placed, facts),
     )
     return in_order(chain(built_in, plugins.check(placed, facts)))
@@ -73,7 +75,9 @@ def _check_vm(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:
         yield _unknown_machine(vm, host)
     else:
         yield from _check_cpus(vm, host, machine)
-        yield from _check_firmware(vm, host, host.support(vm, machine))
+        support = host.support(vm, machine)
+        yield from _check_firmware(vm, host, support)
+        yield from _check_devices(vm, host, support)
     if vm.memory > host.memory:
         yield Diagnostic(
             "check.memory-over-host",
@@ -138,6 +142,56 @@ def _check_firmware(vm: ResolvedVm, host: _HostView, support: DomainSupport | No
             "Its firmware cannot protect its variables from the guest.",
             "install a build of OVMF with Secure Boot, use `machine: q35`, or leave Secure Boot out",
         )
+
+
+def _check_devices(vm: ResolvedVm, host: _HostView, support: DomainSupport | None) -> Iterator[Diagnostic]:
+    """Compare with what domain capabilities list. A libvirt that does not list a kind says nothing of it."""
+    enums = dict(support.enums) if support is not None else {}
+    for key, enum, wanted in _asked_of_host(vm):
+        offered = enums.get(enum)
+        if offered is not None and wanted not in offered:
+            yield Diagnostic(
+                "check.no-device",
+                f"{host.name} offers no {key.replace('.', ' ')} {wanted}",
+                vm.origin.find(key),
+                f"It offers {safe_text(', '.join(offered)) or 'none at all'}.",
+                _INSTALL.get(wanted, "") or "choose one that it offers, or another host",
+            )
+
+
+_INSTALL = {
+    "emulator": "install swtpm on the host (packages `swtpm` and `swtpm-tools`)",
+    "spice": "install QEMU's SPICE support on the host, or use `graphics: vnc`",
+    "qxl": "install QEMU's SPICE support on the host, or use `video: virtio`",
+}
+
+
+def _asked_of_host(vm: ResolvedVm) -> Iterator[tuple[str, str, str]]:
+    """Key of the manifest, enumeration of the domain capabilities that judges it, value."""
+    spec = vm.spec
+    if spec.graphics.type != "none":
+        yield "graphics.type", "devices/graphics/type", spec.graphics.type
+    if spec.video is not None and spec.video.model != "none":
+        yield "video.model", "devices/video/modelType", spec.video.model
+    if spec.tpm is not None:
+        yield "tpm.model", "devices/tpm/model", spec.tpm.model
+        yield "tpm.type", "devices/tpm/backendModel", spec.tpm.type
+
+
+def _check_consoles(placed: PlacedCluster) -> Iterator[Diagnostic]:
+    """Warn of a graphical console that more than its host can reach, unless the manifest says that it shall be so."""
+    for vm in _present(placed):
+        graphics = vm.spec.graphics
+        if graphics.type != "none" and not graphics.expose and not ip_address(graphics.listen).is_loopback:
+            yield Diagnostic(
+                "check.console-exposed",
+                f"whoever reaches {graphics.listen} has the console of {vm.name}",
+                vm.origin.find("graphics.listen"),
+                f"{graphics.type.upper()} listens there, and asks for no password.",
+                "listen on `127.0.0.1` and use a tunnel, or write `expose: true` if it is meant so",
+                severity=Severity.WARNING,
+                subject=f"vm/{vm.name}",
+            )
 
 
 def _check_bridges(placed: PlacedCluster, views: Mapping[str, _HostView]) -> Iterator[Diagnostic]:

@@ -11,7 +11,7 @@ from kvmdecl.diagnostics import Diagnostic, Note
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator
 
-    from kvmdecl.cluster import ResolvedCluster, ResolvedNetwork, ResolvedPool
+    from kvmdecl.cluster import ResolvedCluster, ResolvedNetwork, ResolvedPool, ResolvedVm
     from kvmdecl.diagnostics import Span
     from kvmdecl.state import Origin
 
@@ -27,6 +27,7 @@ def conflicts(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
         _same_bridges(cluster.networks),
         _overlapping_subnets(cluster.networks),
         _same_volumes(cluster),
+        _same_cids(cluster),
     )
 
 
@@ -134,6 +135,24 @@ def _same_volumes(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
                         "The one would overwrite the other.",
                         "rename one of them",
                     )
+
+
+def _same_cids(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
+    """Cluster-wide, though a host would do: a guest may be started on any host after this one."""
+    first: dict[int | str, ResolvedVm] = {}
+    for vm in cluster.vms:
+        if vm.spec.vsock is None or vm.spec.vsock.cid == "auto" or vm.state == "absent":
+            continue
+        other = first.setdefault(vm.spec.vsock.cid, vm)
+        if other is not vm:
+            yield _twice(
+                "reference.duplicate-cid",
+                f"{other.name} and {vm.name} have the same vsock address {vm.spec.vsock.cid}",
+                vm.origin.find("vsock.cid"),
+                other.origin.find("vsock.cid"),
+                "On one host, only one of them could start.",
+                "give one of them another, or write `vsock: auto`",
+            )
 
 
 def _twice(code: str, summary: str, at: Span | None, other: Span | None, cause: str, hint: str) -> Diagnostic:

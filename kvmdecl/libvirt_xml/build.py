@@ -25,6 +25,11 @@ def node(tag: str, *content: Element | str | Literal[False] | None, **attributes
     return element
 
 
+def boot(order: int | None) -> Element | None:
+    """The place of a device in the boot order, None if it has none."""
+    return None if order is None else node("boot", order=str(order))
+
+
 def attributes(element: Element) -> dict[str, str]:
     """The attributes of an element."""
     return {str(name): str(value) for name, value in element.attrib.items()}

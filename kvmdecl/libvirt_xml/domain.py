@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.libvirt_xml.build import node
+from kvmdecl.libvirt_xml.build import boot, node
+from kvmdecl.libvirt_xml.domain_devices import other_devices
+from kvmdecl.libvirt_xml.domain_nics import interface
 from kvmdecl.libvirt_xml.overlay import to_text
 from kvmdecl.names import KIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from kvmdecl.cluster import ResolvedDisk, ResolvedNic, ResolvedVm
+    from kvmdecl.cluster import ResolvedDisk, ResolvedVm
     from kvmdecl.libvirt_xml.safe import Element
 
 SEED_ALIAS = "cloud_init"
 """Name of the seed's drive. No disk can be called this: names of disks hold no underscore."""
 
 _HOST_MODES = frozenset({"host-model", "host-passthrough", "maximum"})
-_AGENT_CHANNEL = "org.qemu.guest_agent.0"
 
 
 def domain_xml(vm: ResolvedVm, pool_paths: Mapping[str, str]) -> str:
@@ -53,7 +54,7 @@ def domain_xml(vm: ResolvedVm, pool_paths: Mapping[str, str]) -> str:
             ),
             _cpu(vm),
             _clock(vm),
-            node("devices", *_disks(vm, pool_paths), *map(_interface, vm.nics), *_other_devices(vm)),
+            node("devices", *_disks(vm, pool_paths), *map(interface, vm.nics), *other_devices(vm)),
             type=vm.type,
         )
     )
@@ -126,51 +127,8 @@ def _disk(disk: ResolvedDisk, path: str) -> Element:
         node("source", file=path),
         node("target", bus=disk.spec.bus),
         node("serial", disk.serial),
-        _boot(disk.boot_order),
+        boot(disk.boot_order),
         node("alias", name=f"ua-{disk.name}"),
         type="file",
         device="disk",
     )
-
-
-def _interface(nic: ResolvedNic) -> Element:
-    return node(
-        "interface",
-        node("mac", address=nic.mac),
-        node("source", bridge=nic.source) if nic.is_bridge else node("source", network=nic.source),
-        node("model", type=nic.spec.model),
-        nic.spec.mtu is not None and node("mtu", size=str(nic.spec.mtu)),
-        node("link", state=nic.spec.link),
-        _boot(nic.boot_order),
-        type="bridge" if nic.is_bridge else "network",
-    )
-
-
-def _boot(order: int | None) -> Element | None:
-    return node("boot", order=str(order)) if order is not None else None
-
-
-def _other_devices(vm: ResolvedVm) -> Iterator[Element]:
-    if any(disk.spec.bus == "scsi" for disk in vm.disks):
-        yield node(
-            "controller", type="scsi", index="0", model="virtio-scsi"
-        )  # libvirt's choice would be an lsilogic
-    if vm.spec.serial:
-        yield node("serial", type="pty")
-        yield node("console", node("target", type="serial", port="0"), type="pty")
-    if vm.spec.agent:
-        yield node("channel", node("target", type="virtio", name=_AGENT_CHANNEL), type="unix")
-    if vm.spec.graphics.type != "none":
-        yield from _graphics(vm.spec.graphics.type, vm.spec.graphics.listen)
-    if vm.spec.rng:
-        yield node("rng", node("backend", "/dev/urandom", model="random"), model="virtio")
-    yield node("memballoon", model="virtio" if vm.spec.balloon else "none")
-    if vm.spec.watchdog is not None:
-        yield node("watchdog", model=vm.spec.watchdog.model, action=vm.spec.watchdog.action)
-
-
-def _graphics(protocol: str, listen: str) -> Iterator[Element]:
-    """A screen, what draws on it (every system can do plain VGA), and a pointer that stays under the hand."""
-    yield node("input", type="tablet", bus="usb")
-    yield node("graphics", node("listen", type="address", address=listen), type=protocol, autoport="yes")
-    yield node("video", node("model", type="vga"))

@@ -32,6 +32,7 @@ _DEVICES = {
     "controller": (("@type", "@index"),),
     "graphics": (("@type",),),
     "input": (("@type", "@bus"),),
+    "sound": (("alias@name",),),
     "audio": (("@id",),),
     "filesystem": (("target@dir",),),
     "shmem": (("@name",),),

@@ -22,6 +22,7 @@ from kvmdecl.libvirt_xml.fields import (
     plain,
 )
 from kvmdecl.libvirt_xml.overlay import take_out_field, to_text
+from kvmdecl.manifest.devices import AGENT_CHANNEL
 from kvmdecl.names import format_size
 from kvmdecl.plan import Change, ChangeOrigin, Impact
 from kvmdecl.state import Kind, ObservedDomain, Origin
@@ -79,6 +80,18 @@ def _is_cdrom(case: Case) -> bool:
 
 def _has_virtio_serial(case: Case) -> bool:
     return any(path.startswith("devices/controller[virtio-serial:") for path in case.live.observed)
+
+
+def _comes_with_the_screen(case: Case) -> bool:
+    return device_key(case.difference.path) == "input[tablet:usb]"
+
+
+def _is_agent(case: Case) -> bool:
+    return member_name(case.difference.path) == AGENT_CHANNEL
+
+
+def _is_agent_pluggable(case: Case) -> bool:
+    return _is_agent(case) and _has_virtio_serial(case)
 
 
 def _is_scsi(case: Case) -> bool:
@@ -262,11 +275,27 @@ ROWS: tuple[Row, ...] = (
     # further devices
     Row("devices/rng", "add", "rng", "attach-device", _ATTACH, visible=True),
     Row("devices/rng", "remove", "rng", "detach-device", _DETACH, _LETS_GO, visible=True),
-    Row("devices/channel", "add", "agent", "attach-device", _ATTACH, when=_has_virtio_serial, visible=True),
-    Row("devices/channel", "remove", "agent", "detach-device", _DETACH, _LETS_GO, visible=True),
+    Row("devices/channel", "add", "agent", "attach-device", _ATTACH, when=_is_agent_pluggable, visible=True),
+    Row("devices/channel", "remove", "agent", "detach-device", _DETACH, _LETS_GO, _is_agent, visible=True),
+    Row(
+        "devices/channel", "add", "channels", "attach-device", _ATTACH, when=_has_virtio_serial, visible=True
+    ),
+    Row("devices/channel", "remove", "channels", "detach-device", _DETACH, _LETS_GO, visible=True),
+    Row("devices/vsock", "add", "vsock", "attach-device", _ATTACH, visible=True),
+    Row("devices/vsock", "remove", "vsock", "detach-device", _DETACH, _LETS_GO, visible=True),
     Row("devices/controller", "add", "disks", "attach-device", _ATTACH, when=_is_scsi, visible=True),
     Row("devices/rng*", "any", "rng", None, _UPDATE, "a generator is not changed while it runs"),
-    Row("devices/channel*", "any", "agent", None, _UPDATE, "a channel is not changed while it is open"),
+    Row(
+        "devices/channel*",
+        "any",
+        "agent",
+        None,
+        _UPDATE,
+        "a channel is not changed while it is open",
+        _is_agent,
+    ),
+    Row("devices/channel*", "any", "channels", None, _UPDATE, "a channel is not changed while it is open"),
+    Row("devices/vsock*", "any", "vsock", None, _UPDATE, "an address is not changed while it is in use"),
     Row("devices/controller*", "any", "disks", None, _DETACH, _AT_START),
     Row(
         "devices/memballoon*",
@@ -279,8 +308,14 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("devices/watchdog*", "any", "watchdog", None, _UPDATE, _AT_START, visible=True),
     Row("devices/graphics*", "any", "graphics", None, "qemuDomainChangeGraphics", _AT_START, visible=True),
-    Row("devices/video*", "any", "graphics", None, _ATTACH, _AT_START, visible=True),
-    Row("devices/input*", "any", "graphics", None, _ATTACH, _AT_START, visible=True),
+    Row("devices/video", "any", "graphics", None, _ATTACH, _AT_START, visible=True),
+    Row("devices/video*", "any", "video", None, _ATTACH, _AT_START, visible=True),
+    Row("devices/input*", "any", "graphics", None, _ATTACH, _AT_START, _comes_with_the_screen, visible=True),
+    Row("devices/input*", "any", "inputs", None, _ATTACH, _AT_START, visible=True),
+    Row("devices/sound*", "any", "sound", None, _ATTACH, "a sound card is not plugged in live", visible=True),
+    Row("devices/tpm*", "any", "tpm", None, _ATTACH, "a TPM is not plugged in live", visible=True),
+    Row("devices/panic*", "any", "panic", None, _ATTACH, _AT_START, visible=True),
+    Row("devices/serial/log*", "any", "serial.log", None, "qemuBuildChardevStr", _AT_START, visible=True),
     Row("devices/serial*", "any", "serial", None, _ATTACH, _AT_START, visible=True),
     Row("devices/console*", "any", "serial", None, _ATTACH, _AT_START),
     Row("*", "any", "", None, _BUILD, _AT_START),

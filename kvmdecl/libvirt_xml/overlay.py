@@ -321,7 +321,18 @@ RESETS: tuple[Reset, ...] = (
         "devices/video/model",
         (),
         "each has its memory",
-        ("@ram", "@vram", "@vgamem"),
+        ("@ram", "@vram", "@vgamem", "@heads"),
+    ),
+    Reset("devices/video/model@type", "devices/video", ("address",), "no card has no address"),
+    Reset("devices/sound@model", "devices/sound", ("*",), "one is a PCI device, the others are not"),
+    Reset("devices/panic@model", "devices/panic", ("*",), "one has a port, the other has none"),
+    Reset("devices/tpm/backend@type", "devices/tpm/backend", ("device",), "an emulator has no device"),
+    Reset(
+        "devices/vsock/cid@auto",
+        "devices/vsock/cid",
+        (),
+        "a chosen address is the guest's own",
+        ("@address",),
     ),
     Reset(
         "cpu@mode", "cpu", ("*",), "each mode has settings of its own", ("@match", "@check", "@migratable")
@@ -485,6 +496,10 @@ _ON_A_PORT = (
     "interface/model[@type='e1000e']",
     "controller[@type='scsi']",
     "rng[@model='virtio']",
+    "vsock",
+    "input[@bus='virtio']",
+    "sound[@model='ac97']",  # through a bridge for conventional PCI devices, which takes a port
+    "sound[@model='es1370']",
     "memballoon[@model='virtio']",
 )
 

@@ -7,15 +7,29 @@ from typing import Literal
 from pydantic import Field
 
 from kvmdecl.manifest.base import Section
+from kvmdecl.manifest.devices import (
+    Channel,
+    Graphics,
+    Input,
+    Panic,
+    SerialConsole,
+    Sound,
+    Tpm,
+    Video,
+    Vsock,
+    Watchdog,
+)
 from kvmdecl.manifest.hosts import Host, Reserve
 from kvmdecl.manifest.networks import Dhcp, DhcpHost, Network
+from kvmdecl.manifest.nics import Nic
 from kvmdecl.manifest.storage import Image, Pool
-from kvmdecl.manifest.vms import CloudInit, Cpus, Disk, Firmware, Graphics, Memory, Nic, Vm, Watchdog
+from kvmdecl.manifest.vms import CloudInit, Cpus, Disk, Firmware, Memory, Vm
 from kvmdecl.names import Name
 
 __all__ = [
-    "CloudInit", "Cpus", "Dhcp", "DhcpHost", "Disk", "Firmware", "Graphics", "Host", "Image", "Manifest", "Memory",
-    "Network", "Nic", "PlacementSection", "Pool", "Reserve", "Section", "Vm", "Watchdog",
+    "Channel", "CloudInit", "Cpus", "Dhcp", "DhcpHost", "Disk", "Firmware", "Graphics", "Host", "Image", "Input",
+    "Manifest", "Memory", "Network", "Nic", "Panic", "PlacementSection", "Pool", "Reserve", "Section",
+    "SerialConsole", "Sound", "Tpm", "Video", "Vm", "Vsock", "Watchdog",
 ]  # fmt: skip
 
 

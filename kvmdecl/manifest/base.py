@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, PydanticCustomError
 
 
 class Section(BaseModel):
@@ -36,3 +36,9 @@ class Section(BaseModel):
             return long
         short = handler.resolve_ref_schema(long)["properties"][cls.shorthand]
         return {"anyOf": [short, long]}
+
+
+def wrong(what: str, summary: str, hint: str, *at: str | int) -> PydanticCustomError:
+    """A finding `manifest.bad-WHAT`; `at` leads from the section that is checked to what is meant."""
+    context = {"summary": summary, "hint": hint, "at": at}
+    return PydanticCustomError(f"manifest.bad-{what}", "{summary}", context)

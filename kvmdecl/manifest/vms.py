@@ -8,7 +8,22 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from kvmdecl.manifest.base import Section
-from kvmdecl.names import Bool, IpAddress, Mac, Name, Positive, Size, Text
+from kvmdecl.manifest.base import wrong as _wrong
+from kvmdecl.manifest.devices import (
+    AGENT_CHANNEL,
+    Channel,
+    Graphics,
+    Input,
+    Panic,
+    SerialConsole,
+    Sound,
+    Tpm,
+    Video,
+    Vsock,
+    Watchdog,
+)
+from kvmdecl.manifest.nics import Nic
+from kvmdecl.names import Bool, Name, Positive, Size, Text
 
 DeviceName = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,19}$")]
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]{1,64}$")]
@@ -93,23 +108,6 @@ class Disk(Section):
         return self
 
 
-class Nic(Section):
-    """A network interface."""
-
-    shorthand = "network"
-
-    network: Name
-    """Network of this manifest that it is plugged into."""
-    mac: Mac | None = None
-    """MAC address; derived from cluster, vm and network if not given."""
-    model: Literal["virtio", "e1000e", "e1000", "rtl8139"] = "virtio"
-    """How the guest sees the NIC."""
-    link: Literal["up", "down"] = "up"
-    """State of the cable."""
-    mtu: Annotated[Positive, Field(ge=68, le=65535)] | None = None
-    """MTU; the network's if not given."""
-
-
 class Firmware(Section):
     """What boots the guest."""
 
@@ -127,28 +125,6 @@ class Firmware(Section):
                 "firmware", "Secure Boot needs uefi", "write `firmware: {type: uefi, secure_boot: true}`"
             )
         return self
-
-
-class Graphics(Section):
-    """A graphical console."""
-
-    shorthand = "type"
-
-    type: Literal["none", "vnc", "spice"] = "none"
-    """Protocol; `none` leaves the serial console."""
-    listen: IpAddress = "127.0.0.1"
-    """Address of the host that it listens on; anything but loopback opens the console to that network."""
-
-
-class Watchdog(Section):
-    """A device that acts when the guest stops answering."""
-
-    shorthand = "action"
-
-    action: Literal["reset", "shutdown", "poweroff", "pause", "none", "dump", "inject-nmi"] = "reset"
-    """What happens when it expires."""
-    model: Literal["i6300esb", "ib700"] = "i6300esb"
-    """Device model."""
 
 
 class CloudInit(Section):
@@ -204,18 +180,32 @@ class Vm(Section):
     """NICs in order (`nics: [lan]`)."""
     boot: tuple[DeviceName, ...] = ()
     """Boot order: names of disks (`root` is the first), `network` for the NICs; the first disk alone if not given."""
-    serial: Bool = True
-    """Serial console."""
+    serial: SerialConsole = SerialConsole()
+    """Serial console (`serial: false` for none)."""
     graphics: Graphics = Graphics()
     """Graphical console (`graphics: vnc`)."""
+    video: Video | None = None
+    """Graphics card (`video: virtio`); plain VGA with a graphical console, else none, if not given."""
+    inputs: tuple[Input, ...] | None = None
+    """Input devices (`inputs: [tablet]`); a USB tablet with a graphical console, else none, if not given."""
+    sound: Sound | None = None
+    """Sound card (`sound: ich9`); none if not given."""
     agent: Bool = True
     """Channel for the QEMU guest agent."""
+    channels: tuple[Channel, ...] = ()
+    """Further channels between guest and host (`channels: [org.example.backup.0]`)."""
+    tpm: Tpm | None = None
+    """Trusted platform module (`tpm: emulator`); none if not given. Its state outlives every update and deletion."""
+    vsock: Vsock | None = None
+    """Sockets between guest and host (`vsock: auto`); none if not given."""
     rng: Bool = True
     """virtio random number generator fed by the host's /dev/urandom."""
     balloon: Bool = True
     """virtio memory balloon."""
     watchdog: Watchdog | None = None
     """Watchdog (`watchdog: reset`); none if not given."""
+    panic: Panic | None = None
+    """Device through which the guest tells that it crashed (`panic: isa`); none if not given."""
     cloud_init: CloudInit | None = None
     """Data for cloud-init; a vm with an image gets a seed that sets its host name even without this."""
     xml: Text | None = None
@@ -231,7 +221,19 @@ class Vm(Section):
                 raise _wrong("boot", f"`{name}` is no device of this vm", hint, "boot", self.boot.index(name))
         if len(set(self.boot)) != len(self.boot):
             raise _wrong("boot", "a device is named twice in the boot order", "name it once", "boot")
+        self._check_channels()
         return self
+
+    def _check_channels(self) -> None:
+        taken = {AGENT_CHANNEL: "agent"} if self.agent else {}
+        for index, channel in enumerate(self.channels):
+            if channel.name in taken:
+                summary = f"there is a channel {channel.name} already, from `{taken[channel.name]}`"
+                raise _wrong("channel", summary, "leave one of them out", "channels", index, "name")
+            taken[channel.name] = "channels"
+            if channel.type == "spice" and self.graphics.type != "spice":
+                summary, hint = "only a SPICE console can serve this channel", "add `graphics: spice`"
+                raise _wrong("channel", summary, hint, "channels", index)
 
     def _check_disks(self) -> None:
         if self.image and self.disk and self.disk.image:
@@ -256,9 +258,3 @@ class Vm(Section):
 
 def _no_content(*at: str) -> PydanticCustomError:
     return _wrong("disk", "a disk needs a size or an image", "add `size: 20GiB` or `image: NAME`", *at)
-
-
-def _wrong(what: str, summary: str, hint: str, *at: str | int) -> PydanticCustomError:
-    """`at` leads from the section that is checked to what is meant."""
-    context = {"summary": summary, "hint": hint, "at": at}
-    return PydanticCustomError(f"manifest.bad-{what}", "{summary}", context)

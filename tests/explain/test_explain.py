@@ -20,9 +20,9 @@ _BLOCK = re.compile(r"```yaml (bad|good)\n(.*?)```", re.DOTALL)
 
 def used_codes() -> set[str]:
     found = {code for file in PACKAGE.rglob("*.py") for code in _CODE.findall(file.read_text())}
-    wrong = (PACKAGE / "manifest" / "vms.py").read_text()
-    # `_wrong("disk", ...)` of this module becomes `manifest.bad-disk`.
-    return found | {f"manifest.bad-{what}" for what in re.findall(r'_wrong\(\s*"([a-z-]+)"', wrong)}
+    models = "".join(file.read_text() for file in (PACKAGE / "manifest").glob("*.py"))
+    # `wrong("disk", ...)` in a model becomes `manifest.bad-disk`.
+    return found | {f"manifest.bad-{what}" for what in re.findall(r'wrong\(\s*"([a-z-]+)",', models)}
 
 
 EXAMPLES = [

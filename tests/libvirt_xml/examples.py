@@ -15,6 +15,7 @@ from kvmdecl.libvirt_xml.overlay import complete
 from kvmdecl.manifest import Cpus, Disk, Firmware, Graphics, Memory, Nic, Vm, Watchdog
 from kvmdecl.names import MIB
 from kvmdecl.state import ObservedDomain, SeedContent
+from tests.libvirt_xml.device_examples import DEVICES
 
 UUID = "1b671a64-40d5-491e-99b0-da01ff1f3341"
 POOLS = {"vms": "/srv/vms"}
@@ -189,7 +190,8 @@ def vms(draw: st.DrawFn) -> ResolvedVm:
     """Guests of every kind that a manifest can describe, all with one identity."""
     cpus, memory = draw(st.integers(1, 4)), draw(st.sampled_from([64, 96, 128])) * MIB
     secure, uefi = draw(st.booleans()), draw(st.booleans())
-    return vm(
+    more = dict(draw(st.sampled_from([{}, *DEVICES.values()])))
+    given = dict(
         description=draw(st.sampled_from([None, "two\nlines & <more>", " \r\n ä "])),
         type=draw(st.sampled_from(["kvm", "qemu"])),
         machine=draw(st.sampled_from(["q35", "pc"])),
@@ -209,3 +211,4 @@ def vms(draw: st.DrawFn) -> ResolvedVm:
         watchdog=draw(st.sampled_from([None, Watchdog(), Watchdog(model="ib700", action="pause")])),
         **(SEED if draw(st.booleans()) else {}),
     )
+    return vm(**given | more)

@@ -84,6 +84,46 @@ def test_firmware_is_not_judged_where_domain_capabilities_were_not_read() -> Non
     assert found("vms: {web: {firmware: uefi}}", facts()) == ()
 
 
+DEVICES = (
+    ("devices/graphics/type", ("vnc",)),
+    ("devices/video/modelType", ("vga", "virtio")),
+    ("devices/tpm/model", ("tpm-crb", "tpm-tis")),
+    ("devices/tpm/backendModel", ("passthrough",)),
+)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "place"),
+    [
+        ("{graphics: spice}", "spice"),
+        ("{video: qxl}", "qxl"),
+        ("{tpm: emulator}", "emulator"),
+        ("{graphics: vnc, video: virtio, tpm: passthrough}", None),
+        ("{graphics: vnc, video: none}", None),
+    ],
+)
+def test_a_device_is_there_if_domain_capabilities_list_it(wanted: str, place: str | None) -> None:
+    host = facts(support=(DomainSupport("x86_64", "kvm", "pc-q35-9.2", 288, DEVICES, ()),))
+    text = f"vms:\n  web: {wanted}\n"
+    told = [(d.code, underlined(text, d)) for d in found(text, host)]
+    assert told == ([("check.no-device", place)] if place else [])
+
+
+@pytest.mark.parametrize(
+    ("graphics", "codes"),
+    [
+        ("{type: vnc, listen: 10.0.0.5}", ["check.console-exposed"]),
+        ("{type: vnc, listen: 10.0.0.5, expose: true}", []),
+        ("{type: spice, listen: '::1'}", []),
+        ("{type: none, listen: 10.0.0.5}", []),
+    ],
+)
+def test_a_console_that_others_reach_is_warned_of_unless_it_is_meant(graphics: str, codes: list[str]) -> None:
+    told = found(f"vms: {{web: {{graphics: {graphics}}}}}", facts())
+    assert [d.code for d in told] == codes
+    assert all(d.severity is Severity.WARNING for d in told)
+
+
 def test_a_bridge_that_the_host_lacks_is_told_at_the_network() -> None:
     text = "networks:\n  lan: {bridge: br-lan}\nvms:\n  a: {nics: [lan]}\n  b: {nics: [lan]}\n"
     (missing,) = found(text, facts(bridges=("lo", "br0")))

@@ -1,0 +1,68 @@
+"""Guests with every kind of device: checked against libvirt's schema, defined, read back, and started if TCG can."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import pytest
+
+from kvmdecl.lab.namespaces import environment
+from kvmdecl.manifest import Firmware
+
+DEVICES: dict[str, dict[str, Any]] = {
+    "a console at a fixed port, with a keymap": {"graphics": {"type": "vnc", "port": 5999, "keymap": "de"}},
+    "a spice console with its agent": {
+        "graphics": {"type": "spice", "port": 5998},
+        "channels": [{"name": "com.redhat.spice.0", "type": "spice"}, "org.example.backup.0"],
+    },
+    "a screen without a pointer": {"graphics": "vnc", "inputs": ()},
+    "every input": {
+        "inputs": [
+            {"type": kind, "bus": bus}
+            for kind in ("tablet", "keyboard", "mouse")
+            for bus in ("usb", "virtio")
+        ]
+    },
+    "two heads": {"graphics": "vnc", "video": {"model": "virtio", "heads": 2, "resolution": "1920x1080"}},
+    "a card of qxl": {"graphics": "vnc", "video": {"model": "qxl", "heads": 2}},
+    "a card of bochs": {"graphics": "vnc", "video": {"model": "bochs", "resolution": "1280x720"}},
+    "a card of cirrus": {"graphics": "vnc", "video": "cirrus"},
+    "a card without a console": {"video": "vga"},
+    "a console without a card": {"graphics": "vnc", "video": "none"},
+    "a kept serial console": {"serial": {"log": True}},
+    "a channel, but none for an agent": {"agent": False, "channels": ["org.example.backup.0"]},
+    "a tpm": {"tpm": "emulator"},
+    "an old tpm": {"tpm": {"version": "1.2", "model": "tpm-tis"}},
+    "a host's tpm": {"tpm": {"type": "passthrough", "model": "tpm-tis"}},
+    "tpm and secure boot": {"tpm": "emulator", "firmware": Firmware(type="uefi", secure_boot=True)},
+    "a vsock": {"vsock": "auto"},
+    "a vsock of a chosen address": {"vsock": "7"},
+    "a panic device": {"panic": "isa"},
+    "a panic device of Windows": {"panic": "hyperv"},
+    **{
+        f"a sound card of {model}": {"sound": model, "graphics": "vnc"}
+        for model in ("ich9", "ich6", "ac97", "es1370", "sb16", "usb")
+    },
+}
+
+NEEDS: dict[str, str] = {
+    "a host's tpm": "/dev/tpm0",
+    "a vsock": "/dev/vhost-vsock",
+    "a vsock of a chosen address": "/dev/vhost-vsock",
+}
+"""Devices of the host without which a guest of that name does not start."""
+NEEDS_SWTPM = frozenset({"a tpm", "an old tpm", "tpm and secure boot"})
+"""Guests that libvirt does not even define where swtpm is not installed."""
+NEEDS_KVM = frozenset({"a panic device of Windows"})
+
+
+def has_swtpm() -> bool:
+    """Whether the hosts of a lab find the emulator of TPMs."""
+    return shutil.which("swtpm", path=environment()["PATH"]) is not None
+
+
+def skip_without_swtpm(name: str) -> None:
+    """Skip a test of a guest with an emulated TPM where there is no emulator."""
+    if name in NEEDS_SWTPM and not has_swtpm():
+        pytest.skip("swtpm is not installed")

@@ -1,0 +1,129 @@
+"""Devices beside disks and NICs: their definitions, what a change of them does, and how they fare on a real host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from lxml import etree
+from pydantic import ValidationError
+
+from kvmdecl.libvirt_xml.impact import assess
+from kvmdecl.libvirt_xml.overlay import complete
+from kvmdecl.manifest import Channel, Graphics, SerialConsole, Tpm, Video, Vm, Vsock
+from kvmdecl.plan import Impact
+from kvmdecl.state import Origin
+from tests.libvirt_xml.device_examples import DEVICES, NEEDS, NEEDS_KVM, skip_without_swtpm
+from tests.libvirt_xml.examples import declared, kept, observed
+from tests.libvirt_xml.test_on_libvirt import ROOT, host
+from tests.libvirt_xml.test_on_libvirt import declared as declared_on_host
+
+__all__ = ["host"]
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_every_device_fits_libvirts_schema(against_schema, name):
+    assert against_schema("domain", complete(declared(**DEVICES[name]))) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "keys", "impact", "calls"),
+    [
+        ({}, {"tpm": "emulator"}, {"tpm"}, Impact.NEXT_BOOT, []),
+        ({"tpm": "emulator"}, {}, {"tpm"}, Impact.NEXT_BOOT, []),
+        ({"tpm": "emulator"}, {"tpm": {"model": "tpm-tis"}}, {"tpm"}, Impact.NEXT_BOOT, []),
+        ({}, {"vsock": "auto"}, {"vsock"}, Impact.LIVE, ["attach-device"]),
+        ({"vsock": "auto"}, {}, {"vsock"}, Impact.LIVE, ["detach-device"]),
+        ({"vsock": "5"}, {"vsock": "6"}, {"vsock"}, Impact.NEXT_BOOT, []),
+        ({}, {"panic": "isa"}, {"panic"}, Impact.NEXT_BOOT, []),
+        ({}, {"sound": "ich9"}, {"sound"}, Impact.NEXT_BOOT, []),
+        ({"graphics": "vnc"}, {"graphics": "vnc", "video": "virtio"}, {"video"}, Impact.NEXT_BOOT, []),
+        (
+            {"graphics": "vnc"},
+            {"graphics": {"type": "vnc", "port": 5910}},
+            {"graphics"},
+            Impact.NEXT_BOOT,
+            [],
+        ),
+        (
+            {"graphics": {"type": "vnc", "port": 5910}},
+            {"graphics": "vnc"},
+            {"graphics"},
+            Impact.NEXT_BOOT,
+            [],
+        ),
+        ({"graphics": "vnc"}, {"graphics": "vnc", "inputs": ()}, {"graphics"}, Impact.NEXT_BOOT, []),
+        ({}, {"inputs": [{"type": "mouse", "bus": "virtio"}]}, {"inputs"}, Impact.NEXT_BOOT, []),
+        ({}, {"serial": {"log": True}}, {"serial.log"}, Impact.NEXT_BOOT, []),
+        ({}, {"channels": ["org.example.0"]}, {"channels"}, Impact.LIVE, ["attach-device"]),
+        ({"channels": ["org.example.0"]}, {}, {"channels"}, Impact.LIVE, ["detach-device"]),
+        ({"agent": False}, {"agent": False, "channels": ["a.0"]}, {"channels"}, Impact.NEXT_BOOT, []),
+    ],
+)
+def test_what_a_change_of_a_device_does_to_a_running_guest(before, after, keys, impact, calls):
+    was = kept(declared(**before))
+    if before.get("agent", True):
+        was = was.replace("</devices>", SERIAL_CONTROLLER)
+
+    found = assess(declared(**after), declared(**before), observed(was, was), Origin())
+
+    assert {change.key for change in found.changes} == keys
+    assert {change.impact for change in found.changes} == {impact}
+    assert [call.call for call in found.live] == calls
+
+
+SERIAL_CONTROLLER = '<controller type="virtio-serial" index="0"/></devices>'
+
+
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [
+        (lambda: Graphics(type="vnc", listen="0.0.0.0"), "manifest.bad-graphics"),
+        (lambda: Graphics(type="vnc", listen="::"), "manifest.bad-graphics"),
+        (lambda: Graphics(type="vnc", listen=["127.0.0.1", "::1"]), "manifest.bad-graphics"),
+        (lambda: Graphics(port=5900), "manifest.bad-graphics"),
+        (lambda: Video(model="vga", heads=2), "manifest.bad-video"),
+        (lambda: Video(model="cirrus", resolution="800x600"), "manifest.bad-video"),
+        (lambda: SerialConsole(enabled=False, log=True), "manifest.bad-serial"),
+        (lambda: Tpm(version="1.2"), "manifest.bad-tpm"),
+        (lambda: Tpm(type="passthrough", version="2.0"), "manifest.bad-tpm"),
+        (lambda: Channel(name="com.redhat.spice.0"), "manifest.bad-channel"),
+        (lambda: Vm(channels=["org.qemu.guest_agent.0"]), "manifest.bad-channel"),
+        (lambda: Vm(channels=["a.0", "a.0"]), "manifest.bad-channel"),
+        (lambda: Vm(channels=[{"name": "com.redhat.spice.0", "type": "spice"}]), "manifest.bad-channel"),
+        (lambda: Vsock(cid="2"), "greater_than_equal"),
+        (lambda: Vsock(cid="any"), "manifest.wrong-type"),
+    ],
+)
+def test_what_cannot_be_is_refused(make, code):
+    with pytest.raises(ValidationError) as refused:
+        make()
+
+    assert code in {error["type"] for error in refused.value.errors()}
+
+
+def test_listening_on_every_address_has_to_be_meant():
+    assert Graphics(type="vnc", listen="0.0.0.0", expose=True).listen == "0.0.0.0"
+
+
+def test_a_console_log_is_where_libvirt_keeps_its_logs_whatever_the_manifest_says():
+    root = etree.fromstring(declared(serial={"log": True}))
+
+    assert root.find("devices/serial/log").get("file") == "/var/log/libvirt/qemu/web-1.serial.log"
+
+
+@pytest.mark.xdist_group("lab")
+@pytest.mark.parametrize("name", DEVICES)
+def test_a_guest_with_every_device_starts_and_then_needs_nothing(host, name):
+    if name in NEEDS and not Path(NEEDS[name]).exists():
+        pytest.skip(f"there is no {NEEDS[name]}")
+    skip_without_swtpm(name)
+    if name in NEEDS_KVM:
+        pytest.skip("emulated CPUs have no Hyper-V registers")
+    text = declared_on_host(disks=(ROOT,), nics=(), **DEVICES[name])
+    domain = host.define(complete(text))
+
+    domain.create()
+
+    found = assess(text, text, host.observe(domain), Origin())
+    assert (found.changes, found.live, found.pending) == ((), (), ())
