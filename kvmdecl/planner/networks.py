@@ -5,8 +5,8 @@ from __future__ import annotations
 from kvmdecl.libvirt_xml.fields import differences
 from kvmdecl.libvirt_xml.marker import read_marker
 from kvmdecl.libvirt_xml.network_impact import assess_network
-from kvmdecl.plan import Action, Change, ChangeOrigin, Impact
-from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, not_ours, note, step
+from kvmdecl.plan import Action, Impact
+from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, not_ours, note, power_changes, step
 from kvmdecl.state import Absent, DesiredNetwork, Kind, ObservedNetwork
 from kvmdecl.tasks import DefineNetwork, DeleteNetwork, NetworkUpdate
 
@@ -22,7 +22,7 @@ def plan_network(desired: DesiredNetwork, view: HostView) -> Verdict:
     marker = read_marker(observed.xml)
     base = marker.applied if marker else None
     assessment = assess_network(desired.xml, base, observed, desired.origin)
-    changes = assessment.changes + _power_changes(desired, observed)
+    changes = assessment.changes + power_changes(desired, observed, "virNetwork")
     if not changes:
         return AS_DECLARED
     return step(
@@ -58,25 +58,6 @@ def _foreign(desired: DesiredNetwork, observed: ObservedNetwork) -> Verdict:
     return Verdict(
         notes=(note(desired, "plan.foreign-network", summary, "It will never be changed or deleted."),)
     )
-
-
-def _power_changes(desired: DesiredNetwork, observed: ObservedNetwork) -> tuple[Change, ...]:
-    changes = []
-    if not observed.active:
-        changes.append(
-            Change(
-                *("active", "state", "inactive", "active", Impact.NONE, "virNetworkCreate"),
-                at=desired.origin.at,
-                origin=ChangeOrigin.DRIFT,  # no manifest says of a network that it be inactive
-            )
-        )
-    if observed.autostart != desired.autostart:
-        before, after = str(observed.autostart).lower(), str(desired.autostart).lower()
-        at = desired.origin.find("autostart")
-        changes.append(
-            Change("autostart", "autostart", before, after, Impact.NONE, "virNetworkSetAutostart", at=at)
-        )
-    return tuple(changes)
 
 
 def plan_absent_network(absent: Absent, uuid: str, view: HostView) -> Verdict:

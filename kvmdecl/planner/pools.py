@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from kvmdecl.libvirt_xml.fields import differences
-from kvmdecl.plan import Action, Change, ChangeOrigin, Impact
-from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, blocked, not_ours, note, step
+from kvmdecl.plan import Action, Impact
+from kvmdecl.planner.verdict import (
+    AS_DECLARED,
+    HostView,
+    Verdict,
+    blocked,
+    not_ours,
+    note,
+    power_changes,
+    step,
+)
 from kvmdecl.state import Absent, DesiredPool, Kind, ObservedPool
 from kvmdecl.tasks import CreatePool, DeletePool, UpdatePool
 
@@ -29,7 +38,7 @@ def plan_pool(desired: DesiredPool, view: HostView) -> Verdict:
             "declare a second pool and move the disks, or put the manifest back.",
             key="path",
         )
-    changes = _power_changes(desired, observed)
+    changes = power_changes(desired, observed, "virStoragePool")
     if not changes:
         return AS_DECLARED
     task_ = UpdatePool(name, uuid, start=not observed.active, autostart=desired.autostart)
@@ -44,23 +53,6 @@ def _foreign(desired: DesiredPool, observed: ObservedPool, *, differs: bool) -> 
     return Verdict(
         notes=(note(desired, "plan.foreign-pool", summary, "It will never be changed or deleted."),)
     )
-
-
-def _power_changes(desired: DesiredPool, observed: ObservedPool) -> tuple[Change, ...]:
-    changes = []
-    if not observed.active:
-        how = "virStoragePoolCreate"
-        at, origin = desired.origin.at, ChangeOrigin.DRIFT  # no manifest says of a pool that it be inactive
-        changes.append(
-            Change("active", "state", "inactive", "active", Impact.NONE, how, at=at, origin=origin)
-        )
-    if observed.autostart != desired.autostart:
-        before, after = str(observed.autostart).lower(), str(desired.autostart).lower()
-        at = desired.origin.find("autostart")
-        changes.append(
-            Change("autostart", "autostart", before, after, Impact.NONE, "virStoragePoolSetAutostart", at=at)
-        )
-    return tuple(changes)
 
 
 def plan_absent_pool(absent: Absent, uuid: str, view: HostView) -> Verdict:

@@ -8,10 +8,12 @@ from functools import cached_property
 
 from kvmdecl.diagnostics import Diagnostic, Severity
 from kvmdecl.libvirt_xml.fingerprint import fingerprint
-from kvmdecl.plan import Action, Change, Impact, Step
+from kvmdecl.plan import Action, Change, ChangeOrigin, Impact, Step
 from kvmdecl.state import (
     Address,
     Desired,
+    DesiredNetwork,
+    DesiredPool,
     HostState,
     Ledger,
     ObservedDomain,
@@ -138,3 +140,24 @@ def not_ours(desired: Desired, what: str) -> Verdict:
         "kvmdecl changes only what it made itself; it never takes over an object because of its name.",
         "choose another name, or rename or remove the existing one yourself if nobody needs it.",
     )
+
+
+def power_changes(
+    desired: DesiredPool | DesiredNetwork, observed: ObservedPool | ObservedNetwork, functions: str
+) -> tuple[Change, ...]:
+    """Whether a pool or network has to be started, or started with its host.
+
+    `functions` is what the names of libvirt's functions for it begin with.
+    """
+    changes = []
+    if not observed.active:
+        at, origin = desired.origin.at, ChangeOrigin.DRIFT  # no manifest says that it be inactive
+        how = f"{functions}Create"
+        changes.append(
+            Change("active", "state", "inactive", "active", Impact.NONE, how, at=at, origin=origin)
+        )
+    if observed.autostart != desired.autostart:
+        before, after = str(observed.autostart).lower(), str(desired.autostart).lower()
+        at, how = desired.origin.find("autostart"), f"{functions}SetAutostart"
+        changes.append(Change("autostart", "autostart", before, after, Impact.NONE, how, at=at))
+    return tuple(changes)
