@@ -21,6 +21,7 @@ from kvmdecl.cluster import (
 from kvmdecl.conflicts import conflicts
 from kvmdecl.diagnostics import Diagnostic, Note, Rejected, Span
 from kvmdecl.manifest import Disk
+from kvmdecl.manifest.guest_os import with_os_defaults
 from kvmdecl.names import NAMESPACE, derive_mac, derive_uuid, format_size
 from kvmdecl.source import gc_paused
 from kvmdecl.state import FileContent, Kind, Origin
@@ -179,6 +180,7 @@ class _Linker:
     def _vm(self, name: str, spec: Vm) -> ResolvedVm:
         if spec.host is not None and spec.host not in self._manifest.hosts:
             self._unknown("host", spec.host, self._manifest.hosts, "vms", name, "host")
+        spec = with_os_defaults(spec)
         uuid_ = derive_uuid(self._name, Kind.DOMAIN, name)
         vm = _Link(name, spec, _boot_order(spec))
         disks = tuple(self._disks(vm))

@@ -8,6 +8,7 @@ from kvmdecl.libvirt_xml.build import boot, node
 from kvmdecl.libvirt_xml.domain_devices import other_devices
 from kvmdecl.libvirt_xml.domain_nics import interface
 from kvmdecl.libvirt_xml.overlay import to_text
+from kvmdecl.manifest.guest_os import HYPERV, HYPERV_SPINLOCKS, NEEDS_HPET
 from kvmdecl.names import KIB
 
 if TYPE_CHECKING:
@@ -50,10 +51,12 @@ def domain_xml(vm: ResolvedVm, pool_paths: Mapping[str, str]) -> str:
                 "features",
                 node("acpi"),
                 node("apic"),
+                _has_hyperv(vm) and _hyperv(),
                 vm.spec.firmware.secure_boot and node("smm", state="on"),
             ),
             _cpu(vm),
             _clock(vm),
+            *_lifecycle(vm),
             node("devices", *_disks(vm, pool_paths), *map(interface, vm.nics), *other_devices(vm)),
             type=vm.type,
         )
@@ -88,13 +91,30 @@ def _cpu(vm: ResolvedVm) -> Element:
 
 
 def _clock(vm: ResolvedVm) -> Element:
-    """Under KVM missed ticks are made up for; the HPET, which costs time and gains nothing, is left out."""
+    """Under KVM missed ticks are made up for; the HPET, which costs time and gains little, is left out for most."""
     timers = (
         node("timer", name="rtc", tickpolicy="catchup"),
         node("timer", name="pit", tickpolicy="delay"),
-        node("timer", name="hpet", present="no"),
+        node("timer", name="hpet", present="yes" if vm.spec.os in NEEDS_HPET else "no"),
+        _has_hyperv(vm) and node("timer", name="hypervclock", present="yes"),
     )
-    return node("clock", *(timers if vm.type == "kvm" else ()), offset="utc")
+    return node("clock", *(timers if vm.type == "kvm" else ()), offset=vm.spec.clock or "utc")
+
+
+def _has_hyperv(vm: ResolvedVm) -> bool:
+    """Only KVM has Hyper-V's enlightenments: QEMU's emulation does not."""
+    return vm.spec.hyperv is True and vm.type == "kvm"
+
+
+def _hyperv() -> Element:
+    flags = (node(name, state="on") for name in HYPERV)
+    return node("hyperv", *flags, node("spinlocks", state="on", retries=HYPERV_SPINLOCKS), mode="custom")
+
+
+def _lifecycle(vm: ResolvedVm) -> Iterator[Element]:
+    for event in ("on_poweroff", "on_reboot", "on_crash"):
+        if action := getattr(vm.spec, event):
+            yield node(event, action)
 
 
 def _disks(vm: ResolvedVm, pool_paths: Mapping[str, str]) -> Iterator[Element]:

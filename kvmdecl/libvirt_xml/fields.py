@@ -115,7 +115,9 @@ def compare_documents(desired: Document, base: Document, observed: Document) -> 
     removed = (
         FieldDifference(path, observed.fields[path], None)
         for path in base.fields
-        if path not in desired.fields and path in observed.fields
+        if path not in desired.fields
+        and path in observed.fields
+        and observed.fields[path] != _FILLED_IN.get(plain(path))
     )
     found = _whole_members([*declared, *removed], desired, observed)
     return Comparison(
@@ -217,6 +219,15 @@ def _satisfied(path: str, declared: str, observed: str | None) -> bool:
         return observed is not None
     rule = _SATISFIES.get(plain(path))
     return rule is not None and rule(declared, observed)
+
+
+# What libvirt writes where nothing is said: a field that left the declaration looks like this when it has gone.
+_FILLED_IN: Mapping[str, str] = {
+    "on_poweroff": "destroy",
+    "on_reboot": "restart",
+    "on_crash": "destroy",
+    "devices/video/model@heads": "1",
+}
 
 
 # -- a member in a few words ---------------------------------------------------------------------------------

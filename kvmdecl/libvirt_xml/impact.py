@@ -31,7 +31,7 @@ from kvmdecl.tasks import LiveChange
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-Call = Literal["set-vcpus", "set-memory", "attach-device", "update-device", "detach-device"]
+Call = Literal["set-vcpus", "set-memory", "set-lifecycle", "attach-device", "update-device", "detach-device"]
 On = Literal["add", "remove", "set", "any"]
 
 
@@ -84,6 +84,10 @@ def _has_virtio_serial(case: Case) -> bool:
 
 def _comes_with_the_screen(case: Case) -> bool:
     return device_key(case.difference.path) == "input[tablet:usb]"
+
+
+def _is_of_the_os(case: Case) -> bool:
+    return member_name(case.difference.path) in {"hpet", "hypervclock"}
 
 
 def _is_agent(case: Case) -> bool:
@@ -147,6 +151,7 @@ _FUNCTIONS: Mapping[Call | None, str] = {
     None: "virDomainDefineXMLFlags",
     "set-vcpus": "virDomainSetVcpusFlags",
     "set-memory": "virDomainSetMemoryFlags",
+    "set-lifecycle": "virDomainSetLifecycleAction",
     "attach-device": "virDomainAttachDeviceFlags",
     "update-device": "virDomainUpdateDeviceFlags",
     "detach-device": "virDomainDetachDeviceFlags",
@@ -162,6 +167,7 @@ _ATTACH = "qemuDomainAttachDeviceLive"
 _DETACH = "qemuDomainDetachDeviceLive"
 _UPDATE = "qemuDomainUpdateDeviceLive"
 _BUILD = "qemuBuildCommandLine"
+_LIFECYCLE = "qemuDomainSetLifecycleAction"
 
 ROWS: tuple[Row, ...] = (
     # CPUs and memory
@@ -217,8 +223,19 @@ ROWS: tuple[Row, ...] = (
     Row("os/type@machine", "any", "machine", None, "qemuBuildMachineCommandLine", _AT_START, visible=True),
     Row("os/type@arch", "any", "arch", None, _BUILD, _AT_START),
     Row("os*", "any", "firmware", None, "qemuFirmwareFillDomain", _AT_START),
+    Row("features/hyperv*", "any", "hyperv", None, "qemuBuildCpuCommandLine", _AT_START),
     Row("features*", "any", "firmware", None, "qemuBuildMachineCommandLine", _AT_START),
+    *(
+        row
+        for event in ("on_poweroff", "on_reboot", "on_crash")
+        for row in (
+            Row(event, "remove", event, None, _LIFECYCLE, "until then it keeps what it was told"),
+            Row(event, "any", event, "set-lifecycle", _LIFECYCLE, visible=True),
+        )
+    ),
     Row("@type", "any", "type", None, _BUILD, _AT_START),
+    Row("clock@offset", "any", "clock", None, "qemuBuildClockCommandLine", _AT_START, visible=True),
+    Row("clock/timer*", "any", "os", None, "qemuBuildClockCommandLine", _AT_START, _is_of_the_os),
     Row("clock*", "any", "type", None, "qemuBuildClockCommandLine", _AT_START),
     Row(
         "description",
@@ -271,6 +288,18 @@ ROWS: tuple[Row, ...] = (
         visible=True,
     ),
     Row(f"{_NIC}/mtu*", "any", "nics", None, _LIVE_NIC, "a NIC keeps its MTU while it runs", visible=True),
+    Row(f"{_NIC}/bandwidth*", "any", "nics", "update-device", _LIVE_NIC, visible=True),
+    Row(f"{_NIC}/filterref*", "any", "nics", "update-device", _LIVE_NIC, visible=True),
+    Row(f"{_NIC}/port@isolated", "any", "nics", "update-device", _LIVE_NIC, visible=True),
+    Row(
+        f"{_NIC}/driver*",
+        "any",
+        "nics",
+        None,
+        _LIVE_NIC,
+        "a NIC keeps its queues while it runs",
+        visible=True,
+    ),
     Row(f"{_NIC}*", "any", "nics", None, _LIVE_NIC, _AT_START),
     # further devices
     Row("devices/rng", "add", "rng", "attach-device", _ATTACH, visible=True),
@@ -470,6 +499,8 @@ def _argument(call: Call, difference: FieldDifference, wanted: Document, live: C
     key = device_key(difference.path)
     if call == "detach-device":
         return key
+    if call == "set-lifecycle":
+        return f"{difference.path} {difference.after}"
     if not key:
         return difference.after or ""
     device = deepcopy(wanted.originals[wanted.elements[f"devices/{key}"]])

@@ -89,9 +89,10 @@ def _lay_over(wanted: Document, last: Document, target: Document, kind: Kind) ->
     return comparison
 
 
-def overlay_device(observed: str, declared: str) -> str:
+def overlay_device(observed: str, declared: str, base: str | None = None) -> str:
     """The definition of one device to submit for an update: as it is, with what is declared laid over it.
 
+    What an update can take away (a limit, a filter) and `base`, the device as it was last declared, had, goes.
     Its alias stays what it is: libvirt refuses to change one (virDomainDefCompatibleDevice).
 
     Raises:
@@ -99,13 +100,28 @@ def overlay_device(observed: str, declared: str) -> str:
     """
     before, wanted = parse_xml(observed), parse_xml(declared)
     own = before.find("alias")
-    merged = parse_xml(overlay(_alone(before), _alone(wanted)))
+    merged = parse_xml(overlay(_alone(before), _alone(wanted), taken_away(base)))
     device = next(merged.iterfind("devices/*"))
     for same in device.findall("alias"):
         device.remove(same)
     if own is not None:
         device.append(own)
     return to_text(device)
+
+
+def taken_away(base: str | None) -> str | None:
+    """A domain with what an update of this device may take away, None if there is nothing."""
+    device = parse_xml(base) if base is not None else None
+    if device is None or device.tag != "interface":
+        return None
+    device.attrib.clear()
+    device[:] = [child for child in device if child.tag in {"mac", *_REMOVABLE}]
+    return _alone(device)
+
+
+_REMOVABLE = frozenset(
+    {"bandwidth", "filterref", "port"}
+)  # qemuDomainChangeNet; what else is left out is kept
 
 
 def complete(desired: str) -> str:

@@ -368,7 +368,6 @@ _DOMAIN = tuple(
         ),
         ("With autoport the ports are state", ("devices/graphics",), _drop_chosen_ports),
         ("Ports are fixed unless autoport is said", ("devices/graphics",), default("autoport", "no")),
-        ("A card has one head unless said", ("devices/video/model",), default("heads", "1")),
         ("CPU models may fall back unless forbidden", ("cpu/model",), default("fallback", "allow")),
         ("Character devices are raw unless said", ("devices/*/protocol",), default("type", "raw")),
         (

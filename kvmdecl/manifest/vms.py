@@ -164,6 +164,12 @@ class Vm(Section):
     """Architecture of the guest."""
     machine: Label = "q35"
     """Machine type; an alias such as `q35` is resolved when the vm is made, and then stays."""
+    os: Literal["linux", "windows", "windows-11", "bsd"] = "linux"
+    """What the guest runs; it decides what is not given (see the table of os profiles)."""
+    clock: Literal["utc", "localtime"] | None = None
+    """What the guest's hardware clock shows; `utc`, or what its `os` is used to, if not given."""
+    hyperv: Bool | None = None
+    """Offer a KVM guest Hyper-V's enlightenments; for Windows if not given."""
     cpus: Cpus = Cpus()
     """Number (`cpus: 4`) and model of the vCPUs."""
     memory: Memory = Memory()
@@ -206,6 +212,12 @@ class Vm(Section):
     """Watchdog (`watchdog: reset`); none if not given."""
     panic: Panic | None = None
     """Device through which the guest tells that it crashed (`panic: isa`); none if not given."""
+    on_poweroff: Literal["destroy", "restart"] | None = None
+    """What follows when the guest powers itself off; `destroy` (it stays off) if not given."""
+    on_reboot: Literal["restart", "destroy"] | None = None
+    """What follows when the guest reboots itself; `restart` if not given."""
+    on_crash: Literal["destroy", "restart", "preserve", "coredump-destroy", "coredump-restart"] | None = None
+    """What follows when the guest crashed, which a `panic` device tells; `destroy` if not given."""
     cloud_init: CloudInit | None = None
     """Data for cloud-init; a vm with an image gets a seed that sets its host name even without this."""
     xml: Text | None = None
@@ -222,6 +234,12 @@ class Vm(Section):
         if len(set(self.boot)) != len(self.boot):
             raise _wrong("boot", "a device is named twice in the boot order", "name it once", "boot")
         self._check_channels()
+        if self.on_poweroff == "restart" and self.on_reboot == "destroy":
+            summary, hint = (
+                "it would start when powered off and stop when rebooted",
+                "leave one of the two out",
+            )
+            raise _wrong("lifecycle", summary, hint, "on_reboot")
         return self
 
     def _check_channels(self) -> None:

@@ -99,7 +99,8 @@ def kept(xml: str) -> str:
     assert devices is not None
     etree.SubElement(devices, "emulator").text = "/usr/bin/qemu-system-x86_64"
     etree.SubElement(devices, "audio", id="1", type="none")
-    etree.SubElement(root, "on_crash").text = "destroy"
+    if root.find("on_crash") is None:
+        etree.SubElement(root, "on_crash").text = "destroy"
     return etree.tostring(root, encoding="unicode")
 
 

@@ -291,6 +291,35 @@ def test_an_updated_device_keeps_what_the_manifest_does_not_name(hand: Hand, dea
     assert qemu_pid(hand) == pid
 
 
+def test_what_an_update_can_take_away_goes_when_it_is_no_longer_declared(hand: Hand, deaf: str):
+    isolated = BRIDGE_NIC.replace("</interface>", "<port isolated='yes'/></interface>")
+    old, new = domain_xml(deaf, isolated), domain_xml(deaf, BRIDGE_NIC)
+    hand.do(define(old, power="start"))
+    pid = qemu_pid(hand)
+    assert running(hand).find("devices/interface/port").get("isolated") == "yes"
+    result = hand.do(define(new, old, live=(LiveChange("update-device", BRIDGE_NIC),)))
+    assert result.remarks == ()
+    for root in (running(hand), config(hand)):
+        assert root.find("devices/interface/port") is None
+    assert qemu_pid(hand) == pid
+
+
+def test_what_follows_a_crash_or_a_reboot_is_changed_while_the_guest_runs(hand: Hand, deaf: str):
+    old = domain_xml(deaf)
+    new = domain_xml(deaf, head="<on_reboot>destroy</on_reboot><on_crash>coredump-restart</on_crash>")
+    live = (
+        LiveChange("set-lifecycle", "on_reboot destroy"),
+        LiveChange("set-lifecycle", "on_crash coredump-restart"),
+    )
+    hand.do(define(old, power="start"))
+    pid = qemu_pid(hand)
+    hand.do(define(new, old, live=live))
+    hand.do(define(new, old, live=live))
+    for root in (running(hand), config(hand)):
+        assert (root.findtext("on_reboot"), root.findtext("on_crash")) == ("destroy", "coredump-restart")
+    assert qemu_pid(hand) == pid
+
+
 def test_a_device_that_needs_no_consent_is_unplugged_at_once(hand: Hand, deaf: str):
     controller = "<controller type='scsi' index='0' model='virtio-scsi'/>"
     data = disk("data", blank(hand, "data.img"), "scsi")

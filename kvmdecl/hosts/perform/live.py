@@ -42,7 +42,9 @@ def change_live(job: Job, domain: libvirt.virDomain, change: LiveChange, base: s
         case "attach-device":
             return _attach(job, domain, change.argument)
         case "update-device":
-            return _update(domain, change.argument)
+            return _update(domain, change.argument, base)
+        case "set-lifecycle":
+            return _set_lifecycle(job, domain, *change.argument.split(" "))
         case "detach-device":
             return _detach(job, domain, change.argument, base)
 
@@ -104,7 +106,39 @@ def _attach(job: Job, domain: libvirt.virDomain, declared: str) -> tuple[str, ..
     return ()
 
 
-def _update(domain: libvirt.virDomain, declared: str) -> tuple[str, ...]:
+def _set_lifecycle(job: Job, domain: libvirt.virDomain, event: str, action: str) -> tuple[str, ...]:
+    import libvirt
+
+    if _lifecycle(domain, event) == action:
+        return ()
+    actions = {
+        "destroy": libvirt.VIR_DOMAIN_LIFECYCLE_ACTION_DESTROY,
+        "restart": libvirt.VIR_DOMAIN_LIFECYCLE_ACTION_RESTART,
+        "preserve": libvirt.VIR_DOMAIN_LIFECYCLE_ACTION_PRESERVE,
+        "coredump-destroy": libvirt.VIR_DOMAIN_LIFECYCLE_ACTION_COREDUMP_DESTROY,
+        "coredump-restart": libvirt.VIR_DOMAIN_LIFECYCLE_ACTION_COREDUMP_RESTART,
+    }
+    events = {
+        "on_poweroff": libvirt.VIR_DOMAIN_LIFECYCLE_POWEROFF,
+        "on_reboot": libvirt.VIR_DOMAIN_LIFECYCLE_REBOOT,
+        "on_crash": libvirt.VIR_DOMAIN_LIFECYCLE_CRASH,
+    }
+    domain.setLifecycleAction(events[event], actions[action], libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    if _lifecycle(domain, event) != action:
+        job.fail(
+            "step.not-as-declared",
+            f"{job.request.address} has {event} {_lifecycle(domain, event)} and not {action}",
+            "libvirt reported success, but the running guest did not take the change.",
+            "shut the guest down and plan again: the action then changes with its definition.",
+        )
+    return ()
+
+
+def _lifecycle(domain: libvirt.virDomain, event: str) -> str:
+    return (parse_xml(domain.XMLDesc(0)).findtext(event) or "").strip()
+
+
+def _update(domain: libvirt.virDomain, declared: str, base: str | None) -> tuple[str, ...]:
     """Replace a device by itself with the declared fields laid over it: what is not named would be reset."""
     import libvirt
 
@@ -112,7 +146,8 @@ def _update(domain: libvirt.virDomain, declared: str) -> tuple[str, ...]:
     before = find_device(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE), key, alone)
     if before is None:
         return (f"{key} is not in the running guest; it comes when the guest is next powered on",)
-    after = overlay_device(before, declared)
+    last = find_device(base, key, alone) if base is not None else None
+    after = overlay_device(before, declared, last)
     domain.updateDeviceFlags(after, libvirt.VIR_DOMAIN_AFFECT_LIVE)
     live = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE)
     ignored = differences(alone, None, live, Kind.DOMAIN)

@@ -1,0 +1,64 @@
+"""Os profiles: what `os:` decides where the manifest says nothing. A table; whatever it says can be overridden."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from kvmdecl.manifest.base import Section
+from kvmdecl.manifest.devices import Tpm
+from kvmdecl.manifest.vms import Disk, Firmware, Vm
+
+_Part = TypeVar("_Part", bound=Section)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Values by key: of the vm, of each of its disks, of each of its NICs."""
+
+    vm: Mapping[str, Any] = field(default_factory=dict)
+    disk: Mapping[str, Any] = field(default_factory=dict)
+    nic: Mapping[str, Any] = field(default_factory=dict)
+
+
+_WINDOWS = {"clock": "localtime", "hyperv": True}
+_DRIVERS_OF_ITS_OWN = {"disk": {"bus": "sata"}, "nic": {"model": "e1000e"}}
+
+PROFILES: Mapping[str, Profile] = {
+    "linux": Profile(),
+    "bsd": Profile(),
+    "windows": Profile(_WINDOWS, **_DRIVERS_OF_ITS_OWN),
+    "windows-11": Profile(
+        {**_WINDOWS, "firmware": Firmware(type="uefi", secure_boot=True), "tpm": Tpm()}, **_DRIVERS_OF_ITS_OWN
+    ),
+}
+"""Linux and the BSDs have virtio drivers; an installer of Windows has none, so it gets disks and NICs that it knows.
+Windows keeps local time in its clock, and Windows 11 asks for Secure Boot and a TPM."""
+
+NEEDS_HPET = frozenset({"bsd"})
+"""Whose kernels may have no paravirtual clock, and count time by the HPET then."""
+
+HYPERV = ("relaxed", "vapic", "vpindex", "runtime", "synic", "stimer", "frequencies", "tlbflush", "ipi")
+"""Enlightenments that no hardware stands against; `stimer` needs `synic` and `vpindex`, and these the hypervclock."""
+HYPERV_SPINLOCKS = "8191"
+"""Tries before a guest yields: the number that Windows' own hypervisor uses."""
+
+
+def with_os_defaults(spec: Vm) -> Vm:
+    """The vm with what its os decides, where the manifest (or a profile of it) does not."""
+    profile = PROFILES[spec.os]
+    if not (profile.vm or profile.disk or profile.nic):
+        return spec
+    root = spec.disk or (Disk(image=spec.image) if spec.image else None)
+    parts = {
+        "disk": root and _filled(root, profile.disk),
+        "disks": {name: _filled(disk, profile.disk) for name, disk in spec.disks.items()},
+        "nics": tuple(_filled(nic, profile.nic) for nic in spec.nics),
+    }
+    return _filled(spec, profile.vm).model_copy(update=parts)
+
+
+def _filled(part: _Part, values: Mapping[str, Any]) -> _Part:
+    """A section with values for the keys that it was not given."""
+    return part.model_copy(update={k: v for k, v in values.items() if k not in part.model_fields_set})

@@ -1,0 +1,173 @@
+"""What a NIC may do, what follows when a guest stops, and what its operating system is used to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from lxml import etree
+from pydantic import ValidationError
+
+from kvmdecl.libvirt_xml.fields import differences
+from kvmdecl.libvirt_xml.impact import assess
+from kvmdecl.libvirt_xml.overlay import complete, overlay, overlay_device
+from kvmdecl.manifest import Nic, Vm
+from kvmdecl.plan import Impact
+from kvmdecl.state import Kind, Origin
+from tests.libvirt_xml.examples import declared, kept, nic, observed
+from tests.libvirt_xml.test_on_libvirt import DUMP, ROOT, host
+from tests.libvirt_xml.test_on_libvirt import declared as declared_on_host
+
+__all__ = ["host"]
+
+LIMITS = {"inbound": {"average": "10MiB", "peak": "20MiB", "burst": "1MiB"}, "outbound": "5MiB"}
+FILTER = {"name": "clean-traffic", "parameters": {"IP": ["10.0.0.5", "10.0.0.6"], "MAC": "52:54:00:00:00:01"}}
+
+GUESTS: dict[str, dict[str, Any]] = {
+    "queues": {"nics": (nic(queues=4),)},
+    "limits": {"nics": (nic(bandwidth=LIMITS),)},
+    "a filter": {"nics": (nic(filter=FILTER),)},
+    "a bare filter on a network": {"nics": (nic(filter="no-mac-spoofing", is_bridge=False, source="inner"),)},
+    "an isolated port": {"nics": (nic(isolated=True),)},
+    "trusted receive filters": {"nics": (nic(trust_guest_rx_filters=True),)},
+    "everything at once": {
+        "nics": (nic(queues=2, bandwidth=LIMITS, filter=FILTER, isolated=True, mtu=9000, boot_order=1),)
+    },
+    "restarted when powered off": {"on_poweroff": "restart", "on_crash": "coredump-restart"},
+    "stopped when rebooted": {"on_reboot": "destroy", "on_crash": "preserve"},
+    "local time": {"clock": "localtime"},
+}
+WINDOWS = {"type": "kvm", "os": "windows", "hyperv": True, "clock": "localtime", "cpu_model": "qemu64"}
+
+
+@pytest.mark.parametrize("given", [*GUESTS.values(), WINDOWS], ids=[*GUESTS, "windows"])
+def test_every_option_fits_libvirts_schema(against_schema, given):
+    assert against_schema("domain", complete(declared(**given))) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "key", "impact", "calls"),
+    [
+        ({}, {"queues": 4}, "nics", Impact.NEXT_BOOT, []),
+        ({}, {"trust_guest_rx_filters": True}, "nics", Impact.NEXT_BOOT, []),
+        ({}, {"bandwidth": LIMITS}, "nics", Impact.LIVE, ["update-device"]),
+        ({"bandwidth": LIMITS}, {}, "nics", Impact.LIVE, ["update-device"]),
+        ({"bandwidth": LIMITS}, {"bandwidth": {"inbound": "1MiB"}}, "nics", Impact.LIVE, ["update-device"]),
+        ({}, {"filter": FILTER}, "nics", Impact.LIVE, ["update-device"]),
+        ({"filter": FILTER}, {"filter": "clean-traffic"}, "nics", Impact.LIVE, ["update-device"]),
+        ({"isolated": True}, {}, "nics", Impact.LIVE, ["update-device"]),
+    ],
+)
+def test_what_a_change_of_a_nic_does_to_a_running_guest(before, after, key, impact, calls):
+    was = kept(declared(nics=(nic(**before),)))
+
+    found = assess(
+        declared(nics=(nic(**after),)), declared(nics=(nic(**before),)), observed(was, was), Origin()
+    )
+
+    assert {change.key for change in found.changes} == {key}
+    assert {change.impact for change in found.changes} == {impact}
+    assert [call.call for call in found.live] == calls
+
+
+def test_a_live_update_takes_away_what_is_no_longer_declared_and_keeps_the_rest():
+    def device(**given: Any) -> str:
+        root = etree.fromstring(declared(nics=(nic(**given),)))
+        return etree.tostring(root.find("devices/interface"), encoding="unicode")
+
+    running = device(bandwidth=LIMITS, filter=FILTER, isolated=True, mtu=9000)
+
+    after = etree.fromstring(overlay_device(running, device(filter="clean-traffic"), running))
+
+    assert [child.tag for child in after] == ["mac", "source", "model", "mtu", "filterref", "link"]
+    assert len(after.find("filterref")) == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "key", "impact", "calls"),
+    [
+        ({}, {"on_reboot": "destroy"}, "on_reboot", Impact.LIVE, [("set-lifecycle", "on_reboot destroy")]),
+        ({"on_reboot": "destroy"}, {}, "on_reboot", Impact.NEXT_BOOT, []),
+        ({}, {"on_crash": "restart"}, "on_crash", Impact.LIVE, [("set-lifecycle", "on_crash restart")]),
+        ({}, {"clock": "localtime"}, "clock", Impact.NEXT_BOOT, []),
+    ],
+)
+def test_what_a_change_of_the_lifecycle_does_to_a_running_guest(before, after, key, impact, calls):
+    was = kept(declared(**before))
+
+    found = assess(declared(**after), declared(**before), observed(was, was), Origin())
+
+    assert [(change.key, change.impact) for change in found.changes] == [(key, impact)]
+    assert [(call.call, call.argument) for call in found.live] == calls
+
+
+def test_enlightenments_and_their_clock_come_and_go_at_the_next_boot():
+    plain, windows = WINDOWS | {"hyperv": None}, WINDOWS
+    was = kept(declared(**plain))
+
+    found = assess(declared(**windows), declared(**plain), observed(was, was), Origin())
+
+    assert {change.key for change in found.changes} == {"hyperv", "os"}
+    assert {change.impact for change in found.changes} == {Impact.NEXT_BOOT}
+
+
+def test_an_emulated_guest_is_offered_no_enlightenments():
+    root = etree.fromstring(declared(**WINDOWS | {"type": "qemu"}))
+
+    assert root.find("features/hyperv") is None
+    assert root.find("clock").get("offset") == "localtime"
+
+
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [
+        (lambda: Nic(network="lan", model="e1000", queues=2), "manifest.bad-nic"),
+        (lambda: Nic(network="lan", model="e1000", trust_guest_rx_filters=True), "manifest.bad-nic"),
+        (lambda: Nic(network="lan", bandwidth={"inbound": "100B"}), "manifest.bad-nic"),
+        (
+            lambda: Nic(network="lan", bandwidth={"inbound": {"average": "2MiB", "peak": "1MiB"}}),
+            "manifest.bad-nic",
+        ),
+        (lambda: Vm(on_poweroff="restart", on_reboot="destroy"), "manifest.bad-lifecycle"),
+    ],
+)
+def test_what_cannot_be_is_refused(make, code):
+    with pytest.raises(ValidationError) as refused:
+        make()
+
+    assert code in {error["type"] for error in refused.value.errors()}
+
+
+@pytest.mark.xdist_group("lab")
+def test_every_option_reads_back_as_it_was_declared_and_goes_again(host):
+    before = declared_on_host()
+    domain = host.define(complete(before))
+    for name, given in [*GUESTS.items(), *reversed(GUESTS.items())]:
+        after = declared_on_host(**given)
+
+        domain = host.define(overlay(domain.XMLDesc(DUMP), after, before))
+
+        assert differences(after, before, domain.XMLDesc(DUMP), Kind.DOMAIN) == (), name
+        before = after
+
+
+@pytest.mark.xdist_group("lab")
+def test_a_guest_for_windows_reads_back_as_it_was_declared(host):
+    """As an emulated guest, for want of KVM: libvirt keeps what it is told and asks at the start."""
+    text = declared_on_host(**WINDOWS).replace('type="kvm"', 'type="qemu"')
+
+    seen = host.define(complete(text)).XMLDesc(DUMP)
+
+    assert differences(text, text, seen, Kind.DOMAIN) == ()
+
+
+@pytest.mark.xdist_group("lab")
+@pytest.mark.parametrize("name", ["restarted when powered off", "stopped when rebooted", "local time"])
+def test_a_guest_starts_and_then_needs_nothing(host, name):
+    text = declared_on_host(disks=(ROOT,), nics=(), **GUESTS[name])
+    domain = host.define(complete(text))
+
+    domain.create()
+
+    found = assess(text, text, host.observe(domain), Origin())
+    assert (found.changes, found.live, found.pending) == ((), (), ())

@@ -1,0 +1,47 @@
+"""What `os:` decides where the manifest says nothing, and only there."""
+
+from __future__ import annotations
+
+from kvmdecl.cluster import ResolvedVm
+from tests.resolve.support import resolved
+
+STANDS_ON = "storage: {vms: /srv/vms}\nnetworks: {lan: {bridge: br0}}\n"
+
+
+def guest(keys: str) -> ResolvedVm:
+    (vm,) = resolved(
+        f"{STANDS_ON}vms:\n  web: {{{keys}, disk: 8GiB, disks: {{data: 1GiB}}, nics: [lan]}}\n"
+    ).vms
+    return vm
+
+
+def test_windows_gets_devices_that_its_installer_knows_and_local_time() -> None:
+    vm = guest("os: windows")
+
+    assert [disk.spec.bus for disk in vm.disks] == ["sata", "sata"]
+    assert [nic.spec.model for nic in vm.nics] == ["e1000e"]
+    assert (vm.spec.clock, vm.spec.hyperv, vm.spec.tpm) == ("localtime", True, None)
+
+
+def test_windows_11_has_secure_boot_and_a_tpm_too() -> None:
+    vm = guest("os: windows-11")
+
+    assert (vm.spec.firmware.type, vm.spec.firmware.secure_boot) == ("uefi", True)
+    assert vm.spec.tpm is not None
+    assert vm.spec.tpm.type == "emulator"
+
+
+def test_what_is_given_counts() -> None:
+    text = (
+        "os: windows-11, firmware: bios, tpm: null, hyperv: false, clock: utc, disk: {size: 8GiB, bus: virtio},"
+        " nics: [{network: lan, model: virtio}]"
+    )
+    (vm,) = resolved(f"{STANDS_ON}vms:\n  web: {{{text}}}\n").vms
+
+    assert (vm.spec.firmware.type, vm.spec.tpm, vm.spec.hyperv, vm.spec.clock) == ("bios", None, False, "utc")
+    assert [disk.spec.bus for disk in vm.disks] == ["virtio"]
+    assert [nic.spec.model for nic in vm.nics] == ["virtio"]
+
+
+def test_linux_and_bsd_decide_nothing_of_the_manifest() -> None:
+    assert guest("os: linux").disks == guest("os: bsd").disks == guest("autostart: true").disks
