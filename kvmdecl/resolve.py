@@ -294,6 +294,14 @@ class _Linker:
                 )
                 continue
             self._check_standing(vm, network, f"network {nic.network}", "nics", index, "network")
+            if network.spec.mode == "macvtap" and (nic.filter or nic.isolated):
+                self._refuse(
+                    "reference.macvtap-nic",
+                    f"network {nic.network} neither filters nor isolates",
+                    self._loaded.span("vms", vm.name, "nics", index, "filter" if nic.filter else "isolated"),
+                    "Its traffic goes by the host's bridges and firewall, straight to the device.",
+                    "leave it out, use `macvtap_mode: private` to keep guests apart, or another network",
+                )
             mac = nic.mac or derive_mac(self._name, vm.name, f"{nic.network}/{ordinal}")
             if vm.spec.state != "absent":
                 self._claim_mac(mac, vm.name, index)

@@ -11,7 +11,7 @@ from kvmdecl.libvirt_xml.overlay import to_text
 if TYPE_CHECKING:
     from kvmdecl.cluster import ResolvedNetwork
     from kvmdecl.libvirt_xml.safe import Element
-    from kvmdecl.manifest.networks import Dhcp, Dns, DnsService
+    from kvmdecl.manifest.networks import Dhcp, Dns, DnsService, Network
 
 
 def network_xml(network: ResolvedNetwork) -> str:
@@ -22,13 +22,18 @@ def network_xml(network: ResolvedNetwork) -> str:
             "network",
             node("name", network.name),
             node("uuid", network.uuid),
-            spec.mode != "isolated" and node("forward", mode=spec.mode, dev=spec.device),
-            node("bridge", name=network.bridge, stp="on", delay="0"),
+            spec.mode != "isolated" and node("forward", mode=_forwarding(spec), dev=spec.device),
+            spec.mode != "macvtap" and node("bridge", name=network.bridge, stp="on", delay="0"),
             spec.domain is not None and node("domain", name=spec.domain, localOnly="yes"),
             spec.dns is not None and _dns(spec.dns),
             spec.subnet is not None and _ip(spec.subnet, spec.dhcp),
         )
     )
+
+
+def _forwarding(spec: Network) -> str:
+    """Libvirt has no word for macvtap: these modes of a network without a bridge are it (virNetworkDefParseXML)."""
+    return (spec.macvtap_mode or "bridge") if spec.mode == "macvtap" else spec.mode
 
 
 def _dns(dns: Dns) -> Element | None:

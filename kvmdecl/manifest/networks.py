@@ -113,8 +113,12 @@ InterfaceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}
 class Network(Section):
     """A network: either a bridge that the hosts already have, or a virtual network that libvirt runs on each host."""
 
-    mode: Literal["bridge", "nat", "route", "isolated"] = "bridge"
-    """`bridge`: the host's own bridge. `nat`, `route`, `isolated`: a libvirt network, made on each host."""
+    mode: Literal["bridge", "nat", "route", "open", "isolated", "macvtap"] = "bridge"
+    """`bridge`: the host's own bridge. The others are libvirt networks, made on each host: `open` is `route` without
+    firewall rules, `macvtap` puts guests onto a device of the host without a bridge (host and guests do not see each
+    other)."""
+    macvtap_mode: Literal["bridge", "vepa", "private", "passthrough"] | None = None
+    """For `macvtap`: how guests of one host see each other; `bridge` (directly) if not given."""
     bridge: InterfaceName | None = None
     """Bridge device: an existing one for `mode: bridge`, else the one that libvirt makes (named if not given)."""
     subnet: Subnet | None = None
@@ -126,7 +130,7 @@ class Network(Section):
     dns: Dns | None = None
     """Names that dnsmasq answers beside those in leases. Records change while the network runs."""
     device: InterfaceName | None = None
-    """For `nat` and `route`: the host device that traffic may leave through (default: any)."""
+    """For `nat`, `route`: host device that traffic may leave through (default: any). For `macvtap`: the device."""
     autostart: Bool = True
     """Start the network with its host."""
     hosts: tuple[Name, ...] | None = None
@@ -149,17 +153,35 @@ class Network(Section):
                 "a bridged network has no subnet, dhcp, domain, dns, device or xml of its own",
                 "leave them to the bridge's network, or choose `mode: nat`, `route` or `isolated`",
             )
+        self._check_macvtap()
+        if self.mode == "open" and self.device:
+            raise _wrong(
+                "an open network has no rules about devices", "drop `device`, or choose `mode: route`"
+            )
         if self.mode == "isolated" and self.device:
             raise _wrong(
                 "an isolated network has no device to leave through", "drop `device`, or choose `mode: nat`"
             )
-        if self.mode in {"nat", "route"} and not self.subnet:
+        if self.mode in {"nat", "route", "open"} and not self.subnet:
             raise _wrong(f"a network of mode {self.mode} needs a subnet", "add `subnet: 192.168.100.0/24`")
         if self.dhcp:
             self._check_dhcp(self.dhcp)
         if self.dns:
             self._check_dns(self.dns)
         return self
+
+    def _check_macvtap(self) -> None:
+        if self.mode != "macvtap":
+            if self.macvtap_mode is not None:
+                raise _wrong(
+                    "only a macvtap network has a macvtap mode", "add `mode: macvtap`", "macvtap_mode"
+                )
+            return
+        if self.device is None:
+            raise _wrong("a macvtap network names no device", "add `device: eth1`, a device of the host")
+        if self.bridge or self.subnet or self.dhcp or self.domain or self.dns:
+            summary = "a macvtap network has no bridge, subnet, dhcp, domain or dns of its own"
+            raise _wrong(summary, "leave them to the device's network, or choose `mode: nat` or `route`")
 
     def _check_dhcp(self, dhcp: Dhcp) -> None:
         if not self.subnet:

@@ -60,6 +60,9 @@ NETWORKS = {
             ],
         },
     },
+    "open": {"mode": "open", "subnet": "10.8.0.0/24"},
+    "macvtap": {"mode": "macvtap", "device": "eth0"},
+    "macvtap of one guest": {"mode": "macvtap", "device": "eth0", "macvtap_mode": "passthrough"},
     "route": {"mode": "route", "subnet": "fd00:1::/64"},
 }
 
