@@ -123,13 +123,23 @@ class DeleteVolume:
 class LiveChange:
     """One call that changes a running guest. `call` names the libvirt function's short form, `argument` is its input.
 
-    set-vcpus: number; set-memory: KiB; set-lifecycle: event and action (`on_crash restart`); attach-device,
-    update-device: declared XML of the device; detach-device: the device's key as `fields.device_key` gives it (for
-    example `disk[data]`).
+    set-vcpus: number; set-memory: KiB; set-lifecycle: event and action (`on_crash restart`); set-scheduler,
+    set-memory-limits: `NAME=NUMBER` of each parameter, separated by spaces; pin-vcpu: `VCPU=CPUS`, pin-emulator: `CPUS`
+    (`0,1`); attach-device, update-device: declared XML of the device; detach-device: the device's key as
+    `fields.device_key` gives it (for example `disk[data]`).
     """
 
     call: Literal[
-        "set-vcpus", "set-memory", "set-lifecycle", "attach-device", "update-device", "detach-device"
+        "set-vcpus",
+        "set-memory",
+        "set-lifecycle",
+        "set-scheduler",
+        "set-memory-limits",
+        "pin-vcpu",
+        "pin-emulator",
+        "attach-device",
+        "update-device",
+        "detach-device",
     ]
     argument: str
 

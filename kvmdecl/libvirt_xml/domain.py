@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmdecl.libvirt_xml.build import boot, node
+from kvmdecl.libvirt_xml.domain_cpu import cpu, tuning
 from kvmdecl.libvirt_xml.domain_devices import other_devices
 from kvmdecl.libvirt_xml.domain_nics import interface
 from kvmdecl.libvirt_xml.overlay import to_text
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 SEED_ALIAS = "cloud_init"
 """Name of the seed's drive. No disk can be called this: names of disks hold no underscore."""
-
-_HOST_MODES = frozenset({"host-model", "host-passthrough", "maximum"})
 
 
 def domain_xml(vm: ResolvedVm, pool_paths: Mapping[str, str]) -> str:
@@ -54,7 +53,8 @@ def domain_xml(vm: ResolvedVm, pool_paths: Mapping[str, str]) -> str:
                 _has_hyperv(vm) and _hyperv(),
                 vm.spec.firmware.secure_boot and node("smm", state="on"),
             ),
-            _cpu(vm),
+            cpu(vm),
+            *tuning(vm),
             _clock(vm),
             *_lifecycle(vm),
             node("devices", *_disks(vm, pool_paths), *map(interface, vm.nics), *other_devices(vm)),
@@ -80,14 +80,6 @@ def _firmware(*, secure_boot: bool) -> Element:
             node("feature", enabled="yes", name="secure-boot"),
         )
     return node("firmware", node("feature", enabled="no", name="enrolled-keys"))
-
-
-def _cpu(vm: ResolvedVm) -> Element:
-    """An emulated guest has no host CPU to show; `maximum` is the nearest that every emulator can do."""
-    model = vm.spec.cpus.model or "host-model"
-    if model in _HOST_MODES:
-        return node("cpu", mode="maximum" if vm.type == "qemu" else model)
-    return node("cpu", node("model", model, fallback="forbid"), mode="custom", match="exact")
 
 
 def _clock(vm: ResolvedVm) -> Element:

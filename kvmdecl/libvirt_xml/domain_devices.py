@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmdecl.libvirt_xml.build import node
+from kvmdecl.libvirt_xml.domain_cpu import balloon
 from kvmdecl.manifest.devices import AGENT_CHANNEL, Input, Video
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def other_devices(vm: ResolvedVm) -> Iterator[Element]:
         )  # a guest may have several
     if spec.rng:
         yield node("rng", node("backend", "/dev/urandom", model="random"), model="virtio")
-    yield node("memballoon", model="virtio" if spec.balloon else "none")
+    yield balloon(spec.balloon)
     yield from _health(spec)
     if spec.tpm is not None:
         yield _tpm(spec.tpm)

@@ -22,6 +22,7 @@ from kvmdecl.libvirt_xml.fields import (
     plain,
 )
 from kvmdecl.libvirt_xml.overlay import take_out_field, to_text
+from kvmdecl.libvirt_xml.rules import UNLIMITED_KIB
 from kvmdecl.manifest.devices import AGENT_CHANNEL
 from kvmdecl.names import format_size
 from kvmdecl.plan import Change, ChangeOrigin, Impact
@@ -31,7 +32,18 @@ from kvmdecl.tasks import LiveChange
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-Call = Literal["set-vcpus", "set-memory", "set-lifecycle", "attach-device", "update-device", "detach-device"]
+Call = Literal[
+    "set-vcpus",
+    "set-memory",
+    "set-lifecycle",
+    "set-scheduler",
+    "set-memory-limits",
+    "pin-vcpu",
+    "pin-emulator",
+    "attach-device",
+    "update-device",
+    "detach-device",
+]
 On = Literal["add", "remove", "set", "any"]
 
 
@@ -67,6 +79,15 @@ def _more(case: Case) -> bool:
 def _within_memory(case: Case) -> bool:
     balloon = case.running("devices/memballoon@model")
     return _number(case.difference.after) <= _number(case.running("memory")) and balloon not in {"", "none"}
+
+
+def _is_present(case: Case) -> bool:
+    """Whether the guest has the vCPU now: libvirt does not pin others (qemuDomainPinVcpuLive)."""
+    return _number(member_name(case.difference.path)) < _number(case.running("vcpu@current"))
+
+
+def _is_nesting(case: Case) -> bool:
+    return member_name(case.difference.path) in {"vmx", "svm"}
 
 
 def _on_a_pluggable_bus(case: Case) -> bool:
@@ -152,6 +173,10 @@ _FUNCTIONS: Mapping[Call | None, str] = {
     "set-vcpus": "virDomainSetVcpusFlags",
     "set-memory": "virDomainSetMemoryFlags",
     "set-lifecycle": "virDomainSetLifecycleAction",
+    "set-scheduler": "virDomainSetSchedulerParametersFlags",
+    "set-memory-limits": "virDomainSetMemoryParameters",
+    "pin-vcpu": "virDomainPinVcpuFlags",
+    "pin-emulator": "virDomainPinEmulator",
     "attach-device": "virDomainAttachDeviceFlags",
     "update-device": "virDomainUpdateDeviceFlags",
     "detach-device": "virDomainDetachDeviceFlags",
@@ -161,6 +186,10 @@ _DISK, _NIC = "devices/disk", "devices/interface"
 _AT_START = "QEMU gets it when it starts"
 _LETS_GO = "the guest has to let it go; until then it stays"
 _LIVE_CPUS = "qemuDomainSetVcpusLive"
+_BUILD_CPU = "qemuBuildCpuCommandLine"
+_PIN, _PIN_EMULATOR = "qemuDomainPinVcpuFlags", "qemuDomainPinEmulator"
+_SCHEDULE, _LIMIT = "qemuDomainSetSchedulerParametersFlags", "qemuDomainSetMemoryParameters"
+_STAYS_PINNED = "threads keep their CPUs until QEMU ends"
 _LIVE_DISK = "qemuDomainDiskChangeSupported"
 _LIVE_NIC = "qemuDomainChangeNet"
 _ATTACH = "qemuDomainAttachDeviceLive"
@@ -218,7 +247,58 @@ ROWS: tuple[Row, ...] = (
         ),
         visible=True,
     ),
-    Row("cpu*", "any", "cpus.model", None, "qemuBuildCpuCommandLine", _AT_START),
+    Row("cpu/topology*", "any", "cpus.topology", None, "qemuBuildSmpCommandLine", _AT_START, visible=True),
+    Row("cpu/feature*", "any", "cpus.nested", None, _BUILD_CPU, _AT_START, _is_nesting),
+    Row("cpu/feature*", "any", "cpus.features", None, _BUILD_CPU, _AT_START),
+    Row("cpu*", "any", "cpus.model", None, _BUILD_CPU, _AT_START),
+    Row("cputune/vcpupin", "remove", "cpus.pins", None, _PIN, _STAYS_PINNED),
+    Row("cputune/vcpupin*", "any", "cpus.pins", "pin-vcpu", _PIN, when=_is_present, visible=True),
+    Row("cputune/vcpupin*", "any", "cpus.pins", None, _PIN, "only a vCPU that the guest has is pinned live"),
+    Row("cputune/emulatorpin*", "remove", "cpus.emulator_pin", None, _PIN_EMULATOR, _STAYS_PINNED),
+    Row("cputune/emulatorpin*", "any", "cpus.emulator_pin", "pin-emulator", _PIN_EMULATOR, visible=True),
+    *(
+        row
+        for name in ("shares", "period", "emulator_period")
+        for row in (
+            Row(f"cputune/{name}", "remove", f"cpus.{name}", None, _SCHEDULE, "it stays until QEMU ends"),
+            Row(f"cputune/{name}", "any", f"cpus.{name}", "set-scheduler", _SCHEDULE, visible=True),
+        )
+    ),
+    *(
+        Row(f"cputune/{name}", "any", f"cpus.{name}", "set-scheduler", _SCHEDULE, visible=True)
+        for name in ("quota", "emulator_quota")
+    ),
+    *(
+        Row(f"memtune/{name}", "any", f"memory.{name}", "set-memory-limits", _LIMIT, visible=True)
+        for name in ("hard_limit", "soft_limit", "swap_hard_limit")
+    ),
+    Row(
+        "numatune*",
+        "any",
+        "numa",
+        None,
+        "qemuDomainSetNumaParamsLive",
+        "its memory stays where it is",
+        visible=True,
+    ),
+    *(
+        Row(
+            f"memoryBacking/{name}*",
+            "any",
+            f"memory.{key}",
+            None,
+            "qemuBuildMemoryBackendProps",
+            _AT_START,
+            visible=True,
+        )
+        for name, key in (
+            ("hugepages", "pages"),
+            ("nosharepages", "ksm"),
+            ("locked", "locked"),
+            ("source", "source"),
+            ("access", "access"),
+        )
+    ),
     # the board
     Row("os/type@machine", "any", "machine", None, "qemuBuildMachineCommandLine", _AT_START, visible=True),
     Row("os/type@arch", "any", "arch", None, _BUILD, _AT_START),
@@ -474,7 +554,8 @@ def _disk_key(path: str) -> str:
 
 
 def _shown(path: str, value: str | None) -> str | None:
-    if path in {"memory", "currentMemory"} and value is not None and value.isdecimal():
+    is_size = path in {"memory", "currentMemory"} or path.startswith("memtune/")
+    if is_size and value is not None and value.isdecimal():
         return format_size(int(value) * 1024)
     return value
 
@@ -487,15 +568,27 @@ def _calls(wanted: Document, live: Comparison, needed: Collection[str]) -> tuple
     calls: dict[str, LiveChange] = {}
     for difference in live.differences:
         row = find_row(Case(difference, live))
-        key = device_key(difference.path)
-        if difference.path in needed and row.call is not None and (key or difference.path) not in calls:
-            calls[key or difference.path] = LiveChange(
-                row.call, _argument(row.call, difference, wanted, live)
-            )
+        if difference.path not in needed or row.call is None:
+            continue
+        about = _about(row.call, difference.path)
+        if about not in calls:
+            calls[about] = LiveChange(row.call, _argument(row.call, difference, wanted, live))
     return tuple(calls.values())
 
 
+def _about(call: Call, path: str) -> str:
+    """What one call is about: a device, all parameters of a kind, or a single field."""
+    return call if call in _PARAMETERS else device_key(path) or path
+
+
 def _argument(call: Call, difference: FieldDifference, wanted: Document, live: Comparison) -> str:
+    if call in _PARAMETERS:
+        return _parameters(call, live)
+    if call == "pin-vcpu":
+        vcpu = member_name(difference.path)
+        return f"{vcpu}={live.desired[f'cputune/vcpupin[{vcpu}]@cpuset']}"
+    if call == "pin-emulator":
+        return live.desired["cputune/emulatorpin@cpuset"]
     key = device_key(difference.path)
     if call == "detach-device":
         return key
@@ -508,6 +601,28 @@ def _argument(call: Call, difference: FieldDifference, wanted: Document, live: C
         for path in _not_live(key, live):
             take_out_field(device, path)
     return to_text(device)
+
+
+_PARAMETERS: Mapping[Call, Mapping[str, str]] = {
+    "set-scheduler": {
+        "cputune/shares": "cpu_shares",
+        "cputune/period": "vcpu_period",
+        "cputune/quota": "vcpu_quota",
+        "cputune/emulator_period": "emulator_period",
+        "cputune/emulator_quota": "emulator_quota",
+    },
+    "set-memory-limits": {
+        f"memtune/{name}": name for name in ("hard_limit", "soft_limit", "swap_hard_limit")
+    },
+}
+_NO_LIMIT: Mapping[Call, int] = {"set-scheduler": -1, "set-memory-limits": UNLIMITED_KIB}
+
+
+def _parameters(call: Call, live: Comparison) -> str:
+    """All parameters that differ, for one call: libvirt sees to it that limits never contradict each other."""
+    names = _PARAMETERS[call]
+    changed = (d for d in live.differences if d.path in names and find_row(Case(d, live)).call == call)
+    return " ".join(f"{names[d.path]}={_NO_LIMIT[call] if d.after is None else d.after}" for d in changed)
 
 
 def _not_live(key: str, live: Comparison) -> Iterator[str]:

@@ -22,7 +22,9 @@ from kvmdecl.state import Kind
 
 Apply = Callable[[Element], None]
 
-_UNLIMITED_KIB = 9007199254740991  # VIR_DOMAIN_MEMORY_PARAM_UNLIMITED in KiB: libvirt does not write it
+UNLIMITED_KIB = 9007199254740991
+"""VIR_DOMAIN_MEMORY_PARAM_UNLIMITED: KiB that are no limit, and that libvirt does not write."""
+
 _HEX = re.compile(r"0[xX][0-9a-fA-F]+", re.ASCII)
 _GENERATED_TAP = re.compile(r"(?:vnet|macvtap|macvlan)[0-9]+", re.ASCII)
 _GENERATED_SOCKET = re.compile(r"/channel/(?:target/)?(?:domain-)?[^/]+/", re.ASCII)
@@ -237,7 +239,13 @@ def _drop_computed_memory(root: Element) -> None:
 
 
 def _drop_unlimited(element: Element) -> None:
-    if (element.text or "").isdecimal() and int(element.text or 0) >= _UNLIMITED_KIB:
+    if (element.text or "").isdecimal() and int(element.text or 0) >= UNLIMITED_KIB:
+        drop(element)
+
+
+def _drop_negative(element: Element) -> None:
+    """So virDomainSetSchedulerParametersFlags leaves a quota that was lifted in the running guest."""
+    if (element.text or "").startswith("-"):
         drop(element)
 
 
@@ -326,6 +334,7 @@ _DOMAIN = tuple(
             size("B", 1),
         ),
         ("A limit that is no limit is not written", ("memtune/*",), _drop_unlimited),
+        ("A quota below nothing is none", ("cputune/*quota",), _drop_negative),
         ("With NUMA cells the memory is their sum", _ROOT, _drop_computed_memory),
         ("Without currentMemory the guest has all of its memory", _ROOT, _fill_current_memory),
         ("Without current, all vCPUs are there from the start", ("vcpu",), _fill_current_vcpus),

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from kvmdecl.manifest.base import Section
+from kvmdecl.manifest.cpus import Cpus, Topology
 from kvmdecl.manifest.devices import (
     Channel,
     Graphics,
@@ -20,16 +21,17 @@ from kvmdecl.manifest.devices import (
     Watchdog,
 )
 from kvmdecl.manifest.hosts import Host, Reserve
+from kvmdecl.manifest.memory import Balloon, Memory, Numa
 from kvmdecl.manifest.networks import Dhcp, DhcpHost, Network
 from kvmdecl.manifest.nics import Nic
 from kvmdecl.manifest.storage import Image, Pool
-from kvmdecl.manifest.vms import CloudInit, Cpus, Disk, Firmware, Memory, Vm
+from kvmdecl.manifest.vms import CloudInit, Disk, Firmware, Vm
 from kvmdecl.names import Name
 
 __all__ = [
-    "Channel", "CloudInit", "Cpus", "Dhcp", "DhcpHost", "Disk", "Firmware", "Graphics", "Host", "Image", "Input",
-    "Manifest", "Memory", "Network", "Nic", "Panic", "PlacementSection", "Pool", "Reserve", "Section",
-    "SerialConsole", "Sound", "Tpm", "Video", "Vm", "Vsock", "Watchdog",
+    "Balloon", "Channel", "CloudInit", "Cpus", "Dhcp", "DhcpHost", "Disk", "Firmware", "Graphics", "Host", "Image",
+    "Input", "Manifest", "Memory", "Network", "Nic", "Numa", "Panic", "PlacementSection", "Pool", "Reserve", "Section",
+    "SerialConsole", "Sound", "Topology", "Tpm", "Video", "Vm", "Vsock", "Watchdog",
 ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from kvmdecl.manifest.base import Section
 from kvmdecl.manifest.base import wrong as _wrong
+from kvmdecl.manifest.cpus import Cpus, Label
 from kvmdecl.manifest.devices import (
     AGENT_CHANNEL,
     Channel,
@@ -22,52 +23,11 @@ from kvmdecl.manifest.devices import (
     Vsock,
     Watchdog,
 )
+from kvmdecl.manifest.memory import Balloon, Memory, Numa
 from kvmdecl.manifest.nics import Nic
 from kvmdecl.names import Bool, Name, Positive, Size, Text
 
 DeviceName = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,19}$")]
-Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]{1,64}$")]
-
-
-class Cpus(Section):
-    """Virtual CPUs."""
-
-    shorthand = "count"
-
-    count: Positive = 1
-    """vCPUs that the guest has now."""
-    max: Positive | None = None
-    """vCPUs that it can be given while it runs; `count` if not given."""
-    model: Label | None = None
-    """`host-model`, `host-passthrough`, `maximum`, or a named model such as `EPYC-Rome` (default `host-model`)."""
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.max is not None and self.max < self.count:
-            summary = f"max ({self.max}) is below count ({self.count})"
-            raise _wrong("cpus", summary, "raise `max` or lower `count`", "max")
-        return self
-
-
-class Memory(Section):
-    """Memory of the guest."""
-
-    shorthand = "size"
-
-    size: Size = 1024**3
-    """Memory that the guest has now, for example `4GiB`."""
-    max: Size | None = None
-    """Memory that it can be given while it runs; `size` if not given."""
-
-    @model_validator(mode="after")
-    def _possible(self) -> Self:
-        for key, value in (("size", self.size), ("max", self.max)):
-            if value is not None and (value % 1024**2 or not value):
-                hint = "write for example `512MiB` or `4GiB`"
-                raise _wrong("memory", f"{key} is not a whole number of MiB from 1", hint, key)
-        if self.max is not None and self.max < self.size:
-            raise _wrong("memory", "max is below size", "raise `max` or lower `size`", "max")
-        return self
 
 
 class Disk(Section):
@@ -171,9 +131,11 @@ class Vm(Section):
     hyperv: Bool | None = None
     """Offer a KVM guest Hyper-V's enlightenments; for Windows if not given."""
     cpus: Cpus = Cpus()
-    """Number (`cpus: 4`) and model of the vCPUs."""
+    """Number (`cpus: 4`), model and tuning of the vCPUs."""
     memory: Memory = Memory()
-    """Size (`memory: 4GiB`) and maximum."""
+    """Size (`memory: 4GiB`), maximum, and what the host takes it from."""
+    numa: Numa | None = None
+    """NUMA nodes of the host that its memory is taken from (`numa: "0"`); any if not given."""
     firmware: Firmware = Firmware()
     """`bios` or `uefi`."""
     image: Name | None = None
@@ -206,8 +168,8 @@ class Vm(Section):
     """Sockets between guest and host (`vsock: auto`); none if not given."""
     rng: Bool = True
     """virtio random number generator fed by the host's /dev/urandom."""
-    balloon: Bool = True
-    """virtio memory balloon."""
+    balloon: Balloon = Balloon()
+    """virtio memory balloon (`balloon: false` for none)."""
     watchdog: Watchdog | None = None
     """Watchdog (`watchdog: reset`); none if not given."""
     panic: Panic | None = None

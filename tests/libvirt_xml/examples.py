@@ -12,8 +12,8 @@ from lxml import etree
 from kvmdecl.cluster import ResolvedDisk, ResolvedNic, ResolvedVm
 from kvmdecl.libvirt_xml.domain import domain_xml
 from kvmdecl.libvirt_xml.overlay import complete
-from kvmdecl.manifest import Cpus, Disk, Firmware, Graphics, Memory, Nic, Vm, Watchdog
-from kvmdecl.names import MIB
+from kvmdecl.manifest import Balloon, Cpus, Disk, Firmware, Graphics, Memory, Nic, Numa, Vm, Watchdog
+from kvmdecl.names import GIB, MIB
 from kvmdecl.state import ObservedDomain, SeedContent
 from tests.libvirt_xml.device_examples import DEVICES
 
@@ -50,7 +50,10 @@ def nic(number: int = 1, **given: Any) -> ResolvedNic:
 
 
 def vm(**given: Any) -> ResolvedVm:
-    """A resolved vm, in the same way; `cpus` and `memory` may be given with their maximum and model beside them."""
+    """A resolved vm, in the same way; `cpus` and `memory` may be given with their maximum and model beside them.
+
+    `cpu_keys` and `memory_keys` are what else those sections say.
+    """
     follows = {
         "name": "web-1",
         "uuid": UUID,
@@ -63,9 +66,10 @@ def vm(**given: Any) -> ResolvedVm:
         "seed_volume": "",
     }
     long = {"cpus": 1, "max_cpus": 2, "cpu_model": None, "memory": 64 * MIB, "max_memory": 128 * MIB}
+    long |= {"cpu_keys": {}, "memory_keys": {}}
     sizes = long | _only(given, long)
-    cpus = Cpus(count=sizes["cpus"], max=sizes["max_cpus"], model=sizes["cpu_model"])
-    memory = Memory(size=sizes["memory"], max=sizes["max_memory"])
+    cpus = Cpus(count=sizes["cpus"], max=sizes["max_cpus"], model=sizes["cpu_model"], **sizes["cpu_keys"])
+    memory = Memory(size=sizes["memory"], max=sizes["max_memory"], **sizes["memory_keys"])
     spec = Vm(cpus=cpus, memory=memory, **_rest(given, follows | long))
     return ResolvedVm(spec=spec, **follows | _only(given, follows))
 
@@ -186,6 +190,34 @@ def _nics(draw: st.DrawFn) -> tuple[ResolvedNic, ...]:
     )
 
 
+_cpu_keys = st.fixed_dictionaries(
+    {},
+    optional={
+        "features": st.sampled_from([{"aes": "require"}, {"aes": "disable", "pcid": "optional"}]),
+        "nested": st.booleans(),
+        "shares": st.sampled_from([512, 2048]),
+        "period": st.just(100_000),
+        "quota": st.just(50_000),
+        "emulator_period": st.just(100_000),
+        "emulator_quota": st.just(20_000),
+        "pins": st.sampled_from([{"0": "1"}, {"0": "0-1"}]),
+        "emulator_pin": st.sampled_from(["0", "0-1"]),
+    },
+)
+_memory_keys = st.fixed_dictionaries(
+    {},
+    optional={
+        "pages": st.just(2 * MIB),
+        "source": st.sampled_from(["memfd", "file"]),
+        "access": st.sampled_from(["shared", "private"]),
+        "locked": st.booleans(),
+        "ksm": st.booleans(),
+        "hard_limit": st.just(GIB),
+        "soft_limit": st.just(MIB),
+    },
+)
+
+
 @st.composite
 def vms(draw: st.DrawFn) -> ResolvedVm:
     """Guests of every kind that a manifest can describe, all with one identity."""
@@ -208,7 +240,10 @@ def vms(draw: st.DrawFn) -> ResolvedVm:
         graphics=Graphics(type=draw(st.sampled_from(["none", "vnc", "spice"])), listen="::1"),
         agent=draw(st.booleans()),
         rng=draw(st.booleans()),
-        balloon=draw(st.booleans()),
+        balloon=draw(st.sampled_from([True, False, Balloon(free_page_reporting=True)])),
+        numa=draw(st.sampled_from([None, Numa(nodeset="0-1", mode="interleave")])),
+        cpu_keys=draw(_cpu_keys),
+        memory_keys=draw(_memory_keys),
         watchdog=draw(st.sampled_from([None, Watchdog(), Watchdog(model="ib700", action="pause")])),
         **(SEED if draw(st.booleans()) else {}),
     )

@@ -15,7 +15,8 @@ from kvmdecl.libvirt_xml.fields import differences
 from kvmdecl.libvirt_xml.fingerprint import fingerprint
 from kvmdecl.libvirt_xml.impact import assess
 from kvmdecl.libvirt_xml.overlay import SPARE_PORTS, attachable, complete, find_device, overlay
-from kvmdecl.manifest import Firmware, Graphics, Watchdog
+from kvmdecl.manifest import Balloon, Firmware, Graphics, Numa, Watchdog
+from kvmdecl.names import GIB, MIB
 from kvmdecl.state import Kind, ObservedDomain, Origin
 from tests.libvirt_xml.device_examples import DEVICES, NEEDS_SWTPM, has_swtpm, skip_without_swtpm
 from tests.libvirt_xml.examples import SEED, UUID, disk, nic, vm
@@ -59,6 +60,46 @@ GUESTS: dict[str, dict[str, Any]] = {
     "another chipset": {"machine": "pc", "watchdog": Watchdog(model="ib700", action="inject-nmi"), **SEED},
     **DEVICES,
     "a named cpu": {"cpu_model": "qemu64", "description": "two\r\nlines & <more>", "watchdog": Watchdog()},
+    "a topology": {
+        "max_cpus": 8,
+        "cpu_keys": {
+            "topology": {"sockets": "1", "dies": "2", "cores": "2", "threads": "2"},
+            "features": {
+                "aes": "require",
+                "x2apic": "disable",
+                "avx": "optional",
+                "mmx": "force",
+                "sse": "forbid",
+            },
+        },
+    },
+    "guests of its own": {"cpu_model": "Nehalem", "cpu_keys": {"nested": True}, "type": "kvm"},
+    "no guests of its own": {"cpu_model": "host-model", "cpu_keys": {"nested": False}, "type": "kvm"},
+    "a tuned cpu": {
+        "cpu_keys": {
+            "shares": 2048,
+            "period": 100_000,
+            "quota": 50_000,
+            "emulator_period": 50_000,
+            "emulator_quota": 20_000,
+            "pins": {"0": "0", "1": "0-1"},
+            "emulator_pin": "1",
+        },
+        "numa": Numa(nodeset="0", mode="preferred"),
+    },
+    "huge pages": {"memory_keys": {"pages": 2 * MIB, "access": "shared", "source": "memfd", "locked": True}},
+    "memory in a file": {"memory_keys": {"source": "file", "access": "private", "ksm": False}},
+    "limited memory": {
+        "memory_keys": {
+            "source": "anonymous",
+            "hard_limit": GIB,
+            "soft_limit": 512 * MIB,
+            "swap_hard_limit": 2 * GIB,
+        },
+        "balloon": Balloon(free_page_reporting=True),
+        "numa": Numa(nodeset="0"),
+    },
+    "huge pages in a file": {"memory_keys": {"pages": 2 * MIB, "source": "file"}},
 }
 
 

@@ -39,6 +39,14 @@ def change_live(job: Job, domain: libvirt.virDomain, change: LiveChange, base: s
             return _set_vcpus(job, domain, int(change.argument))
         case "set-memory":
             return _set_memory(job, domain, int(change.argument))
+        case "set-scheduler":
+            return _set_scheduler(domain, change.argument)
+        case "set-memory-limits":
+            return _set_memory_limits(domain, change.argument)
+        case "pin-vcpu":
+            return _pin_vcpu(domain, change.argument)
+        case "pin-emulator":
+            return _pin_emulator(domain, change.argument)
         case "attach-device":
             return _attach(job, domain, change.argument)
         case "update-device":
@@ -85,6 +93,48 @@ def _set_memory(job: Job, domain: libvirt.virDomain, kibibytes: int) -> tuple[st
 
 def _live_memory(domain: libvirt.virDomain) -> int:
     return int(parse_xml(domain.XMLDesc(0)).findtext("currentMemory") or 0)
+
+
+def _set_scheduler(domain: libvirt.virDomain, parameters: str) -> tuple[str, ...]:
+    """Shares and quotas. The binding reads before it sets, so that one call cannot be for guest and definition both."""
+    import libvirt
+
+    domain.setSchedulerParametersFlags(_numbers(parameters), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    return ()
+
+
+def _set_memory_limits(domain: libvirt.virDomain, parameters: str) -> tuple[str, ...]:
+    import libvirt
+
+    domain.setMemoryParameters(_numbers(parameters), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    return ()
+
+
+def _numbers(parameters: str) -> dict[str, int]:
+    """`NAME=NUMBER NAME=NUMBER` as libvirt's typed parameters."""
+    pairs = (parameter.partition("=") for parameter in parameters.split())
+    return {name: int(value) for name, _, value in pairs}
+
+
+def _pin_vcpu(domain: libvirt.virDomain, pin: str) -> tuple[str, ...]:
+    import libvirt
+
+    vcpu, _, cpus = pin.partition("=")
+    domain.pinVcpuFlags(int(vcpu), _cpu_map(domain, cpus), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    return ()
+
+
+def _pin_emulator(domain: libvirt.virDomain, cpus: str) -> tuple[str, ...]:
+    import libvirt
+
+    domain.pinEmulator(_cpu_map(domain, cpus), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    return ()
+
+
+def _cpu_map(domain: libvirt.virDomain, cpus: str) -> tuple[bool, ...]:
+    """For each CPU of the host, whether it is in a set such as `0,2`."""
+    chosen = {int(number) for number in cpus.split(",")}
+    return tuple(number in chosen for number in range(domain.connect().getCPUMap()[0]))
 
 
 def _attach(job: Job, domain: libvirt.virDomain, declared: str) -> tuple[str, ...]:
