@@ -7,6 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from kvmdecl.diagnostics import Diagnostic, Severity, in_order
+from kvmdecl.manifest.cpus import numbers_of
 from kvmdecl.names import about_size, format_size
 from kvmdecl.text import did_you_mean, safe_text
 
@@ -44,6 +45,9 @@ class _HostView:
     def __init__(self, name: str, facts: HostFacts) -> None:
         self.name = name
         self.memory = facts.memory
+        self.cpus = {cpu.id for cpu in facts.cpus}
+        self.nodes = {cell.id for cell in facts.cells}
+        self.pages = {pool.size for cell in facts.cells for pool in cell.pages}
         self.interfaces = facts.interfaces  # empty if they were not read, since every host has `lo`
         self._facts = facts
         self._machines: dict[tuple[str, str], dict[str, Machine]] = {}
@@ -78,6 +82,8 @@ def _check_vm(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:
         support = host.support(vm, machine)
         yield from _check_firmware(vm, host, support)
         yield from _check_devices(vm, host, support)
+    yield from _check_pins(vm, host)
+    yield from _check_memory_of(vm, host)
     if vm.memory > host.memory:
         yield Diagnostic(
             "check.memory-over-host",
@@ -119,6 +125,44 @@ def _check_cpus(vm: ResolvedVm, host: _HostView, machine: Machine) -> Iterator[D
             vm.origin.find("cpus.max"),
             f"The manifest asks for {vm.max_cpus}.",
             f"write at most {machine.max_cpus}, or choose another `machine:`",
+        )
+
+
+def _check_pins(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:
+    """A pin to CPUs of which the host has none; libvirt takes it, and the guest does not start."""
+    cpus = vm.spec.cpus
+    pins = [(f"cpus.pins.{number}", cpuset) for number, cpuset in cpus.pins.items()]
+    if cpus.emulator_pin is not None:
+        pins.append(("cpus.emulator_pin", cpus.emulator_pin))
+    for key, cpuset in pins:
+        if host.cpus and not numbers_of(cpuset) <= host.cpus:
+            yield Diagnostic(
+                "check.no-host-cpu",
+                f"{host.name} has not all of the CPUs {cpuset}",
+                vm.origin.find(key),
+                f"Its CPUs are numbered from {min(host.cpus)} to {max(host.cpus)}, {len(host.cpus)} in all.",
+                "name CPUs that it has; `kvmdecl facts` lists them",
+            )
+
+
+def _check_memory_of(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:
+    """Memory of a kind that the host has none of."""
+    numa, pages = vm.spec.numa, vm.spec.memory.pages
+    if numa is not None and host.nodes and not numbers_of(numa.nodeset) <= host.nodes:
+        yield Diagnostic(
+            "check.no-numa-node",
+            f"{host.name} has not all of the NUMA nodes {numa.nodeset}",
+            vm.origin.find("numa.nodeset"),
+            f"Its nodes are {', '.join(map(str, sorted(host.nodes)))}.",
+            "name nodes that it has, or leave `numa` out",
+        )
+    if pages is not None and host.pages and pages not in host.pages:
+        yield Diagnostic(
+            "check.no-huge-pages",
+            f"{host.name} has no pages of {format_size(pages)}",
+            vm.origin.find("memory.pages"),
+            f"It has pages of {', '.join(map(format_size, sorted(host.pages)))}.",
+            "choose pages that it has; those of 1GiB are set aside when a host boots",
         )
 
 

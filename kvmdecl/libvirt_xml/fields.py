@@ -254,6 +254,8 @@ _DESCRIPTIONS = (
     ("@type", "@bus"),
     ("@type",),
     ("@policy",),
+    ("@cpuset",),
+    ("@size",),
     ("@name",),
 )
 

@@ -55,6 +55,7 @@ KEYS: Mapping[tuple[Kind, str], tuple[Key, ...]] = {
     (Kind.DOMAIN, "cputune/iothreadpin"): (("@iothread",),),
     (Kind.DOMAIN, "cputune/vcpusched"): (("@vcpus",),),
     (Kind.DOMAIN, "cputune/iothreadsched"): (("@iothreads",),),
+    (Kind.DOMAIN, "memoryBacking/hugepages/page"): (("@size",),),
     (Kind.DOMAIN, "numatune/memnode"): (("@cellid",),),
     (Kind.DOMAIN, "vcpus/vcpu"): (("@id",),),
     (Kind.DOMAIN, "iothreadids/iothread"): (("@id",),),

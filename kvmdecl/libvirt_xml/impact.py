@@ -250,7 +250,7 @@ ROWS: tuple[Row, ...] = (
     Row("cpu/topology*", "any", "cpus.topology", None, "qemuBuildSmpCommandLine", _AT_START, visible=True),
     Row("cpu/feature*", "any", "cpus.nested", None, _BUILD_CPU, _AT_START, _is_nesting),
     Row("cpu/feature*", "any", "cpus.features", None, _BUILD_CPU, _AT_START),
-    Row("cpu*", "any", "cpus.model", None, _BUILD_CPU, _AT_START),
+    Row("cpu[/@]*", "any", "cpus.model", None, _BUILD_CPU, _AT_START),
     Row("cputune/vcpupin", "remove", "cpus.pins", None, _PIN, _STAYS_PINNED),
     Row("cputune/vcpupin*", "any", "cpus.pins", "pin-vcpu", _PIN, when=_is_present, visible=True),
     Row("cputune/vcpupin*", "any", "cpus.pins", None, _PIN, "only a vCPU that the guest has is pinned live"),
@@ -554,7 +554,7 @@ def _disk_key(path: str) -> str:
 
 
 def _shown(path: str, value: str | None) -> str | None:
-    is_size = path in {"memory", "currentMemory"} or path.startswith("memtune/")
+    is_size = path in {"memory", "currentMemory"} or path.startswith(("memtune/", "memoryBacking/hugepages/"))
     if is_size and value is not None and value.isdecimal():
         return format_size(int(value) * 1024)
     return value

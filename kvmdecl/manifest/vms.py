@@ -25,7 +25,7 @@ from kvmdecl.manifest.devices import (
 )
 from kvmdecl.manifest.memory import Balloon, Memory, Numa
 from kvmdecl.manifest.nics import Nic
-from kvmdecl.names import Bool, Name, Positive, Size, Text
+from kvmdecl.names import Bool, Name, Size, Text
 
 DeviceName = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,19}$")]
 

@@ -23,7 +23,7 @@ SEED = {"seed": SeedContent((), "0" * 64), "seed_pool": "vms", "seed_volume": "w
 
 FOREIGN = """<domain>
   <iothreads>2</iothreads>
-  <cputune><shares>2048</shares></cputune>
+  <cputune><global_period>50000</global_period></cputune>
   <metadata><app:notes xmlns:app="urn:example:notes"><app:by>ops</app:by></app:notes></metadata>
   <devices>
     <disk type="block" device="disk">
@@ -115,7 +115,11 @@ def with_foreign(xml: str) -> str:
     assert devices is not None
     assert their_devices is not None
     devices.extend(list(their_devices))
-    root.extend([child for child in theirs if child.tag != "devices"])
+    for child in [child for child in theirs if child.tag != "devices"]:
+        if (ours := root.find(child.tag)) is None:
+            root.append(child)
+        else:
+            ours.extend([setting for setting in child if ours.find(setting.tag) is None])
     for target in root.iterfind("devices/interface"):
         etree.SubElement(target, "driver", name="vhost", queues="4")
     return etree.tostring(root, encoding="unicode")

@@ -5,7 +5,7 @@ from lxml import etree
 
 from kvmdecl.diagnostics import Span
 from kvmdecl.libvirt_xml.impact import ROWS, assess, runs_as_declared
-from kvmdecl.manifest import Firmware, Graphics, Watchdog
+from kvmdecl.manifest import Balloon, Firmware, Graphics, Numa, Watchdog
 from kvmdecl.names import GIB, MIB
 from kvmdecl.plan import Impact
 from kvmdecl.state import Origin
@@ -37,6 +37,44 @@ def only(before: dict[str, object], after: dict[str, object]):
         ({"balloon": False}, {"balloon": False, "memory": 128 * MIB}, "memory.size", Impact.NEXT_BOOT, []),
         ({}, {"max_memory": 256 * MIB}, "memory.max", Impact.NEXT_BOOT, []),
         ({}, {"cpu_model": "qemu64"}, "cpus.model", Impact.NEXT_BOOT, []),
+        ({}, {"cpu_keys": {"topology": {"cores": "2"}}}, "cpus.topology", Impact.NEXT_BOOT, []),
+        ({}, {"cpu_keys": {"features": {"aes": "disable"}}}, "cpus.features", Impact.NEXT_BOOT, []),
+        ({}, {"cpu_keys": {"nested": False}}, "cpus.nested", Impact.NEXT_BOOT, []),
+        ({}, {"cpu_keys": {"shares": 512}}, "cpus.shares", Impact.LIVE, ["set-scheduler"]),
+        ({"cpu_keys": {"shares": 512}}, {}, "cpus.shares", Impact.NEXT_BOOT, []),
+        ({}, {"cpu_keys": {"period": 5000}}, "cpus.period", Impact.LIVE, ["set-scheduler"]),
+        ({"cpu_keys": {"period": 5000}}, {}, "cpus.period", Impact.NEXT_BOOT, []),
+        ({}, {"cpu_keys": {"quota": 5000}}, "cpus.quota", Impact.LIVE, ["set-scheduler"]),
+        ({"cpu_keys": {"quota": 5000}}, {}, "cpus.quota", Impact.LIVE, ["set-scheduler"]),
+        *(
+            ({}, {"cpu_keys": {name: 5000}}, f"cpus.{name}", Impact.LIVE, ["set-scheduler"])
+            for name in ("emulator_period", "emulator_quota")
+        ),
+        ({}, {"cpu_keys": {"pins": {"0": "1"}}}, "cpus.pins", Impact.LIVE, ["pin-vcpu"]),
+        ({}, {"cpu_keys": {"pins": {"1": "1"}}}, "cpus.pins", Impact.NEXT_BOOT, []),
+        ({"cpu_keys": {"pins": {"0": "1"}}}, {}, "cpus.pins", Impact.NEXT_BOOT, []),
+        ({}, {"cpu_keys": {"emulator_pin": "0-1"}}, "cpus.emulator_pin", Impact.LIVE, ["pin-emulator"]),
+        ({"cpu_keys": {"emulator_pin": "0-1"}}, {}, "cpus.emulator_pin", Impact.NEXT_BOOT, []),
+        *(
+            ({}, {"memory_keys": {name: GIB}}, f"memory.{name}", Impact.LIVE, ["set-memory-limits"])
+            for name in ("hard_limit", "soft_limit")
+        ),
+        ({"memory_keys": {"hard_limit": GIB}}, {}, "memory.hard_limit", Impact.LIVE, ["set-memory-limits"]),
+        (
+            {"memory_keys": {"hard_limit": GIB}},
+            {"memory_keys": {"hard_limit": GIB, "swap_hard_limit": 2 * GIB}},
+            "memory.swap_hard_limit",
+            Impact.LIVE,
+            ["set-memory-limits"],
+        ),
+        ({}, {"memory_keys": {"pages": 2 * MIB}}, "memory.pages", Impact.NEXT_BOOT, []),
+        ({"memory_keys": {"pages": 2 * MIB}}, {}, "memory.pages", Impact.NEXT_BOOT, []),
+        ({}, {"memory_keys": {"source": "memfd"}}, "memory.source", Impact.NEXT_BOOT, []),
+        ({}, {"memory_keys": {"access": "shared"}}, "memory.access", Impact.NEXT_BOOT, []),
+        ({}, {"memory_keys": {"locked": True}}, "memory.locked", Impact.NEXT_BOOT, []),
+        ({}, {"memory_keys": {"ksm": False}}, "memory.ksm", Impact.NEXT_BOOT, []),
+        ({}, {"numa": Numa(nodeset="0")}, "numa", Impact.NEXT_BOOT, []),
+        ({}, {"balloon": Balloon(free_page_reporting=True)}, "balloon", Impact.NEXT_BOOT, []),
         ({}, {"machine": "pc"}, "machine", Impact.NEXT_BOOT, []),
         ({}, {"firmware": Firmware(type="uefi")}, "firmware", Impact.NEXT_BOOT, []),
         ({}, {"description": "new"}, "description", Impact.METADATA, []),
@@ -142,6 +180,23 @@ def test_an_update_names_nothing_that_libvirt_would_refuse_to_change():
 
 def test_two_live_changes_of_one_nic_are_one_call():
     assert len(assessed({}, {"nics": (nic(link="down", source="br1"),)}).live) == 1
+
+
+def test_limits_that_change_together_are_one_call_and_what_is_lifted_is_no_limit():
+    before = {"memory_keys": {"hard_limit": GIB, "soft_limit": MIB}, "cpu_keys": {"quota": 5000}}
+    after = {"memory_keys": {"hard_limit": 2 * GIB}, "cpu_keys": {"shares": 512}}
+
+    assert [(call.call, call.argument) for call in assessed(before, after).live] == [
+        ("set-scheduler", "vcpu_quota=-1 cpu_shares=512"),
+        ("set-memory-limits", "hard_limit=2097152 soft_limit=9007199254740991"),
+    ]
+
+
+def test_a_pin_names_the_vcpu_and_the_hosts_cpus_one_by_one():
+    (pin,) = assessed({}, {"cpu_keys": {"pins": {"0": "4-6,9"}}}).live
+    (emulator,) = assessed({}, {"cpu_keys": {"emulator_pin": "0-1"}}).live
+
+    assert (pin.argument, emulator.argument) == ("0=4,5,6,9", "0,1")
 
 
 def test_what_the_running_guest_has_already_is_not_done_again():

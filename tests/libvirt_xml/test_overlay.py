@@ -73,7 +73,9 @@ def test_what_others_declared_survives_to_the_letter(one, other):
 
     present = [letters(element) for element in merged.iter(etree.Element)]
     theirs = tree(FOREIGN)
-    for child in [*(c for c in theirs if c.tag != "devices"), *theirs.iterfind("devices/*")]:
+    tuned = list(theirs.iterfind("cputune/*"))  # beside what we tune
+    whole = (child for child in theirs if child.tag not in {"devices", "cputune"})
+    for child in [*whole, *tuned, *theirs.iterfind("devices/*")]:
         assert letters(child) in present
     kept_nics = {n.mac for n in one.nics} & {n.mac for n in other.nics}
     for mac in kept_nics:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,8 +10,8 @@ import pytest
 from kvmdecl.check import check
 from kvmdecl.cluster import PlacedCluster
 from kvmdecl.diagnostics import Severity
-from kvmdecl.facts import DomainSupport
-from kvmdecl.names import GIB
+from kvmdecl.facts import DomainSupport, PagePool
+from kvmdecl.names import GIB, KIB, MIB
 from kvmdecl.pluginhost import load_plugins
 from tests.placement.support import facts
 from tests.resolve.support import BASE, resolved
@@ -38,6 +39,11 @@ def test_an_ordinary_guest_passes() -> None:
     assert found(LAN + "vms:\n  web: {nics: [lan, nat], memory: 8GiB}\n", facts()) == ()
 
 
+def _small_pages() -> HostFacts:
+    host = facts()
+    return replace(host, cells=(replace(host.cells[0], pages=(PagePool(4 * KIB, 1), PagePool(2 * MIB, 1))),))
+
+
 @pytest.mark.parametrize(
     ("vm", "host", "code", "place"),
     [
@@ -46,6 +52,10 @@ def test_an_ordinary_guest_passes() -> None:
         ("{cpus: {count: 2, max: 300}}", facts(), "check.too-many-cpus", "300"),
         ("{cpus: 300}", facts(), "check.too-many-cpus", "300"),
         ("{memory: 65GiB}", facts(), "check.memory-over-host", "65GiB"),
+        ('{cpus: {pins: {"0": 0-999}}}', facts(), "check.no-host-cpu", "0-999"),
+        ('{cpus: {emulator_pin: "999"}}', facts(), "check.no-host-cpu", '"999"'),
+        ("{numa: 0-1}", facts(), "check.no-numa-node", "0-1"),
+        ("{memory: {size: 4GiB, pages: 1GiB}}", _small_pages(), "check.no-huge-pages", "1GiB"),
     ],
 )
 def test_what_a_host_cannot_do(vm: str, host: HostFacts, code: str, place: str) -> None:

@@ -1,0 +1,67 @@
+"""CPUs and limits of a running guest. Where a host of the lab has no cgroups, libvirt's own test driver stands in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import libvirt
+import pytest
+
+from kvmdecl.diagnostics import TaskFailed
+from kvmdecl.hosts.perform.live import change_live
+from kvmdecl.libvirt_xml.rules import UNLIMITED_KIB
+from kvmdecl.tasks import LiveChange
+from tests.perform.test_domains import blank, define, disk, domain, domain_xml, qemu_pid, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvmdecl.hosts.perform.job import Job
+    from tests.perform.conftest import Hand
+
+NO_JOB = cast("Job", None)  # these calls tell nothing and wait for nothing
+
+
+@pytest.fixture
+def stand_in() -> Iterator[libvirt.virDomain]:
+    connection = libvirt.open("test:///default")
+    yield connection.lookupByName("test")
+    connection.close()
+
+
+def test_limits_of_memory_are_set_and_lifted_together(stand_in: libvirt.virDomain):
+    change_live(
+        NO_JOB, stand_in, LiveChange("set-memory-limits", "hard_limit=9000 swap_hard_limit=9999"), None
+    )
+    now = stand_in.memoryParameters(libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    assert (now["hard_limit"], now["swap_hard_limit"]) == (9000, 9999)
+
+    lifted = " ".join(f"{name}={UNLIMITED_KIB}" for name in now)
+    change_live(NO_JOB, stand_in, LiveChange("set-memory-limits", lifted), None)
+    assert "memtune" not in stand_in.XMLDesc()
+
+
+def test_threads_of_a_running_guest_are_pinned(hand: Hand):
+    root = disk("root", blank(hand, "blank.img"))
+    old = domain_xml(root, head="<description>before</description>")
+    tuned = "<cputune><vcpupin vcpu='0' cpuset='0'/><emulatorpin cpuset='0'/></cputune>"
+    hand.do(define(old, power="start"))
+    pid = qemu_pid(hand)
+
+    live = (LiveChange("pin-vcpu", "0=0"), LiveChange("pin-emulator", "0"))
+    result = hand.do(define(domain_xml(root, head=tuned), old, live=live))
+
+    assert result.remarks == ()
+    assert qemu_pid(hand) == pid
+    for pin in ("vcpupin", "emulatorpin"):
+        assert running(hand).find(f"cputune/{pin}").get("cpuset") == "0"
+    assert domain(hand).vcpuPinInfo()[0][0] is True
+
+
+def test_a_host_without_cgroups_says_that_it_cannot_weigh_a_running_guest(hand: Hand):
+    root = disk("root", blank(hand, "blank.img"))
+    old = domain_xml(root)
+    hand.do(define(old, power="start"))
+
+    with pytest.raises((TaskFailed, libvirt.libvirtError), match="cgroup"):
+        hand.do(define(old, old, live=(LiveChange("set-scheduler", "cpu_shares=512"),)))
