@@ -52,7 +52,7 @@ def _small_pages() -> HostFacts:
         ("{cpus: {count: 2, max: 300}}", facts(), "check.too-many-cpus", "300"),
         ("{cpus: 300}", facts(), "check.too-many-cpus", "300"),
         ("{memory: 65GiB}", facts(), "check.memory-over-host", "65GiB"),
-        ('{cpus: {pins: {"0": 0-999}}}', facts(), "check.no-host-cpu", "0-999"),
+        ('{cpus: {pins: {"0": 0-999}}}', facts(), "check.no-host-cpu", '{"0": 0-999}'),
         ('{cpus: {emulator_pin: "999"}}', facts(), "check.no-host-cpu", '"999"'),
         ("{numa: 0-1}", facts(), "check.no-numa-node", "0-1"),
         ("{memory: {size: 4GiB, pages: 1GiB}}", _small_pages(), "check.no-huge-pages", "1GiB"),
