@@ -47,7 +47,9 @@ class _HostView:
         self.memory = facts.memory
         self.cpus = {cpu.id for cpu in facts.cpus}
         self.nodes = {cell.id for cell in facts.cells}
-        self.pages = {pool.size for cell in facts.cells for pool in cell.pages}
+        self.pages: dict[int, int] = {}  # how many of each size; empty if they were not read
+        for pool in (pool for cell in facts.cells for pool in cell.pages):
+            self.pages[pool.size] = self.pages.get(pool.size, 0) + pool.count
         self.interfaces = facts.interfaces  # empty if they were not read, since every host has `lo`
         self._facts = facts
         self._machines: dict[tuple[str, str], dict[str, Machine]] = {}
@@ -156,13 +158,16 @@ def _check_memory_of(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:
             f"Its nodes are {', '.join(map(str, sorted(host.nodes)))}.",
             "name nodes that it has, or leave `numa` out",
         )
-    if pages is not None and host.pages and pages not in host.pages:
+    if pages is None or not host.pages:
+        return
+    needed, there = vm.max_memory // pages, host.pages.get(pages, 0)
+    if there < needed:
         yield Diagnostic(
             "check.no-huge-pages",
-            f"{host.name} has no pages of {format_size(pages)}",
+            f"{host.name} has set aside {there} pages of {format_size(pages)}, and the guest needs {needed}",
             vm.origin.find("memory.pages"),
-            f"It has pages of {', '.join(map(format_size, sorted(host.pages)))}.",
-            "choose pages that it has; those of 1GiB are set aside when a host boots",
+            "Huge pages are set aside on the host beforehand; a guest that does not get its own does not start.",
+            f"set {needed} aside there, or leave `pages` out",
         )
 
 
