@@ -177,6 +177,32 @@ def test_a_guest_that_was_just_started_needs_nothing(host):
     assert (found.changes, found.live, found.pending) == ((), (), ())
 
 
+def test_a_guest_that_was_started_with_tuned_cpus_and_shared_memory_needs_nothing(host):
+    text = declared(
+        disks=(ROOT,),
+        nics=(),
+        cpus=2,
+        max_cpus=4,
+        cpu_keys={
+            "topology": {"dies": "2", "threads": "2"},
+            "features": {"aes": "disable"},
+            "nested": False,
+            "shares": 512,
+            "pins": {"0": "0", "3": "0"},
+            "emulator_pin": "0",
+        },
+        memory_keys={"source": "memfd", "access": "shared", "ksm": False},
+        numa=Numa(nodeset="0", mode="preferred"),
+        balloon=Balloon(free_page_reporting=True),
+    )
+    domain = host.define(complete(text))
+    domain.create()
+
+    found = assess(text, text, host.observe(domain), Origin())
+
+    assert (found.changes, found.live, found.pending) == ((), (), ())
+
+
 def test_a_new_guest_takes_as_many_devices_live_as_it_has_spare_ports(host):
     text = declared(disks=(ROOT,), nics=())
     domain = host.define(complete(text))
