@@ -83,6 +83,17 @@ class ResolvedDisk:
 
 
 @dataclass(frozen=True, slots=True)
+class ResolvedCdrom:
+    """A drive; `volume` in `pool` holds what is in it. All three are empty for an empty one."""
+
+    name: str
+    image: str
+    pool: str
+    volume: str
+    boot_order: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class ResolvedNic:
     """A NIC: what the manifest says of it, and what follows.
 
@@ -116,6 +127,7 @@ class ResolvedVm:
     type: str
     disks: tuple[ResolvedDisk, ...]
     nics: tuple[ResolvedNic, ...]
+    cdroms: tuple[ResolvedCdrom, ...] = ()
     seed: SeedContent | None = None
     seed_pool: str = ""
     seed_volume: str = ""

@@ -78,7 +78,7 @@ def _guests(placed: PlacedCluster) -> Iterator[Desired]:
         needs = [Address(vm.host, Kind.NETWORK, nic.network) for nic in vm.nics if not nic.is_bridge]
         for volume in _volumes(vm, vm.host, images):
             yield volume
-            if volume.role is not Role.IMAGE:  # a disk's own need
+            if volume.role is not Role.IMAGE or _is_medium(volume, vm):  # else it is a disk's own need
                 needs += (Address(vm.host, Kind.POOL, volume.pool), volume.address)
         yield DesiredDomain(
             address=Address(vm.host, Kind.DOMAIN, vm.name),
@@ -97,9 +97,16 @@ def _volumes(vm: ResolvedVm, host: str, images: Mapping[str, ResolvedImage]) -> 
         if image is not None:
             yield _image(image, host, disk.pool)
         yield _disk(vm, disk, host, image)
+    for drive in vm.cdroms:
+        if drive.volume:
+            yield _image(images[drive.image], host, drive.pool)
     if vm.seed is not None:
         address = Address(host, Kind.VOLUME, f"{vm.seed_pool}/{vm.seed_volume}")
         yield DesiredVolume(address, Role.SEED, "raw", None, content=vm.seed, vm=vm.name, origin=vm.origin)
+
+
+def _is_medium(volume: DesiredVolume, vm: ResolvedVm) -> bool:
+    return any((drive.pool, drive.volume) == (volume.pool, volume.name) for drive in vm.cdroms)
 
 
 def _image(image: ResolvedImage, host: str, pool: str) -> DesiredVolume:

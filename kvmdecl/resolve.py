@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kvmdecl.candidates import Candidates, networks_of, pools_of
 from kvmdecl.cloudinit import has_known_header, seed
 from kvmdecl.cluster import (
+    ResolvedCdrom,
     ResolvedCluster,
     ResolvedDisk,
     ResolvedHost,
@@ -79,10 +80,10 @@ class _Keys(Mapping[str, Span]):
 
 
 def _parts(key: str) -> Iterator[str | int]:
-    """`nics.0.network` -> "nics", 0, "network"; below `disks` digits are a disk's name; the empty key has none."""
+    """`nics.0.network` -> "nics", 0, "network"; below `disks` digits are a name; the empty key has none."""
     before = ""
     for part in key.split(".") if key else ():
-        yield int(part) if part.isdigit() and before != "disks" else part
+        yield int(part) if part.isdigit() and before not in {"disks", "cdroms"} else part
         before = part
 
 
@@ -193,6 +194,7 @@ class _Linker:
             type=spec.type,
             disks=disks,
             nics=tuple(self._nics(vm)),
+            cdroms=tuple(self._cdroms(vm)),
             seed=content,
             seed_pool=self._seed_pool(vm, disks) if content else "",
             seed_volume=f"{name}.seed.{content.sha256[:_DIGEST_LENGTH]}.iso" if content else "",
@@ -211,6 +213,7 @@ class _Linker:
         image = image or (disk.image if disk else None)
         pool = self._pool_of(vm, disk.pool if disk else None, key)
         self._check_image(vm, disk, image, key)
+        self._check_bus(vm, disk, key)
         if pool is None:
             return
         spec = disk or Disk(image=image)
@@ -222,6 +225,27 @@ class _Linker:
             image=image,
             boot_order=vm.boot.get(name),
         )
+
+    def _cdroms(self, vm: _Link) -> Iterator[ResolvedCdrom]:
+        for name, drive in vm.spec.cdroms.items():
+            boot = vm.boot.get(name)
+            if drive.image is None:
+                yield ResolvedCdrom(name, "", "", "", boot)
+                continue
+            pool = self._pool_of(vm, drive.pool, ("cdroms", name))
+            image = self._images.get(drive.image)
+            if image is None:
+                self._unknown("image", drive.image, self._images, "vms", vm.name, "cdroms", name, "image")
+            elif image.format != "raw":
+                self._refuse(
+                    "image.no-medium",
+                    f"image {image.name} is in {image.format} format, and a drive takes a raw one",
+                    self._loaded.span("vms", vm.name, "cdroms", name, "image"),
+                    "The guest would see the file as it is, and find no file system in it.",
+                    "use an ISO image, with `format: raw` in `images`",
+                )
+            elif pool is not None:
+                yield ResolvedCdrom(name, image.name, pool, image.volume, boot)
 
     def _pool_of(self, vm: _Link, named: str | None, key: tuple[str, ...]) -> str | None:
         """The pool of a disk (or seed): the one that it names, else the only one that there is."""
@@ -269,6 +293,13 @@ class _Linker:
                 "use `format: qcow2` and `preallocation: off`",
             )
         self._check_size(vm, disk.size, image, key)
+
+    def _check_bus(self, vm: _Link, disk: Disk | None, key: tuple[str, ...]) -> None:
+        """The bus may be one that the vm's `os` chose after the disk was checked."""
+        if disk is not None and disk.misplaced is not None:
+            name, summary, hint = disk.misplaced
+            at = self._loaded.span("vms", vm.name, *key, name)
+            self._refuse("manifest.bad-disk", summary, at, "The bus follows from the vm's `os`.", hint)
 
     def _check_size(self, vm: _Link, size: int | None, image: str, key: tuple[str, ...]) -> None:
         needed = self._inputs.images[image].virtual_size

@@ -123,10 +123,10 @@ class DeleteVolume:
 class LiveChange:
     """One call that changes a running guest. `call` names the libvirt function's short form, `argument` is its input.
 
-    set-vcpus: number; set-memory: KiB; set-lifecycle: event and action (`on_crash restart`); set-scheduler,
-    set-memory-limits: `NAME=NUMBER` of each parameter, separated by spaces; pin-vcpu: `VCPU=CPUS`, pin-emulator: `CPUS`
-    (`0,1`); attach-device, update-device: declared XML of the device; detach-device: the device's key as
-    `fields.device_key` gives it (for example `disk[data]`).
+    set-vcpus, add-iothreads, remove-iothreads: number that there shall be; set-memory: KiB; set-lifecycle: event and
+    action (`on_crash restart`); set-scheduler, set-memory-limits: `NAME=NUMBER` of each parameter, separated by spaces;
+    pin-vcpu: `VCPU=CPUS`, pin-emulator: `CPUS` (`0,1`); attach-device, update-device, set-iotune: declared XML of the
+    device; detach-device: the device's key as `fields.device_key` gives it (for example `disk[data]`).
     """
 
     call: Literal[
@@ -137,6 +137,9 @@ class LiveChange:
         "set-memory-limits",
         "pin-vcpu",
         "pin-emulator",
+        "add-iothreads",
+        "remove-iothreads",
+        "set-iotune",
         "attach-device",
         "update-device",
         "detach-device",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.libvirt_xml.build import boot, node
+from kvmdecl.libvirt_xml.build import node
 from kvmdecl.libvirt_xml.domain_cpu import cpu, tuning
 from kvmdecl.libvirt_xml.domain_devices import other_devices
+from kvmdecl.libvirt_xml.domain_disks import disks
 from kvmdecl.libvirt_xml.domain_nics import interface
 from kvmdecl.libvirt_xml.overlay import to_text
 from kvmdecl.manifest.guest_os import HYPERV, HYPERV_SPINLOCKS, NEEDS_HPET
@@ -15,11 +16,8 @@ from kvmdecl.names import KIB
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from kvmdecl.cluster import ResolvedDisk, ResolvedVm
+    from kvmdecl.cluster import ResolvedVm
     from kvmdecl.libvirt_xml.safe import Element
-
-SEED_ALIAS = "cloud_init"
-"""Name of the seed's drive. No disk can be called this: names of disks hold no underscore."""
 
 
 def domain_xml(vm: ResolvedVm, pool_paths: Mapping[str, str]) -> str:
@@ -40,6 +38,7 @@ def domain_xml(vm: ResolvedVm, pool_paths: Mapping[str, str]) -> str:
             node("memory", str(vm.max_memory // KIB), unit="KiB"),
             node("currentMemory", str(vm.memory // KIB), unit="KiB"),
             node("vcpu", str(vm.max_cpus), current=str(vm.cpus)),
+            vm.spec.iothreads is not None and node("iothreads", str(vm.spec.iothreads)),
             node(
                 "os",
                 node("type", "hvm", arch=vm.arch, machine=vm.machine),
@@ -57,7 +56,7 @@ def domain_xml(vm: ResolvedVm, pool_paths: Mapping[str, str]) -> str:
             *tuning(vm),
             _clock(vm),
             *_lifecycle(vm),
-            node("devices", *_disks(vm, pool_paths), *map(interface, vm.nics), *other_devices(vm)),
+            node("devices", *disks(vm, pool_paths), *map(interface, vm.nics), *other_devices(vm)),
             type=vm.type,
         )
     )
@@ -107,40 +106,3 @@ def _lifecycle(vm: ResolvedVm) -> Iterator[Element]:
     for event in ("on_poweroff", "on_reboot", "on_crash"):
         if action := getattr(vm.spec, event):
             yield node(event, action)
-
-
-def _disks(vm: ResolvedVm, pool_paths: Mapping[str, str]) -> Iterator[Element]:
-    """Disks and the seed, by the path of their volume.
-
-    A source that names pool and volume would be shorter, but AppArmor's helper, which runs without a
-    connection, cannot resolve it, least of all a backing chain (virt-aa-helper.c), so that on Ubuntu and
-    Debian such guests do not start. A path also stays what it is after snapshots and block copies, and it is
-    what other tools write.
-    """
-    for disk in vm.disks:
-        yield _disk(disk, f"{pool_paths[disk.pool]}/{disk.volume}")
-    if vm.seed is not None:
-        yield node(
-            "disk",
-            node("driver", name="qemu", type="raw"),
-            node("source", file=f"{pool_paths[vm.seed_pool]}/{vm.seed_volume}"),
-            node("target", bus="sata"),
-            node("readonly"),
-            node("alias", name=f"ua-{SEED_ALIAS}"),
-            type="file",
-            device="cdrom",
-        )
-
-
-def _disk(disk: ResolvedDisk, path: str) -> Element:
-    return node(
-        "disk",
-        node("driver", name="qemu", type=disk.spec.format, cache=disk.spec.cache, discard=disk.spec.discard),
-        node("source", file=path),
-        node("target", bus=disk.spec.bus),
-        node("serial", disk.serial),
-        boot(disk.boot_order),
-        node("alias", name=f"ua-{disk.name}"),
-        type="file",
-        device="disk",
-    )

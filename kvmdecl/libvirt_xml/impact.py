@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
+from kvmdecl.libvirt_xml.domain_disks import DRIVE_PREFIX
 from kvmdecl.libvirt_xml.fields import (
     Comparison,
     Document,
@@ -40,6 +41,9 @@ Call = Literal[
     "set-memory-limits",
     "pin-vcpu",
     "pin-emulator",
+    "add-iothreads",
+    "remove-iothreads",
+    "set-iotune",
     "attach-device",
     "update-device",
     "detach-device",
@@ -97,6 +101,16 @@ def _on_a_pluggable_bus(case: Case) -> bool:
 
 def _is_cdrom(case: Case) -> bool:
     return case.running(f"devices/{device_key(case.difference.path)}@device") == "cdrom"
+
+
+def _is_unused(case: Case) -> bool:
+    """Whether no disk that stays is served by a thread that goes (qemuDomainChgIOThread)."""
+    last = _number(case.difference.after)
+    return all(
+        _number(value) <= last or f"devices/{device_key(path)}" not in case.live.desired
+        for path, value in case.live.observed.items()
+        if plain(path) == f"{_DISK}/driver@iothread"
+    )
 
 
 def _has_virtio_serial(case: Case) -> bool:
@@ -177,6 +191,9 @@ _FUNCTIONS: Mapping[Call | None, str] = {
     "set-memory-limits": "virDomainSetMemoryParameters",
     "pin-vcpu": "virDomainPinVcpuFlags",
     "pin-emulator": "virDomainPinEmulator",
+    "add-iothreads": "virDomainAddIOThread",
+    "remove-iothreads": "virDomainDelIOThread",
+    "set-iotune": "virDomainSetBlockIoTune",
     "attach-device": "virDomainAttachDeviceFlags",
     "update-device": "virDomainUpdateDeviceFlags",
     "detach-device": "virDomainDetachDeviceFlags",
@@ -192,6 +209,8 @@ _SCHEDULE, _LIMIT = "qemuDomainSetSchedulerParametersFlags", "qemuDomainSetMemor
 _STAYS_PINNED = "threads keep their CPUs until QEMU ends"
 _LIVE_DISK = "qemuDomainDiskChangeSupported"
 _LIVE_NIC = "qemuDomainChangeNet"
+_MEDIUM = "qemuDomainChangeMediaLegacy"
+_THREADS = "qemuDomainChgIOThread"
 _ATTACH = "qemuDomainAttachDeviceLive"
 _DETACH = "qemuDomainDetachDeviceLive"
 _UPDATE = "qemuDomainUpdateDeviceLive"
@@ -338,14 +357,44 @@ ROWS: tuple[Row, ...] = (
         "a SATA port is not switched while the guest runs",
         visible=True,
     ),
-    Row(f"{_DISK}/source@*", "any", "{disk}", "update-device", "qemuDomainChangeMediaLegacy", when=_is_cdrom),
+    Row("iothreads", "any", "iothreads", "add-iothreads", _THREADS, when=_more, visible=True),
+    Row("iothreads", "any", "iothreads", "remove-iothreads", _THREADS, when=_is_unused, visible=True),
+    Row("iothreads", "any", "iothreads", None, _THREADS, "a disk is served by a thread that goes"),
+    Row(f"{_DISK}/source@*", "any", "{disk}", "update-device", _MEDIUM, when=_is_cdrom, visible=True),
     Row(
         *(f"{_DISK}/source@*", "any", "{disk}", None, _LIVE_DISK),
         "from the next boot on the guest has other data; what is on the present disk stays behind",
         impact=Impact.DATA_LOSS,
     ),
-    Row(f"{_DISK}/driver@cache", "any", "{disk}.cache", None, _LIVE_DISK, _AT_START, visible=True),
-    Row(f"{_DISK}/driver@discard", "any", "{disk}.discard", None, _LIVE_DISK, _AT_START, visible=True),
+    Row(
+        f"{_DISK}/iotune/*",
+        *("any", "{disk}.iotune", "set-iotune", "qemuDomainSetBlockIoTune"),
+        visible=True,
+    ),
+    *(
+        Row(f"{_DISK}/driver@{name}", "any", f"{{disk}}.{key}", None, _LIVE_DISK, _AT_START, visible=True)
+        for name, key in (
+            ("cache", "cache"),
+            ("io", "io"),
+            ("discard", "discard"),
+            ("detect_zeroes", "detect_zeroes"),
+            ("iothread", "iothread"),
+            ("queues", "queues"),
+            ("copy_on_read", "copy_on_read"),
+            ("error_policy", "error_policy"),
+            ("rerror_policy", "read_error_policy"),
+        )
+    ),
+    *(
+        Row(f"{_DISK}/{name}", "any", f"{{disk}}.{key}", None, _LIVE_DISK, _AT_START, visible=True)
+        for name, key in (
+            ("readonly", "readonly"),
+            ("shareable", "shareable"),
+            ("wwn", "wwn"),
+            ("target@rotation_rate", "rotation_rate"),
+        )
+    ),
+    Row(f"{_DISK}/driver@type", "any", "{disk}", "update-device", _MEDIUM, when=_is_cdrom),
     Row(f"{_DISK}/driver@type", "any", "{disk}.format", None, _LIVE_DISK, _AT_START),
     Row(f"{_DISK}/target@bus", "any", "{disk}.bus", None, _LIVE_DISK, _AT_START, visible=True),
     Row(f"{_DISK}/serial", "any", "{disk}.serial", None, _LIVE_DISK, _AT_START, visible=True),
@@ -548,8 +597,10 @@ def _as_change(
 
 
 def _disk_key(path: str) -> str:
-    """The manifest's key of a disk: `disk` for `root`, `disks.data` for `data`, `cloud_init` for the seed."""
+    """The manifest's key of a disk: `disk` for `root`, `disks.data`, `cdroms.cd`, `cloud_init` for the seed."""
     name = member_name(path)
+    if name.startswith(DRIVE_PREFIX):
+        return f"cdroms.{name.removeprefix(DRIVE_PREFIX)}"
     return {"root": "disk", "cloud_init": "cloud_init"}.get(name, f"disks.{name}")
 
 
@@ -564,16 +615,19 @@ def _shown(path: str, value: str | None) -> str | None:
 
 
 def _calls(wanted: Document, live: Comparison, needed: Collection[str]) -> tuple[LiveChange, ...]:
-    """The calls for what can be changed live, one for each device, in the order of their paths."""
-    calls: dict[str, LiveChange] = {}
+    """The calls for what can be changed live: each once for a device, in the order of their paths.
+
+    Threads come before the disks that they serve.
+    """
+    calls: dict[tuple[Call, str], LiveChange] = {}
     for difference in live.differences:
-        row = find_row(Case(difference, live))
-        if difference.path not in needed or row.call is None:
+        call = find_row(Case(difference, live)).call
+        if difference.path not in needed or call is None:
             continue
-        about = _about(row.call, difference.path)
+        about = (call, _about(call, difference.path))
         if about not in calls:
-            calls[about] = LiveChange(row.call, _argument(row.call, difference, wanted, live))
-    return tuple(calls.values())
+            calls[about] = LiveChange(call, _argument(call, difference, wanted, live))
+    return tuple(sorted(calls.values(), key=lambda change: change.call != "add-iothreads"))
 
 
 def _about(call: Call, path: str) -> str:

@@ -112,16 +112,17 @@ def overlay_device(observed: str, declared: str, base: str | None = None) -> str
 def taken_away(base: str | None) -> str | None:
     """A domain with what an update of this device may take away, None if there is nothing."""
     device = parse_xml(base) if base is not None else None
-    if device is None or device.tag != "interface":
+    if device is None or device.tag not in _REMOVABLE:
         return None
     device.attrib.clear()
-    device[:] = [child for child in device if child.tag in {"mac", *_REMOVABLE}]
+    device[:] = [child for child in device if child.tag in {"mac", *_REMOVABLE[str(device.tag)]}]
     return _alone(device)
 
 
-_REMOVABLE = frozenset(
-    {"bandwidth", "filterref", "port"}
-)  # qemuDomainChangeNet; what else is left out is kept
+_REMOVABLE: Mapping[str, frozenset[str]] = {  # what else is left out is kept
+    "interface": frozenset({"bandwidth", "filterref", "port"}),  # qemuDomainChangeNet
+    "disk": frozenset({"source", "iotune"}),  # qemuDomainChangeMediaLegacy, qemuDomainSetBlockIoTune
+}
 
 
 def complete(desired: str) -> str:
@@ -355,6 +356,7 @@ RESETS: tuple[Reset, ...] = (
     ),
     Reset("os@firmware", "os", _BUILD, "libvirt chooses the build of the firmware"),
     Reset("os/firmware/feature@enabled", "os", _BUILD, "libvirt chooses the build of the firmware"),
+    Reset("iothreads", "", ("iothreadids",), "the numbers of I/O threads are as many as the threads"),
     Reset("os/type@machine", "", _BOARD, "another chipset has other buses", when=_other_chipset),
 )
 

@@ -200,6 +200,14 @@ def _drop_generated_channel_source(element: Element) -> None:
         drop(element)
 
 
+def _drop_format_of_nothing(element: Element) -> None:
+    """An empty drive has no format: a running one does not show it (virDomainDiskDefFormat)."""
+    driver, source = element.find("driver"), element.find("source")
+    is_empty = source is None or not (len(source) or source.attrib)
+    if driver is not None and element.get("device") == "cdrom" and is_empty:
+        discard(driver, "type")
+
+
 def _drop_terminal(element: Element) -> None:
     """The pseudo-terminal of a running guest is the kernel's choice."""
     if element.get("path", "").startswith("/dev/pts/"):
@@ -358,6 +366,7 @@ _DOMAIN = tuple(
             without("index"),
         ),
         ("A running copy job is state", ("devices/disk/mirror",), drop),
+        ("An empty drive has no format", ("devices/disk",), _drop_format_of_nothing),
         ("An open tray is state", ("devices/disk/target",), without("tray")),
         ("The port of a running network is state", ("devices/interface/source",), without("portid")),
         ("The terminal of a console is state", ("devices/console", "devices/serial"), without("tty")),

@@ -20,18 +20,19 @@ from kvmdecl.manifest.devices import (
     Vsock,
     Watchdog,
 )
+from kvmdecl.manifest.disks import Cdrom, Disk, IoTune
 from kvmdecl.manifest.hosts import Host, Reserve
 from kvmdecl.manifest.memory import Balloon, Memory, Numa
 from kvmdecl.manifest.networks import Dhcp, DhcpHost, Network
 from kvmdecl.manifest.nics import Nic
 from kvmdecl.manifest.storage import Image, Pool
-from kvmdecl.manifest.vms import CloudInit, Disk, Firmware, Vm
+from kvmdecl.manifest.vms import CloudInit, Firmware, Vm
 from kvmdecl.names import Name
 
 __all__ = [
-    "Balloon", "Channel", "CloudInit", "Cpus", "Dhcp", "DhcpHost", "Disk", "Firmware", "Graphics", "Host", "Image",
-    "Input", "Manifest", "Memory", "Network", "Nic", "Numa", "Panic", "PlacementSection", "Pool", "Reserve", "Section",
-    "SerialConsole", "Sound", "Topology", "Tpm", "Video", "Vm", "Vsock", "Watchdog",
+    "Balloon", "Cdrom", "Channel", "CloudInit", "Cpus", "Dhcp", "DhcpHost", "Disk", "Firmware", "Graphics", "Host",
+    "Image", "Input", "IoTune", "Manifest", "Memory", "Network", "Nic", "Numa", "Panic", "PlacementSection", "Pool",
+    "Reserve", "Section", "SerialConsole", "Sound", "Topology", "Tpm", "Video", "Vm", "Vsock", "Watchdog",
 ]  # fmt: skip
 
 

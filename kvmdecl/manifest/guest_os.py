@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from kvmdecl.manifest.base import Section
 from kvmdecl.manifest.devices import Tpm
-from kvmdecl.manifest.vms import Disk, Firmware, Vm
+from kvmdecl.manifest.disks import Disk
+from kvmdecl.manifest.vms import Firmware, Vm
 
 _Part = TypeVar("_Part", bound=Section)
 

@@ -23,49 +23,12 @@ from kvmdecl.manifest.devices import (
     Vsock,
     Watchdog,
 )
+from kvmdecl.manifest.disks import Cdrom, Disk
 from kvmdecl.manifest.memory import Balloon, Memory, Numa
 from kvmdecl.manifest.nics import Nic
-from kvmdecl.names import Bool, Name, Size, Text
+from kvmdecl.names import Bool, Name, Positive, Text
 
 DeviceName = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,19}$")]
-
-
-class Disk(Section):
-    """A disk, kept in a volume of its own."""
-
-    shorthand = "size"
-
-    size: Size | None = None
-    """Capacity; for a disk made from an image at least the image's (which is the default)."""
-    pool: Name | None = None
-    """Storage pool; the cluster's only one if not given."""
-    image: Name | None = None
-    """Image that the disk begins as; its volume is the backing file of the disk's."""
-    format: Literal["qcow2", "raw"] = "qcow2"
-    """Format of the volume."""
-    preallocation: Literal["off", "metadata", "falloc", "full"] = "off"
-    """How much of the volume is allocated when it is made: `full` is for raw ones, `off` for disks with an image."""
-    bus: Literal["virtio", "scsi", "sata"] = "virtio"
-    """How the guest sees the disk."""
-    cache: Literal["none", "writeback", "writethrough", "directsync", "unsafe"] | None = None
-    """Host page cache mode; the hypervisor's default if not given."""
-    discard: Literal["unmap", "ignore"] | None = None
-    """What becomes of the guest's discard requests."""
-    serial: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+ -]{1,20}$")] | None = None
-    """Serial number that the guest sees; the disk's name if not given."""
-
-    @model_validator(mode="after")
-    def _possible(self) -> Self:
-        if self.size is not None and (self.size % 512 or not self.size):
-            hint = "write for example `20GiB`"
-            raise _wrong("disk", "the size of a disk is a multiple of 512 bytes", hint, "size")
-        if self.format == "raw" and self.preallocation == "metadata":
-            hint = "use `off`, `falloc` or `full`"
-            raise _wrong("disk", "a raw disk has no metadata to preallocate", hint, "preallocation")
-        if self.format == "qcow2" and self.preallocation == "full":
-            hint = "use `falloc`, or `format: raw`"
-            raise _wrong("disk", "a qcow2 disk cannot be filled with zeros", hint, "preallocation")
-        return self
 
 
 class Firmware(Section):
@@ -144,10 +107,14 @@ class Vm(Section):
     """Root disk (`disk: 20GiB`); with `image` alone it has the image's size."""
     disks: dict[DeviceName, Disk] = Field(default_factory=dict)
     """Further disks by name; a disk is found again by its name, not by its place."""
+    cdroms: dict[DeviceName, Cdrom] = Field(default_factory=dict)
+    """Drives by name, each with the image that is in it (`cdroms: {installer: debian-13-netinst}`), or empty (`{}`)."""
+    iothreads: Annotated[Positive, Field(le=1000)] | None = None
+    """Number of threads for the I/O of disks, numbered from 1; disks choose one with `iothread`."""
     nics: tuple[Nic, ...] = ()
     """NICs in order (`nics: [lan]`)."""
     boot: tuple[DeviceName, ...] = ()
-    """Boot order: names of disks (`root` is the first), `network` for the NICs; the first disk alone if not given."""
+    """Boot order: names of disks (`root` is the first) and cdroms, `network` for NICs; by default the first disk."""
     serial: SerialConsole = SerialConsole()
     """Serial console (`serial: false` for none)."""
     graphics: Graphics = Graphics()
@@ -188,7 +155,7 @@ class Vm(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         self._check_disks()
-        names = {*self.disks, "network"} | ({"root"} if self.has_root_disk else set())
+        names = {*self.disks, *self.cdroms, "network"} | ({"root"} if self.has_root_disk else set())
         for name in self.boot:
             if name not in names:
                 hint = f"devices are {', '.join(sorted(names))}"
@@ -229,6 +196,19 @@ class Vm(Section):
                 raise _wrong("disks", "`network` means the NICs in the boot order", hint, "disks", name)
             if disk.size is None and disk.image is None:
                 raise _no_content("disks", name)
+        for name in self.cdroms:
+            if name in {*self.disks, "root", "network"}:
+                summary = f"`{name}` is the name of another device of this vm"
+                raise _wrong("disks", summary, "choose another name", "cdroms", name)
+        self._check_iothreads()
+
+    def _check_iothreads(self) -> None:
+        disks = [(self.disk, ("disk",)), *((disk, ("disks", name)) for name, disk in self.disks.items())]
+        threads = self.iothreads or 0
+        for disk, at in disks:
+            if disk is not None and disk.iothread is not None and disk.iothread > threads:
+                summary = f"there is no I/O thread {disk.iothread}: the vm has {threads}"
+                raise _wrong("disk", summary, f"add `iothreads: {disk.iothread}` to the vm", *at, "iothread")
 
     @property
     def has_root_disk(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 from lxml import etree
 
-from kvmdecl.cluster import ResolvedDisk, ResolvedNic, ResolvedVm
+from kvmdecl.cluster import ResolvedCdrom, ResolvedDisk, ResolvedNic, ResolvedVm
 from kvmdecl.libvirt_xml.domain import domain_xml
 from kvmdecl.libvirt_xml.overlay import complete
 from kvmdecl.manifest import Balloon, Cpus, Disk, Firmware, Graphics, Memory, Nic, Numa, Vm, Watchdog
@@ -22,7 +22,7 @@ POOLS = {"vms": "/srv/vms"}
 SEED = {"seed": SeedContent((), "0" * 64), "seed_pool": "vms", "seed_volume": "web-1.seed-0123.iso"}
 
 FOREIGN = """<domain>
-  <iothreads>2</iothreads>
+  <resource><partition>/theirs</partition></resource>
   <cputune><global_period>50000</global_period></cputune>
   <metadata><app:notes xmlns:app="urn:example:notes"><app:by>ops</app:by></app:notes></metadata>
   <devices>
@@ -39,6 +39,11 @@ def disk(name: str = "root", **given: Any) -> ResolvedDisk:
     follows = {"pool": "vms", "volume": f"web-1.{name}.qcow2", "image": None, "boot_order": None}
     spec = Disk(**{"size": 8 * MIB} | _rest(given, follows))
     return ResolvedDisk(name=name, spec=spec, **follows | _only(given, follows))
+
+
+def cdrom(name: str = "cd", medium: str = "", boot_order: int | None = None) -> ResolvedCdrom:
+    """A resolved drive, with a volume in it or empty."""
+    return ResolvedCdrom(name, medium, "vms" if medium else "", medium, boot_order)
 
 
 def nic(number: int = 1, **given: Any) -> ResolvedNic:
@@ -61,6 +66,7 @@ def vm(**given: Any) -> ResolvedVm:
         "type": "qemu",
         "disks": (disk(),),
         "nics": (nic(),),
+        "cdroms": (),
         "seed": None,
         "seed_pool": "",
         "seed_volume": "",
@@ -171,6 +177,8 @@ def _disks(draw: st.DrawFn) -> tuple[ResolvedDisk, ...]:
             cache=draw(_caches),
             discard=draw(st.sampled_from([None, "unmap", "ignore"])),
             serial=draw(st.sampled_from([name, f"S {name}"])),
+            io=draw(st.sampled_from([None, "threads", "io_uring"])),
+            iotune=draw(st.sampled_from([{}, {"read_iops_sec": 9}, {"total_bytes_sec": "1MiB"}])),
             boot_order=draw(st.sampled_from([None, number])),
         )
         for number, name in enumerate(names, 1)
@@ -240,6 +248,7 @@ def vms(draw: st.DrawFn) -> ResolvedVm:
         firmware=Firmware(type="uefi" if uefi else "bios", secure_boot=uefi and secure),
         disks=draw(_disks()),
         nics=draw(_nics()),
+        cdroms=draw(st.sampled_from([(), (cdrom(),), (cdrom("cd", "a.iso", 20), cdrom("dvd"))])),
         serial=draw(st.booleans()),
         graphics=Graphics(type=draw(st.sampled_from(["none", "vnc", "spice"])), listen="::1"),
         agent=draw(st.booleans()),
@@ -248,6 +257,7 @@ def vms(draw: st.DrawFn) -> ResolvedVm:
         numa=draw(st.sampled_from([None, Numa(nodeset="0-1", mode="interleave")])),
         cpu_keys=draw(_cpu_keys),
         memory_keys=draw(_memory_keys),
+        iothreads=draw(st.sampled_from([None, 1, 3])),
         watchdog=draw(st.sampled_from([None, Watchdog(), Watchdog(model="ib700", action="pause")])),
         **(SEED if draw(st.booleans()) else {}),
     )

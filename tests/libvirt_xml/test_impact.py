@@ -9,7 +9,7 @@ from kvmdecl.manifest import Balloon, Firmware, Graphics, Numa, Watchdog
 from kvmdecl.names import GIB, MIB
 from kvmdecl.plan import Impact
 from kvmdecl.state import Origin
-from tests.libvirt_xml.examples import SEED, declared, disk, kept, nic, observed
+from tests.libvirt_xml.examples import SEED, cdrom, declared, disk, kept, nic, observed
 
 NOWHERE = Origin()
 TWO = (disk(), disk("data"))
@@ -84,11 +84,70 @@ def only(before: dict[str, object], after: dict[str, object]):
         ({"disks": (disk(), disk("data", bus="sata"))}, {}, "disks.data", Impact.NEXT_BOOT, []),
         ({}, {"disks": (disk(cache="none"),)}, "disk.cache", Impact.NEXT_BOOT, []),
         ({}, {"disks": (disk(discard="unmap"),)}, "disk.discard", Impact.NEXT_BOOT, []),
+        *(
+            ({}, {"disks": (disk(**{key: value}),)}, f"disk.{key}", Impact.NEXT_BOOT, [])
+            for key, value in (
+                *(("io", "threads"), ("detect_zeroes", "on"), ("queues", 2), ("copy_on_read", True)),
+                *(("error_policy", "stop"), ("read_error_policy", "report"), ("readonly", True)),
+            )
+        ),
+        *(
+            (
+                {"disks": (disk(bus="scsi"),)},
+                {"disks": (disk(bus="scsi", **{key: value}),)},
+                f"disk.{key}",
+                Impact.NEXT_BOOT,
+                [],
+            )
+            for key, value in (("wwn", "5000c50015ea71aa"), ("rotation_rate", 1))
+        ),
+        (
+            {"disks": (disk(format="raw"),)},
+            {"disks": (disk(format="raw", shareable=True),)},
+            "disk.shareable",
+            Impact.NEXT_BOOT,
+            [],
+        ),
+        ({}, {"disks": (disk(iotune={"total_iops_sec": 9}),)}, "disk.iotune", Impact.LIVE, ["set-iotune"]),
+        ({"disks": (disk(iotune={"total_iops_sec": 9}),)}, {}, "disk.iotune", Impact.LIVE, ["set-iotune"]),
+        ({}, {"iothreads": 2}, "iothreads", Impact.LIVE, ["add-iothreads"]),
+        ({"iothreads": 2}, {"iothreads": 1}, "iothreads", Impact.LIVE, ["remove-iothreads"]),
+        ({"iothreads": 2}, {}, "iothreads", Impact.LIVE, ["remove-iothreads"]),
+        (
+            {"iothreads": 2},
+            {"iothreads": 2, "disks": (disk(iothread=2),)},
+            "disk.iothread",
+            Impact.NEXT_BOOT,
+            [],
+        ),
         ({}, {"disks": (disk(serial="X"),)}, "disk.serial", Impact.NEXT_BOOT, []),
         ({}, {"disks": (disk(bus="sata"),)}, "disk.bus", Impact.NEXT_BOOT, []),
         ({}, {"disks": (disk(boot_order=1),)}, "boot", Impact.NEXT_BOOT, []),
         ({}, {"disks": (disk(volume="other.qcow2"),)}, "disk", Impact.DATA_LOSS, []),
         (SEED, SEED | {"seed_volume": "new.iso"}, "cloud_init", Impact.LIVE, ["update-device"]),
+        (
+            {"cdroms": (cdrom("cd", "a.iso"),)},
+            {"cdroms": (cdrom("cd", "b.iso"),)},
+            "cdroms.cd",
+            Impact.LIVE,
+            ["update-device"],
+        ),
+        (
+            {"cdroms": (cdrom(),)},
+            {"cdroms": (cdrom("cd", "b.iso"),)},
+            "cdroms.cd",
+            Impact.LIVE,
+            ["update-device"],
+        ),
+        (
+            {"cdroms": (cdrom("cd", "a.iso"),)},
+            {"cdroms": (cdrom(),)},
+            "cdroms.cd",
+            Impact.LIVE,
+            ["update-device"],
+        ),
+        ({}, {"cdroms": (cdrom(),)}, "cdroms.cd", Impact.NEXT_BOOT, []),
+        ({"cdroms": (cdrom(),)}, {}, "cdroms.cd", Impact.NEXT_BOOT, []),
         ({}, SEED, "cloud_init", Impact.NEXT_BOOT, []),
         ({}, {"nics": (nic(), nic(2))}, "nics", Impact.LIVE, ["attach-device"]),
         ({"nics": (nic(), nic(2))}, {}, "nics", Impact.LIVE, ["detach-device"]),
@@ -176,6 +235,25 @@ def test_an_update_names_nothing_that_libvirt_would_refuse_to_change():
 
     assert [child.tag for child in device] == ["mac", "source", "link"]
     assert {change.impact for change in found.changes} == {Impact.LIVE, Impact.NEXT_BOOT}
+
+
+def test_a_thread_is_made_before_the_disk_that_it_serves_and_ended_after_it():
+    served = {"iothreads": 1, "disks": (disk(), disk("data", iothread=1))}
+
+    calls = [[c.call for c in assessed(*pair).live] for pair in [({}, served), (served, {})]]
+
+    assert calls == [["add-iothreads", "attach-device"], ["detach-device", "remove-iothreads"]]
+
+
+def test_a_thread_that_serves_a_disk_goes_with_the_next_boot():
+    before, after = ({"iothreads": n, "disks": (disk(iothread=n),)} for n in (2, 1))
+    found = assessed(before, after)
+
+    assert {(c.key, c.impact) for c in found.changes} == {
+        ("iothreads", Impact.NEXT_BOOT),
+        ("disk.iothread", Impact.NEXT_BOOT),
+    }
+    assert found.live == ()
 
 
 def test_two_live_changes_of_one_nic_are_one_call():

@@ -19,7 +19,7 @@ from kvmdecl.manifest import Balloon, Firmware, Graphics, Numa, Watchdog
 from kvmdecl.names import GIB, MIB
 from kvmdecl.state import Kind, ObservedDomain, Origin
 from tests.libvirt_xml.device_examples import DEVICES, NEEDS_SWTPM, has_swtpm, skip_without_swtpm
-from tests.libvirt_xml.examples import SEED, UUID, disk, nic, vm
+from tests.libvirt_xml.examples import SEED, UUID, cdrom, disk, nic, vm
 from tests.libvirt_xml.test_emit import NETWORKS, network
 
 pytestmark = pytest.mark.xdist_group("lab")
@@ -27,6 +27,28 @@ pytestmark = pytest.mark.xdist_group("lab")
 POOLS = {"vms": "/srv"}
 ROOT = disk(volume="root.raw", format="raw")
 DUMP = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
+
+WHOLE = {
+    "total_bytes_sec": "10MiB",
+    "total_bytes_sec_max": "20MiB",
+    "total_bytes_sec_max_length": 5,
+    "total_iops_sec": 100,
+    "total_iops_sec_max": 200,
+    "total_iops_sec_max_length": 10,
+    "size_iops_sec": "4KiB",
+}
+PARTS = {
+    f"{way}_{name}": value
+    for way in ("read", "write")
+    for name, value in {
+        "bytes_sec": "10MiB",
+        "bytes_sec_max": "20MiB",
+        "bytes_sec_max_length": 5,
+        "iops_sec": 100,
+        "iops_sec_max": 200,
+        "iops_sec_max_length": 10,
+    }.items()
+}
 
 GUESTS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -49,6 +71,31 @@ GUESTS: dict[str, dict[str, Any]] = {
             disk("logs", bus="sata"),
         )
     },
+    "disks with every option of their driver": {
+        "iothreads": 2,
+        "disks": (
+            disk(cache="none", io="native", discard="unmap", detect_zeroes="unmap", iothread=2, queues=2),
+            disk("data", io="io_uring", copy_on_read=True, error_policy="enospace", iothread=1),
+            disk("logs", bus="sata", rotation_rate=7200, io="threads"),
+            disk(
+                "docs",
+                bus="scsi",
+                readonly=True,
+                wwn="5000c50015ea71aa",
+                rotation_rate=1,
+                read_error_policy="report",
+            ),
+            disk("both", format="raw", shareable=True, error_policy="stop", detect_zeroes="on"),
+        ),
+    },
+    "disks with every limit": {
+        "disks": (
+            disk(iotune=WHOLE, copy_on_read=False),
+            disk("data", iotune=PARTS, detect_zeroes="off"),
+        ),
+    },
+    "drives": {"cdroms": (cdrom("cd", "installer.iso", 2), cdrom("empty")), **SEED},
+    "the same drives the other way round": {"cdroms": (cdrom("cd"), cdrom("empty", "drivers.iso"))},
     "every model of nic": {
         "nics": tuple(
             nic(

@@ -285,3 +285,14 @@ def test_a_volume_of_somebody_else_is_never_deleted(hand: Hand):
         hand.do(DeleteVolume("vms", disk().name))
     assert failed.value.diagnostic.code == "step.not-ours"
     assert of(hand, disk()).exists()
+
+
+def test_an_iso_image_is_uploaded_as_the_raw_file_that_it_is(hand: Hand, tmp_path: Path):
+    path, iso = tmp_path / "installer.iso", pycdlib.PyCdlib()
+    iso.new(vol_ident="INSTALLER")
+    iso.write(str(path))
+    iso.close()
+    task = image(path, "installer.raw")
+    hand.do(task)
+    assert of(hand, task).read_bytes() == path.read_bytes()
+    assert hand.ledger.find(Kind.VOLUME, "vms/installer.raw") == entry(task, complete=True)

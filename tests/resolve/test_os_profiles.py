@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kvmdecl.cluster import ResolvedVm
-from tests.resolve.support import resolved
+from tests.resolve.support import rejected, resolved
 
 STANDS_ON = "storage: {vms: /srv/vms}\nnetworks: {lan: {bridge: br0}}\n"
 
@@ -45,3 +45,11 @@ def test_what_is_given_counts() -> None:
 
 def test_linux_and_bsd_decide_nothing_of_the_manifest() -> None:
     assert guest("os: linux").disks == guest("os: bsd").disks == guest("autostart: true").disks
+
+
+def test_an_option_that_the_bus_of_the_os_does_not_have_is_told_at_its_key() -> None:
+    (found,) = rejected(
+        "storage: {vms: /srv/vms}\nvms: {web: {os: windows, iothreads: 1, disk: {size: 1GiB, iothread: 1}}}"
+    )
+    assert (found.code, found.summary) == ("manifest.bad-disk", "a disk on the sata bus has no `iothread`")
+    assert found.at is not None

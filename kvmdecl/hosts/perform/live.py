@@ -6,6 +6,7 @@ also for what it ignores, and for a device that the guest does not let go.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from kvmdecl.libvirt_xml.fields import device_key, differences, fields
@@ -47,6 +48,12 @@ def change_live(job: Job, domain: libvirt.virDomain, change: LiveChange, base: s
             return _pin_vcpu(domain, change.argument)
         case "pin-emulator":
             return _pin_emulator(domain, change.argument)
+        case "add-iothreads":
+            return _add_iothreads(domain, int(change.argument))
+        case "remove-iothreads":
+            return _remove_iothreads(domain, int(change.argument or 0))
+        case "set-iotune":
+            return _set_iotune(job, domain, change.argument, base)
         case "attach-device":
             return _attach(job, domain, change.argument)
         case "update-device":
@@ -135,6 +142,77 @@ def _cpu_map(domain: libvirt.virDomain, cpus: str) -> tuple[bool, ...]:
     """For each CPU of the host, whether it is in a set such as `0,2`."""
     chosen = {int(number) for number in cpus.split(",")}
     return tuple(number in chosen for number in range(domain.connect().getCPUMap()[0]))
+
+
+def _add_iothreads(domain: libvirt.virDomain, number: int) -> tuple[str, ...]:
+    """Make threads with the lowest free numbers (virDomainAddIOThread) until there are `number`."""
+    import libvirt
+
+    there = _iothreads(domain)
+    free = (thread for thread in range(1, number + len(there) + 1) if thread not in there)
+    for thread in islice(free, max(0, number - len(there))):
+        domain.addIOThread(thread, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    return ()
+
+
+def _remove_iothreads(domain: libvirt.virDomain, number: int) -> tuple[str, ...]:
+    """End the threads with the highest numbers (virDomainDelIOThread) until there are `number`."""
+    import libvirt
+
+    for thread in _iothreads(domain)[number:]:
+        try:
+            domain.delIOThread(thread, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_INVALID_ARG:
+                raise
+            return (f"I/O thread {thread} serves a disk yet; it ends when the guest is next powered off",)
+    return ()
+
+
+def _iothreads(domain: libvirt.virDomain) -> list[int]:
+    import libvirt
+
+    return sorted(thread[0] for thread in domain.ioThreadInfo(libvirt.VIR_DOMAIN_AFFECT_LIVE))
+
+
+def _set_iotune(job: Job, domain: libvirt.virDomain, declared: str, base: str | None) -> tuple[str, ...]:
+    """Set the limits of a disk (virDomainSetBlockIoTune); zero lifts one.
+
+    All limits are named: libvirt resets those that belong together with one that is.
+    """
+    import libvirt
+
+    key, alone = _key(declared)
+    before = find_device(domain.XMLDesc(0), key, alone)
+    if before is None:
+        return (
+            f"{key} is not in the running guest; it comes with its limits when the guest is next powered on",
+        )
+    after = overlay_device(before, declared, find_device(base, key) if base else None)
+    had, wanted = _limits(before), _limits(after)
+    if had == wanted:
+        return ()
+    target = parse_xml(before).find("target")
+    domain.setBlockIoTune(
+        "" if target is None else target.get("dev", ""),
+        {name: wanted.get(name, 0) for name in {**had, **wanted}},
+        libvirt.VIR_DOMAIN_AFFECT_LIVE,
+    )
+    now = _limits(find_device(domain.XMLDesc(0), key, alone) or after)
+    if missing := [name for name, limit in wanted.items() if now.get(name) != limit]:
+        job.fail(
+            "step.not-as-declared",
+            f"{key} of {job.request.address} has no {missing[0]} of {wanted[missing[0]]}",
+            "libvirt reported success, but the running guest's disk is not limited so.",
+            "shut the guest down and plan again: the limits then come with its definition.",
+        )
+    return ()
+
+
+def _limits(device: str) -> dict[str, int]:
+    """The limits of a disk by name; the name of a group of disks, which is no number, stays what it is."""
+    limits = {str(limit.tag): limit.text or "" for limit in parse_xml(device).iterfind("iotune/*")}
+    return {name: int(text) for name, text in limits.items() if text.isdecimal()}
 
 
 def _attach(job: Job, domain: libvirt.virDomain, declared: str) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from kvmdecl.libvirt_xml.fingerprint import ABSENT
 from kvmdecl.libvirt_xml.safe import parse_xml
 from kvmdecl.libvirt_xml.volume import volume_xml
 from kvmdecl.names import format_size
-from kvmdecl.state import FileContent, Kind, LedgerEntry, ObservedVolume, Role
+from kvmdecl.state import FileContent, Kind, LedgerEntry, ObservedVolume
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -300,9 +300,9 @@ def _require_as_declared(job: Job, task: CreateVolume, observed: ObservedVolume)
 def _deviations(task: CreateVolume, observed: ObservedVolume) -> list[tuple[str, str | None, str | None]]:
     """Fields in which a volume is not as declared: what is found, what is declared."""
     compared = [("backingStore/path", _file_name(observed.backing), task.backing)]
-    if (
-        task.role != Role.SEED
-    ):  # of a seed libvirt sees that it is an ISO 9660 image, and calls that its format
+    # Of a file that is uploaded as it is, libvirt sees that it is an ISO 9660 image, and calls that its format.
+    is_iso = task.content is not None and (task.format, observed.format) == ("raw", "iso")
+    if not is_iso:
         compared.append(("format", observed.format, task.format))
     if task.capacity is not None:
         compared.append(("capacity", str(observed.capacity), str(task.capacity)))

@@ -1,0 +1,205 @@
+"""`disk:`, `disks:` and `cdroms:` of a vm."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from kvmdecl.manifest.base import Section, wrong
+from kvmdecl.names import Bool, Integer, Name, Positive, Size
+
+_MOST = 10**15  # QEMU_BLOCK_IOTUNE_MAX
+
+_ONLY_ON = {
+    "iothread": ("virtio",),
+    "queues": ("virtio",),
+    "wwn": ("scsi",),
+    "rotation_rate": ("scsi", "sata"),
+    "readonly": ("virtio", "scsi"),
+}
+"""Buses that have it (qemuValidateDomainDeviceDefDiskFrontend, qemuBuildDiskDeviceProps)."""
+
+Rate = Annotated[Positive, Field(le=_MOST)]
+Amount = Annotated[Size, Field(ge=1, le=_MOST)]
+Seconds = Annotated[Positive, Field(le=_MOST)]
+
+
+class IoTune(Section):
+    """Limits of a disk's throughput; what is not given is not limited. Amounts are per second."""
+
+    total_bytes_sec: Amount | None = None
+    """Bytes read and written per second, for example `100MiB`."""
+    read_bytes_sec: Amount | None = None
+    """Bytes read per second."""
+    write_bytes_sec: Amount | None = None
+    """Bytes written per second."""
+    total_iops_sec: Rate | None = None
+    """Requests per second."""
+    read_iops_sec: Rate | None = None
+    """Requests per second that read."""
+    write_iops_sec: Rate | None = None
+    """Requests per second that write."""
+    total_bytes_sec_max: Amount | None = None
+    """Bytes per second during a burst."""
+    read_bytes_sec_max: Amount | None = None
+    """Bytes read per second during a burst."""
+    write_bytes_sec_max: Amount | None = None
+    """Bytes written per second during a burst."""
+    total_iops_sec_max: Rate | None = None
+    """Requests per second during a burst."""
+    read_iops_sec_max: Rate | None = None
+    """Requests per second that read during a burst."""
+    write_iops_sec_max: Rate | None = None
+    """Requests per second that write during a burst."""
+    total_bytes_sec_max_length: Seconds | None = None
+    """Seconds that a burst of `total_bytes_sec_max` may last (the hypervisor's default is 1)."""
+    read_bytes_sec_max_length: Seconds | None = None
+    """Seconds that a burst of `read_bytes_sec_max` may last."""
+    write_bytes_sec_max_length: Seconds | None = None
+    """Seconds that a burst of `write_bytes_sec_max` may last."""
+    total_iops_sec_max_length: Seconds | None = None
+    """Seconds that a burst of `total_iops_sec_max` may last."""
+    read_iops_sec_max_length: Seconds | None = None
+    """Seconds that a burst of `read_iops_sec_max` may last."""
+    write_iops_sec_max_length: Seconds | None = None
+    """Seconds that a burst of `write_iops_sec_max` may last."""
+    size_iops_sec: Amount | None = None
+    """Bytes that count as one request; a larger request counts as several."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        for unit in ("bytes_sec", "iops_sec"):
+            for suffix in ("", "_max"):
+                self._check_exclusive(f"{unit}{suffix}")
+            for way in ("total", "read", "write"):
+                self._check_burst(f"{way}_{unit}")
+        return self
+
+    def _check_exclusive(self, what: str) -> None:
+        """A limit of the whole excludes one of its parts (virDomainDiskDefIotuneParse)."""
+        for way in ("read", "write"):
+            if getattr(self, f"total_{what}") is not None and getattr(self, f"{way}_{what}") is not None:
+                summary = f"both total_{what} and {way}_{what} are given"
+                hint = "limit the total, or reading and writing apart"
+                raise wrong("disk", summary, hint, f"{way}_{what}")
+
+    def _check_burst(self, what: str) -> None:
+        """A burst goes beyond a limit, and lasts for a time (qemuDomainCheckBlockIoTuneMax)."""
+        limit, burst = getattr(self, what), getattr(self, f"{what}_max")
+        if burst is not None and limit is None:
+            hint = f"add `{what}`, or leave the burst out"
+            raise wrong("disk", f"{what}_max is given without {what}", hint, f"{what}_max")
+        if burst is not None and burst < limit:
+            hint = f"raise `{what}_max` or lower `{what}`"
+            raise wrong("disk", f"{what}_max is below {what}", hint, f"{what}_max")
+        if burst is None and getattr(self, f"{what}_max_length") is not None:
+            hint = f"add `{what}_max`, or leave the length out"
+            raise wrong("disk", f"{what}_max_length is given without {what}_max", hint, f"{what}_max_length")
+
+
+class Disk(Section):
+    """A disk, kept in a volume of its own."""
+
+    shorthand = "size"
+
+    size: Size | None = None
+    """Capacity; for a disk made from an image at least the image's (which is the default)."""
+    pool: Name | None = None
+    """Storage pool; the cluster's only one if not given."""
+    image: Name | None = None
+    """Image that the disk begins as; its volume is the backing file of the disk's."""
+    format: Literal["qcow2", "raw"] = "qcow2"
+    """Format of the volume."""
+    preallocation: Literal["off", "metadata", "falloc", "full"] = "off"
+    """How much of the volume is allocated when it is made: `full` is for raw ones, `off` for disks with an image."""
+    bus: Literal["virtio", "scsi", "sata"] = "virtio"
+    """How the guest sees the disk."""
+    cache: Literal["none", "writeback", "writethrough", "directsync", "unsafe"] | None = None
+    """Host page cache mode; the hypervisor's default if not given."""
+    io: Literal["threads", "native", "io_uring"] | None = None
+    """How QEMU does I/O; `native` needs `cache: none` or `directsync`."""
+    discard: Literal["unmap", "ignore"] | None = None
+    """What becomes of the guest's discard requests."""
+    detect_zeroes: Literal["off", "on", "unmap"] | None = None
+    """Whether written zeros are found and stored as holes; `unmap` (which also frees room) needs `discard: unmap`."""
+    iothread: Positive | None = None
+    """Number of the vm's I/O thread (`iothreads`) that serves the disk (virtio only)."""
+    queues: Annotated[Positive, Field(le=1024)] | None = None
+    """Number of queues between guest and host (virtio only)."""
+    copy_on_read: Bool | None = None
+    """Keep what is read from the image in the disk's own volume."""
+    error_policy: Literal["stop", "report", "ignore", "enospace"] | None = None
+    """What happens on an error: `enospace` stops the guest when the room is used up, and reports the rest to it."""
+    read_error_policy: Literal["stop", "report", "ignore"] | None = None
+    """What happens on an error of reading; as `error_policy` if not given."""
+    readonly: Bool = False
+    """The guest cannot write to it (virtio and scsi only)."""
+    shareable: Bool = False
+    """Several guests may use it at once (raw only); what keeps them apart is up to the guests."""
+    iotune: IoTune = IoTune()
+    """Limits of its throughput."""
+    serial: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+ -]{1,20}$")] | None = None
+    """Serial number that the guest sees; the disk's name if not given."""
+    wwn: Annotated[str, Field(pattern="^[0-9a-f]{16}$")] | None = None
+    """World Wide Name that the guest sees: 16 hexadecimal digits, in quotes (scsi only)."""
+    rotation_rate: Annotated[Integer, Field(ge=1, le=65534)] | None = None
+    """Rotations per minute from 1025 on, or 1 for a solid state disk (scsi and sata only)."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.size is not None and (self.size % 512 or not self.size):
+            hint = "write for example `20GiB`"
+            raise wrong("disk", "the size of a disk is a multiple of 512 bytes", hint, "size")
+        if self.format == "raw" and self.preallocation == "metadata":
+            hint = "use `off`, `falloc` or `full`"
+            raise wrong("disk", "a raw disk has no metadata to preallocate", hint, "preallocation")
+        if self.format == "qcow2" and self.preallocation == "full":
+            hint = "use `falloc`, or `format: raw`"
+            raise wrong("disk", "a qcow2 disk cannot be filled with zeros", hint, "preallocation")
+        self._check_bus()
+        self._check_driver()
+        return self
+
+    @property
+    def misplaced(self) -> tuple[str, str, str] | None:
+        """A key that a disk on this bus does not have, what to say of it and what to do; None if all is well."""
+        for key, buses in _ONLY_ON.items():
+            if getattr(self, key) and self.bus not in buses:
+                hint = f"use {' or '.join(f'`bus: {bus}`' for bus in buses)}, or leave it out"
+                return key, f"a disk on the {self.bus} bus has no `{key}`", hint
+        return None
+
+    def _check_bus(self) -> None:
+        if self.misplaced is not None:
+            key, summary, hint = self.misplaced
+            raise wrong("disk", summary, hint, key)
+        if self.rotation_rate is not None and 1 < self.rotation_rate < 1025:
+            hint = "write 1 for a solid state disk, or the rotations per minute from 1025 on"
+            raise wrong("disk", f"no disk has a rotation rate of {self.rotation_rate}", hint, "rotation_rate")
+
+    def _check_driver(self) -> None:
+        """What excludes each other (qemuValidateDomainDeviceDefDiskBlkdeviotune and its neighbours)."""
+        if self.io == "native" and self.cache not in {"none", "directsync"}:
+            hint = "add `cache: none`, or use `io: io_uring` or `io: threads`"
+            raise wrong("disk", "native I/O goes past the host's page cache only", hint, "io")
+        if self.detect_zeroes == "unmap" and self.discard != "unmap":
+            hint = "add `discard: unmap`, or use `detect_zeroes: on`"
+            raise wrong("disk", "zeros are not unmapped where discards are not", hint, "detect_zeroes")
+        if self.copy_on_read and (self.readonly or self.shareable):
+            hint = "leave one of them out"
+            raise wrong("disk", "copy_on_read writes to what is read-only or shared", hint, "copy_on_read")
+        if self.shareable and self.format != "raw":
+            hint = "use `format: raw`"
+            raise wrong("disk", "only a raw disk can be used by several guests at once", hint, "shareable")
+
+
+class Cdrom(Section):
+    """A drive for CDs and DVDs, on the sata bus."""
+
+    shorthand = "image"
+
+    image: Name | None = None
+    """Image that is in the drive (of `format: raw`, as an ISO file is); the drive is empty if not given."""
+    pool: Name | None = None
+    """Storage pool that the image is uploaded to; the cluster's only one if not given."""
