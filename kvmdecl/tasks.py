@@ -119,6 +119,23 @@ class DeleteVolume:
     task: Literal["delete-volume"] = "delete-volume"
 
 
+LiveCall = Literal[
+    "set-vcpus",
+    "set-memory",
+    "set-lifecycle",
+    "set-scheduler",
+    "set-memory-limits",
+    "pin-vcpu",
+    "pin-emulator",
+    "add-iothreads",
+    "remove-iothreads",
+    "set-iotune",
+    "attach-device",
+    "update-device",
+    "detach-device",
+]
+
+
 @dataclass(frozen=True, slots=True)
 class LiveChange:
     """One call that changes a running guest. `call` names the libvirt function's short form, `argument` is its input.
@@ -129,21 +146,7 @@ class LiveChange:
     device; detach-device: the device's key as `fields.device_key` gives it (for example `disk[data]`).
     """
 
-    call: Literal[
-        "set-vcpus",
-        "set-memory",
-        "set-lifecycle",
-        "set-scheduler",
-        "set-memory-limits",
-        "pin-vcpu",
-        "pin-emulator",
-        "add-iothreads",
-        "remove-iothreads",
-        "set-iotune",
-        "attach-device",
-        "update-device",
-        "detach-device",
-    ]
+    call: LiveCall
     argument: str
 
 

@@ -28,26 +28,11 @@ from kvmdecl.manifest.devices import AGENT_CHANNEL
 from kvmdecl.names import format_size
 from kvmdecl.plan import Change, ChangeOrigin, Impact
 from kvmdecl.state import Kind, ObservedDomain, Origin
-from kvmdecl.tasks import LiveChange
+from kvmdecl.tasks import LiveCall, LiveChange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-Call = Literal[
-    "set-vcpus",
-    "set-memory",
-    "set-lifecycle",
-    "set-scheduler",
-    "set-memory-limits",
-    "pin-vcpu",
-    "pin-emulator",
-    "add-iothreads",
-    "remove-iothreads",
-    "set-iotune",
-    "attach-device",
-    "update-device",
-    "detach-device",
-]
 On = Literal["add", "remove", "set", "any"]
 
 
@@ -160,7 +145,7 @@ class Row:
     path: str
     on: On
     key: str
-    call: Call | None
+    call: LiveCall | None
     source: str
     why: str = ""
     when: Callable[[Case], bool] = _always
@@ -182,7 +167,7 @@ def _kind_of_change(difference: FieldDifference) -> On:
     return "remove" if difference.after is None else "set"
 
 
-_FUNCTIONS: Mapping[Call | None, str] = {
+_FUNCTIONS: Mapping[LiveCall | None, str] = {
     None: "virDomainDefineXMLFlags",
     "set-vcpus": "virDomainSetVcpusFlags",
     "set-memory": "virDomainSetMemoryFlags",
@@ -619,7 +604,7 @@ def _calls(wanted: Document, live: Comparison, needed: Collection[str]) -> tuple
 
     Threads come before the disks that they serve.
     """
-    calls: dict[tuple[Call, str], LiveChange] = {}
+    calls: dict[tuple[LiveCall, str], LiveChange] = {}
     for difference in live.differences:
         call = find_row(Case(difference, live)).call
         if difference.path not in needed or call is None:
@@ -630,12 +615,12 @@ def _calls(wanted: Document, live: Comparison, needed: Collection[str]) -> tuple
     return tuple(sorted(calls.values(), key=lambda change: change.call != "add-iothreads"))
 
 
-def _about(call: Call, path: str) -> str:
+def _about(call: LiveCall, path: str) -> str:
     """What one call is about: a device, all parameters of a kind, or a single field."""
     return call if call in _PARAMETERS else device_key(path) or path
 
 
-def _argument(call: Call, difference: FieldDifference, wanted: Document, live: Comparison) -> str:
+def _argument(call: LiveCall, difference: FieldDifference, wanted: Document, live: Comparison) -> str:
     if call in _PARAMETERS:
         return _parameters(call, live)
     if call == "pin-vcpu":
@@ -657,7 +642,7 @@ def _argument(call: Call, difference: FieldDifference, wanted: Document, live: C
     return to_text(device)
 
 
-_PARAMETERS: Mapping[Call, Mapping[str, str]] = {
+_PARAMETERS: Mapping[LiveCall, Mapping[str, str]] = {
     "set-scheduler": {
         "cputune/shares": "cpu_shares",
         "cputune/period": "vcpu_period",
@@ -669,10 +654,10 @@ _PARAMETERS: Mapping[Call, Mapping[str, str]] = {
         f"memtune/{name}": name for name in ("hard_limit", "soft_limit", "swap_hard_limit")
     },
 }
-_NO_LIMIT: Mapping[Call, int] = {"set-scheduler": -1, "set-memory-limits": UNLIMITED_KIB}
+_NO_LIMIT: Mapping[LiveCall, int] = {"set-scheduler": -1, "set-memory-limits": UNLIMITED_KIB}
 
 
-def _parameters(call: Call, live: Comparison) -> str:
+def _parameters(call: LiveCall, live: Comparison) -> str:
     """All parameters that differ, for one call: libvirt sees to it that limits never contradict each other."""
     names = _PARAMETERS[call]
     changed = (d for d in live.differences if d.path in names and find_row(Case(d, live)).call == call)
