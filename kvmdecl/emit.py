@@ -16,6 +16,7 @@ from kvmdecl.state import (
     DesiredVolume,
     HostSnapshot,
     Kind,
+    PowerOff,
     Role,
 )
 
@@ -86,6 +87,8 @@ def _guests(placed: PlacedCluster) -> Iterator[Desired]:
             xml=declared_domain(vm, pool_paths),
             running=vm.state == "running",
             autostart=vm.spec.autostart,
+            restart=vm.spec.restart,
+            power_off=_power_off(vm),
             needs=tuple(sorted(set(needs))),
             origin=vm.origin,
         )
@@ -134,7 +137,11 @@ def _absent_domains(placed: PlacedCluster, observations: Mapping[str, Observatio
     for host, snapshot in sorted(answered.items()) if gone else ():
         for domain in snapshot.state.domains:
             if vm := gone.get(domain.uuid):
-                yield Absent(Address(host, Kind.DOMAIN, vm.name), vm.origin)
+                yield Absent(Address(host, Kind.DOMAIN, vm.name), vm.origin, _power_off(vm))
     for vm in placed.vms:
         if vm.state == "absent" and vm.host is not None and vm.host not in answered:
-            yield Absent(Address(vm.host, Kind.DOMAIN, vm.name), vm.origin)
+            yield Absent(Address(vm.host, Kind.DOMAIN, vm.name), vm.origin, _power_off(vm))
+
+
+def _power_off(vm: ResolvedVm) -> PowerOff:
+    return PowerOff(vm.spec.shutdown.timeout, vm.spec.shutdown.force)

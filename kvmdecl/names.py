@@ -33,6 +33,8 @@ _AMBIGUOUS = {
     "t": "TiB",
     "tb": "TiB",
 }
+_DURATION = re.compile(r"([1-9][0-9]{0,6})(s|m|h)", re.ASCII)
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
 _NO_XML = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\ud800-\\udfff\\ufffe\\uffff]")
 _SHA256 = re.compile("[0-9a-f]{64}", re.ASCII)
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII)
@@ -128,6 +130,28 @@ def _unknown_unit(value: object, number: str, unit: str) -> PydanticCustomError:
         f"write `{number}{binary}`",
         "Tools disagree whether such a unit counts in powers of 1000 or of 1024.",
     )
+
+
+def parse_duration(value: Any) -> int:  # noqa: ANN401 - whatever the document holds
+    """Seconds, from `90s`, `5m` or `1h`.
+
+    Raises:
+        PydanticCustomError: `manifest.bad-value`.
+    """
+    if isinstance(value, int) and not isinstance(
+        value, bool
+    ):  # a default, or a value that was parsed already
+        return value
+    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise _bad("manifest.bad-value", value, "is not a duration", "write for example `90s`, `5m` or `1h`")
+    return int(found[1]) * _SECONDS[found[2]]
+
+
+def format_duration(seconds: int) -> str:
+    """`90s`, `5m`, `1h`: the shortest exact way to write it."""
+    unit = next(unit for unit in ("h", "m", "s") if seconds % _SECONDS[unit] == 0)
+    return f"{seconds // _SECONDS[unit]}{unit}"
 
 
 def parse_integer(value: Any) -> int:  # noqa: ANN401 - whatever the document holds
@@ -284,6 +308,12 @@ Size = Annotated[
     WithJsonSchema(
         {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(B|bytes|KiB|MiB|GiB|TiB)$", "examples": ["8GiB"]}
     ),
+]
+Duration = Annotated[
+    int,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": "^[1-9][0-9]{0,6}[smh]$", "examples": ["90s"]}),
 ]
 Integer = Annotated[int, BeforeValidator(parse_integer)]
 Positive = Annotated[Integer, Field(ge=1)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kvmdecl.check import check
-from kvmdecl.cluster import PlacedCluster, ResolvedCluster
+from kvmdecl.cluster import PlacedCluster, ResolvedCluster, ResolvedVm
 from kvmdecl.diagnostics import Diagnostic, reject_errors
 from kvmdecl.emit import emit
 from kvmdecl.hosts.identity import check_identities
@@ -48,6 +48,17 @@ def rehearse(cluster: ResolvedCluster, uris: Mapping[str, HostUri]) -> ResolvedC
     """The same cluster on stand-ins for its hosts: other URIs, and guests emulated, since a lab has no KVM to lend."""
     hosts = tuple(replace(host, uri=uris[host.name]) for host in cluster.hosts)
     return replace(cluster, hosts=hosts, vms=tuple(replace(vm, type="qemu") for vm in cluster.vms))
+
+
+def in_schedule(cluster: ResolvedCluster) -> ResolvedCluster:
+    """The same cluster in a run in which vms of `restart: scheduled` may restart."""
+    return replace(cluster, vms=tuple(_now(vm) for vm in cluster.vms))
+
+
+def _now(vm: ResolvedVm) -> ResolvedVm:
+    if vm.spec.restart != "scheduled":
+        return vm
+    return replace(vm, spec=vm.spec.model_copy(update={"restart": "now"}))
 
 
 def scope_of(cluster: ResolvedCluster) -> Scope:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 from kvmdecl.diagnostics import Diagnostic, Span
 from kvmdecl.facts import HostFacts
@@ -261,6 +262,23 @@ class DesiredVolume:
 
 
 @dataclass(frozen=True, slots=True)
+class PowerOff:
+    """How a guest is powered off: it is asked to, and has `timeout` seconds for it.
+
+    `force` pulls its plug after that; else it keeps running, and the step failed.
+    """
+
+    timeout: int = 120
+    force: bool = False
+
+
+GENTLY = PowerOff()
+
+Restart = Literal["never", "scheduled", "now"]
+"""When a guest may be powered off and on: never, in a run with `--scheduled` (which makes it `now`), in every run."""
+
+
+@dataclass(frozen=True, slots=True)
 class DesiredDomain:
     """A domain as declared: `xml` holds what the manifest says or implies and nothing that libvirt fills in."""
 
@@ -269,16 +287,19 @@ class DesiredDomain:
     xml: str
     running: bool
     autostart: bool
+    restart: Restart = "never"
+    power_off: PowerOff = GENTLY
     needs: tuple[Address, ...] = ()
     origin: Origin = field(compare=False, default=Origin())
 
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """An object that the manifest says shall not exist (`state: absent`)."""
+    """An object that the manifest says shall not exist (`state: absent`); `power_off` is about a domain."""
 
     address: Address
     origin: Origin = field(compare=False, default=Origin())
+    power_off: PowerOff = GENTLY
 
 
 Desired = DesiredPool | DesiredNetwork | DesiredVolume | DesiredDomain | Absent

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from kvmdecl.state import FileContent, SeedContent
+from kvmdecl.state import GENTLY, FileContent, PowerOff, SeedContent
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +150,16 @@ class LiveChange:
     argument: str
 
 
+Power = Literal["start", "shutdown", "restart", "keep"]
+
+
 @dataclass(frozen=True, slots=True)
 class DefineDomain:
     """Create a domain, or change it: live calls first, then one define of the observed definition overlaid with `xml`.
 
     `xml` is the declared definition; `base` the declared definition that was last applied (three-way). `power` is what
-    shall be done to the guest: `start` it, `shutdown` (ACPI or agent, never by force), or leave it as it is.
+    shall be done to the guest at the end: `start` it, `shutdown` it (ACPI or agent), `restart` it (both: it gets a new
+    QEMU), or leave it as it is. `power_off` says how long a shutdown may take and whether force follows.
     """
 
     name: str
@@ -163,10 +167,11 @@ class DefineDomain:
     xml: str
     base: str | None
     live: tuple[LiveChange, ...]
-    power: Literal["start", "shutdown", "keep"]
+    power: Power
     autostart: bool
     cluster: str
     revision: str
+    power_off: PowerOff = GENTLY
     task: Literal["define-domain"] = "define-domain"
 
 
@@ -177,6 +182,7 @@ class DeleteDomain:
     name: str
     uuid: str
     stop: bool
+    power_off: PowerOff = GENTLY
     task: Literal["delete-domain"] = "delete-domain"
 
 

@@ -21,6 +21,10 @@ def run(
             help="Consent to deleting this object, as the plan names it: HOST/KIND/NAME. May be repeated.",
         ),
     ] = None,
+    scheduled: Annotated[
+        bool,
+        typer.Option("--scheduled", help="Also restart vms of `restart: scheduled` that have a reason to."),
+    ] = False,
     parallel: Annotated[int, typer.Option(min=1, max=256, help="Steps at once, over all hosts.")] = 8,
     progress: Annotated[
         common.ProgressView, typer.Option(help="How to show progress.")
@@ -42,10 +46,14 @@ def run(
     from kvmdecl.cli import applying, planning
 
     if path.suffix == ".json":
+        if scheduled:
+            raise typer.BadParameter(
+                "a saved plan says itself what restarts: give --scheduled to `plan --out`"
+            )
         plan = applying.read_saved(path)
         applying.show(plan, progress)
     else:
-        plan, warnings = planning.make(path)
+        plan, warnings = planning.make(path, scheduled=scheduled)
         applying.show(plan, progress, warnings)
     if not plan.steps:
         raise typer.Exit(planning.exit_code(plan, detailed=False))

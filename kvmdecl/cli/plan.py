@@ -25,6 +25,10 @@ def run(
     facts: Annotated[
         Path | None, typer.Option(help="Plan offline, from the files that `kvmdecl facts` wrote.")
     ] = None,
+    scheduled: Annotated[
+        bool,
+        typer.Option("--scheduled", help="Also restart vms of `restart: scheduled` that have a reason to."),
+    ] = False,
     deep: Annotated[
         bool,
         typer.Option(
@@ -52,13 +56,13 @@ def run(
 
     if deep and facts is not None:
         raise typer.BadParameter("--deep asks the hosts and --facts contacts none")
-    plan, warnings = planning.make(path, facts, deep=deep)
+    plan, warnings = planning.make(path, facts, deep=deep, scheduled=scheduled)
     if out is not None:
         common.write_file(out, _json(plan), private=True)  # it holds the seeds of guests
     if format_ is common.Format.JSON:
         common.say(_json(plan), end="")
     else:
-        target = out if out is not None else path
+        target = out if out is not None else f"{path} --scheduled" if scheduled else path
         common.say(render_plan(plan, color=common.color(), next_command=f"kvmdecl apply {target}"), end="")
     common.report((*plan.blocked, *warnings, *plan.notes))
     raise typer.Exit(planning.exit_code(plan, detailed=detailed_exitcode))

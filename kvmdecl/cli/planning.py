@@ -11,7 +11,7 @@ from kvmdecl.diagnostics import Diagnostic
 from kvmdecl.hosts.fleet import ConvertingFleet, ReadingFleet
 from kvmdecl.hosts.sanity import believable
 from kvmdecl.images import Care
-from kvmdecl.pipeline import load_cluster, plan_cluster, rehearse, scope_of
+from kvmdecl.pipeline import in_schedule, load_cluster, plan_cluster, rehearse, scope_of
 from kvmdecl.plan import Plan
 from kvmdecl.planner.destroy import make_destroy_plan
 from kvmdecl.pluginhost import Plugins, load_plugins
@@ -28,16 +28,21 @@ def read_cluster(path: Path, plugins: Plugins, care: Care = Care.IGNORE) -> Reso
     return rehearse(cluster, common.host_uris(cluster)) if common.rehearsing() else cluster
 
 
-def make(path: Path, facts: Path | None = None, *, deep: bool = False) -> tuple[Plan, tuple[Diagnostic, ...]]:
+def make(
+    path: Path, facts: Path | None = None, *, deep: bool = False, scheduled: bool = False
+) -> tuple[Plan, tuple[Diagnostic, ...]]:
     """Plan the manifest at `path` against its hosts, or against saved facts.
 
-    `deep` asks the hosts' libvirt about each domain, over read-write connections; not with `facts`.
+    `deep` asks the hosts' libvirt about each domain, over read-write connections; not with `facts`. `scheduled` lets
+    vms of `restart: scheduled` restart.
 
     Raises:
         Rejected: with everything that stands in the way of a plan.
     """
     plugins = load_plugins()
     cluster = read_cluster(path, plugins, Care.VERIFY)
+    if scheduled:
+        cluster = in_schedule(cluster)
     if facts is not None:
         return plan_cluster(cluster, SnapshotReader(facts, [host.name for host in cluster.hosts]), plugins)
     uris = {host.name: host.uri for host in cluster.hosts}

@@ -472,13 +472,13 @@ class Assessment:
     Attributes:
         changes: for the plan.
         live: the calls that the running guest needs, in order.
-        pending: fields that the definition has and the running guest gets at its next boot: what it has now
-            (`before`), and what it will have.
+        pending: what the definition says and the running guest gets at its next boot: what it has now
+            (`before`), and what it will have. Nothing is left to apply for it but a restart.
     """
 
     changes: tuple[Change, ...]
     live: tuple[LiveChange, ...]
-    pending: tuple[FieldDifference, ...]
+    pending: tuple[Change, ...]
 
 
 def assess(desired: str, base: str | None, observed: ObservedDomain, origin: Origin) -> Assessment:
@@ -507,7 +507,7 @@ def assess(desired: str, base: str | None, observed: ObservedDomain, origin: Ori
     only_live = _left_over(found, live)
     changes = [_change(d, live, origin) for d in found]
     changes += [_repeat(d, live, origin) for d in only_live if find_row(Case(d, live)).call]
-    pending = tuple(d for d in only_live if not find_row(Case(d, live)).call)
+    pending = tuple(_wait(d, live, origin) for d in only_live if not find_row(Case(d, live)).call)
     needed = {difference.path for difference in (*found, *only_live)}
     return Assessment(_with_origins(changes, kept), _calls(wanted, live, needed), pending)
 
@@ -524,14 +524,14 @@ def find_row(case: Case) -> Row:
     return next(row for row in ROWS if row.fits(case))
 
 
-def runs_as_declared(desired: str, live_xml: str) -> bool:
-    """Whether a running guest has every declared field, as far as its XML proves it.
+def not_running_as_declared(desired: str, live_xml: str) -> tuple[FieldDifference, ...]:
+    """Declared fields that a running guest visibly has not. What its XML does not prove is never among them.
 
     Raises:
         BadXml: one of the definitions is not acceptable XML.
     """
     wanted, before, guest = open_documents([desired, "<domain/>", live_xml], Kind.DOMAIN)
-    return not _left_over((), compare_documents(wanted, before, guest))
+    return tuple(_left_over((), compare_documents(wanted, before, guest)))
 
 
 def _left_over(found: tuple[FieldDifference, ...], live: Comparison) -> list[FieldDifference]:
@@ -563,6 +563,13 @@ def _repeat(difference: FieldDifference, live: Comparison, origin: Origin) -> Ch
     row = find_row(Case(difference, live))
     why = "its definition says so already, the running guest does not have it"
     return _as_change(difference, row, origin, Impact.LIVE, _FUNCTIONS[row.call], why)
+
+
+def _wait(difference: FieldDifference, live: Comparison, origin: Origin) -> Change:
+    """A difference that only another start of the guest can end."""
+    row = find_row(Case(difference, live))
+    why = "its definition says so already, the running guest does not have it"
+    return _as_change(difference, row, origin, Impact.NEXT_BOOT, "virDomainCreate", why)
 
 
 def _as_change(

@@ -26,13 +26,13 @@ from kvmdecl.manifest.memory import Balloon, Memory, Numa
 from kvmdecl.manifest.networks import Dhcp, DhcpHost, Network
 from kvmdecl.manifest.nics import Nic
 from kvmdecl.manifest.storage import Image, Pool
-from kvmdecl.manifest.vms import CloudInit, Firmware, Vm
+from kvmdecl.manifest.vms import CloudInit, Firmware, Shutdown, Vm
 from kvmdecl.names import Name
 
 __all__ = [
     "Balloon", "Cdrom", "Channel", "CloudInit", "Cpus", "Dhcp", "DhcpHost", "Disk", "Firmware", "Graphics", "Host",
     "Image", "Input", "IoTune", "Manifest", "Memory", "Network", "Nic", "Numa", "Panic", "PlacementSection", "Pool",
-    "Reserve", "Section", "SerialConsole", "Sound", "Topology", "Tpm", "Video", "Vm", "Vsock", "Watchdog",
+    "Reserve", "Section", "SerialConsole", "Shutdown", "Sound", "Topology", "Tpm", "Video", "Vm", "Vsock", "Watchdog",
 ]  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from kvmdecl.manifest.devices import (
 from kvmdecl.manifest.disks import Cdrom, Disk
 from kvmdecl.manifest.memory import Balloon, Memory, Numa
 from kvmdecl.manifest.nics import Nic
-from kvmdecl.names import Bool, Name, Positive, Text
+from kvmdecl.names import Bool, Duration, Name, Positive, Text
 
 DeviceName = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,19}$")]
 
@@ -48,6 +48,17 @@ class Firmware(Section):
                 "firmware", "Secure Boot needs uefi", "write `firmware: {type: uefi, secure_boot: true}`"
             )
         return self
+
+
+class Shutdown(Section):
+    """How the guest is powered off where a plan says so."""
+
+    shorthand = "timeout"
+
+    timeout: Annotated[Duration, Field(ge=1, le=3600)] = 120
+    """How long it may take to power off after it was asked to (`5m`), through its agent or the power button."""
+    force: Bool = False
+    """Pull its plug when that time is over; what it has not written by then is lost. A plan names it."""
 
 
 class CloudInit(Section):
@@ -79,6 +90,11 @@ class Vm(Section):
     """Power state; `absent` plans the deletion of its definition (its volumes stay)."""
     autostart: Bool = True
     """Start with the host."""
+    restart: Literal["never", "scheduled", "now"] = "never"
+    """When it may be powered off and on for what it only gets by that: `never` waits until somebody does it, `now` does
+    it in the next apply, `scheduled` in the next `apply --scheduled`."""
+    shutdown: Shutdown = Shutdown()
+    """How it is powered off (`shutdown: 5m`): it is asked to, and never forced unless this says so."""
     description: Annotated[Text, Field(max_length=4096)] | None = None
     """Text for people."""
     type: Literal["kvm", "qemu"] = "kvm"

@@ -1,25 +1,25 @@
-"""Domains: defined in place, changed live where that is possible, never undefined to update, never restarted."""
+"""Domains: defined in place, changed live where that is possible, restarted where the manifest allows it.
+
+Nothing is ever undefined to be updated.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Literal
 
 from kvmdecl.cluster import ResolvedCluster
 from kvmdecl.diagnostics import Diagnostic, Note, Severity
-from kvmdecl.libvirt_xml.fields import FieldDifference, fields
+from kvmdecl.libvirt_xml.fields import fields
 from kvmdecl.libvirt_xml.impact import Assessment, assess
 from kvmdecl.libvirt_xml.marker import Left, Marker, belongs, read_marker
 from kvmdecl.libvirt_xml.trace import changed_outside, is_untouched
-from kvmdecl.names import format_size
+from kvmdecl.names import format_duration, format_size
 from kvmdecl.plan import Action, Change, ChangeOrigin, Impact
 from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, blocked, not_ours, note, step
-from kvmdecl.state import Absent, DesiredDomain, DesiredState, Kind, ObservedDomain
-from kvmdecl.tasks import DefineDomain, DeleteDomain, LiveChange
+from kvmdecl.state import Absent, DesiredDomain, DesiredState, Kind, ObservedDomain, PowerOff, Restart
+from kvmdecl.tasks import DefineDomain, DeleteDomain, LiveChange, Power
 from kvmdecl.text import quoted, safe_text
-
-Power = Literal["start", "shutdown", "keep"]
 
 
 def plan_domain(desired: DesiredDomain, view: HostView) -> Verdict:
@@ -76,12 +76,14 @@ def _update(desired: DesiredDomain, observed: ObservedDomain, view: HostView) ->
     marker = read_marker(observed.xml)
     base = marker.applied if marker else None
     assessment = assess(desired.xml, base, observed, desired.origin)
-    changes = (*assessment.changes, *_power_changes(desired, observed, marker.left if marker else None))
+    restarts = _restarts(desired, observed, assessment)
+    changes = tuple(_restart_changes(desired, assessment)) if restarts else assessment.changes
+    changes += tuple(_power_changes(desired, observed, marker.left if marker else None))
     if not changes:
         changes = _marker_changes(desired, base)
     notes = (
         *_notes(desired, marker),
-        *_pending(desired, assessment),
+        *(() if restarts else _pending(desired, assessment)),
         *_outside(desired, observed, marker, view),
     )
     if not changes:
@@ -90,7 +92,8 @@ def _update(desired: DesiredDomain, observed: ObservedDomain, view: HostView) ->
         return _saved_state(desired)
     if lost := [change for change in changes if change.impact is Impact.DATA_LOSS]:
         return _replaced_disk(desired, lost[0])
-    task = _define(desired, view, base=base, live=assessment.live, power=_power(desired, observed))
+    power = "restart" if restarts else _power(desired, observed)
+    task = _define(desired, view, base=base, live=assessment.live, power=power)
     verdict = step(desired, Action.UPDATE, task, observed, "", changes=changes, after=desired.needs)
     return Verdict(verdict.step, notes=notes)
 
@@ -108,7 +111,35 @@ def _define(
         autostart=desired.autostart,
         cluster=view.cluster,
         revision=view.revision,
+        power_off=desired.power_off,
     )
+
+
+def _restarts(desired: DesiredDomain, observed: ObservedDomain, assessment: Assessment) -> bool:
+    """Whether a running guest may, and has a reason to, be powered off and on."""
+    waits = assessment.pending or any(change.impact is Impact.NEXT_BOOT for change in assessment.changes)
+    return desired.restart == "now" and desired.running and observed.active and bool(waits)
+
+
+def _restart_changes(desired: DesiredDomain, assessment: Assessment) -> Iterator[Change]:
+    """What a restart is for, and the restart itself: what waited for the next boot waits no longer."""
+    for change in (*assessment.changes, *assessment.pending):
+        waits = change.impact is Impact.NEXT_BOOT
+        yield replace(change, impact=Impact.RESTART) if waits else change
+    impact = Impact.DOWNTIME if desired.power_off.force else Impact.RESTART
+    how, at = f"{_how_to_stop(desired.power_off)}, virDomainCreate", desired.origin.find("restart")
+    yield Change("power", "restart", "running", "restarted", impact, how, _how_long(desired.power_off), at=at)
+
+
+def _how_long(power_off: PowerOff) -> str:
+    time = format_duration(power_off.timeout)
+    if power_off.force:
+        return f"asked to power off; its plug is pulled if it has not done so within {time}"
+    return f"asked to power off within {time}; never forced"
+
+
+def _how_to_stop(power_off: PowerOff) -> str:
+    return "virDomainShutdown, virDomainDestroyFlags" if power_off.force else "virDomainShutdown"
 
 
 def _power(desired: DesiredDomain, observed: ObservedDomain) -> Power:
@@ -119,11 +150,12 @@ def _power(desired: DesiredDomain, observed: ObservedDomain) -> Power:
 
 def _power_changes(desired: DesiredDomain, observed: ObservedDomain, left: Left | None) -> Iterator[Change]:
     if desired.running != observed.active:
-        how = "virDomainCreate" if desired.running else "virDomainShutdown"
+        how = "virDomainCreate" if desired.running else _how_to_stop(desired.power_off)
+        why = "" if desired.running else _how_long(desired.power_off)
         impact = Impact.NONE if desired.running else Impact.DOWNTIME
         before, after = _POWER[observed.active], _POWER[desired.running]
         at, origin = desired.origin.find("state"), _origin(desired.running, left.running if left else None)
-        yield Change("power", "state", before, after, impact, how, at=at, origin=origin)
+        yield Change("power", "state", before, after, impact, how, why, at=at, origin=origin)
     if desired.autostart != observed.autostart:
         before, after = str(observed.autostart).lower(), str(desired.autostart).lower()
         at, origin = (
@@ -167,14 +199,21 @@ def _pending(desired: DesiredDomain, assessment: Assessment) -> Iterator[Diagnos
     """What the guest gets at its next boot is no change: there is nothing to apply."""
     if not assessment.pending:
         return
-    summary = f"{desired.address.name} gets at its next boot: {_paths(assessment.pending)}"
+    summary = f"{desired.address.name} gets at its next boot: {_paths(c.field for c in assessment.pending)}"
     cause = "They are in its definition already; a running guest cannot be given them."
-    hint = "shut it down and start it again when that suits you; a reboot from inside is not enough."
+    hint = _HOW_TO_GET[desired.restart]
     found = note(desired, "plan.pending", summary, cause, hint)
     lines = (
-        f"{d.path}: runs with {_value(d.before)}, will have {_value(d.after)}" for d in assessment.pending
+        f"{c.field}: runs with {_value(c.before)}, will have {_value(c.after)}" for c in assessment.pending
     )
     yield replace(found, notes=tuple(map(Note, lines)))
+
+
+_HOW_TO_GET: Mapping[Restart, str] = {
+    "never": "shut it down and start it again when that suits you; a reboot from inside is not enough.",
+    "scheduled": "`kvmdecl apply --scheduled` restarts it; a reboot from inside is not enough.",
+    "now": "shut it down and start it again; a reboot from inside is not enough.",
+}
 
 
 def _outside(
@@ -183,7 +222,7 @@ def _outside(
     found = changed_outside(marker, observed.xml, desired.xml, view.libvirt) if marker else ()
     if not found:
         return
-    summary = f"{desired.address.name} was changed outside of kvmdecl: {_paths(found)}"
+    summary = f"{desired.address.name} was changed outside of kvmdecl: {_paths(d.path for d in found)}"
     cause = "The manifest does not declare these fields, so they are left as they are."
     hint = "declare them, or undo the change on the host; the next change of this vm takes them for granted."
     lines = (f"{d.path}: {_value(d.before)} -> {_value(d.after)}" for d in found[:_MOST_SHOWN])
@@ -193,9 +232,10 @@ def _outside(
 _MOST_SHOWN = 10
 
 
-def _paths(found: Sequence[FieldDifference]) -> str:
+def _paths(fields: Iterable[str]) -> str:
+    found = [safe_text(path) for path in fields]
     more = f" and {len(found) - _MOST_SHOWN} more" if len(found) > _MOST_SHOWN else ""
-    return ", ".join(safe_text(difference.path) for difference in found[:_MOST_SHOWN]) + more
+    return ", ".join(found[:_MOST_SHOWN]) + more
 
 
 def _value(value: str | None) -> str:
@@ -232,8 +272,11 @@ def plan_absent_domain(absent: Absent, uuid: str, view: HostView) -> Verdict:
     if observed.uuid != uuid:
         return not_ours(absent, "domain")
     impact = Impact.DOWNTIME if observed.active else Impact.NONE
-    summary = f"{'shut down and ' if observed.active else ''}undefined; its volumes stay"
-    task = DeleteDomain(observed.name, observed.uuid, stop=observed.active)
+    forced = (
+        f" (forced off after {format_duration(absent.power_off.timeout)})" if absent.power_off.force else ""
+    )
+    summary = f"{f'shut down{forced} and ' if observed.active else ''}undefined; its volumes stay"
+    task = DeleteDomain(observed.name, observed.uuid, observed.active, absent.power_off)
     return step(absent, Action.DELETE, task, observed, summary, impact=impact)
 
 

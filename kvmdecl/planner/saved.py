@@ -35,6 +35,7 @@ from kvmdecl.state import (
     Kind,
     Observation,
     ObservedDomain,
+    Restart,
     Role,
     SeedContent,
 )
@@ -248,12 +249,16 @@ def _plan_again(step: Step, observed: Observed | None, view: HostView) -> Verdic
             return plan_volume(_declared_volume(step.address, task, view), view)
         case DefineDomain() as task:
             keeps_running = isinstance(observed, ObservedDomain) and observed.active and task.power == "keep"
-            running = task.power == "start" or keeps_running
+            running = task.power in {"start", "restart"} or keeps_running
+            restart: Restart = "now" if task.power == "restart" else "never"
             return plan_domain(
-                DesiredDomain(step.address, task.uuid, task.xml, running, task.autostart), view
+                DesiredDomain(
+                    step.address, task.uuid, task.xml, running, task.autostart, restart, task.power_off
+                ),
+                view,
             )
         case DeleteDomain() as task:
-            return plan_absent_domain(Absent(step.address), task.uuid, view)
+            return plan_absent_domain(Absent(step.address, power_off=task.power_off), task.uuid, view)
         case DeleteVolume():
             return Verdict()  # no plan that is saved deletes a volume
 

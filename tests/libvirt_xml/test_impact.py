@@ -4,7 +4,7 @@ import pytest
 from lxml import etree
 
 from kvmdecl.diagnostics import Span
-from kvmdecl.libvirt_xml.impact import ROWS, assess, runs_as_declared
+from kvmdecl.libvirt_xml.impact import ROWS, assess, not_running_as_declared
 from kvmdecl.manifest import Balloon, Firmware, Graphics, Numa, Watchdog
 from kvmdecl.names import GIB, MIB
 from kvmdecl.plan import Impact
@@ -301,19 +301,21 @@ def test_what_only_a_restart_can_bring_is_pending_and_no_change():
     found = assess(new, new, observed(kept(new), kept(declared())), NOWHERE)
 
     assert (found.changes, found.live) == ((), ())
-    assert [(d.path, d.before, d.after) for d in found.pending] == [
+    assert [(change.field, change.before, change.after) for change in found.pending] == [
         ("devices/disk[root]/driver@cache", None, "none"),
         ("vcpu", "2", "8"),
     ]
-    assert not runs_as_declared(new, kept(declared()))
-    assert runs_as_declared(new, kept(new))
+    assert [d.path for d in not_running_as_declared(new, kept(declared()))] == [
+        change.field for change in found.pending
+    ]
+    assert not_running_as_declared(new, kept(new)) == ()
 
 
 def test_what_a_running_guest_cannot_show_is_never_pending():
     live = kept(declared()).replace('mode="maximum"', 'mode="custom"').replace(">65536<", ">131072<")
     live = live.replace("<acpi/>", "")
 
-    assert runs_as_declared(declared(), live)
+    assert not_running_as_declared(declared(), live) == ()
 
 
 def test_every_row_names_the_function_that_decides_it_and_the_last_fits_everything():

@@ -14,7 +14,8 @@ from kvmdecl.lab.guest import tiny_image
 from kvmdecl.libvirt_xml.marker import belongs
 from kvmdecl.libvirt_xml.overlay import complete
 from kvmdecl.names import derive_uuid
-from kvmdecl.tasks import CreateVolume, DefineDomain, DeleteDomain, LiveChange, ResizeVolume
+from kvmdecl.state import PowerOff
+from kvmdecl.tasks import CreateVolume, DefineDomain, DeleteDomain, LiveChange, Power, ResizeVolume
 
 if TYPE_CHECKING:
     from tests.perform.conftest import Hand
@@ -399,6 +400,71 @@ def test_a_shutdown_that_the_guest_ignores_never_becomes_a_destroy(hand: Hand, d
         assert "virsh shutdown" in failed.value.diagnostic.hint
         assert [(told.done, told.unit) for told in hand.told] == [(0, "seconds"), (1, "seconds")]
         assert (domain(hand).isActive(), domain(hand).isPersistent(), qemu_pid(hand)) == (1, 1, pid)
+
+
+def test_a_restart_gives_the_guest_what_waited_for_its_next_boot(hand: Hand, obedient: str):
+    old, new = domain_xml(obedient), domain_xml(obedient, memory=64)
+    boot(hand, old)
+    pid = qemu_pid(hand)
+    result = hand.do(define(new, old, power="restart"))
+    assert result.remarks == ()
+    assert qemu_pid(hand) != pid
+    assert running(hand).findtext("memory") == config(hand).findtext("memory") == str(64 * 1024)
+
+
+def test_a_guest_that_does_not_power_off_is_not_restarted_and_keeps_its_new_definition(hand: Hand, deaf: str):
+    old, new = domain_xml(deaf), domain_xml(deaf, memory=64)
+    hand.do(define(old, power="start"))
+    pid = qemu_pid(hand)
+    hand.patience = replace(hand.patience, shutdown=None)
+    with pytest.raises(TaskFailed) as failed:
+        hand.do(define(new, old, power="restart", power_off=PowerOff(timeout=1)))
+    assert failed.value.diagnostic.code == "step.shutdown-ignored"
+    assert "within 1 s; it keeps running" in failed.value.diagnostic.summary
+    assert (qemu_pid(hand), domain(hand).isActive()) == (pid, 1)
+    assert (running(hand).findtext("memory"), config(hand).findtext("memory")) == ("32768", "65536")
+
+
+@pytest.mark.parametrize("power", ["restart", "shutdown"])
+def test_a_guest_that_does_not_power_off_is_forced_where_the_plan_says_so(
+    hand: Hand, deaf: str, power: Power
+):
+    old, new = domain_xml(deaf), domain_xml(deaf, memory=64)
+    hand.do(define(old, power="start"))
+    pid = qemu_pid(hand)
+    hand.patience = replace(hand.patience, shutdown=None)
+    hand.do(define(new, old, power=power, power_off=PowerOff(timeout=1, force=True)))
+    assert bool(domain(hand).isActive()) is (power == "restart")
+    assert power == "shutdown" or qemu_pid(hand) != pid
+    assert config(hand).findtext("memory") == "65536"
+
+
+def test_a_guest_that_restarts_when_powered_off_is_powered_off_all_the_same(hand: Hand, obedient: str):
+    old = domain_xml(obedient, head="<on_poweroff>restart</on_poweroff>")
+    boot(hand, old)
+    hand.do(define(old, old, power="shutdown"))
+    assert not domain(hand).isActive()
+    assert config(hand).findtext("on_poweroff") == "restart"
+
+
+def test_a_guest_that_ignores_it_restarts_again_when_powered_off(hand: Hand, deaf: str):
+    old = domain_xml(deaf, head="<on_poweroff>restart</on_poweroff>")
+    hand.do(define(old, power="start"))
+    hand.patience = replace(hand.patience, shutdown=0.3)
+    with pytest.raises(TaskFailed, match=r"step\.shutdown-ignored"):
+        hand.do(define(old, old, power="shutdown"))
+    assert running(hand).findtext("on_poweroff") == "restart"
+
+
+def test_a_guest_that_is_saved_while_it_is_asked_to_power_off_is_not_resumed(
+    hand: Hand, deaf: str, monkeypatch: pytest.MonkeyPatch
+):
+    old, new = domain_xml(deaf), domain_xml(deaf, memory=64)
+    hand.do(define(old, power="start"))
+    monkeypatch.setattr(libvirt.virDomain, "shutdown", libvirt.virDomain.managedSave)
+    with pytest.raises(TaskFailed, match=r"step\.managed-save"):
+        hand.do(define(new, old, power="restart"))
+    assert (domain(hand).isActive(), domain(hand).hasManagedSaveImage()) == (0, 1)
 
 
 # -- undefined -------------------------------------------------------------------------------------------

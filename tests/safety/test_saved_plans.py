@@ -23,7 +23,16 @@ if TYPE_CHECKING:
 
     from kvmdecl.state import Observation
 
-STORIES = ("first-plan", "cpus-within-the-maximum", "disk-grown", "network-changed", "absent", "stopped")
+STORIES = (
+    "first-plan",
+    "cpus-within-the-maximum",
+    "disk-grown",
+    "network-changed",
+    "absent",
+    "stopped",
+    "restart-allowed",
+    "restart-forced",
+)
 
 
 def story(name: str) -> tuple[Plan, dict[str, Observation]]:
@@ -180,6 +189,19 @@ def test_a_task_that_does_more_than_the_step_shows_is_refused(number: int, tmp_p
         retrace(changed, hosts)
 
     assert [found.code for found in refused.value.diagnostics] == ["plan.inconsistent"]
+
+
+@pytest.mark.parametrize(
+    "hidden", [{"power": "keep"}, {"power": "shutdown"}, {"power_off": {"timeout": 120, "force": True}}]
+)
+def test_a_restart_is_gentle_and_is_one_if_the_plan_shows_that(hidden: dict[str, Any], tmp_path: Path):
+    plan, hosts = story("restart-allowed")
+    changed = tampered(plan, tmp_path, lambda document: document["steps"][0]["task"].update(hidden))
+    assert changed != plan
+    require_consistent(changed)
+
+    with pytest.raises(Rejected, match=r"plan\.inconsistent"):
+        retrace(changed, hosts)
 
 
 def test_an_object_that_moved_is_left_to_the_host_to_refuse():

@@ -1,9 +1,10 @@
-"""Domains: created, changed in place, shut down, undefined. Never stopped by force."""
+"""Domains: created, changed in place, shut down, restarted, undefined. Stopped by force only where the plan says so."""
 
 from __future__ import annotations
 
 import math
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from kvmdecl import __version__
@@ -13,7 +14,7 @@ from kvmdecl.hosts.perform.live import change_live
 from kvmdecl.hosts.protocol import TaskResult
 from kvmdecl.hosts.read import read_domain
 from kvmdecl.libvirt_xml.fields import differences
-from kvmdecl.libvirt_xml.impact import runs_as_declared
+from kvmdecl.libvirt_xml.impact import not_running_as_declared
 from kvmdecl.libvirt_xml.marker import NAMESPACE, PREFIX, Left, Marker, alone, with_marker
 from kvmdecl.libvirt_xml.overlay import complete, overlay
 from kvmdecl.libvirt_xml.safe import parse_xml
@@ -21,11 +22,15 @@ from kvmdecl.libvirt_xml.trace import leave, same_text
 from kvmdecl.state import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import libvirt
 
     from kvmdecl.hosts.perform.job import Job
-    from kvmdecl.state import ObservedDomain
-    from kvmdecl.tasks import DefineDomain, DeleteDomain
+    from kvmdecl.state import ObservedDomain, PowerOff
+    from kvmdecl.tasks import DefineDomain, DeleteDomain, Power
+
+_STARTS: frozenset[Power] = frozenset({"start", "restart"})
 
 
 def define_domain(job: Job, task: DefineDomain) -> TaskResult:
@@ -39,7 +44,7 @@ def define_domain(job: Job, task: DefineDomain) -> TaskResult:
         xml = complete(task.xml)
     else:
         job.require_identity(before.uuid, task.uuid)
-        if task.power == "start":
+        if task.power in _STARTS:
             require_not_moved_away(job, domain)
         _require_no_saved_state(job, task, before)
         remarks = tuple(
@@ -48,7 +53,7 @@ def define_domain(job: Job, task: DefineDomain) -> TaskResult:
         xml = changed_definition(domain, task)
     if before is None or not before.managed_save:
         domain, kept = _define(job, task, xml)
-    _set_autostart(domain, on=task.autostart)
+    _set_autostart(job, domain, on=task.autostart)
     _set_power(job, task, domain)
     if kept is not None:
         _leave_trace(job, task, domain, kept)
@@ -71,7 +76,7 @@ def delete_domain(job: Job, task: DeleteDomain) -> TaskResult:
                 f"{job.request.address} is running, and the plan does not stop it; nothing was done to it",
                 hint="plan again.",
             )
-        _shut_down(job, domain)
+        _shut_down(job, domain, task.power_off)
     if persistent:
         domain.undefineFlags(flags)
     return TaskResult()
@@ -146,13 +151,13 @@ def _leave_trace(job: Job, task: DefineDomain, domain: libvirt.virDomain, kept: 
     import libvirt
 
     config = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
-    if not same_text(config, kept) and (task.power != "start" or _differing_text(task, config)):
+    if not same_text(config, kept) and (task.power not in _STARTS or _differing_text(task, config)):
         return
     running = bool(domain.isActive())
     live = domain.XMLDesc(0) if running else None
     left = leave(
         config,
-        live if live is not None and runs_as_declared(task.xml, live) else None,
+        live if live is not None and not not_running_as_declared(task.xml, live) else None,
         task.xml,
         int(job.connection.getLibVersion()),
         running=running,
@@ -164,27 +169,51 @@ def _leave_trace(job: Job, task: DefineDomain, domain: libvirt.virDomain, kept: 
     )
 
 
-def _set_autostart(domain: libvirt.virDomain, *, on: bool) -> None:
-    if bool(domain.autostart()) != on:
-        domain.setAutostart(on)
+def _set_autostart(job: Job, domain: libvirt.virDomain, *, on: bool) -> None:
+    if bool(domain.autostart()) == on:
+        return
+    domain.setAutostart(on)
+    job.require_value("autostart", bool(domain.autostart()), on)
 
 
 # -- power -----------------------------------------------------------------------------------------
 
 
 def _set_power(job: Job, task: DefineDomain, domain: libvirt.virDomain) -> None:
-    if task.power == "start" and not domain.isActive():
+    if task.power in {"shutdown", "restart"} and domain.isActive():
+        _shut_down(job, domain, task.power_off)
+    if task.power == "restart":
+        _require_no_image(job, domain)
+    if task.power in _STARTS and not domain.isActive():
         domain.create()
-    elif task.power == "shutdown" and domain.isActive():
-        _shut_down(job, domain)
+        _require_runs_as_declared(job, task, domain)
 
 
-def _shut_down(job: Job, domain: libvirt.virDomain) -> None:
-    """Ask the guest to power off (agent or ACPI) and wait. A guest that does not obey keeps running.
+def _require_no_image(job: Job, domain: libvirt.virDomain) -> None:
+    """Somebody may have saved the guest while it was asked to power off: a start would bring its old self back."""
+    if domain.hasManagedSaveImage():
+        job.fail(
+            "step.managed-save",
+            f"{job.request.address} was saved by somebody else while it was being powered off; it is not started",
+            "Starting it would resume the guest with the definition that was saved with it.",
+            "start it once, or discard the image with `virsh managedsave-remove`, then plan again.",
+        )
+
+
+def _require_runs_as_declared(job: Job, task: DefineDomain, domain: libvirt.virDomain) -> None:
+    """Make sure that a guest that was just started has all that its XML can prove."""
+    lacking = not_running_as_declared(task.xml, domain.XMLDesc(0)) if domain.isActive() else ()
+    if lacking:
+        job.require_value(lacking[0].path, lacking[0].before, lacking[0].after)
+
+
+def _shut_down(job: Job, domain: libvirt.virDomain, power_off: PowerOff) -> None:
+    """Ask the guest to power off (agent or ACPI) and wait. One that does not obey keeps running, or is forced.
 
     It is asked again now and then: while it boots it hears nothing.
     """
     asked = -math.inf
+    seconds = power_off.timeout if job.patience.shutdown is None else job.patience.shutdown
 
     def is_off() -> bool:
         nonlocal asked
@@ -195,13 +224,53 @@ def _shut_down(job: Job, domain: libvirt.virDomain) -> None:
             return not _ask_to_power_off(domain)
         return False
 
-    if not job.wait(is_off, job.patience.shutdown, tell=True):
-        job.fail(
-            "step.shutdown-ignored",
-            f"{job.request.address} did not power off within {job.patience.shutdown:.0f} s; it keeps running",
-            "kvmdecl asks the guest to power off and never pulls its plug.",
-            "shut it down from inside, or with `virsh shutdown --mode agent`; then plan again.",
-        )
+    with _staying_off(domain):
+        if job.wait(is_off, seconds, tell=True):
+            return
+        if power_off.force:
+            _pull_the_plug(domain)
+            return
+    job.fail(
+        "step.shutdown-ignored",
+        f"{job.request.address} did not power off within {seconds:.0f} s; it keeps running",
+        "kvmdecl asks a guest to power off, and pulls its plug only where the manifest says so.",
+        "shut it down from inside, or with `virsh shutdown --mode agent`, then plan again; "
+        "`shutdown: {timeout: 10m}` gives it longer.",
+    )
+
+
+@contextmanager
+def _staying_off(domain: libvirt.virDomain) -> Iterator[None]:
+    """See to it that a guest that powers off stays off while it is asked to: `on_poweroff: restart` would reset it."""
+    import libvirt
+
+    restarts = (parse_xml(domain.XMLDesc(0)).findtext("on_poweroff") or "") == "restart"
+
+    def follow(action: int) -> None:
+        event = libvirt.VIR_DOMAIN_LIFECYCLE_POWEROFF
+        domain.setLifecycleAction(event, action, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+    if restarts:
+        follow(libvirt.VIR_DOMAIN_LIFECYCLE_ACTION_DESTROY)
+    try:
+        yield
+    finally:
+        if restarts and _is_active(domain):
+            follow(libvirt.VIR_DOMAIN_LIFECYCLE_ACTION_RESTART)
+
+
+def _pull_the_plug(domain: libvirt.virDomain) -> None:
+    """End a guest (virDomainDestroyFlags): QEMU first gets to write out what it holds of the disks."""
+    import libvirt
+
+    for flags in (libvirt.VIR_DOMAIN_DESTROY_GRACEFUL, libvirt.VIR_DOMAIN_DESTROY_DEFAULT):
+        try:
+            domain.destroyFlags(flags)
+        except libvirt.libvirtError:
+            if _is_active(domain) and flags == libvirt.VIR_DOMAIN_DESTROY_DEFAULT:
+                raise
+        if not _is_active(domain):
+            return
 
 
 def _is_active(domain: libvirt.virDomain) -> bool:

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 class Patience:
     """How long to wait for others, in seconds.
 
-    `shutdown`: for a guest asked to power off; `ask_again`: until it is asked again. `unplug`: for a guest
-    asked to let a device go. `poll`: between two looks.
+    `shutdown`: for a guest asked to power off, as long as the task says if None; `ask_again`: until it is asked
+    again. `unplug`: for a guest asked to let a device go. `poll`: between two looks.
     """
 
-    shutdown: float = 120.0
+    shutdown: float | None = None
     ask_again: float = 20.0
     unplug: float = 10.0
     poll: float = 0.25
@@ -119,6 +119,22 @@ class Job:
             notes=tuple(f"also: {other.path}" for other in found[1:]),
         )
 
+    def require_value(self, field: str, found: object, declared: object) -> None:
+        """Make sure that one field of the object is, after a change, what it shall be.
+
+        Raises:
+            TaskFailed: `step.not-as-declared`.
+        """
+        if found == declared:
+            return
+        self.fail(
+            "step.not-as-declared",
+            f"libvirt accepted a change of {self.request.address}, but its {field} is {_shown(found)}"
+            f" and not {_shown(declared)}",
+            "What libvirt reports after a change must be what the manifest says.",
+            "look at the host's libvirt log, then plan again.",
+        )
+
     def fail(
         self, code: str, summary: str, cause: str = "", hint: str = "", notes: tuple[str, ...] = ()
     ) -> NoReturn:
@@ -156,6 +172,10 @@ _DOING = {
     "resize": "growing",
     "delete": "deleting",
 }
+
+
+def _shown(value: object) -> str:
+    return shown(None if value is None else str(value).lower() if isinstance(value, bool) else str(value))
 
 
 def shown(value: str | None) -> str:
