@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from functools import lru_cache
 
 from kvmdecl.state import SeedContent
@@ -30,7 +29,8 @@ def has_known_header(user_data: str) -> bool:
 def seed(vm: str, uuid: str, user_data: str | None, network_config: str | None) -> SeedContent:
     """The seed of a vm. Its instance id is the vm's UUID, so an edit does not make it another one."""
     files = [
-        ("meta-data", f"instance-id: {json.dumps(uuid)}\nlocal-hostname: {json.dumps(vm)}\n"),
+        # Neither a UUID nor a name holds anything that JSON would escape.
+        ("meta-data", f'instance-id: "{uuid}"\nlocal-hostname: "{vm}"\n'),
         ("user-data", EMPTY if user_data is None else user_data),
     ]
     if network_config is not None:

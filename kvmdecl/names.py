@@ -40,13 +40,14 @@ _SHA256 = re.compile("[0-9a-f]{64}", re.ASCII)
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII)
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "kvmdecl.invalid")
+_NAMESPACE_BYTES = NAMESPACE.bytes
 
 
 def derive_uuid(cluster: str, kind: str, name: str) -> str:
     """The UUID of an object, a function of its name alone: it survives a lost checkout (RFC 9562, version 5)."""
     # What uuid.uuid5 does, without its objects: a large cluster derives many.
     name_bytes = f"{cluster}/{kind}/{name}".encode()
-    digest = bytearray(hashlib.sha1(NAMESPACE.bytes + name_bytes, usedforsecurity=False).digest()[:16])
+    digest = bytearray(hashlib.sha1(_NAMESPACE_BYTES + name_bytes, usedforsecurity=False).digest()[:16])
     digest[6] = digest[6] & 0x0F | 0x50  # version 5
     digest[8] = digest[8] & 0x3F | 0x80  # the variant of RFC 9562
     text = digest.hex()
@@ -186,7 +187,7 @@ def parse_name(value: Any) -> str:  # noqa: ANN401 - whatever the document holds
     Raises:
         PydanticCustomError: `manifest.bad-name`.
     """
-    if isinstance(value, str) and _NAME.fullmatch(value) and ".." not in value:
+    if isinstance(value, str) and _is_name(value):
         return value
     raise _bad(
         "manifest.bad-name",
@@ -195,6 +196,12 @@ def parse_name(value: Any) -> str:  # noqa: ANN401 - whatever the document holds
         "use 1 to 63 of a-z, 0-9, `-` and `.`, beginning and ending with a letter or digit",
         "Names become libvirt objects, host names and files; only plain ASCII is safe in all of them.",
     )
+
+
+@lru_cache(maxsize=4096)
+def _is_name(value: str) -> bool:
+    """Names repeat: each network, pool and image is named by thousands of vms."""
+    return _NAME.fullmatch(value) is not None and ".." not in value
 
 
 def parse_mac(value: Any) -> str:  # noqa: ANN401 - whatever the document holds

@@ -174,7 +174,11 @@ def to_data(node: Node) -> Plain:
         return None if node.plain and node.text in _NULLS else node.text
     if isinstance(node, Sequence):
         return [to_data(item) for item in node.items]
-    return {key: to_data(value) for key, (_, value) in node.entries.items()}
+    # Most values are texts that mean what they say; they are spared the call.
+    return {
+        key: value.text if value.__class__ is Scalar and value.text not in _NULLS else to_data(value)
+        for key, (_, value) in node.entries.items()
+    }
 
 
 def find_files(path: Path) -> tuple[Path, ...]:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+from functools import cache
+from itertools import pairwise
+from textwrap import dedent
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
@@ -16,7 +21,9 @@ class Section(BaseModel):
     `memory: {size: 8GiB}`. One meaning, two spellings; everything after loading sees the long one.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    # Validators are built with the manifest's, once, and docstrings read when a schema is asked for: every command
+    # imports every model.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     shorthand: ClassVar[str | None] = None
 
@@ -32,10 +39,34 @@ class Section(BaseModel):
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         long = handler(schema)
-        if cls.shorthand is None:
-            return long
-        short = handler.resolve_ref_schema(long)["properties"][cls.shorthand]
-        return {"anyOf": [short, long]}
+        properties = handler.resolve_ref_schema(long)["properties"]
+        for name, text in _attribute_docstrings(cls).items():
+            properties[cls.model_fields[name].alias or name].setdefault("description", text)
+        return long if cls.shorthand is None else {"anyOf": [properties[cls.shorthand], long]}
+
+
+@cache
+def _attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
+    """The string below each field of a model, as it stands in the source; empty where there is none to read."""
+    found: dict[str, str] = {}
+    for base in reversed(model.__mro__):
+        if issubclass(base, Section) and base is not Section:
+            found |= _docstrings_in(base)
+    return {name: text for name, text in found.items() if name in model.model_fields}
+
+
+def _docstrings_in(model: type[BaseModel]) -> dict[str, str]:
+    try:
+        body = ast.parse(dedent(inspect.getsource(model))).body[0]
+    except (OSError, TypeError):
+        return {}
+    return {
+        field.target.id: inspect.cleandoc(below.value.value)
+        for field, below in pairwise(getattr(body, "body", ()))
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+        if isinstance(below.value.value, str)
+    }
 
 
 def wrong(what: str, summary: str, hint: str, *at: str | int) -> PydanticCustomError:
