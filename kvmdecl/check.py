@@ -7,8 +7,9 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from kvmdecl.diagnostics import Diagnostic, Severity, in_order
-from kvmdecl.manifest.cpus import numbers_of
+from kvmdecl.manifest.cpus import LEVELS, numbers_of
 from kvmdecl.names import about_size, format_size
+from kvmdecl.offers import levels, refusals
 from kvmdecl.text import did_you_mean, safe_text
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from kvmdecl.cluster import PlacedCluster, ResolvedVm
     from kvmdecl.facts import DomainSupport, GuestType, HostFacts, Machine
+    from kvmdecl.manifest import CacheShare
     from kvmdecl.pluginhost import Plugins
 
 
@@ -51,6 +53,8 @@ class _HostView:
         for pool in (pool for cell in facts.cells for pool in cell.pages):
             self.pages[pool.size] = self.pages.get(pool.size, 0) + pool.count
         self.interfaces = facts.interfaces  # empty if they were not read, since every host has `lo`
+        self.caches = facts.caches  # empty if they were not read
+        self.bandwidth_nodes = facts.bandwidth_nodes
         self._facts = facts
         self._machines: dict[tuple[str, str], dict[str, Machine]] = {}
 
@@ -71,6 +75,10 @@ class _HostView:
         support = self._facts.domain_support
         return next((s for s in support if (s.arch, s.type, s.machine) in wanted), None)
 
+    def levels(self, support: DomainSupport) -> tuple[str, ...]:
+        """The levels of x86-64 that its guests can be shown."""
+        return levels(support.cpu_models, self._facts.cpu_features)
+
 
 def _check_vm(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:
     if host.guest_type(vm) is None:
@@ -80,11 +88,12 @@ def _check_vm(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:
     if machine is None:
         yield _unknown_machine(vm, host)
     else:
-        yield from _check_cpus(vm, host, machine)
         support = host.support(vm, machine)
-        yield from _check_firmware(vm, host, support)
-        yield from _check_devices(vm, host, support)
+        yield from _check_cpus(vm, host, machine, support)
+        yield from _check_offers(vm, host, support)
+        yield from _check_cpu_model(vm, host, support)
     yield from _check_pins(vm, host)
+    yield from _check_shares(vm, host)
     yield from _check_memory_of(vm, host)
     if vm.memory > host.memory:
         yield Diagnostic(
@@ -119,14 +128,18 @@ def _unknown_machine(vm: ResolvedVm, host: _HostView) -> Diagnostic:
     )
 
 
-def _check_cpus(vm: ResolvedVm, host: _HostView, machine: Machine) -> Iterator[Diagnostic]:
-    if 0 < machine.max_cpus < vm.max_cpus:
+def _check_cpus(
+    vm: ResolvedVm, host: _HostView, machine: Machine, support: DomainSupport | None
+) -> Iterator[Diagnostic]:
+    told = (machine.max_cpus, support.max_cpus if support is not None else 0)
+    most = min((number for number in told if number), default=vm.max_cpus)
+    if most < vm.max_cpus:
         yield Diagnostic(
             "check.too-many-cpus",
-            f"machine type {safe_text(machine.name)} of {host.name} takes at most {machine.max_cpus} CPUs",
+            f"machine type {safe_text(machine.name)} of {host.name} takes at most {most} CPUs",
             vm.origin.find("cpus.max"),
             f"The manifest asks for {vm.max_cpus}.",
-            f"write at most {machine.max_cpus}, or choose another `machine:`",
+            f"write at most {most}, or choose another `machine:`",
         )
 
 
@@ -134,6 +147,7 @@ def _check_pins(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:
     """A pin to CPUs of which the host has none; libvirt takes it, and the guest does not start."""
     cpus = vm.spec.cpus
     pins = [(f"cpus.pins.{number}", cpuset) for number, cpuset in cpus.pins.items()]
+    pins += [(f"cpus.iothread_pins.{number}", cpuset) for number, cpuset in cpus.iothread_pins.items()]
     if cpus.emulator_pin is not None:
         pins.append(("cpus.emulator_pin", cpus.emulator_pin))
     for key, cpuset in pins:
@@ -171,60 +185,77 @@ def _check_memory_of(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:
         )
 
 
-def _check_firmware(vm: ResolvedVm, host: _HostView, support: DomainSupport | None) -> Iterator[Diagnostic]:
-    if support is None or vm.spec.firmware.type != "uefi":
+def _check_offers(vm: ResolvedVm, host: _HostView, support: DomainSupport | None) -> Iterator[Diagnostic]:
+    """Compare with what domain capabilities list."""
+    for refused in refusals(vm, dict(support.enums) if support is not None else {}):
+        offer, value = refused.offer, refused.value
+        what = offer.what if value in {"efi", "yes"} else f"{offer.what} {safe_text(value)}"
+        yield Diagnostic(
+            offer.code,
+            f"{host.name} offers no {what}",
+            vm.origin.find(refused.key),
+            f"It offers {safe_text(', '.join(refused.offered)) or 'none at all'}.",
+            (offer.hints or {}).get(value) or "choose one that it offers, or another host",
+        )
+
+
+def _check_cpu_model(vm: ResolvedVm, host: _HostView, support: DomainSupport | None) -> Iterator[Diagnostic]:
+    """A named model that the host cannot run as it is; QEMU would leave features out, or not start."""
+    cpus = vm.spec.cpus
+    if support is None or not support.cpu_models or not cpus.is_named or cpus.fallback == "allow":
         return
-    enums = dict(support.enums)
-    if "efi" not in enums.get("os/firmware", ()):
+    usable: tuple[str, ...] = support.cpu_models
+    if cpus.model in LEVELS:
+        if vm.type == "qemu":  # of its emulated CPUs QEMU lists less than they have
+            return
+        usable = host.levels(support)
+    if cpus.model not in usable:
         yield Diagnostic(
-            "check.no-uefi",
-            f"{host.name} has no UEFI firmware for {safe_text(support.machine)}",
-            vm.origin.find("firmware"),
-            "libvirt chooses among the firmware that the host has installed, and finds none.",
-            "install OVMF on the host (package `ovmf` or `edk2-ovmf`), or use `firmware: bios`",
-        )
-    elif vm.spec.firmware.secure_boot and "yes" not in enums.get("os/loader/secure", ()):
-        yield Diagnostic(
-            "check.no-secure-boot",
-            f"{host.name} has no UEFI firmware with Secure Boot for {safe_text(support.machine)}",
-            vm.origin.find("firmware.secure_boot"),
-            "Its firmware cannot protect its variables from the guest.",
-            "install a build of OVMF with Secure Boot, use `machine: q35`, or leave Secure Boot out",
+            "check.no-cpu-model",
+            f"{host.name} cannot show its guests a CPU {safe_text(cpus.model or '')}",
+            vm.origin.find("cpus.model"),
+            f"It can show {safe_text(', '.join(usable)) or 'none of the levels'}.",
+            did_you_mean(cpus.model or "", usable) or "choose one of these, or another host",
         )
 
 
-def _check_devices(vm: ResolvedVm, host: _HostView, support: DomainSupport | None) -> Iterator[Diagnostic]:
-    """Compare with what domain capabilities list. A libvirt that does not list a kind says nothing of it."""
-    enums = dict(support.enums) if support is not None else {}
-    for key, enum, wanted in _asked_of_host(vm):
-        offered = enums.get(enum)
-        if offered is not None and wanted not in offered:
+def _check_shares(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:
+    """Parts of a cache or of bandwidth that the host cannot give."""
+    for index, share in enumerate(vm.spec.cpus.cache_shares if host.caches else ()):
+        if why := _no_such_part(share, host):
             yield Diagnostic(
-                "check.no-device",
-                f"{host.name} offers no {key.replace('.', ' ')} {wanted}",
-                vm.origin.find(key),
-                f"It offers {safe_text(', '.join(offered)) or 'none at all'}.",
-                _INSTALL.get(wanted, "") or "choose one that it offers, or another host",
+                "check.no-share",
+                f"{host.name} cannot give vCPUs {format_size(share.size)} of its cache",
+                vm.origin.find(f"cpus.cache_shares.{index}"),
+                why,
+                "`kvmdecl facts` tells what can be divided; mounting /sys/fs/resctrl is the host's part",
+            )
+    for index, limit in enumerate(vm.spec.cpus.bandwidth_shares if host.caches else ()):
+        if limit.node not in host.bandwidth_nodes:
+            there = ", ".join(map(str, host.bandwidth_nodes))
+            yield Diagnostic(
+                "check.no-share",
+                f"{host.name} cannot divide the bandwidth of memory controller {limit.node}",
+                vm.origin.find(f"cpus.bandwidth_shares.{index}"),
+                f"It can divide that of {there}." if there else "It can divide none.",
+                "name one that it can divide, or leave the share out",
             )
 
 
-_INSTALL = {
-    "emulator": "install swtpm on the host (packages `swtpm` and `swtpm-tools`)",
-    "spice": "install QEMU's SPICE support on the host, or use `graphics: vnc`",
-    "qxl": "install QEMU's SPICE support on the host, or use `video: virtio`",
-}
-
-
-def _asked_of_host(vm: ResolvedVm) -> Iterator[tuple[str, str, str]]:
-    """Key of the manifest, enumeration of the domain capabilities that judges it, value."""
-    spec = vm.spec
-    if spec.graphics.type != "none":
-        yield "graphics.type", "devices/graphics/type", spec.graphics.type
-    if spec.video is not None and spec.video.model != "none":
-        yield "video.model", "devices/video/modelType", spec.video.model
-    if spec.tpm is not None:
-        yield "tpm.model", "devices/tpm/model", spec.tpm.model
-        yield "tpm.type", "devices/tpm/backendModel", spec.tpm.type
+def _no_such_part(share: CacheShare, host: _HostView) -> str:
+    bank = next((b for b in host.caches if (b.id, str(b.level)) == (share.bank, share.level)), None)
+    if bank is None:
+        known = ", ".join(f"{bank.id} of level {bank.level}" for bank in host.caches)
+        return f"Its banks are {known}."
+    part = next((part for part in bank.parts if part[0] == share.type), None)
+    if part is None:
+        kinds = ", ".join(kind for kind, _, _ in bank.parts)
+        return f"That bank can be divided for {kinds} only." if kinds else "That bank cannot be divided."
+    _, granularity, minimum = part
+    if share.size < minimum or share.size % granularity or share.size > bank.size:
+        least, step = format_size(minimum), format_size(granularity)
+        return f"A part has from {least} to {format_size(bank.size)}, in steps of {step}."
+    return ""
 
 
 def _check_consoles(placed: PlacedCluster) -> Iterator[Diagnostic]:

@@ -36,6 +36,20 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheBank:
+    """A bank of the host's CPU cache (capabilities: host/cache/bank). Sizes in bytes.
+
+    `parts` says what can be had of it for vCPUs alone: type of what is cached (`both`, `code`, `data`), granularity and
+    minimum; empty where the host cannot divide it.
+    """
+
+    id: int
+    level: int
+    size: int
+    parts: tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Machine:
     """A machine type of an emulator. `canonical` is what an alias such as `q35` stands for, else the name itself."""
 
@@ -91,7 +105,9 @@ class HostFacts:
     `memory` in bytes. `libvirt` and `qemu` as libvirt counts versions: major * 1,000,000 + minor * 1,000 + release.
     `interfaces` are the names of its network interfaces with its bridges (virConnectListAllInterfaces; node devices do
     not list bridges), empty where libvirt has no interface driver. `domain_support` is empty where
-    the host was read over a read-only connection, which libvirt denies it to.
+    the host was read over a read-only connection, which libvirt denies it to. `bandwidth_nodes` are the memory
+    controllers whose bandwidth can be divided, `security_models` the drivers that confine guests (`selinux`, `dac`).
+    The last three are empty in facts from before kvmdecl read them.
     """
 
     uuid: str
@@ -107,6 +123,9 @@ class HostFacts:
     libvirt: int
     qemu: int
     interfaces: tuple[str, ...] = ()
+    caches: tuple[CacheBank, ...] = ()
+    bandwidth_nodes: tuple[int, ...] = ()
+    security_models: tuple[str, ...] = ()
 
     @property
     def cpus(self) -> tuple[HostCpu, ...]:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from kvmdecl.state import SeedContent
 
 _DIGEST_LENGTH = 12
+_NAMED = frozenset({"disks", "cdroms", "pins", "iothread_pins"})  # mappings whose keys may be digits
 
 
 def resolve(loaded: LoadedManifest, inputs: Inputs) -> ResolvedCluster:
@@ -80,10 +81,10 @@ class _Keys(Mapping[str, Span]):
 
 
 def _parts(key: str) -> Iterator[str | int]:
-    """`nics.0.network` -> "nics", 0, "network"; below `disks` digits are a name; the empty key has none."""
+    """`nics.0.network` -> "nics", 0, "network"; below names digits are one; the empty key has none."""
     before = ""
     for part in key.split(".") if key else ():
-        yield int(part) if part.isdigit() and before not in {"disks", "cdroms"} else part
+        yield int(part) if part.isdigit() and before not in _NAMED else part
         before = part
 
 

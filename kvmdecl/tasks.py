@@ -127,6 +127,7 @@ LiveCall = Literal[
     "set-memory-limits",
     "pin-vcpu",
     "pin-emulator",
+    "pin-iothread",
     "add-iothreads",
     "remove-iothreads",
     "set-iotune",
@@ -142,7 +143,8 @@ class LiveChange:
 
     set-vcpus, add-iothreads, remove-iothreads: number that there shall be; set-memory: KiB; set-lifecycle: event and
     action (`on_crash restart`); set-scheduler, set-memory-limits: `NAME=NUMBER` of each parameter, separated by spaces;
-    pin-vcpu: `VCPU=CPUS`, pin-emulator: `CPUS` (`0,1`); attach-device, update-device, set-iotune: declared XML of the
+    pin-vcpu: `VCPU=CPUS`, pin-iothread: `THREAD=CPUS`, pin-emulator: `CPUS` (`0,1`);
+    attach-device, update-device, set-iotune: declared XML of the
     device; detach-device: the device's key as `fields.device_key` gives it (for example `disk[data]`).
     """
 

@@ -6,7 +6,17 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kvmdecl.facts import Cell, DomainSupport, GuestType, HostCpu, HostFacts, Machine, NodeDevice, PagePool
+from kvmdecl.facts import (
+    CacheBank,
+    Cell,
+    DomainSupport,
+    GuestType,
+    HostCpu,
+    HostFacts,
+    Machine,
+    NodeDevice,
+    PagePool,
+)
 from kvmdecl.libvirt_xml.safe import BadXml, parse_xml
 
 if TYPE_CHECKING:
@@ -47,6 +57,9 @@ class Capabilities:
     cells: tuple[Cell, ...]
     iommu: bool
     guests: tuple[GuestType, ...]
+    caches: tuple[CacheBank, ...] = ()
+    bandwidth_nodes: tuple[int, ...] = ()
+    security_models: tuple[str, ...] = ()
 
     def facts(
         self,
@@ -72,6 +85,9 @@ class Capabilities:
             libvirt=libvirt,
             qemu=qemu,
             interfaces=tuple(sorted(interfaces)),
+            caches=self.caches,
+            bandwidth_nodes=self.bandwidth_nodes,
+            security_models=self.security_models,
         )
 
 
@@ -95,6 +111,12 @@ def parse_capabilities(text: str) -> Capabilities:
         cells=cells,
         iommu=_attribute(host, "iommu", "support") == "yes",
         guests=tuple(guest for arch in root.iterfind("guest/arch") for guest in _guests(arch)),
+        caches=tuple(_bank(bank) for bank in host.iterfind("cache/bank")),
+        bandwidth_nodes=tuple(
+            _number(controller.get("id"), "memory_bandwidth/node/@id")
+            for controller in host.iterfind("memory_bandwidth/node[control]")
+        ),
+        security_models=tuple(sorted({_text(model, "model") for model in host.iterfind("secmodel")})),
     )
 
 
@@ -164,6 +186,22 @@ def _cell(cell: Element) -> Cell:
         distances=tuple(
             (_number(other.get("id"), "sibling/@id"), _number(other.get("value"), "sibling/@value"))
             for other in cell.iterfind("distances/sibling")
+        ),
+    )
+
+
+def _bank(bank: Element) -> CacheBank:
+    return CacheBank(
+        id=_number(bank.get("id"), "bank/@id"),
+        level=_number(bank.get("level"), "bank/@level"),
+        size=_size(bank, bank.get("size")),
+        parts=tuple(
+            (
+                control.get("type", ""),
+                _size(control, control.get("granularity")),
+                _size(control, control.get("min") or control.get("granularity")),
+            )
+            for control in bank.iterfind("control")
         ),
     )
 

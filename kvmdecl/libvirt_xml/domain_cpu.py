@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmdecl.libvirt_xml.build import node
+from kvmdecl.manifest.cpus import LEVEL_MODEL, LEVELS, numbers_of
 from kvmdecl.names import KIB
 
 if TYPE_CHECKING:
@@ -12,19 +13,42 @@ if TYPE_CHECKING:
 
     from kvmdecl.cluster import ResolvedVm
     from kvmdecl.libvirt_xml.safe import Element
-    from kvmdecl.manifest import Balloon, Cpus, Memory, Numa
-
-_HOST_MODES = frozenset({"host-model", "host-passthrough", "maximum"})
+    from kvmdecl.manifest import Balloon, BandwidthShare, CacheShare, Cpus, Memory, Numa, Scheduler
 
 
 def cpu(vm: ResolvedVm) -> Element:
     """An emulated guest has no host CPU to show; `maximum` is the nearest that every emulator can do."""
     cpus = vm.spec.cpus
-    model = cpus.model or "host-model"
-    more = (*_topology(cpus), *_features(cpus))
-    if model in _HOST_MODES:
-        return node("cpu", *more, mode="maximum" if vm.type == "qemu" else model)
-    return node("cpu", node("model", model, fallback="forbid"), *more, mode="custom", match="exact")
+    more = (*_topology(cpus), *_cache(cpus), *_address_bits(cpus), *_features(cpus))
+    if cpus.is_named:
+        model = LEVEL_MODEL if cpus.model in LEVELS else cpus.model
+        return node(
+            "cpu",
+            node("model", model, fallback=cpus.fallback or "forbid"),
+            cpus.vendor is not None and node("vendor", cpus.vendor),
+            *more,
+            mode="custom",
+            match=cpus.match or "exact",
+            check=cpus.check,
+        )
+    mode = "maximum" if vm.type == "qemu" else cpus.model or "host-model"
+    return node("cpu", *more, mode=mode, check=cpus.check, migratable=_switch(on=cpus.migratable))
+
+
+def _switch(*, on: bool | None) -> str | None:
+    return None if on is None else ("on" if on else "off")
+
+
+def _cache(cpus: Cpus) -> Iterator[Element]:
+    if cpus.cache is not None:
+        yield node("cache", level="3" if cpus.cache == "emulate" else None, mode=cpus.cache)
+
+
+def _address_bits(cpus: Cpus) -> Iterator[Element]:
+    if cpus.address_bits == "host":
+        yield node("maxphysaddr", mode="passthrough")
+    elif cpus.address_bits is not None:
+        yield node("maxphysaddr", mode="emulate", bits=str(cpus.address_bits))
 
 
 def _topology(cpus: Cpus) -> Iterator[Element]:
@@ -40,7 +64,8 @@ def _topology(cpus: Cpus) -> Iterator[Element]:
 
 def _features(cpus: Cpus) -> Iterator[Element]:
     """What lets guests nest is `vmx` on Intel and `svm` on AMD; the one that a host lacks is left out by it."""
-    features: dict[str, str] = dict(cpus.features)
+    features: dict[str, str] = dict.fromkeys(LEVELS.get(cpus.model or "", ()), "require")
+    features |= cpus.features
     if cpus.nested is not None:
         features |= dict.fromkeys(("vmx", "svm"), "optional" if cpus.nested else "disable")
     for name, policy in sorted(features.items()):
@@ -50,7 +75,7 @@ def _features(cpus: Cpus) -> Iterator[Element]:
 def tuning(vm: ResolvedVm) -> Iterator[Element]:
     """What the host gives the guest: `cputune`, `numatune`, `memtune` and `memoryBacking`, each if it says anything."""
     parts = (
-        node("cputune", *_cputune(vm.spec.cpus)),
+        node("cputune", *_cputune(vm)),
         node("numatune", *_numatune(vm.spec.numa)),
         node("memtune", *_memtune(vm.spec.memory)),
         node("memoryBacking", *_backing(vm.spec.memory)),
@@ -58,14 +83,67 @@ def tuning(vm: ResolvedVm) -> Iterator[Element]:
     yield from (part for part in parts if len(part))
 
 
-def _cputune(cpus: Cpus) -> Iterator[Element]:
-    for name in ("shares", "period", "quota", "emulator_period", "emulator_quota"):
+def _cputune(vm: ResolvedVm) -> Iterator[Element]:
+    cpus = vm.spec.cpus
+    for name in LIMITS:
         if (value := getattr(cpus, name)) is not None:
             yield node(name, str(value))
     for number, cpuset in sorted(cpus.pins.items(), key=lambda pin: int(pin[0])):
         yield node("vcpupin", vcpu=number, cpuset=cpuset)
     if cpus.emulator_pin is not None:
         yield node("emulatorpin", cpuset=cpus.emulator_pin)
+    for number, cpuset in sorted(cpus.iothread_pins.items(), key=lambda pin: int(pin[0])):
+        yield node("iothreadpin", iothread=number, cpuset=cpuset)
+    yield from _schedulers(vm)
+    if vm.type == "kvm":  # QEMU's emulation has no threads for vCPUs of which each has its share
+        yield from _shares(cpus)
+
+
+LIMITS = (
+    "shares",
+    *(
+        f"{whose}{what}"
+        for whose in ("global_", "", "emulator_", "iothread_")
+        for what in ("period", "quota")
+    ),
+)
+"""Weights and limits of `cputune`; the manifest calls them by the same names."""
+
+
+def _schedulers(vm: ResolvedVm) -> Iterator[Element]:
+    """One element for each thread, as libvirt writes them (virDomainSchedulerFormat)."""
+    cpus = vm.spec.cpus
+    if (of_vcpus := cpus.scheduler) is not None:
+        for number in sorted(numbers_of(of_vcpus.only or f"0-{cpus.most - 1}")):
+            yield node("vcpusched", vcpus=str(number), **_policy(of_vcpus))
+    if (of_io := cpus.iothread_scheduler) is not None:
+        for number in sorted(numbers_of(of_io.only or f"1-{vm.spec.iothreads}")):
+            yield node("iothreadsched", iothreads=str(number), **_policy(of_io))
+    if cpus.emulator_scheduler is not None:
+        yield node("emulatorsched", **_policy(cpus.emulator_scheduler))
+
+
+def _policy(given: Scheduler) -> dict[str, str | None]:
+    return {"scheduler": given.policy, "priority": str(given.priority or 1) if given.is_realtime else None}
+
+
+def _shares(cpus: Cpus) -> Iterator[Element]:
+    """One element for each set of vCPUs and kind of share."""
+    groups: dict[tuple[str, frozenset[int]], Element] = {}
+    parts = [("cachetune", share.vcpus, _cache_share(share)) for share in cpus.cache_shares]
+    parts += [("memorytune", share.vcpus, _bandwidth_share(share)) for share in cpus.bandwidth_shares]
+    for tag, vcpus, part in parts:
+        groups.setdefault((tag, numbers_of(vcpus)), node(tag, vcpus=vcpus)).append(part)
+    yield from groups.values()
+
+
+def _cache_share(share: CacheShare) -> Element:
+    size = str(share.size // KIB)
+    return node("cache", id=str(share.bank), level=share.level, type=share.type, size=size, unit="KiB")
+
+
+def _bandwidth_share(share: BandwidthShare) -> Element:
+    return node("node", id=str(share.node), bandwidth=str(share.percent))
 
 
 def _numatune(numa: Numa | None) -> Iterator[Element]:

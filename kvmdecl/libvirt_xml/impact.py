@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
+from kvmdecl.libvirt_xml.domain_cpu import LIMITS
 from kvmdecl.libvirt_xml.domain_disks import DRIVE_PREFIX
 from kvmdecl.libvirt_xml.fields import (
     Comparison,
@@ -176,6 +177,7 @@ _FUNCTIONS: Mapping[LiveCall | None, str] = {
     "set-memory-limits": "virDomainSetMemoryParameters",
     "pin-vcpu": "virDomainPinVcpuFlags",
     "pin-emulator": "virDomainPinEmulator",
+    "pin-iothread": "virDomainPinIOThread",
     "add-iothreads": "virDomainAddIOThread",
     "remove-iothreads": "virDomainDelIOThread",
     "set-iotune": "virDomainSetBlockIoTune",
@@ -190,6 +192,7 @@ _LETS_GO = "the guest has to let it go; until then it stays"
 _LIVE_CPUS = "qemuDomainSetVcpusLive"
 _BUILD_CPU = "qemuBuildCpuCommandLine"
 _PIN, _PIN_EMULATOR = "qemuDomainPinVcpuFlags", "qemuDomainPinEmulator"
+_PIN_IOTHREAD = "qemuDomainPinIOThread"
 _SCHEDULE, _LIMIT = "qemuDomainSetSchedulerParametersFlags", "qemuDomainSetMemoryParameters"
 _STAYS_PINNED = "threads keep their CPUs until QEMU ends"
 _LIVE_DISK = "qemuDomainDiskChangeSupported"
@@ -201,6 +204,15 @@ _DETACH = "qemuDomainDetachDeviceLive"
 _UPDATE = "qemuDomainUpdateDeviceLive"
 _BUILD = "qemuBuildCommandLine"
 _LIFECYCLE = "qemuDomainSetLifecycleAction"
+
+_CPU_KEYS: tuple[tuple[str, On, str], ...] = (
+    ("/vendor", "any", "vendor"),
+    ("@match", "set", "match"),  # with a model it comes and goes
+    ("@check", "any", "check"),
+    ("@migratable", "any", "migratable"),
+    ("/cache", "any", "cache"),
+    ("/maxphysaddr", "any", "address_bits"),
+)
 
 ROWS: tuple[Row, ...] = (
     # CPUs and memory
@@ -254,15 +266,29 @@ ROWS: tuple[Row, ...] = (
     Row("cpu/topology*", "any", "cpus.topology", None, "qemuBuildSmpCommandLine", _AT_START, visible=True),
     Row("cpu/feature*", "any", "cpus.nested", None, _BUILD_CPU, _AT_START, _is_nesting),
     Row("cpu/feature*", "any", "cpus.features", None, _BUILD_CPU, _AT_START),
+    *(Row(f"cpu{path}*", on, f"cpus.{key}", None, _BUILD_CPU, _AT_START) for path, on, key in _CPU_KEYS),
     Row("cpu[/@]*", "any", "cpus.model", None, _BUILD_CPU, _AT_START),
     Row("cputune/vcpupin", "remove", "cpus.pins", None, _PIN, _STAYS_PINNED),
     Row("cputune/vcpupin*", "any", "cpus.pins", "pin-vcpu", _PIN, when=_is_present, visible=True),
     Row("cputune/vcpupin*", "any", "cpus.pins", None, _PIN, "only a vCPU that the guest has is pinned live"),
     Row("cputune/emulatorpin*", "remove", "cpus.emulator_pin", None, _PIN_EMULATOR, _STAYS_PINNED),
     Row("cputune/emulatorpin*", "any", "cpus.emulator_pin", "pin-emulator", _PIN_EMULATOR, visible=True),
+    Row("cputune/iothreadpin", "remove", "cpus.iothread_pins", None, _PIN_IOTHREAD, _STAYS_PINNED),
+    Row("cputune/iothreadpin*", "any", "cpus.iothread_pins", "pin-iothread", _PIN_IOTHREAD, visible=True),
+    *(
+        Row(f"cputune/{tag}*", "any", f"cpus.{key}", None, source, _AT_START, visible=True)
+        for tag, key, source in (
+            ("vcpusched", "scheduler", "qemuProcessSetupVcpuPids"),
+            ("emulatorsched", "emulator_scheduler", "qemuProcessSetupEmulator"),
+            ("iothreadsched", "iothread_scheduler", "qemuProcessSetupIOThreads"),
+            ("cachetune", "cache_shares", "qemuProcessResctrlCreate"),
+            ("memorytune", "bandwidth_shares", "qemuProcessResctrlCreate"),
+        )
+    ),
     *(
         row
-        for name in ("shares", "period", "emulator_period")
+        for name in LIMITS
+        if not name.endswith("quota")
         for row in (
             Row(f"cputune/{name}", "remove", f"cpus.{name}", None, _SCHEDULE, "it stays until QEMU ends"),
             Row(f"cputune/{name}", "any", f"cpus.{name}", "set-scheduler", _SCHEDULE, visible=True),
@@ -270,7 +296,8 @@ ROWS: tuple[Row, ...] = (
     ),
     *(
         Row(f"cputune/{name}", "any", f"cpus.{name}", "set-scheduler", _SCHEDULE, visible=True)
-        for name in ("quota", "emulator_quota")
+        for name in LIMITS
+        if name.endswith("quota")
     ),
     *(
         Row(f"memtune/{name}", "any", f"memory.{name}", "set-memory-limits", _LIMIT, visible=True)
@@ -633,6 +660,9 @@ def _argument(call: LiveCall, difference: FieldDifference, wanted: Document, liv
     if call == "pin-vcpu":
         vcpu = member_name(difference.path)
         return f"{vcpu}={live.desired[f'cputune/vcpupin[{vcpu}]@cpuset']}"
+    if call == "pin-iothread":
+        thread = member_name(difference.path)
+        return f"{thread}={live.desired[f'cputune/iothreadpin[{thread}]@cpuset']}"
     if call == "pin-emulator":
         return live.desired["cputune/emulatorpin@cpuset"]
     key = device_key(difference.path)
@@ -649,14 +679,9 @@ def _argument(call: LiveCall, difference: FieldDifference, wanted: Document, liv
     return to_text(device)
 
 
+_SCHEDULER_NAMES = {"shares": "cpu_shares", "period": "vcpu_period", "quota": "vcpu_quota"}
 _PARAMETERS: Mapping[LiveCall, Mapping[str, str]] = {
-    "set-scheduler": {
-        "cputune/shares": "cpu_shares",
-        "cputune/period": "vcpu_period",
-        "cputune/quota": "vcpu_quota",
-        "cputune/emulator_period": "emulator_period",
-        "cputune/emulator_quota": "emulator_quota",
-    },
+    "set-scheduler": {f"cputune/{name}": _SCHEDULER_NAMES.get(name, name) for name in LIMITS},
     "set-memory-limits": {
         f"memtune/{name}": name for name in ("hard_limit", "soft_limit", "swap_hard_limit")
     },

@@ -332,6 +332,7 @@ _DOMAIN = tuple(
             size(),
         ),
         ("Sizes of pages are compared in KiB", ("memoryBacking/hugepages/page",), size(attribute="size")),
+        ("Parts of a cache are compared in KiB", ("cputune/cachetune/cache",), size(attribute="size")),
         ("Memory of a cell is compared in KiB", ("cpu/numa/cell",), size(attribute="memory")),
         ("Shared memory is compared in bytes", ("devices/shmem/size",), size("B", 1)),
         ("A TSEG without unit is counted in MiB", ("features/smm/tseg",), size("MiB")),

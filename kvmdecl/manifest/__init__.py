@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from kvmdecl.manifest.base import Section
-from kvmdecl.manifest.cpus import Cpus, Topology
+from kvmdecl.manifest.cpus import BandwidthShare, CacheShare, Cpus, Scheduler, Topology
 from kvmdecl.manifest.devices import (
     Channel,
     Graphics,
@@ -30,9 +30,10 @@ from kvmdecl.manifest.vms import CloudInit, Firmware, Shutdown, Vm
 from kvmdecl.names import Name
 
 __all__ = [
-    "Balloon", "Cdrom", "Channel", "CloudInit", "Cpus", "Dhcp", "DhcpHost", "Disk", "Firmware", "Graphics", "Host",
-    "Image", "Input", "IoTune", "Manifest", "Memory", "Network", "Nic", "Numa", "Panic", "PlacementSection", "Pool",
-    "Reserve", "Section", "SerialConsole", "Shutdown", "Sound", "Topology", "Tpm", "Video", "Vm", "Vsock", "Watchdog",
+    "Balloon", "BandwidthShare", "CacheShare", "Cdrom", "Channel", "CloudInit", "Cpus", "Dhcp", "DhcpHost", "Disk",
+    "Firmware", "Graphics", "Host", "Image", "Input", "IoTune", "Manifest", "Memory", "Network", "Nic", "Numa",
+    "Panic", "PlacementSection", "Pool", "Reserve", "Scheduler", "Section", "SerialConsole", "Shutdown", "Sound",
+    "Topology", "Tpm", "Video", "Vm", "Vsock", "Watchdog",
 ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from kvmdecl.manifest.base import Section
 from kvmdecl.manifest.base import wrong as _wrong
-from kvmdecl.manifest.cpus import Cpus, Label
+from kvmdecl.manifest.cpus import Cpus, Label, numbers_of
 from kvmdecl.manifest.devices import (
     AGENT_CHANNEL,
     Channel,
@@ -179,6 +179,7 @@ class Vm(Section):
         if len(set(self.boot)) != len(self.boot):
             raise _wrong("boot", "a device is named twice in the boot order", "name it once", "boot")
         self._check_channels()
+        self._check_emulated()
         if self.on_poweroff == "restart" and self.on_reboot == "destroy":
             summary, hint = (
                 "it would start when powered off and stop when rebooted",
@@ -225,6 +226,26 @@ class Vm(Section):
             if disk is not None and disk.iothread is not None and disk.iothread > threads:
                 summary = f"there is no I/O thread {disk.iothread}: the vm has {threads}"
                 raise _wrong("disk", summary, f"add `iothreads: {disk.iothread}` to the vm", *at, "iothread")
+        self._check_threads_of_io(threads)
+
+    def _check_emulated(self) -> None:
+        for key in ("cache_shares", "bandwidth_shares"):
+            if self.type == "qemu" and getattr(self.cpus, key):
+                hint = "leave it out, or use `type: kvm`"
+                raise _wrong("cpus", "only vCPUs of a KVM guest have shares of their own", hint, "cpus", key)
+
+    def _check_threads_of_io(self, threads: int) -> None:
+        scheduled = self.cpus.iothread_scheduler
+        asked: list[tuple[str, tuple[str, ...]]] = [
+            (number, ("iothread_pins", number)) for number in self.cpus.iothread_pins
+        ]
+        if scheduled is not None:
+            highest = max(numbers_of(scheduled.only)) if scheduled.only else 1
+            asked.append((str(highest), ("iothread_scheduler",)))
+        for number, at in asked:
+            if int(number) > threads:
+                summary = f"there is no I/O thread {number}: the vm has {threads}"
+                raise _wrong("cpus", summary, f"add `iothreads: {number}` to the vm", "cpus", *at)
 
     @property
     def has_root_disk(self) -> bool:

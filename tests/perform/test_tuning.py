@@ -43,17 +43,23 @@ def test_limits_of_memory_are_set_and_lifted_together(stand_in: libvirt.virDomai
 
 def test_threads_of_a_running_guest_are_pinned(hand: Hand):
     root = disk("root", blank(hand, "blank.img"))
-    old = domain_xml(root, head="<description>before</description>")
-    tuned = "<cputune><vcpupin vcpu='0' cpuset='0'/><emulatorpin cpuset='0'/></cputune>"
+    thread = "<iothreads>1</iothreads>"
+    old = domain_xml(root, head=thread)
+    pins = "<vcpupin vcpu='0' cpuset='0'/><emulatorpin cpuset='0'/><iothreadpin iothread='1' cpuset='0'/>"
+    tuned = f"{thread}<cputune>{pins}</cputune>"
     hand.do(define(old, power="start"))
     pid = qemu_pid(hand)
 
-    live = (LiveChange("pin-vcpu", "0=0"), LiveChange("pin-emulator", "0"))
+    live = (
+        LiveChange("pin-vcpu", "0=0"),
+        LiveChange("pin-emulator", "0"),
+        LiveChange("pin-iothread", "1=0"),
+    )
     result = hand.do(define(domain_xml(root, head=tuned), old, live=live))
 
     assert result.remarks == ()
     assert qemu_pid(hand) == pid
-    for pin in ("vcpupin", "emulatorpin"):
+    for pin in ("vcpupin", "emulatorpin", "iothreadpin"):
         assert running(hand).find(f"cputune/{pin}").get("cpuset") == "0"
     assert domain(hand).vcpuPinInfo()[0][0] is True
 

@@ -10,7 +10,7 @@ import pytest
 from kvmdecl.check import check
 from kvmdecl.cluster import PlacedCluster
 from kvmdecl.diagnostics import Severity
-from kvmdecl.facts import DomainSupport, PagePool
+from kvmdecl.facts import CacheBank, DomainSupport, PagePool
 from kvmdecl.names import GIB, KIB, MIB
 from kvmdecl.pluginhost import load_plugins
 from tests.placement.support import facts
@@ -52,7 +52,8 @@ def _small_pages() -> HostFacts:
         ("{cpus: {count: 2, max: 300}}", facts(), "check.too-many-cpus", "300"),
         ("{cpus: 300}", facts(), "check.too-many-cpus", "300"),
         ("{memory: 65GiB}", facts(), "check.memory-over-host", "65GiB"),
-        ('{cpus: {pins: {"0": 0-999}}}', facts(), "check.no-host-cpu", '{"0": 0-999}'),
+        ('{cpus: {pins: {"0": 0-999}}}', facts(), "check.no-host-cpu", "0-999"),
+        ('{iothreads: 1, cpus: {iothread_pins: {"1": "99"}}}', facts(), "check.no-host-cpu", '"99"'),
         ('{cpus: {emulator_pin: "999"}}', facts(), "check.no-host-cpu", '"999"'),
         ("{numa: 0-1}", facts(), "check.no-numa-node", "0-1"),
         ("{memory: {size: 4GiB, pages: 1GiB}}", _small_pages(), "check.no-huge-pages", "1GiB"),
@@ -94,11 +95,19 @@ def test_firmware_is_not_judged_where_domain_capabilities_were_not_read() -> Non
     assert found("vms: {web: {firmware: uefi}}", facts()) == ()
 
 
-DEVICES = (
+OFFERED = (
+    ("cpu/mode", ("custom", "host-model")),
+    ("devices/channel/type", ("unix",)),
+    ("devices/disk/bus", ("virtio", "scsi")),
     ("devices/graphics/type", ("vnc",)),
-    ("devices/video/modelType", ("vga", "virtio")),
-    ("devices/tpm/model", ("tpm-crb", "tpm-tis")),
+    ("devices/panic/model", ("isa",)),
+    ("devices/rng/model", ("virtio",)),
     ("devices/tpm/backendModel", ("passthrough",)),
+    ("devices/tpm/backendVersion", ("2.0",)),
+    ("devices/tpm/model", ("tpm-crb",)),
+    ("devices/video/modelType", ("vga", "virtio")),
+    ("features/hyperv/features", ("relaxed",)),
+    ("memoryBacking/sourceType", ("file",)),
 )
 
 
@@ -108,15 +117,102 @@ DEVICES = (
         ("{graphics: spice}", "spice"),
         ("{video: qxl}", "qxl"),
         ("{tpm: emulator}", "emulator"),
-        ("{graphics: vnc, video: virtio, tpm: passthrough}", None),
+        ("{tpm: {type: passthrough, model: tpm-tis}}", "tpm-tis"),
+        ("{disk: {size: 1GiB, bus: sata}}", "sata"),
+        ("{disks: {data: {size: 1GiB, bus: sata}}}", "sata"),
+        ("{channels: [{name: com.redhat.spice.0, type: spice}], graphics: spice}", "spice"),
+        ("{panic: hyperv}", "hyperv"),
+        (
+            "{graphics: vnc, video: virtio, tpm: passthrough, panic: isa, disk: 1GiB, memory: {source: file}}",
+            None,
+        ),
         ("{graphics: vnc, video: none}", None),
     ],
 )
 def test_a_device_is_there_if_domain_capabilities_list_it(wanted: str, place: str | None) -> None:
-    host = facts(support=(DomainSupport("x86_64", "kvm", "pc-q35-9.2", 288, DEVICES, ()),))
+    host = facts(support=(DomainSupport("x86_64", "kvm", "pc-q35-9.2", 288, OFFERED, ()),))
+    text = f"storage: {{vms: /srv/vms}}\nvms:\n  web: {wanted}\n"
+    told = {(d.code, underlined(text, d)) for d in found(text, host)}
+    assert told == ({("check.no-device", place)} if place else set())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "place"),
+    [
+        ("{cpus: {model: host-passthrough}}", "host-passthrough"),
+        ("{memory: {source: memfd}}", "memfd"),
+        ("{description: x, hyperv: true}", "true"),
+        ("{cpus: {model: EPYC}, memory: {source: file}}", None),
+    ],
+)
+def test_what_is_no_device_is_offered_if_domain_capabilities_list_it(wanted: str, place: str | None) -> None:
+    host = facts(support=(DomainSupport("x86_64", "kvm", "pc-q35-9.2", 288, OFFERED, ()),))
     text = f"vms:\n  web: {wanted}\n"
-    told = [(d.code, underlined(text, d)) for d in found(text, host)]
-    assert told == ([("check.no-device", place)] if place else [])
+    told = {(d.code, underlined(text, d)) for d in found(text, host)}
+    assert told == ({("check.not-offered", place)} if place else set())
+
+
+def test_the_lower_of_two_limits_of_cpus_counts() -> None:
+    host = facts(support=(DomainSupport("x86_64", "kvm", "pc-q35-9.2", 8, (), ()),))
+    assert [d.code for d in found("vms: {web: {cpus: 9}}", host)] == ["check.too-many-cpus"]
+
+
+OLD_INTEL, ZEN_4 = ("Nehalem", "Westmere"), ("Nehalem", "EPYC", "EPYC-Milan")
+AVX512 = tuple(f"avx512{letters}" for letters in ("bw", "cd", "dq", "f", "vl"))
+
+
+@pytest.mark.parametrize(
+    ("cpus", "models", "features", "codes"),
+    [
+        ("{model: Westmere}", OLD_INTEL, (), []),
+        ("{model: EPYC}", OLD_INTEL, (), ["check.no-cpu-model"]),
+        ("{model: EPYC, fallback: allow}", OLD_INTEL, (), []),
+        ("{model: EPYC}", (), (), []),
+        ("{model: x86-64-v2}", OLD_INTEL, (), []),
+        ("{model: x86-64-v3}", OLD_INTEL, (), ["check.no-cpu-model"]),
+        ("{model: x86-64-v3}", ZEN_4, (), []),
+        ("{model: x86-64-v4}", ZEN_4, (), ["check.no-cpu-model"]),
+        ("{model: x86-64-v4}", ZEN_4, AVX512, []),
+        ("{model: x86-64-v4}", (*OLD_INTEL, "Skylake-Server-noTSX-IBRS"), (), []),
+    ],
+)
+def test_a_named_cpu_is_one_that_the_host_can_run_as_it_is(
+    cpus: str, models: tuple[str, ...], features: tuple[str, ...], codes: list[str]
+) -> None:
+    host = facts(support=(DomainSupport("x86_64", "kvm", "pc-q35-9.2", 288, (), models),))
+    assert [
+        d.code for d in found(f"vms: {{web: {{cpus: {cpus}}}}}", replace(host, cpu_features=features))
+    ] == codes
+
+
+DIVISIBLE = CacheBank(0, 3, 15 * MIB, (("both", 768 * KIB, 1536 * KIB),))
+WHOLE = CacheBank(1, 3, 15 * MIB, ())
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [
+        ('cache_shares: [{vcpus: "0", size: 1536KiB}]', None),
+        (
+            'cache_shares: [{vcpus: "0", size: 768KiB}]',
+            "A part has from 1536KiB to 15MiB, in steps of 768KiB.",
+        ),
+        ('cache_shares: [{vcpus: "0", size: 2MiB}]', "A part has from 1536KiB to 15MiB, in steps of 768KiB."),
+        ('cache_shares: [{vcpus: "0", size: 3MiB, bank: 1}]', "That bank cannot be divided."),
+        ('cache_shares: [{vcpus: "0", size: 3MiB, type: code}]', "That bank can be divided for both only."),
+        ('cache_shares: [{vcpus: "0", size: 3MiB, bank: 7}]', "Its banks are 0 of level 3, 1 of level 3."),
+        ('bandwidth_shares: [{vcpus: "0", percent: 50}]', None),
+        ('bandwidth_shares: [{vcpus: "0", percent: 50, node: 4}]', "It can divide that of 0."),
+    ],
+)
+def test_a_share_is_one_that_the_host_can_give(shares: str, said: str | None) -> None:
+    host = replace(facts(), caches=(DIVISIBLE, WHOLE), bandwidth_nodes=(0,))
+    told = [(d.code, d.cause) for d in found(f"vms: {{web: {{cpus: {{{shares}}}}}}}", host)]
+    assert told == ([("check.no-share", said)] if said else [])
+
+
+def test_shares_are_not_judged_where_caches_were_not_read() -> None:
+    assert found('vms: {web: {cpus: {cache_shares: [{vcpus: "0", size: 1MiB}]}}}', facts()) == ()
 
 
 @pytest.mark.parametrize(

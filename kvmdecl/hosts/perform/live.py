@@ -48,6 +48,8 @@ def change_live(job: Job, domain: libvirt.virDomain, change: LiveChange, base: s
             return _pin_vcpu(domain, change.argument)
         case "pin-emulator":
             return _pin_emulator(domain, change.argument)
+        case "pin-iothread":
+            return _pin_iothread(domain, change.argument)
         case "add-iothreads":
             return _add_iothreads(domain, int(change.argument))
         case "remove-iothreads":
@@ -135,6 +137,14 @@ def _pin_emulator(domain: libvirt.virDomain, cpus: str) -> tuple[str, ...]:
     import libvirt
 
     domain.pinEmulator(_cpu_map(domain, cpus), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    return ()
+
+
+def _pin_iothread(domain: libvirt.virDomain, pin: str) -> tuple[str, ...]:
+    import libvirt
+
+    thread, _, cpus = pin.partition("=")
+    domain.pinIOThread(int(thread), _cpu_map(domain, cpus), libvirt.VIR_DOMAIN_AFFECT_LIVE)
     return ()
 
 

@@ -1,0 +1,184 @@
+"""What a vm asks of its host, and which list of libvirt's domain capabilities judges it: a table.
+
+A list that the host's libvirt does not give (each version gives more) judges nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from kvmdecl.cluster import ResolvedVm
+from kvmdecl.manifest.guest_os import HYPERV
+
+Asked = Iterable[tuple[str, str]]
+"""Keys of the manifest with the values that the host has to offer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A list of the domain capabilities.
+
+    Attributes:
+        enum: its path, as `DomainSupport.enums` has it.
+        what: what it lists, in words.
+        asked: what a vm asks of it.
+        code: of the diagnostic where the host lacks it.
+        hints: what to do about some values; the others have a general hint.
+    """
+
+    enum: str
+    what: str
+    asked: Callable[[ResolvedVm], Asked]
+    code: str = "check.no-device"
+    hints: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Something that a vm asks for and its host does not offer."""
+
+    offer: Offer
+    key: str
+    value: str
+    offered: tuple[str, ...]
+
+
+def refusals(vm: ResolvedVm, enums: Mapping[str, tuple[str, ...]]) -> Iterator[Refusal]:
+    """What a vm asks for and is not in the lists of its host."""
+    for offer in OFFERS:
+        offered = enums.get(offer.enum)
+        for key, value in offer.asked(vm) if offered is not None else ():
+            if value not in (offered or ()):
+                yield Refusal(offer, key, value, offered or ())
+
+
+# -- what vms ask --------------------------------------------------------------------------------------------
+
+
+def _value(key: str, *instead: str) -> Callable[[ResolvedVm], Asked]:
+    """The value of a key of the vm, where there is one that is not among those that mean `nothing`."""
+
+    def asked(vm: ResolvedVm) -> Asked:
+        value: object = vm.spec
+        for name in key.split("."):
+            value = getattr(value, name, None)
+        if value is not None and str(value) not in instead:
+            yield key, str(value)
+
+    return asked
+
+
+def _buses(vm: ResolvedVm) -> Asked:
+    for disk in vm.disks:
+        yield ("disk.bus" if disk.name == "root" else f"disks.{disk.name}.bus"), disk.spec.bus
+    for drive in vm.cdroms:
+        yield f"cdroms.{drive.name}", "sata"
+
+
+def _kinds_of_disk(vm: ResolvedVm) -> Asked:
+    yield from ((f"cdroms.{drive.name}", "cdrom") for drive in vm.cdroms)
+
+
+def _channels(vm: ResolvedVm) -> Asked:
+    if vm.spec.agent:
+        yield "agent", "unix"
+    for index, channel in enumerate(vm.spec.channels):
+        yield f"channels.{index}.type", "unix" if channel.type == "socket" else "spicevmc"
+
+
+def _random(vm: ResolvedVm) -> Asked:
+    if vm.spec.rng:
+        yield "rng", "virtio"
+
+
+def _cpu_mode(vm: ResolvedVm) -> Asked:
+    """An emulated guest has the emulator's greatest CPU in place of a host's."""
+    cpus = vm.spec.cpus
+    named = "custom" if cpus.is_named else cpus.model or "host-model"
+    yield "cpus.model", "maximum" if vm.type == "qemu" and not cpus.is_named else named
+
+
+def _firmware(vm: ResolvedVm) -> Asked:
+    if vm.spec.firmware.type == "uefi":
+        yield "firmware", "efi"
+
+
+def _secure_boot(vm: ResolvedVm) -> Asked:
+    if vm.spec.firmware.secure_boot:
+        yield "firmware.secure_boot", "yes"
+
+
+def _enlightenments(vm: ResolvedVm) -> Asked:
+    if vm.spec.hyperv and vm.type == "kvm":
+        yield from (("hyperv", name) for name in HYPERV)
+
+
+_NOT_OFFERED = "check.not-offered"
+_INSTALL_SPICE = "install QEMU's SPICE support on the host"
+
+OFFERS: tuple[Offer, ...] = (
+    Offer(
+        *("os/firmware", "UEFI firmware", _firmware, "check.no-uefi"),
+        {"efi": "install OVMF on the host (package `ovmf` or `edk2-ovmf`), or use `firmware: bios`"},
+    ),
+    Offer(
+        *("os/loader/secure", "firmware with Secure Boot", _secure_boot, "check.no-secure-boot"),
+        {"yes": "install a build of OVMF with Secure Boot, use `machine: q35`, or leave Secure Boot out"},
+    ),
+    Offer("cpu/mode", "mode of CPU", _cpu_mode, _NOT_OFFERED),
+    Offer("memoryBacking/sourceType", "source of memory", _value("memory.source"), _NOT_OFFERED),
+    Offer("features/hyperv/features", "enlightenment of Hyper-V", _enlightenments, _NOT_OFFERED),
+    Offer("devices/disk/bus", "bus of disks", _buses),
+    Offer("devices/disk/diskDevice", "kind of disk", _kinds_of_disk),
+    Offer(
+        *("devices/graphics/type", "graphical console", _value("graphics.type", "none")),
+        hints={"spice": f"{_INSTALL_SPICE}, or use `graphics: vnc`"},
+    ),
+    Offer(
+        *("devices/video/modelType", "graphics card", _value("video.model", "none")),
+        hints={"qxl": f"{_INSTALL_SPICE}, or use `video: virtio`"},
+    ),
+    Offer("devices/tpm/model", "TPM model", _value("tpm.model")),
+    Offer(
+        *("devices/tpm/backendModel", "TPM", _value("tpm.type")),
+        hints={"emulator": "install swtpm on the host (packages `swtpm` and `swtpm-tools`)"},
+    ),
+    Offer("devices/tpm/backendVersion", "TPM version", _value("tpm.version")),
+    Offer("devices/rng/model", "random number generator", _random),
+    Offer("devices/channel/type", "channel", _channels),
+    Offer("devices/panic/model", "panic device", _value("panic.model")),
+)
+"""Read from virConnectGetDomainCapabilities; the order is that in which problems of one place are told."""
+
+# -- levels --------------------------------------------------------------------------------------------------
+
+_WITH_V4 = (
+    *("Skylake-Server", "Cascadelake", "Cooperlake", "Icelake", "SapphireRapids", "GraniteRapids"),
+    *("EPYC-Genoa", "EPYC-Turin"),
+)
+_WITH_V3 = (*_WITH_V4, "Haswell", "Broadwell", "Skylake", "SierraForest", "EPYC", "Dhyana")
+_WITNESSES: Mapping[str, tuple[str, ...]] = {
+    "x86-64-v2": ("Nehalem",),
+    "x86-64-v3": _WITH_V3,
+    "x86-64-v4": _WITH_V4,
+}
+_BEYOND_V3 = frozenset({"avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"})
+
+
+def levels(usable_models: Iterable[str], cpu_features: Iterable[str]) -> tuple[str, ...]:
+    """The levels of x86-64 that a host proves to have: it can run a model that has all of one, or lists what is more.
+
+    Args:
+        usable_models: named models that the host can run as they are.
+        cpu_features: features that the host's CPU has beyond the model that libvirt calls it.
+    """
+    models = tuple(usable_models)
+    found = [
+        level
+        for level, witnesses in _WITNESSES.items()
+        if "Nehalem" in models and any(model.startswith(witnesses) for model in models)
+    ]
+    if "x86-64-v3" in found and "x86-64-v4" not in found and frozenset(cpu_features) >= _BEYOND_V3:
+        found.append("x86-64-v4")
+    return tuple(found)
