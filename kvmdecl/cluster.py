@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from pydantic import BaseModel
 
-from kvmdecl.manifest import Disk, Network, Nic, Pool, Vm
+from kvmdecl.manifest import Cdrom, Disk, Network, Nic, Pool, Vm
 from kvmdecl.state import FileContent, Origin, SeedContent
 from kvmdecl.uri import HostUri
 
@@ -38,7 +38,7 @@ class ResolvedPool:
 class ResolvedNetwork:
     """A network and the hosts that get it. `bridge` is the device: the host's own, or the one libvirt makes.
 
-    `uuid` is empty for `mode: bridge`, which needs no object of libvirt's.
+    `uuid` is empty for `mode: bridge`, which needs no object of libvirt's, and for `mode: existing`.
     """
 
     name: str
@@ -62,7 +62,10 @@ class ResolvedImage:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedDisk:
-    """A disk of a vm: what the manifest says of it (`spec`), and what follows. `volume` is its volume in `pool`."""
+    """A disk of a vm: what the manifest says of it (`spec`), and what follows.
+
+    `volume` is its volume in `pool`; both are empty for a disk that the host has already.
+    """
 
     name: str
     spec: Disk
@@ -77,16 +80,17 @@ class ResolvedDisk:
         return self.spec.size
 
     @property
-    def serial(self) -> str:
-        """Serial number that the guest sees."""
-        return self.spec.serial or self.name
+    def serial(self) -> str | None:
+        """Serial number that the guest sees; a disk that exists keeps the one that it has, or none."""
+        return self.spec.serial or (self.name if self.spec.source is None else None)
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedCdrom:
-    """A drive; `volume` in `pool` holds what is in it. All three are empty for an empty one."""
+    """A drive; `volume` in `pool` holds what is in it. All three are empty for an empty one, or with a `source`."""
 
     name: str
+    spec: Cdrom
     image: str
     pool: str
     volume: str

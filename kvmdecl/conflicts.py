@@ -28,6 +28,7 @@ def conflicts(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
         _overlapping_subnets(cluster.networks),
         _same_volumes(cluster),
         _same_cids(cluster),
+        _same_uuids(cluster),
     )
 
 
@@ -121,6 +122,8 @@ def _same_volumes(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
     first: dict[tuple[str, str], tuple[str, Origin]] = {}
     for vm in cluster.vms:
         for disk in vm.disks:
+            if not disk.volume:
+                continue
             used = [(disk.volume, f"disk {disk.name} of {vm.name}", vm.origin)]
             if image := images.get(disk.image or ""):
                 used.append((image.volume, f"image {image.name}", image.origin))
@@ -152,6 +155,22 @@ def _same_cids(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
                 other.origin.find("vsock.cid"),
                 "On one host, only one of them could start.",
                 "give one of them another, or write `vsock: auto`",
+            )
+
+
+def _same_uuids(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
+    """Derived ones differ, so one of the two was given."""
+    first: dict[str, ResolvedVm] = {}
+    for vm in cluster.vms:
+        other = first.setdefault(vm.uuid, vm)
+        if other is not vm:
+            yield _twice(
+                "reference.duplicate-uuid",
+                f"{other.name} and {vm.name} have the same UUID {vm.uuid}",
+                vm.origin.find("uuid"),
+                other.origin.find("uuid"),
+                "A UUID is the identity of one domain.",
+                "keep it where it belongs; `virsh domuuid NAME` prints a domain's",
             )
 
 

@@ -14,6 +14,7 @@ from kvmdecl.state import (
     DesiredPool,
     DesiredState,
     DesiredVolume,
+    Existing,
     HostSnapshot,
     Kind,
     PowerOff,
@@ -59,8 +60,8 @@ def _pools(cluster: ResolvedCluster) -> Iterator[Desired]:
 
 def _networks(cluster: ResolvedCluster) -> Iterator[Desired]:
     for network in cluster.networks:
-        if network.spec.mode == "bridge":
-            continue  # the hosts' own; libvirt needs no object for it
+        if not network.uuid:
+            continue  # the hosts' own
         xml = declared_network(network)
         for host in network.hosts:
             address = Address(host, Kind.NETWORK, network.name)
@@ -72,10 +73,14 @@ def _networks(cluster: ResolvedCluster) -> Iterator[Desired]:
 
 def _guests(placed: PlacedCluster) -> Iterator[Desired]:
     images = {image.name: image for image in placed.cluster.images}
+    networks = {network.name: network for network in placed.cluster.networks}
     pool_paths = {pool.name: pool.spec.path for pool in placed.cluster.pools}
     for vm in placed.vms:
         if vm.host is None or vm.state == "absent":
             continue
+        for nic in vm.nics:
+            if (network := networks[nic.network]).spec.mode == "existing":
+                yield Existing(Address(vm.host, Kind.NETWORK, network.name), network.origin)
         needs = [Address(vm.host, Kind.NETWORK, nic.network) for nic in vm.nics if not nic.is_bridge]
         for volume in _volumes(vm, vm.host, images):
             yield volume
@@ -96,6 +101,8 @@ def _guests(placed: PlacedCluster) -> Iterator[Desired]:
 
 def _volumes(vm: ResolvedVm, host: str, images: Mapping[str, ResolvedImage]) -> Iterator[DesiredVolume]:
     for disk in vm.disks:
+        if not disk.volume:
+            continue  # the host has it
         image = images[disk.image] if disk.image else None
         if image is not None:
             yield _image(image, host, disk.pool)
@@ -137,10 +144,10 @@ def _absent_domains(placed: PlacedCluster, observations: Mapping[str, Observatio
     for host, snapshot in sorted(answered.items()) if gone else ():
         for domain in snapshot.state.domains:
             if vm := gone.get(domain.uuid):
-                yield Absent(Address(host, Kind.DOMAIN, vm.name), vm.origin, _power_off(vm))
+                yield Absent(Address(host, Kind.DOMAIN, vm.name), vm.origin, _power_off(vm), vm.uuid)
     for vm in placed.vms:
         if vm.state == "absent" and vm.host is not None and vm.host not in answered:
-            yield Absent(Address(vm.host, Kind.DOMAIN, vm.name), vm.origin, _power_off(vm))
+            yield Absent(Address(vm.host, Kind.DOMAIN, vm.name), vm.origin, _power_off(vm), vm.uuid)
 
 
 def _power_off(vm: ResolvedVm) -> PowerOff:

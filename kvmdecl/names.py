@@ -37,6 +37,8 @@ _DURATION = re.compile(r"([1-9][0-9]{0,6})(s|m|h)", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 _NO_XML = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\ud800-\\udfff\\ufffe\\uffff]")
 _SHA256 = re.compile("[0-9a-f]{64}", re.ASCII)
+_UUID = re.compile("[0-9A-Fa-f]{8}(?:-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}", re.ASCII)
+_DISK_PATH = re.compile(r"(?:/[A-Za-z0-9_.:,@+=~ -]+)+", re.ASCII)
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII)
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "kvmdecl.invalid")
@@ -204,6 +206,18 @@ def _is_name(value: str) -> bool:
     return _NAME.fullmatch(value) is not None and ".." not in value
 
 
+def parse_uuid(value: Any) -> str:  # noqa: ANN401 - whatever the document holds
+    """A UUID as libvirt writes it: lower case, with dashes.
+
+    Raises:
+        PydanticCustomError: `manifest.bad-value`.
+    """
+    if isinstance(value, str) and _UUID.fullmatch(value):
+        return str(uuid.UUID(value))
+    hint = "write it as `virsh domuuid` prints it: five groups of hexadecimal digits"
+    raise _bad("manifest.bad-value", value, "is not a UUID", hint)
+
+
 def parse_mac(value: Any) -> str:  # noqa: ANN401 - whatever the document holds
     """A unicast MAC address in lower case.
 
@@ -287,6 +301,18 @@ def parse_pool_path(value: Any) -> str:  # noqa: ANN401 - whatever the document 
     )
 
 
+def parse_disk_path(value: Any) -> str:  # noqa: ANN401 - whatever the document holds
+    """An absolute path of a file or device on the host, without `.`, `..`, doubled slashes or control characters.
+
+    Raises:
+        PydanticCustomError: `manifest.bad-value`.
+    """
+    if isinstance(value, str) and _DISK_PATH.fullmatch(value) and not {".", ".."} & set(value.split("/")):
+        return value
+    hint = "write a plain path: `/srv/disks/db.qcow2` or `/dev/vg0/db`"
+    raise _bad("manifest.bad-value", value, "is not an absolute path on the host", hint)
+
+
 def parse_text(value: Any) -> str:  # noqa: ANN401 - whatever the document holds
     """Text that XML can hold: no control characters but tab and line ends, no surrogates (XML 1.0, section 2.2).
 
@@ -333,6 +359,11 @@ Mac = Annotated[
     BeforeValidator(parse_mac),
     WithJsonSchema({"type": "string", "pattern": "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$"}),
 ]
+Uuid = Annotated[
+    str,
+    BeforeValidator(parse_uuid),
+    WithJsonSchema({"type": "string", "pattern": f"^{_UUID.pattern}$"}),
+]
 Sha256 = Annotated[
     str, BeforeValidator(parse_sha256), WithJsonSchema({"type": "string", "pattern": "^[0-9a-f]{64}$"})
 ]
@@ -345,4 +376,7 @@ IpAddress = Annotated[
 Text = Annotated[str, BeforeValidator(parse_text)]
 PoolPath = Annotated[
     str, BeforeValidator(parse_pool_path), WithJsonSchema({"type": "string", "pattern": "^/"})
+]
+DiskPath = Annotated[
+    str, BeforeValidator(parse_disk_path), WithJsonSchema({"type": "string", "pattern": "^/"})
 ]

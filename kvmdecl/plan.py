@@ -17,13 +17,14 @@ class Action(StrEnum):
     """What happens to an object; the values are the marks that users read."""
 
     CREATE = "create"
+    ADOPT = "adopt"
     UPDATE = "update"
     DELETE = "delete"
 
     @property
     def mark(self) -> str:
         """The one-character mark in a text plan."""
-        return {"create": "+", "update": "~", "delete": "-"}[self]
+        return {"create": "+", "adopt": "=", "update": "~", "delete": "-"}[self]
 
 
 class Impact(IntEnum):

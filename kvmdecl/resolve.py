@@ -148,7 +148,7 @@ class _Linker:
     def _network(self, name: str, spec: Network) -> ResolvedNetwork:
         return ResolvedNetwork(
             name,
-            derive_uuid(self._name, Kind.NETWORK, name) if spec.mode != "bridge" else "",
+            derive_uuid(self._name, Kind.NETWORK, name) if spec.mode not in {"bridge", "existing"} else "",
             spec,
             spec.bridge or _bridge_name(self._name, name),
             self._hosts_of("networks", name, spec.hosts),
@@ -183,7 +183,7 @@ class _Linker:
         if spec.host is not None and spec.host not in self._manifest.hosts:
             self._unknown("host", spec.host, self._manifest.hosts, "vms", name, "host")
         spec = with_os_defaults(spec)
-        uuid_ = derive_uuid(self._name, Kind.DOMAIN, name)
+        uuid_ = spec.uuid or derive_uuid(self._name, Kind.DOMAIN, name)
         vm = _Link(name, spec, _boot_order(spec))
         disks = tuple(self._disks(vm))
         content = self._seed(name, uuid_, spec)
@@ -212,6 +212,10 @@ class _Linker:
         self, vm: _Link, name: str, disk: Disk | None, image: str | None, key: tuple[str, ...]
     ) -> Iterator[ResolvedDisk]:
         image = image or (disk.image if disk else None)
+        if disk is not None and disk.source is not None:
+            self._check_bus(vm, disk, key)
+            yield ResolvedDisk(name, disk, "", "", None, vm.boot.get(name))
+            return
         pool = self._pool_of(vm, disk.pool if disk else None, key)
         self._check_image(vm, disk, image, key)
         self._check_bus(vm, disk, key)
@@ -231,7 +235,7 @@ class _Linker:
         for name, drive in vm.spec.cdroms.items():
             boot = vm.boot.get(name)
             if drive.image is None:
-                yield ResolvedCdrom(name, "", "", "", boot)
+                yield ResolvedCdrom(name, drive, "", "", "", boot)
                 continue
             pool = self._pool_of(vm, drive.pool, ("cdroms", name))
             image = self._images.get(drive.image)
@@ -246,7 +250,7 @@ class _Linker:
                     "use an ISO image, with `format: raw` in `images`",
                 )
             elif pool is not None:
-                yield ResolvedCdrom(name, image.name, pool, image.volume, boot)
+                yield ResolvedCdrom(name, drive, image.name, pool, image.volume, boot)
 
     def _pool_of(self, vm: _Link, named: str | None, key: tuple[str, ...]) -> str | None:
         """The pool of a disk (or seed): the one that it names, else the only one that there is."""
@@ -376,9 +380,10 @@ class _Linker:
         return seed(name, uuid_, user_data, texts.get((name, "network_config_file"), given.network_config))
 
     def _seed_pool(self, vm: _Link, disks: tuple[ResolvedDisk, ...]) -> str:
-        """The seed lies beside the first disk."""
-        if disks or vm.spec.disks or vm.spec.has_root_disk:
-            return disks[0].pool if disks else ""
+        """The seed lies beside the first disk that has a volume."""
+        pools = [disk.pool for disk in disks if disk.pool]
+        if pools or len(disks) < len(vm.spec.disks) + vm.spec.has_root_disk:
+            return pools[0] if pools else ""  # a disk without a pool was refused already
         return self._pool_of(vm, None, ("cloud_init",)) or ""
 
     # -- refusals ------------------------------------------------------------------------------------------
@@ -487,7 +492,7 @@ def _boot_order(spec: Vm) -> dict[str, int]:
     disks = ("root",) if spec.has_root_disk else tuple(spec.disks)
     order: dict[str, int] = {}
     number = 1
-    for device in spec.boot or disks[:1] or ("network",):
+    for device in (disks[:1] or ("network",)) if spec.boot is None else spec.boot:
         order[device] = number
         number += len(spec.nics) if device == "network" else 1
     return order

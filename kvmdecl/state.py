@@ -295,14 +295,26 @@ class DesiredDomain:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """An object that the manifest says shall not exist (`state: absent`); `power_off` is about a domain."""
+    """An object that the manifest says shall not exist (`state: absent`); `power_off` and `uuid` are about a domain.
+
+    `uuid` is empty if it is the derived one.
+    """
 
     address: Address
     origin: Origin = field(compare=False, default=Origin())
     power_off: PowerOff = GENTLY
+    uuid: str = ""
 
 
-Desired = DesiredPool | DesiredNetwork | DesiredVolume | DesiredDomain | Absent
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """An object that a host has already (`mode: existing`): used as it is, never made, changed or deleted."""
+
+    address: Address
+    origin: Origin = field(compare=False, default=Origin())
+
+
+Desired = DesiredPool | DesiredNetwork | DesiredVolume | DesiredDomain | Existing | Absent
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,6 +178,18 @@ class DefineDomain:
 
 
 @dataclass(frozen=True, slots=True)
+class AdoptDomain:
+    """Write our marker into a domain that is as declared already, and change nothing else of it."""
+
+    name: str
+    uuid: str
+    xml: str
+    cluster: str
+    revision: str
+    task: Literal["adopt-domain"] = "adopt-domain"
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteDomain:
     """Undefine a domain, after stopping it if `stop`. Volumes, nvram, snapshots' data and TPM state are kept."""
 
@@ -198,5 +210,6 @@ Task = (
     | ResizeVolume
     | DeleteVolume
     | DefineDomain
+    | AdoptDomain
     | DeleteDomain
 )

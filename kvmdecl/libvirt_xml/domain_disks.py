@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmdecl.libvirt_xml.build import boot, node
+from kvmdecl.manifest import Cdrom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,12 +30,25 @@ def disks(vm: ResolvedVm, pool_paths: Mapping[str, str]) -> Iterator[Element]:
     what other tools write.
     """
     for disk in vm.disks:
-        yield _disk(disk, f"{pool_paths[disk.pool]}/{disk.volume}")
+        yield _disk(disk, disk.spec.source or f"{pool_paths[disk.pool]}/{disk.volume}")
     for drive in vm.cdroms:
-        path = f"{pool_paths[drive.pool]}/{drive.volume}" if drive.volume else None
-        yield _cdrom(f"{DRIVE_PREFIX}{drive.name}", path, drive.boot_order)
+        path = f"{pool_paths[drive.pool]}/{drive.volume}" if drive.volume else drive.spec.source
+        yield _cdrom(f"{DRIVE_PREFIX}{drive.name}", drive.spec, path, drive.boot_order)
     if vm.seed is not None:
-        yield _cdrom(SEED_ALIAS, f"{pool_paths[vm.seed_pool]}/{vm.seed_volume}", None)
+        yield _cdrom(SEED_ALIAS, Cdrom(), f"{pool_paths[vm.seed_pool]}/{vm.seed_volume}", None)
+
+
+def is_device(path: str) -> bool:
+    """Whether a path of the host is a block device's: their place is `/dev`."""
+    return path.startswith("/dev/")
+
+
+def _source(path: str) -> Element:
+    return node("source", dev=path) if is_device(path) else node("source", file=path)
+
+
+def _type(path: str | None) -> str:
+    return "block" if path is not None and is_device(path) else "file"
 
 
 def _disk(disk: ResolvedDisk, path: str) -> Element:
@@ -42,31 +56,31 @@ def _disk(disk: ResolvedDisk, path: str) -> Element:
     return node(
         "disk",
         _driver(spec),
-        node("source", file=path),
-        node("target", bus=spec.bus, rotation_rate=_text(spec.rotation_rate)),
+        _source(path),
+        node("target", dev=spec.target, bus=spec.bus, rotation_rate=_text(spec.rotation_rate)),
         _iotune(spec.iotune),
         spec.readonly and node("readonly"),
         spec.shareable and node("shareable"),
-        node("serial", disk.serial),
+        disk.serial is not None and node("serial", disk.serial),
         spec.wwn is not None and node("wwn", spec.wwn),
         boot(disk.boot_order),
         node("alias", name=f"ua-{disk.name}"),
-        type="file",
+        type=_type(path),
         device="disk",
     )
 
 
-def _cdrom(name: str, path: str | None, boot_order: int | None) -> Element:
+def _cdrom(name: str, spec: Cdrom, path: str | None, boot_order: int | None) -> Element:
     """Every chipset takes a drive on the sata bus; libvirt adds the controller that is missing."""
     return node(
         "disk",
         node("driver", name="qemu", type="raw"),
-        path is not None and node("source", file=path),
-        node("target", bus="sata"),
+        path is not None and _source(path),
+        node("target", dev=spec.target, bus=spec.bus),
         node("readonly"),
         boot(boot_order),
         node("alias", name=f"ua-{name}"),
-        type="file",
+        type=_type(path),
         device="cdrom",
     )
 

@@ -111,6 +111,7 @@ def compare_documents(desired: Document, base: Document, observed: Document) -> 
         FieldDifference(path, observed.fields.get(path), value)
         for path, value in desired.fields.items()
         if not _satisfied(path, value, observed.fields.get(path))
+        and not (path not in observed.fields and _ASSUMED.get(plain(path)) in {value, ""})
     )
     removed = (
         FieldDifference(path, observed.fields[path], None)
@@ -220,6 +221,14 @@ def _satisfied(path: str, declared: str, observed: str | None) -> bool:
     rule = _SATISFIES.get(plain(path))
     return rule is not None and rule(declared, observed)
 
+
+# What holds where the host says nothing: a cable is plugged in. An alias is how a disk is found, not what it is:
+# one that is found by its file or target keeps the alias that it has, for a running guest cannot be given another.
+_ASSUMED: Mapping[str, str] = {
+    "devices/interface/link@state": "up",
+    "devices/disk/alias@name": "",
+    "devices/sound/alias@name": "",
+}
 
 # What libvirt writes where nothing is said: a field that left the declaration looks like this when it has gone.
 _FILLED_IN: Mapping[str, str] = {

@@ -408,6 +408,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(f"{_DISK}/driver@type", "any", "{disk}", "update-device", _MEDIUM, when=_is_cdrom),
     Row(f"{_DISK}/driver@type", "any", "{disk}.format", None, _LIVE_DISK, _AT_START),
+    Row(f"{_DISK}/target@dev", "any", "{disk}.target", None, _LIVE_DISK, _AT_START, visible=True),
     Row(f"{_DISK}/target@bus", "any", "{disk}.bus", None, _LIVE_DISK, _AT_START, visible=True),
     Row(f"{_DISK}/serial", "any", "{disk}.serial", None, _LIVE_DISK, _AT_START, visible=True),
     Row(f"{_DISK}/boot*", "any", "boot", None, _LIVE_DISK, _AT_START, visible=True),

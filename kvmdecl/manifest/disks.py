@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from kvmdecl.manifest.base import Section, wrong
-from kvmdecl.names import Bool, Integer, Name, Positive, Size
+from kvmdecl.names import Bool, DiskPath, Integer, Name, Positive, Size
 
 _MOST = 10**15  # QEMU_BLOCK_IOTUNE_MAX
 
@@ -98,8 +98,11 @@ class IoTune(Section):
             raise wrong("disk", f"{what}_max_length is given without {what}_max", hint, f"{what}_max_length")
 
 
+TargetName = Annotated[str, Field(pattern="^(vd|sd|hd|fd)[a-z]{1,3}$")]
+
+
 class Disk(Section):
-    """A disk, kept in a volume of its own."""
+    """A disk: kept in a volume of its own, or what the host has already (`source`)."""
 
     shorthand = "size"
 
@@ -109,12 +112,16 @@ class Disk(Section):
     """Storage pool; the cluster's only one if not given."""
     image: Name | None = None
     """Image that the disk begins as; its volume is the backing file of the disk's."""
+    source: DiskPath | None = None
+    """A file or block device that the host has (`/dev/vg0/db`), instead of a volume: never made, grown or deleted."""
     format: Literal["qcow2", "raw"] = "qcow2"
-    """Format of the volume."""
+    """Format of the volume; for a `source` it has to be said."""
     preallocation: Literal["off", "metadata", "falloc", "full"] = "off"
     """How much of the volume is allocated when it is made: `full` is for raw ones, `off` for disks with an image."""
-    bus: Literal["virtio", "scsi", "sata"] = "virtio"
-    """How the guest sees the disk."""
+    bus: Literal["virtio", "scsi", "sata", "ide", "usb"] = "virtio"
+    """How the guest sees the disk (`ide` on `machine: pc` only)."""
+    target: TargetName | None = None
+    """Its name in the definition, such as `vdb`, which orders the disks of a bus; a free one if not given."""
     cache: Literal["none", "writeback", "writethrough", "directsync", "unsafe"] | None = None
     """Host page cache mode; the hypervisor's default if not given."""
     io: Literal["threads", "native", "io_uring"] | None = None
@@ -140,7 +147,7 @@ class Disk(Section):
     iotune: IoTune = IoTune()
     """Limits of its throughput."""
     serial: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+ -]{1,20}$")] | None = None
-    """Serial number that the guest sees; the disk's name if not given."""
+    """Serial number that the guest sees; the disk's name if not given, and none for a `source`."""
     wwn: Annotated[str, Field(pattern="^[0-9a-f]{16}$")] | None = None
     """World Wide Name that the guest sees: 16 hexadecimal digits, in quotes (scsi only)."""
     rotation_rate: Annotated[Integer, Field(ge=1, le=65534)] | None = None
@@ -148,6 +155,7 @@ class Disk(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
+        self._check_source()
         if self.size is not None and (self.size % 512 or not self.size):
             hint = "write for example `20GiB`"
             raise wrong("disk", "the size of a disk is a multiple of 512 bytes", hint, "size")
@@ -160,6 +168,23 @@ class Disk(Section):
         self._check_bus()
         self._check_driver()
         return self
+
+    @property
+    def has_content(self) -> bool:
+        """Whether it says where its content comes from."""
+        return any((self.size, self.image, self.source))
+
+    def _check_source(self) -> None:
+        """What exists already has a size, a place and a format; a wrong one would show the guest other data."""
+        if self.source is None:
+            return
+        for key in ("size", "image", "pool", "preallocation"):
+            if key in self.model_fields_set and getattr(self, key) not in {None, "off"}:
+                summary = f"{key} is for a disk that is made, and a source exists already"
+                raise wrong("disk", summary, "leave one of them out", key)
+        if "format" not in self.model_fields_set:
+            hint = "add `format: raw` (block devices) or `format: qcow2`; `qemu-img info` on the host tells"
+            raise wrong("disk", "the format of a source is never guessed", hint, "source")
 
     @property
     def misplaced(self) -> tuple[str, str, str] | None:
@@ -197,7 +222,7 @@ class Disk(Section):
 
 
 class Cdrom(Section):
-    """A drive for CDs and DVDs, on the sata bus."""
+    """A drive for CDs and DVDs."""
 
     shorthand = "image"
 
@@ -205,3 +230,15 @@ class Cdrom(Section):
     """Image that is in the drive (of `format: raw`, as an ISO file is); the drive is empty if not given."""
     pool: Name | None = None
     """Storage pool that the image is uploaded to; the cluster's only one if not given."""
+    source: DiskPath | None = None
+    """A file or block device that the host has (`/srv/iso/tools.iso`), instead of an image."""
+    bus: Literal["sata", "ide", "scsi", "usb"] = "sata"
+    """How the guest sees the drive (`ide` on `machine: pc` only)."""
+    target: TargetName | None = None
+    """Its name in the definition, such as `sda`; a free one if not given."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.source is not None and self.image is not None:
+            raise wrong("disk", "both an image and a source are in the drive", "keep one of them", "source")
+        return self

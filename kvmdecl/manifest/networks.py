@@ -113,8 +113,9 @@ InterfaceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}
 class Network(Section):
     """A network: either a bridge that the hosts already have, or a virtual network that libvirt runs on each host."""
 
-    mode: Literal["bridge", "nat", "route", "open", "isolated", "macvtap"] = "bridge"
-    """`bridge`: the host's own bridge. The others are libvirt networks, made on each host: `open` is `route` without
+    mode: Literal["bridge", "existing", "nat", "route", "open", "isolated", "macvtap"] = "bridge"
+    """`bridge`: the host's own bridge; `existing`: a libvirt network of this name that the hosts have already, used as
+    it is and never changed. The others are libvirt networks, made on each host: `open` is `route` without
     firewall rules, `macvtap` puts guests onto a device of the host without a bridge (host and guests do not see each
     other)."""
     macvtap_mode: Literal["bridge", "vepa", "private", "passthrough"] | None = None
@@ -152,6 +153,11 @@ class Network(Section):
             raise _wrong(
                 "a bridged network has no subnet, dhcp, domain, dns, device or xml of its own",
                 "leave them to the bridge's network, or choose `mode: nat`, `route` or `isolated`",
+            )
+        if self.mode == "existing" and (self.bridge or any(own)):
+            raise _wrong(
+                "an existing network is what it is: it has no bridge, subnet, dhcp, domain, dns, device or xml here",
+                "leave them out, or choose another mode to have kvmdecl make the network",
             )
         self._check_macvtap()
         if self.mode == "open" and self.device:

@@ -26,7 +26,7 @@ from kvmdecl.manifest.devices import (
 from kvmdecl.manifest.disks import Cdrom, Disk
 from kvmdecl.manifest.memory import Balloon, Memory, Numa
 from kvmdecl.manifest.nics import Nic
-from kvmdecl.names import Bool, Duration, Name, Positive, Text
+from kvmdecl.names import Bool, Duration, Name, Positive, Text, Uuid
 
 DeviceName = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,19}$")]
 
@@ -84,6 +84,8 @@ class CloudInit(Section):
 class Vm(Section):
     """A guest."""
 
+    uuid: Uuid | None = None
+    """Identity of a domain that exists, to take it over; derived from cluster and name if not given."""
     host: Name | None = None
     """Host that runs it; chosen by placement if not given."""
     state: Literal["running", "stopped", "absent"] = "running"
@@ -129,8 +131,9 @@ class Vm(Section):
     """Number of threads for the I/O of disks, numbered from 1; disks choose one with `iothread`."""
     nics: tuple[Nic, ...] = ()
     """NICs in order (`nics: [lan]`)."""
-    boot: tuple[DeviceName, ...] = ()
-    """Boot order: names of disks (`root` is the first) and cdroms, `network` for NICs; by default the first disk."""
+    boot: tuple[DeviceName, ...] | None = None
+    """Boot order: names of disks (`root` is the first) and cdroms, `network` for NICs; by default the first disk,
+    and `[]` for none."""
     serial: SerialConsole = SerialConsole()
     """Serial console (`serial: false` for none)."""
     graphics: Graphics = Graphics()
@@ -172,11 +175,12 @@ class Vm(Section):
     def _consistent(self) -> Self:
         self._check_disks()
         names = {*self.disks, *self.cdroms, "network"} | ({"root"} if self.has_root_disk else set())
-        for name in self.boot:
+        boot = self.boot or ()
+        for name in boot:
             if name not in names:
                 hint = f"devices are {', '.join(sorted(names))}"
-                raise _wrong("boot", f"`{name}` is no device of this vm", hint, "boot", self.boot.index(name))
-        if len(set(self.boot)) != len(self.boot):
+                raise _wrong("boot", f"`{name}` is no device of this vm", hint, "boot", boot.index(name))
+        if len(set(boot)) != len(boot):
             raise _wrong("boot", "a device is named twice in the boot order", "name it once", "boot")
         self._check_channels()
         self._check_emulated()
@@ -202,7 +206,9 @@ class Vm(Section):
     def _check_disks(self) -> None:
         if self.image and self.disk and self.disk.image:
             raise _wrong("disk", "both the vm and its root disk name an image", "keep one of them", "disk")
-        if self.disk and self.disk.size is None and not (self.disk.image or self.image):
+        if self.image and self.disk and self.disk.source:
+            raise _wrong("disk", "a disk that exists begins as no image", "leave `image` out", "disk")
+        if self.disk and not (self.disk.has_content or self.image):
             raise _no_content("disk")
         for name, disk in self.disks.items():
             if name == "root":
@@ -211,7 +217,7 @@ class Vm(Section):
             if name == "network":
                 hint = "choose another name"
                 raise _wrong("disks", "`network` means the NICs in the boot order", hint, "disks", name)
-            if disk.size is None and disk.image is None:
+            if not disk.has_content:
                 raise _no_content("disks", name)
         for name in self.cdroms:
             if name in {*self.disks, "root", "network"}:
@@ -254,4 +260,5 @@ class Vm(Section):
 
 
 def _no_content(*at: str) -> PydanticCustomError:
-    return _wrong("disk", "a disk needs a size or an image", "add `size: 20GiB` or `image: NAME`", *at)
+    hint = "add `size: 20GiB`, `image: NAME`, or `source: PATH` for one that exists"
+    return _wrong("disk", "a disk needs a size, an image or a source", hint, *at)

@@ -10,7 +10,7 @@ from kvmdecl.diagnostics import Diagnostic, Severity, in_order
 from kvmdecl.names import derive_uuid
 from kvmdecl.plan import Action, HostStatus, Plan, PlannedHost, Step
 from kvmdecl.planner.domains import orphans, plan_absent_domain, plan_domain
-from kvmdecl.planner.networks import plan_absent_network, plan_network
+from kvmdecl.planner.networks import plan_absent_network, plan_existing_network, plan_network
 from kvmdecl.planner.pools import plan_absent_pool, plan_pool
 from kvmdecl.planner.verdict import HostView, Verdict
 from kvmdecl.planner.volumes import plan_volume
@@ -23,6 +23,7 @@ from kvmdecl.state import (
     DesiredPool,
     DesiredState,
     DesiredVolume,
+    Existing,
     HostSnapshot,
     Kind,
     Observation,
@@ -75,12 +76,14 @@ def _plan_one(resource: Desired, view: HostView) -> Verdict:
             return plan_volume(resource, view)
         case DesiredDomain():
             return plan_domain(resource, view)
+        case Existing():
+            return plan_existing_network(resource, view)
         case Absent():
             return _plan_absent(resource, view)
 
 
 def _plan_absent(absent: Absent, view: HostView) -> Verdict:
-    uuid = derive_uuid(view.cluster, absent.address.kind, absent.address.name)
+    uuid = absent.uuid or derive_uuid(view.cluster, absent.address.kind, absent.address.name)
     if absent.address.kind is Kind.POOL:
         return plan_absent_pool(absent, uuid, view)
     if absent.address.kind is Kind.NETWORK:

@@ -12,13 +12,22 @@ from kvmdecl.cluster import ResolvedCluster
 from kvmdecl.diagnostics import Diagnostic, Note, Severity
 from kvmdecl.libvirt_xml.fields import fields
 from kvmdecl.libvirt_xml.impact import Assessment, assess
-from kvmdecl.libvirt_xml.marker import Left, Marker, belongs, read_marker
+from kvmdecl.libvirt_xml.marker import Left, Marker, belongs, owned_by, read_marker
 from kvmdecl.libvirt_xml.trace import changed_outside, is_untouched
 from kvmdecl.names import format_duration, format_size
 from kvmdecl.plan import Action, Change, ChangeOrigin, Impact
-from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, blocked, not_ours, note, step
-from kvmdecl.state import Absent, DesiredDomain, DesiredState, Kind, ObservedDomain, PowerOff, Restart
-from kvmdecl.tasks import DefineDomain, DeleteDomain, LiveChange, Power
+from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, blocked, is_derived, not_ours, note, step
+from kvmdecl.state import (
+    Absent,
+    Address,
+    DesiredDomain,
+    DesiredState,
+    Kind,
+    ObservedDomain,
+    PowerOff,
+    Restart,
+)
+from kvmdecl.tasks import AdoptDomain, DefineDomain, DeleteDomain, LiveChange, Power
 from kvmdecl.text import quoted, safe_text
 
 
@@ -30,14 +39,66 @@ def plan_domain(desired: DesiredDomain, view: HostView) -> Verdict:
             return not_ours(desired, "domain")
         return _create(desired, view)
     return _unusable(desired, observed) or (
-        AS_DECLARED if _is_as_left(desired, observed) else _update(desired, observed, view)
+        AS_DECLARED if _is_as_left(desired, observed, view) else _compare(desired, observed, view)
     )
 
 
-def _is_as_left(desired: DesiredDomain, observed: ObservedDomain) -> bool:
+def _compare(desired: DesiredDomain, observed: ObservedDomain, view: HostView) -> Verdict:
+    marker = read_marker(observed.xml)
+    if is_derived(desired.address, desired.uuid, view) or owned_by(marker, view.cluster, desired.uuid):
+        return _update(desired, observed, marker, view)
+    if marker is not None and marker.uuid == observed.uuid:
+        return blocked(
+            desired,
+            "plan.not-ours",
+            f"domain {desired.address.name} on {desired.address.host} is cluster {quoted(marker.cluster)}'s",
+            "Two manifests that describe one guest would undo each other's changes.",
+            "let one of them go: take the vm out of the other manifest, and its marker off with `virsh metadata`.",
+            key="uuid",
+        )
+    return _adopt(desired, observed, view)
+
+
+def _adopt(desired: DesiredDomain, observed: ObservedDomain, view: HostView) -> Verdict:
+    """Take over a domain that the manifest names by its UUID, with the changes that it asks for, if any."""
+    found = _update(desired, observed, None, view)
+    if found.blocked:
+        return found
+    at = desired.origin.find("uuid")
+    ours = Change(
+        *(
+            "metadata",
+            "uuid",
+            "nobody's",
+            f"cluster {view.cluster}'s",
+            Impact.METADATA,
+            "virDomainSetMetadata",
+        ),
+        at=at,
+    )
+    changes = found.step.changes if found.step else ()
+    task = found.step.task if found.step else _mark(desired, view)
+    verdict = step(desired, Action.ADOPT, task, observed, "", changes=(ours, *changes), after=desired.needs)
+    return Verdict(verdict.step, notes=found.notes)
+
+
+def _mark(desired: DesiredDomain, view: HostView) -> AdoptDomain:
+    return AdoptDomain(desired.address.name, desired.uuid, desired.xml, view.cluster, view.revision)
+
+
+def _is_as_left(desired: DesiredDomain, observed: ObservedDomain, view: HostView) -> bool:
     """Whether one look tells that nothing is to be done; False says nothing."""
     state = (observed.active, observed.autostart) == (desired.running, desired.autostart)
-    return state and is_untouched(observed.xml, observed.live_xml, desired.xml)
+    return (
+        state
+        and is_untouched(observed.xml, observed.live_xml, desired.xml)
+        and _is_ours(desired.address, desired.uuid, observed, view)
+    )
+
+
+def _is_ours(address: Address, uuid: str, observed: ObservedDomain, view: HostView) -> bool:
+    """A derived UUID says whose a domain is; of one that the manifest gives, only the marker does."""
+    return is_derived(address, uuid, view) or belongs(observed.xml, view.cluster, uuid)
 
 
 def _create(desired: DesiredDomain, view: HostView) -> Verdict:
@@ -58,7 +119,7 @@ def _unusable(desired: DesiredDomain, observed: ObservedDomain) -> Verdict | Non
             desired,
             "plan.renamed",
             f"domain {name} is called {observed.name} on {desired.address.host}",
-            "Its UUID is the one derived for this vm, so it was renamed outside of kvmdecl.",
+            "Its UUID is this vm's, so it was renamed outside of kvmdecl.",
             f"rename it back while it is shut off: `virsh domrename {observed.name} {name}`.",
         )
     if not observed.persistent:
@@ -72,17 +133,19 @@ def _unusable(desired: DesiredDomain, observed: ObservedDomain) -> Verdict | Non
     return None
 
 
-def _update(desired: DesiredDomain, observed: ObservedDomain, view: HostView) -> Verdict:
-    marker = read_marker(observed.xml)
+def _update(
+    desired: DesiredDomain, observed: ObservedDomain, marker: Marker | None, view: HostView
+) -> Verdict:
     base = marker.applied if marker else None
     assessment = assess(desired.xml, base, observed, desired.origin)
     restarts = _restarts(desired, observed, assessment)
     changes = tuple(_restart_changes(desired, assessment)) if restarts else assessment.changes
     changes += tuple(_power_changes(desired, observed, marker.left if marker else None))
-    if not changes:
+    is_new = marker is None and not is_derived(desired.address, desired.uuid, view)
+    if not changes and not is_new:
         changes = _marker_changes(desired, base)
     notes = (
-        *_notes(desired, marker),
+        *(() if is_new else _notes(desired, marker)),
         *(() if restarts else _pending(desired, assessment)),
         *_outside(desired, observed, marker, view),
     )
@@ -269,7 +332,7 @@ def plan_absent_domain(absent: Absent, uuid: str, view: HostView) -> Verdict:
     observed = view.domains.get(absent.address.name)
     if observed is None:
         return AS_DECLARED
-    if observed.uuid != uuid:
+    if observed.uuid != uuid or not _is_ours(absent.address, uuid, observed, view):
         return not_ours(absent, "domain")
     impact = Impact.DOWNTIME if observed.active else Impact.NONE
     forced = (

@@ -6,8 +6,17 @@ from kvmdecl.libvirt_xml.fields import differences
 from kvmdecl.libvirt_xml.marker import read_marker
 from kvmdecl.libvirt_xml.network_impact import assess_network
 from kvmdecl.plan import Action, Impact
-from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, not_ours, note, power_changes, step
-from kvmdecl.state import Absent, DesiredNetwork, Kind, ObservedNetwork
+from kvmdecl.planner.verdict import (
+    AS_DECLARED,
+    HostView,
+    Verdict,
+    blocked,
+    not_ours,
+    note,
+    power_changes,
+    step,
+)
+from kvmdecl.state import Absent, DesiredNetwork, Existing, Kind, ObservedNetwork
 from kvmdecl.tasks import DefineNetwork, DeleteNetwork, NetworkUpdate
 
 
@@ -58,6 +67,25 @@ def _foreign(desired: DesiredNetwork, observed: ObservedNetwork) -> Verdict:
     return Verdict(
         notes=(note(desired, "plan.foreign-network", summary, "It will never be changed or deleted."),)
     )
+
+
+def plan_existing_network(existing: Existing, view: HostView) -> Verdict:
+    """A network that the host has already, or else guests cannot be plugged into it."""
+    observed = view.networks.get(existing.address.name)
+    name, host = existing.address.name, existing.address.host
+    if observed is None:
+        return blocked(
+            existing,
+            "plan.no-network",
+            f"{host} has no network {name}",
+            "The manifest says that it exists already, so it is not made.",
+            "define it with virsh, or choose another `mode` to have kvmdecl make it.",
+        )
+    if not observed.active:
+        summary, hint = f"network {name} on {host} is not active", f"`virsh net-start {name}` starts it."
+        why = "A guest that is plugged into it does not start until it is."
+        return Verdict(notes=(note(existing, "plan.no-network", summary, why, hint),))
+    return AS_DECLARED
 
 
 def plan_absent_network(absent: Absent, uuid: str, view: HostView) -> Verdict:

@@ -40,6 +40,7 @@ from kvmdecl.state import (
     SeedContent,
 )
 from kvmdecl.tasks import (
+    AdoptDomain,
     CreatePool,
     CreateVolume,
     DefineDomain,
@@ -64,6 +65,7 @@ _KINDS: Mapping[type[Task], Kind] = {
     ResizeVolume: Kind.VOLUME,
     DeleteVolume: Kind.VOLUME,
     DefineDomain: Kind.DOMAIN,
+    AdoptDomain: Kind.DOMAIN,
     DeleteDomain: Kind.DOMAIN,
 }
 _LONGEST_SHOWN_DIGEST = 12
@@ -147,11 +149,15 @@ def _identity_faults(task: Task, plan: Plan) -> Iterator[str]:
             yield from _content_faults(task)
         return
     kind = _KINDS[type(task)]
-    if task.uuid != derive_uuid(plan.cluster, kind, task.name):
+    # A domain's may have been given; then its marker on the host says whose it is, and `retrace` looks at that.
+    if kind is not Kind.DOMAIN and task.uuid != derive_uuid(plan.cluster, kind, task.name):
         yield "its UUID is not the one of this cluster's object of that name"
-    if isinstance(task, DefineDomain) and (task.cluster, task.revision) != (plan.cluster, plan.revision):
+    if isinstance(task, DefineDomain | AdoptDomain) and (task.cluster, task.revision) != (
+        plan.cluster,
+        plan.revision,
+    ):
         yield "its task is one of another plan"
-    if isinstance(task, CreatePool | DefineNetwork | DefineDomain):
+    if isinstance(task, CreatePool | DefineNetwork | DefineDomain | AdoptDomain):
         try:
             head = parse_head(task.xml, str(kind))
         except BadXml as error:
@@ -186,6 +192,10 @@ def _action(step: Step) -> Action:
             return Action.UPDATE
         case CreatePool() | CreateVolume():
             return Action.CREATE
+        case AdoptDomain():
+            return Action.ADOPT
+    if step.action is Action.ADOPT and isinstance(step.task, DefineDomain) and step.precondition != ABSENT:
+        return Action.ADOPT
     return Action.CREATE if step.precondition == ABSENT else Action.UPDATE
 
 
@@ -256,6 +266,11 @@ def _plan_again(step: Step, observed: Observed | None, view: HostView) -> Verdic
                     step.address, task.uuid, task.xml, running, task.autostart, restart, task.power_off
                 ),
                 view,
+            )
+        case AdoptDomain() as task:
+            seen = view.domains[task.name]
+            return plan_domain(
+                DesiredDomain(step.address, task.uuid, task.xml, seen.active, seen.autostart), view
             )
         case DeleteDomain() as task:
             return plan_absent_domain(Absent(step.address, power_off=task.power_off), task.uuid, view)

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from kvmdecl.diagnostics import Diagnostic, Severity
 from kvmdecl.libvirt_xml.fingerprint import fingerprint
+from kvmdecl.names import derive_uuid
 from kvmdecl.plan import Action, Change, ChangeOrigin, Impact, Step
 from kvmdecl.state import (
     Address,
@@ -140,6 +141,11 @@ def not_ours(desired: Desired, what: str) -> Verdict:
         "kvmdecl changes only what it made itself; it never takes over an object because of its name.",
         "choose another name, or rename or remove the existing one yourself if nobody needs it.",
     )
+
+
+def is_derived(address: Address, uuid: str, view: HostView) -> bool:
+    """Whether an object's UUID says by itself that it is this cluster's; one that the manifest gives does not."""
+    return uuid == derive_uuid(view.cluster, address.kind, address.name)
 
 
 def power_changes(

@@ -8,8 +8,13 @@ from collections.abc import Iterable, Iterator
 from kvmdecl.plan import Action, Change, ChangeOrigin, HostStatus, Impact, Plan, PlannedHost, Step
 from kvmdecl.text import safe_text
 
-_STYLES = {Action.CREATE: "32", Action.UPDATE: "33", Action.DELETE: "31"}
-_VERBS = {Action.CREATE: "to create", Action.UPDATE: "to change", Action.DELETE: "to delete"}
+_STYLES = {Action.CREATE: "32", Action.ADOPT: "32", Action.UPDATE: "33", Action.DELETE: "31"}
+_VERBS = {
+    Action.CREATE: "to create",
+    Action.ADOPT: "to adopt",
+    Action.UPDATE: "to change",
+    Action.DELETE: "to delete",
+}
 
 
 def render_plan(plan: Plan, *, color: bool, next_command: str = "") -> str:

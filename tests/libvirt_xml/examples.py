@@ -12,7 +12,7 @@ from lxml import etree
 from kvmdecl.cluster import ResolvedCdrom, ResolvedDisk, ResolvedNic, ResolvedVm
 from kvmdecl.libvirt_xml.domain import domain_xml
 from kvmdecl.libvirt_xml.overlay import complete
-from kvmdecl.manifest import Balloon, Cpus, Disk, Firmware, Graphics, Memory, Nic, Numa, Vm, Watchdog
+from kvmdecl.manifest import Balloon, Cdrom, Cpus, Disk, Firmware, Graphics, Memory, Nic, Numa, Vm, Watchdog
 from kvmdecl.names import GIB, MIB
 from kvmdecl.state import ObservedDomain, SeedContent
 from tests.libvirt_xml.device_examples import DEVICES
@@ -43,7 +43,7 @@ def disk(name: str = "root", **given: Any) -> ResolvedDisk:
 
 def cdrom(name: str = "cd", medium: str = "", boot_order: int | None = None) -> ResolvedCdrom:
     """A resolved drive, with a volume in it or empty."""
-    return ResolvedCdrom(name, medium, "vms" if medium else "", medium, boot_order)
+    return ResolvedCdrom(name, Cdrom(), medium, "vms" if medium else "", medium, boot_order)
 
 
 def nic(number: int = 1, **given: Any) -> ResolvedNic:

@@ -178,9 +178,15 @@ def test_a_disk_without_our_name_is_found_by_its_source():
         kept(declared()).replace('name="ua-root"', 'name="virtio-disk0"').replace("<serial>root</serial>", "")
     )
 
-    assert difference(declared(), before) == [
-        ("devices/disk[root]/alias@name", None, "ua-root"),
-        ("devices/disk[root]/serial", None, "root"),
+    assert difference(declared(), before) == [("devices/disk[root]/serial", None, "root")]
+
+
+def test_a_cable_that_nobody_unplugged_is_plugged_in():
+    before = kept(declared(nics=(nic(1),))).replace('<link state="up"/>', "")
+
+    assert difference(declared(nics=(nic(1),)), before) == []
+    assert difference(declared(nics=(nic(1, link="down"),)), before) == [
+        ("devices/interface[52:54:00:00:00:01]/link@state", None, "down")
     ]
 
 

@@ -221,10 +221,10 @@ cluster.yaml:3:47: error[manifest.bad-disk]: a qcow2 disk cannot be filled with 
     "a root disk of no size": (
         "vms: {web: {disk: {pool: vms}}}\n",
         """\
-cluster.yaml:3:19: error[manifest.bad-disk]: a disk needs a size or an image
+cluster.yaml:3:19: error[manifest.bad-disk]: a disk needs a size, an image or a source
   3 | vms: {web: {disk: {pool: vms}}}
     |                   ^^^^^^^^^^^
-  hint: add `size: 20GiB` or `image: NAME`
+  hint: add `size: 20GiB`, `image: NAME`, or `source: PATH` for one that exists
 
 1 error
 """,
@@ -232,10 +232,10 @@ cluster.yaml:3:19: error[manifest.bad-disk]: a disk needs a size or an image
     "a further disk of no size, whatever the vm's image": (
         "vms: {web: {image: tiny, disks: {data: {pool: vms}}}}\n",
         """\
-cluster.yaml:3:40: error[manifest.bad-disk]: a disk needs a size or an image
+cluster.yaml:3:40: error[manifest.bad-disk]: a disk needs a size, an image or a source
   3 | vms: {web: {image: tiny, disks: {data: {pool: vms}}}}
     |                                        ^^^^^^^^^^^
-  hint: add `size: 20GiB` or `image: NAME`
+  hint: add `size: 20GiB`, `image: NAME`, or `source: PATH` for one that exists
 
 1 error
 """,

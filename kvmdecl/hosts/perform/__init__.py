@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmdecl.diagnostics import Rejected, TaskFailed
-from kvmdecl.hosts.perform.domains import define_domain, delete_domain
+from kvmdecl.hosts.perform.domains import adopt_domain, define_domain, delete_domain
 from kvmdecl.hosts.perform.job import Job, Patience
 from kvmdecl.hosts.perform.networks import define_network, delete_network
 from kvmdecl.hosts.perform.pools import create_pool, delete_pool, update_pool
 from kvmdecl.hosts.perform.volumes import create_volume, delete_volume, resize_volume
 from kvmdecl.tasks import (
+    AdoptDomain,
     CreatePool,
     CreateVolume,
     DefineDomain,
@@ -83,5 +84,7 @@ def _dispatch(job: Job) -> TaskResult:
             return delete_volume(job, task)
         case DefineDomain() as task:
             return define_domain(job, task)
+        case AdoptDomain() as task:
+            return adopt_domain(job, task)
         case DeleteDomain() as task:
             return delete_domain(job, task)

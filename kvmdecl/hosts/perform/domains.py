@@ -15,11 +15,12 @@ from kvmdecl.hosts.protocol import TaskResult
 from kvmdecl.hosts.read import read_domain
 from kvmdecl.libvirt_xml.fields import differences
 from kvmdecl.libvirt_xml.impact import not_running_as_declared
-from kvmdecl.libvirt_xml.marker import NAMESPACE, PREFIX, Left, Marker, alone, with_marker
+from kvmdecl.libvirt_xml.marker import NAMESPACE, PREFIX, Left, Marker, alone, belongs, with_marker
 from kvmdecl.libvirt_xml.overlay import complete, overlay
 from kvmdecl.libvirt_xml.safe import parse_xml
 from kvmdecl.libvirt_xml.trace import leave, same_text
 from kvmdecl.state import Kind
+from kvmdecl.tasks import DefineDomain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from kvmdecl.hosts.perform.job import Job
     from kvmdecl.state import ObservedDomain, PowerOff
-    from kvmdecl.tasks import DefineDomain, DeleteDomain, Power
+    from kvmdecl.tasks import AdoptDomain, DeleteDomain, Power
 
 _STARTS: frozenset[Power] = frozenset({"start", "restart"})
 
@@ -58,6 +59,29 @@ def define_domain(job: Job, task: DefineDomain) -> TaskResult:
     if kept is not None:
         _leave_trace(job, task, domain, kept)
     return TaskResult(remarks)
+
+
+def adopt_domain(job: Job, task: AdoptDomain) -> TaskResult:
+    """Write our marker into the persistent definition of a domain that is as declared (virDomainSetMetadata).
+
+    Its guest, and the rest of its definition, notice nothing.
+    """
+    import libvirt
+
+    domain = find_domain(job.connection, task.name)
+    before = read_domain(domain) if domain else None
+    job.require_unmoved(before)
+    if domain is None or before is None:
+        raise job.moved("vanished")
+    job.require_identity(before.uuid, task.uuid)
+    job.require_as_declared(Kind.DOMAIN, task.xml, None, before.xml)
+    declared = DefineDomain(
+        task.name, task.uuid, task.xml, None, (), "keep", before.autostart, task.cluster, task.revision
+    )
+    _leave_trace(job, declared, domain, before.xml)
+    if not belongs(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE), task.cluster, task.uuid):
+        raise job.moved("was changed")  # between two calls of ours
+    return TaskResult()
 
 
 def delete_domain(job: Job, task: DeleteDomain) -> TaskResult:

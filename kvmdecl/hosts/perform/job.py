@@ -167,6 +167,7 @@ class Job:
 
 _DOING = {
     "create": "creating",
+    "adopt": "taking over",
     "define": "defining",
     "update": "changing",
     "resize": "growing",
