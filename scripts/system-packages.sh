@@ -9,10 +9,12 @@ lab="libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils ovmf dnsma
 build="libvirt-dev pkg-config gcc libc6-dev"
 # What the tests reach a lab's hosts with, over TLS and SSH.
 transports="openssl openssh-client openssh-server"
+# What guests of the tests need of a host: the emulator of TPMs.
+devices="swtpm swtpm-tools"
 
 case ${1:-} in
     demo) wanted="$lab $build" ;;
-    test) wanted="$lab $build $transports" ;;
+    test) wanted="$lab $build $transports $devices" ;;
     bench) wanted="$lab $build hyperfine" ;;
     *) echo "usage: $0 demo|test|bench" >&2; exit 64 ;;
 esac
