@@ -6,6 +6,7 @@ import heapq
 import queue
 import time
 from collections import Counter
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,11 +22,11 @@ from kvmdecl.events import (
     StepSkipped,
     StepStarted,
 )
-from kvmdecl.hosts.protocol import HostWriter, Progress, TaskRequest, TaskResult
+from kvmdecl.hosts.protocol import CheckIn, HostWriter, Progress, TaskRequest, TaskResult
+from kvmdecl.plan import HostStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from concurrent.futures import Future
 
     import networkx as nx
 
@@ -55,6 +56,9 @@ def apply(
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Event]:
     """Carry out the steps of a plan; a step begins when all that it stands on are done.
+
+    Before the first of them, every host that has steps, or does not know all hosts of the cluster, checks in: nothing
+    is made before the hosts that answer remember where it will be.
 
     A step that fails or is refused takes the steps that stand on it along (`StepSkipped`), and no others.
     Once `cancelled` is set, or after Ctrl-C, no step begins any more; running ones are awaited and reported.
@@ -93,6 +97,16 @@ def _order(steps: Sequence[Step]) -> nx.DiGraph[Address]:
     return graph
 
 
+def check_ins(plan: Plan) -> tuple[CheckIn, ...]:
+    """What hosts are asked before the first step: those that have steps, and those that do not know all others."""
+    busy = {step.address.host for step in plan.steps}
+    return tuple(
+        CheckIn(host.name, plan.cluster, host.machine, plan.members, plan.let_go)
+        for host in plan.hosts
+        if host.status is HostStatus.OK and (host.name in busy or not host.noted)
+    )
+
+
 def _bad_plan(what: str) -> Diagnostic:
     return Diagnostic(
         code="apply.bad-plan",
@@ -125,6 +139,7 @@ class _Run:
         _running: steps that were begun, and when.
         _busy: how many steps run on each host.
         _begun: how many steps were begun on each host.
+        _unfit: hosts that did not check in, and why.
     """
 
     plan: Plan
@@ -140,12 +155,14 @@ class _Run:
     _running: dict[Address, float] = field(default_factory=dict)
     _busy: Counter[str] = field(default_factory=Counter)
     _begun: Counter[str] = field(default_factory=Counter)
+    _unfit: dict[str, BaseException] = field(default_factory=dict)
     _ends: Counter[type[Event]] = field(default_factory=Counter)
     _interrupted: bool = False
 
     def events(self) -> Iterator[Event]:
         began = self.clock()
         yield ApplyStarted(self.plan.cluster, tuple(self.graph))
+        self._check_in()
         self._waits_for = dict(self.graph.in_degree)
         for address, count in self._waits_for.items():
             if not count:
@@ -160,6 +177,15 @@ class _Run:
             self._ends[end] for end in (StepDone, StepFailed, StepRefused, StepSkipped)
         )
         yield ApplyFinished(done, failed, refused, skipped, self.clock() - began)
+
+    def _check_in(self) -> None:
+        """A host that fails this gets no task; each of its steps ends with the reason."""
+        waiting = {self.writer.check_in(asked): asked.host for asked in check_ins(self.plan)}
+        while waiting and not self._stopping():
+            for future in wait(waiting, _NOTICE_A_CANCEL, FIRST_COMPLETED).done:
+                host = waiting.pop(future)
+                if (error := future.exception()) is not None:
+                    self._unfit[host] = error
 
     def _make_ready(self, address: Address) -> None:
         entry = (self.graph.nodes[address]["number"], address)
@@ -190,6 +216,9 @@ class _Run:
         self._running[address] = self.clock()
         self._busy[address.host] += 1
         self._begun[address.host] += 1
+        if (reason := self._unfit.get(address.host)) is not None:
+            self._inbox.put(_Ended(address, _failed(reason)))
+            return
         request = TaskRequest(address, step.task, step.precondition, self.plan.cluster, self.plan.revision)
         future = self.writer.submit(request, lambda progress: self._inbox.put(_Advanced(address, progress)))
         future.add_done_callback(lambda ended: self._inbox.put(_Ended(address, ended)))
@@ -246,6 +275,12 @@ class _Run:
             del self._waits_for[address]
             self._ends[StepSkipped] += 1
             yield StepSkipped(address, because)
+
+
+def _failed(reason: BaseException) -> Future[TaskResult]:
+    future: Future[TaskResult] = Future()
+    future.set_exception(reason)
+    return future
 
 
 def _end(address: Address, future: Future[TaskResult], seconds: float) -> StepDone | StepFailed | StepRefused:

@@ -24,6 +24,15 @@ class ResolvedHost:
 
 
 @dataclass(frozen=True, slots=True)
+class RetiredHost:
+    """A host that the manifest lets go (`state: absent`). Without a URI it is not asked whether it is empty."""
+
+    name: str
+    uri: HostUri | None
+    origin: Origin = field(compare=False, default=Origin())
+
+
+@dataclass(frozen=True, slots=True)
 class ResolvedPool:
     """A pool and the hosts that get it."""
 
@@ -179,7 +188,11 @@ class ResolvedVm:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedCluster:
-    """The whole manifest, linked. `sections` are the validated sections of plugins, by name."""
+    """The whole manifest, linked. `sections` are the validated sections of plugins, by name.
+
+    `hosts` are those that are in use; `retired` those that the manifest lets go, `forgotten` the names of those that
+    the user lets go.
+    """
 
     name: str
     revision: str
@@ -190,6 +203,8 @@ class ResolvedCluster:
     images: tuple[ResolvedImage, ...]
     vms: tuple[ResolvedVm, ...]
     sections: Mapping[str, BaseModel] = field(default_factory=dict)
+    retired: tuple[RetiredHost, ...] = ()
+    forgotten: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

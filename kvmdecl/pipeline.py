@@ -15,6 +15,7 @@ from kvmdecl.hosts.protocol import HostReader, Scope
 from kvmdecl.hosts.sanity import believable
 from kvmdecl.images import Care, read_inputs
 from kvmdecl.load import load
+from kvmdecl.membership import membership_faults
 from kvmdecl.placement import place
 from kvmdecl.plan import Plan
 from kvmdecl.planner import make_plan
@@ -47,7 +48,15 @@ def load_cluster(path: Path, plugins: Plugins, care: Care = Care.LOOK) -> Resolv
 def rehearse(cluster: ResolvedCluster, uris: Mapping[str, HostUri]) -> ResolvedCluster:
     """The same cluster on stand-ins for its hosts: other URIs, and guests emulated, since a lab has no KVM to lend."""
     hosts = tuple(replace(host, uri=uris[host.name]) for host in cluster.hosts)
-    return replace(cluster, hosts=hosts, vms=tuple(replace(vm, type="qemu") for vm in cluster.vms))
+    retired = tuple(replace(host, uri=uris.get(host.name)) for host in cluster.retired)
+    vms = tuple(replace(vm, type="qemu") for vm in cluster.vms)
+    return replace(cluster, hosts=hosts, retired=retired, vms=vms)
+
+
+def read_from(cluster: ResolvedCluster) -> dict[str, HostUri]:
+    """Where the hosts are that a plan has to read: those in use, and those that are let go and have a URI."""
+    retired = {host.name: host.uri for host in cluster.retired if host.uri is not None}
+    return {host.name: host.uri for host in cluster.hosts} | retired
 
 
 def in_schedule(cluster: ResolvedCluster) -> ResolvedCluster:
@@ -73,8 +82,9 @@ def compile_cluster(
     """Linked cluster and observed hosts -> desired state. Same input, same output, no I/O.
 
     Raises:
-        Rejected: when a vm fits nowhere, or a check finds an error.
+        Rejected: when a host that is let go is not empty, a vm fits nowhere, or a check finds an error.
     """
+    reject_errors(membership_faults(cluster, observations))
     placed = place(cluster, observations, plugins.solver(cluster.solver))
     facts = {name: seen.facts for name, seen in observations.items() if isinstance(seen, HostSnapshot)}
     warnings = reject_errors(check(placed, facts, plugins))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kvmdecl.candidates import Candidates
 from kvmdecl.cluster import PlacedCluster
 from kvmdecl.diagnostics import Diagnostic, Note, Rejected
+from kvmdecl.membership import membership
 from kvmdecl.names import format_size
 from kvmdecl.rooms import group_of, rooms
 from kvmdecl.solver import PlaceRequest, VmToPlace
@@ -25,7 +26,8 @@ def place(cluster: ResolvedCluster, observations: Mapping[str, Observation], sol
     """Decide where each vm runs.
 
     In this order: a vm that exists on a host stays there; one that names a host goes there; one that may
-    exist on a host that did not answer (or was not read) is undecided, and not in `vms`; one whose disks are on
+    exist on a host that did not answer, was not read, or left the manifest is undecided, and not in `vms`, whatever
+    host it names in the case of one that left; one whose disks are on
     a host goes to them; the solver places the others among the hosts that have all that they need. A vm that
     shall be absent and is nowhere is in neither.
 
@@ -69,6 +71,7 @@ class _Placer:
             if isinstance(seen := observations.get(host.name), HostSnapshot)
         }
         self._unknown = frozenset(host.name for host in cluster.hosts) - self._snapshots.keys()
+        self._departed = bool(membership(cluster, observations).departed)
         self._able_hosts: dict[tuple[tuple[str, ...], str, str], tuple[str, ...]] = {}
         self._where: dict[str, list[str]] = {}
         for name, snapshot in self._snapshots.items():
@@ -114,11 +117,11 @@ class _Placer:
             )
 
     def may_be_hidden(self, vm: ResolvedVm) -> bool:
-        """Whether a vm that was not found may exist on a host that gave no answer.
+        """Whether a vm that was not found may exist on a host that gave no answer, or that left the manifest.
 
         Any such host may have it: which hosts could take it by the manifest of today does not say where it was made.
         """
-        return bool(self._unknown)
+        return bool(self._unknown) or self._departed
 
     def home(self, vm: ResolvedVm) -> str | None:
         """The one host that has disks of a vm which is nowhere: it was undefined, or an apply was interrupted."""
@@ -126,9 +129,13 @@ class _Placer:
         return homes[0] if len(homes) == 1 else None
 
     def may_have_left(self, vm: ResolvedVm, host: str) -> bool:
-        """Whether a vm was made on the host that it names, is not there any more, and may be on a silent one."""
-        gone = vm.state != "absent" and vm.uuid not in self._where and host in self._snapshots
-        return gone and bool(self._unknown) and self._has_disks(vm, host)
+        """Whether a vm that names a host may be elsewhere: on one that left the manifest, or on a silent one.
+
+        The latter only if it was made on the host that it names and is not there any more.
+        """
+        if vm.state == "absent" or vm.uuid in self._where or host not in self._snapshots:
+            return False
+        return self._departed or (bool(self._unknown) and self._has_disks(vm, host))
 
     def _has_disks(self, vm: ResolvedVm, host: str) -> bool:
         """Whether the host's ledger says that disks of the vm were made there."""

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from kvmdecl.diagnostics import Diagnostic, Span
-from kvmdecl.state import Address
+from kvmdecl.state import Address, Member
 from kvmdecl.tasks import Task
 
 
@@ -128,13 +128,19 @@ class HostStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlannedHost:
-    """A host of the manifest. `uri` is empty when planned from files. `frozen` are objects left alone as unknown."""
+    """A host of the manifest.
+
+    `uri` is empty when planned from files. `frozen` are objects left alone as unknown. `machine` is the UUID of the
+    machine that answered, empty if it told none. `noted` says whether the host remembers all members already.
+    """
 
     name: str
     uri: str
     status: HostStatus
     reason: str = ""
     frozen: tuple[str, ...] = ()
+    machine: str = ""
+    noted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +148,8 @@ class Plan:
     """The whole answer. `unchanged` counts the objects that are as declared already.
 
     `blocked` are objects that cannot be brought to what is declared, each with the reason; `notes` are warnings and
-    things worth knowing (objects of ours that the manifest no longer names).
+    things worth knowing (objects of ours that the manifest no longer names). `members` are the hosts that every host
+    shall remember before anything is made, `let_go` those that it shall forget.
     """
 
     cluster: str
@@ -152,6 +159,13 @@ class Plan:
     unchanged: int
     blocked: tuple[Diagnostic, ...] = ()
     notes: tuple[Diagnostic, ...] = ()
+    members: tuple[Member, ...] = ()
+    let_go: tuple[Member, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to apply."""
+        return not self.steps and not self.let_go
 
     @property
     def complete(self) -> bool:

@@ -18,6 +18,7 @@ from kvmdecl.cluster import (
     ResolvedNic,
     ResolvedPool,
     ResolvedVm,
+    RetiredHost,
 )
 from kvmdecl.conflicts import conflicts
 from kvmdecl.diagnostics import Diagnostic, Note, Rejected, Span
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from kvmdecl.load import LoadedManifest
     from kvmdecl.manifest import Network, Nic, Pool, Vm
     from kvmdecl.state import SeedContent
+    from kvmdecl.uri import HostUri
 
 _DIGEST_LENGTH = 12
 _NAMED = frozenset({"disks", "cdroms", "pins", "iothread_pins"})  # mappings whose keys may be digits
@@ -107,6 +109,7 @@ class _Linker:
         self._inputs = inputs
         self._manifest = loaded.manifest
         self._name = loaded.manifest.cluster
+        self._hosts = {name: host for name, host in loaded.manifest.hosts.items() if host.state == "active"}
         self._pools = {name: self._pool(name, spec) for name, spec in self._manifest.storage.items()}
         self._networks = {name: self._network(name, spec) for name, spec in self._manifest.networks.items()}
         self._images = {name: self._image(name) for name in self._manifest.images}
@@ -123,21 +126,24 @@ class _Linker:
             name=self._name,
             revision=self._loaded.digest,
             solver=self._manifest.placement.solver,
-            hosts=tuple(self._host(name) for name in self._manifest.hosts),
+            hosts=tuple(self._host(name, spec.uri) for name, spec in self._hosts.items() if spec.uri),
             pools=tuple(self._pools.values()),
             networks=tuple(self._networks.values()),
             images=tuple(self._images.values()),
             vms=vms,
             sections=self._loaded.sections,
+            retired=tuple(
+                RetiredHost(name, spec.uri, self._origin("hosts", name))
+                for name, spec in self._manifest.hosts.items()
+                if spec.state == "absent"
+            ),
         )
 
     # -- what vms stand on ---------------------------------------------------------------------------------
 
-    def _host(self, name: str) -> ResolvedHost:
-        spec = self._manifest.hosts[name]
-        return ResolvedHost(
-            name, spec.uri, spec.reserve.cpus, spec.reserve.memory, self._origin("hosts", name)
-        )
+    def _host(self, name: str, uri: HostUri) -> ResolvedHost:
+        reserve = self._hosts[name].reserve
+        return ResolvedHost(name, uri, reserve.cpus, reserve.memory, self._origin("hosts", name))
 
     def _pool(self, name: str, spec: Pool) -> ResolvedPool:
         hosts = self._hosts_of("storage", name, spec.hosts)
@@ -168,10 +174,10 @@ class _Linker:
 
     def _hosts_of(self, section: str, name: str, named: tuple[str, ...] | None) -> tuple[str, ...]:
         """The hosts that get a pool or network, in order of the manifest."""
-        known = tuple(self._manifest.hosts)
+        known = tuple(self._hosts)
         if named is None:
             return known
-        unknown = [number for number, host in enumerate(named) if host not in self._manifest.hosts]
+        unknown = [number for number, host in enumerate(named) if host not in self._hosts]
         for number in unknown:
             self._unknown("host", named[number], known, section, name, "hosts", number)
         # With a host misspelt, nothing that follows from the others is worth telling.
@@ -180,8 +186,8 @@ class _Linker:
     # -- vms -----------------------------------------------------------------------------------------------
 
     def _vm(self, name: str, spec: Vm) -> ResolvedVm:
-        if spec.host is not None and spec.host not in self._manifest.hosts:
-            self._unknown("host", spec.host, self._manifest.hosts, "vms", name, "host")
+        if spec.host is not None and spec.host not in self._hosts:
+            self._unknown("host", spec.host, self._hosts, "vms", name, "host")
         spec = with_os_defaults(spec)
         uuid_ = spec.uuid or derive_uuid(self._name, Kind.DOMAIN, name)
         vm = _Link(name, spec, _boot_order(spec))
@@ -390,9 +396,9 @@ class _Linker:
 
     def _refuse_homeless(self, vms: Iterable[ResolvedVm]) -> None:
         """A vm that names no host needs one that has all that it stands on."""
-        candidates = Candidates(self._manifest.hosts, self._pools.values(), self._networks.values())
+        candidates = Candidates(self._hosts, self._pools.values(), self._networks.values())
         for vm in vms:
-            if vm.host or vm.state == "absent" or not self._manifest.hosts or candidates.of(vm):
+            if vm.host or vm.state == "absent" or not self._hosts or candidates.of(vm):
                 continue
             needs = [f"pool {name}" for name in sorted(pools_of(vm))]
             needs += [f"network {name}" for name in sorted(networks_of(vm))]
@@ -418,7 +424,7 @@ class _Linker:
                 "It would be taken away from under the guest.",
                 "use another one, or take `state: absent` back",
             )
-        elif vm.spec.host in self._manifest.hosts and vm.spec.host not in self._reach[what]:
+        elif vm.spec.host in self._hosts and vm.spec.host not in self._reach[what]:
             self._refuse(
                 "reference.not-on-host",
                 f"{what} is not on host {vm.spec.host}",
@@ -455,6 +461,15 @@ class _Linker:
             )
 
     def _unknown(self, kind: str, name: str, known: Iterable[str], *path: str | int) -> None:
+        if kind == "host" and name in self._manifest.hosts:
+            self._refuse(
+                "reference.absent",
+                f"host {name} shall be absent and is used here",
+                self._loaded.span(*path),
+                "It is taken for gone, and nothing is put on it any more.",
+                "use another one, or take `state: absent` back",
+            )
+            return
         if (kind, name) not in self._hints:
             names = sorted(known)
             listed = f"known are {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}"

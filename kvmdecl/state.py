@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
 
@@ -104,12 +104,39 @@ class LedgerEntry:
     complete: bool
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Member:
+    """A host as its cluster remembers it. `machine` is the UUID in its capabilities, empty if it never told one."""
+
+    name: str
+    machine: str
+
+
+def remembered(
+    noted: Iterable[Member], now: Iterable[Member], let_go: Container[Member] = ()
+) -> tuple[Member, ...]:
+    """Those that there are `now`, and those `noted` that are none of them and were not let go.
+
+    A machine under another name is the same member. A name that stands for another machine by now is not.
+    """
+    present = frozenset(now)
+    names, machines = {member.name for member in present}, {m.machine for m in present if m.machine}
+    kept = {
+        member
+        for member in noted
+        if member not in let_go
+        and (member.machine not in machines if member.machine else member.name not in names)
+    }
+    return tuple(sorted(present | kept))
+
+
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The entries of one cluster on one host."""
+    """The entries of one cluster on one host, and the hosts that the cluster has or had."""
 
     cluster: str
     entries: tuple[LedgerEntry, ...] = ()
+    hosts: tuple[Member, ...] = ()
 
     def find(self, kind: Kind, name: str) -> LedgerEntry | None:
         """The entry of an object, or None if kvmdecl did not make it."""
@@ -118,11 +145,11 @@ class Ledger:
     def with_entry(self, entry: LedgerEntry) -> Ledger:
         """A ledger in which `entry` replaces any older one for the same object."""
         rest = self.without(entry.kind, entry.name).entries
-        return Ledger(self.cluster, tuple(sorted((*rest, entry), key=lambda e: (e.kind, e.name))))
+        return replace(self, entries=tuple(sorted((*rest, entry), key=lambda e: (e.kind, e.name))))
 
     def without(self, kind: Kind, name: str) -> Ledger:
         """A ledger that has forgotten an object."""
-        return Ledger(self.cluster, tuple(e for e in self.entries if (e.kind, e.name) != (kind, name)))
+        return replace(self, entries=tuple(e for e in self.entries if (e.kind, e.name) != (kind, name)))
 
 
 @dataclass(frozen=True, slots=True)

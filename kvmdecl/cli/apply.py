@@ -25,6 +25,13 @@ def run(
         bool,
         typer.Option("--scheduled", help="Also restart vms of `restart: scheduled` that have a reason to."),
     ] = False,
+    forget_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A host that left the cluster is gone for good, with what it had. May be repeated.",
+        ),
+    ] = None,
     parallel: Annotated[int, typer.Option(min=1, max=256, help="Steps at once, over all hosts.")] = 8,
     progress: Annotated[
         common.ProgressView, typer.Option(help="How to show progress.")
@@ -50,12 +57,14 @@ def run(
             raise typer.BadParameter(
                 "a saved plan says itself what restarts: give --scheduled to `plan --out`"
             )
+        if forget_host:
+            raise typer.BadParameter("a saved plan says itself who is forgotten: give it to `plan --out`")
         plan = applying.read_saved(path)
         applying.show(plan, progress)
     else:
-        plan, warnings = planning.make(path, scheduled=scheduled)
+        plan, warnings = planning.make(path, scheduled=scheduled, forget=forget_host or ())
         applying.show(plan, progress, warnings)
-    if not plan.steps:
+    if plan.empty:
         raise typer.Exit(planning.exit_code(plan, detailed=False))
     applying.consent(plan, yes=yes, allowed=frozenset(allow_delete or ()))
     raise typer.Exit(applying.carry_out(plan, parallel=parallel, progress=progress))

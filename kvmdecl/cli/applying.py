@@ -14,7 +14,7 @@ from types import FrameType
 import typer
 from pydantic_core import PydanticCustomError
 
-from kvmdecl.apply import apply
+from kvmdecl.apply import apply, check_ins
 from kvmdecl.cli import common, planning
 from kvmdecl.diagnostics import Diagnostic, Rejected
 from kvmdecl.events import ApplyFinished, Event
@@ -150,7 +150,7 @@ def _not_confirmed(cluster: str, confirmed: str) -> Diagnostic:
 
 def carry_out(plan: Plan, *, parallel: int, progress: common.ProgressView) -> common.Exit:
     """Apply the plan and show its events. The first Ctrl-C lets running steps finish, the second ends at once."""
-    wanted = {step.address.host for step in plan.steps}
+    wanted = {step.address.host for step in plan.steps} | {asked.host for asked in check_ins(plan)}
     cancelled = threading.Event()
     with _interruptible(cancelled), WritingFleet(_uris(plan, wanted)) as fleet:
         last = _show(apply(plan, fleet, parallel=parallel, cancelled=cancelled), plan, progress)

@@ -194,6 +194,8 @@ def rehearsing() -> bool:
 def host_uris(cluster: ResolvedCluster) -> dict[str, HostUri]:
     """Return where each host of the cluster is reached: as the manifest says, or in the lab, and say so.
 
+    In the lab, so are the hosts that are let go, if it has them.
+
     Raises:
         Rejected: `lab.not-found`, `lab.state-broken`, or `lab.unknown-host` for each host that the lab lacks.
     """
@@ -214,5 +216,10 @@ def host_uris(cluster: ResolvedCluster) -> dict[str, HostUri]:
             found += rejected.diagnostics
     if found:
         raise Rejected(found)
+    uris |= {
+        host.name: parse_manifest_uri(lab.host(host.name).uri())
+        for host in cluster.retired
+        if host.uri is not None and host.name in lab.hosts
+    }
     complain(f"Rehearsal: the hosts are those of the lab in {safe_text(str(lab.directory))} (KVMDECL_LAB).")
     return uris

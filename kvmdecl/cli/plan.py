@@ -35,6 +35,13 @@ def run(
             "--deep", help="Have each host's libvirt try its new and changed vms, without defining them."
         ),
     ] = False,
+    forget_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A host that left the cluster is gone for good, with what it had. May be repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Show what apply would change on which host, and what that does to running guests.
 
@@ -56,7 +63,7 @@ def run(
 
     if deep and facts is not None:
         raise typer.BadParameter("--deep asks the hosts and --facts contacts none")
-    plan, warnings = planning.make(path, facts, deep=deep, scheduled=scheduled)
+    plan, warnings = planning.make(path, facts, deep=deep, scheduled=scheduled, forget=forget_host or ())
     if out is not None:
         common.write_file(out, _json(plan), private=True)  # it holds the seeds of guests
     if format_ is common.Format.JSON:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from kvmdecl.cli import common
@@ -11,7 +13,7 @@ from kvmdecl.diagnostics import Diagnostic
 from kvmdecl.hosts.fleet import ConvertingFleet, ReadingFleet
 from kvmdecl.hosts.sanity import believable
 from kvmdecl.images import Care
-from kvmdecl.pipeline import in_schedule, load_cluster, plan_cluster, rehearse, scope_of
+from kvmdecl.pipeline import in_schedule, load_cluster, plan_cluster, read_from, rehearse, scope_of
 from kvmdecl.plan import Plan
 from kvmdecl.planner.destroy import make_destroy_plan
 from kvmdecl.pluginhost import Plugins, load_plugins
@@ -29,23 +31,28 @@ def read_cluster(path: Path, plugins: Plugins, care: Care = Care.IGNORE) -> Reso
 
 
 def make(
-    path: Path, facts: Path | None = None, *, deep: bool = False, scheduled: bool = False
+    path: Path,
+    facts: Path | None = None,
+    *,
+    deep: bool = False,
+    scheduled: bool = False,
+    forget: Iterable[str] = (),
 ) -> tuple[Plan, tuple[Diagnostic, ...]]:
     """Plan the manifest at `path` against its hosts, or against saved facts.
 
     `deep` asks the hosts' libvirt about each domain, over read-write connections; not with `facts`. `scheduled` lets
-    vms of `restart: scheduled` restart.
+    vms of `restart: scheduled` restart. `forget` names hosts that left the cluster for good.
 
     Raises:
         Rejected: with everything that stands in the way of a plan.
     """
     plugins = load_plugins()
-    cluster = read_cluster(path, plugins, Care.VERIFY)
+    cluster = replace(read_cluster(path, plugins, Care.VERIFY), forgotten=frozenset(forget))
+    uris = read_from(cluster)
     if scheduled:
         cluster = in_schedule(cluster)
     if facts is not None:
-        return plan_cluster(cluster, SnapshotReader(facts, [host.name for host in cluster.hosts]), plugins)
-    uris = {host.name: host.uri for host in cluster.hosts}
+        return plan_cluster(cluster, SnapshotReader(facts, uris), plugins)
     with ReadingFleet(uris) as fleet:
         plan, warnings = plan_cluster(cluster, fleet, plugins)
     if deep:
@@ -61,7 +68,7 @@ def make_destroy(path: Path, volumes: frozenset[str]) -> tuple[ResolvedCluster, 
         Rejected: with everything that is wrong in the manifest.
     """
     cluster = read_cluster(path, load_plugins())
-    with ReadingFleet({host.name: host.uri for host in cluster.hosts}) as fleet:
+    with ReadingFleet(read_from(cluster)) as fleet:
         observations = believable(fleet.observe(scope_of(cluster)))
     return cluster, make_destroy_plan(cluster, observations, volumes)
 
@@ -72,4 +79,4 @@ def exit_code(plan: Plan, *, detailed: bool) -> common.Exit:
         return common.Exit.PARTIAL
     if plan.blocked:
         return common.Exit.ERROR
-    return common.Exit.CHANGES if detailed and plan.steps else common.Exit.OK
+    return common.Exit.CHANGES if detailed and not plan.empty else common.Exit.OK

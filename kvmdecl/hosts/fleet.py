@@ -29,7 +29,15 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from kvmdecl.diagnostics import Diagnostic, TaskFailed
 from kvmdecl.hosts.errors import timed_out
 from kvmdecl.hosts.messages import Answered, Call, Opened, Progressed
-from kvmdecl.hosts.protocol import Conversion, ConversionRequest, Progress, Scope, TaskRequest, TaskResult
+from kvmdecl.hosts.protocol import (
+    CheckIn,
+    Conversion,
+    ConversionRequest,
+    Progress,
+    Scope,
+    TaskRequest,
+    TaskResult,
+)
 from kvmdecl.state import HostSnapshot, Unreachable
 
 if TYPE_CHECKING:
@@ -101,7 +109,7 @@ class _Job:
                 return "reading it"
             case ConversionRequest():
                 return "converting a definition"
-            case TaskRequest():
+            case CheckIn() | TaskRequest():
                 return ""
 
 
@@ -177,7 +185,7 @@ class _Crew(threading.Thread):
         self,
         host: str,
         uri: HostUri,
-        work: Scope | ConversionRequest | TaskRequest,
+        work: Scope | ConversionRequest | CheckIn | TaskRequest,
         limit: float,
         progress: Callable[[Progress], None] | None = None,
     ) -> Future[Any]:
@@ -375,6 +383,10 @@ class WritingFleet(_Fleet):
     """Carries out tasks on hosts. A HostWriter."""
 
     _mode = "write"
+
+    def check_in(self, asked: CheckIn) -> Future[TaskResult]:
+        """Check in at a host: is it the planned machine, and does it know the cluster's hosts?"""
+        return self._crew.submit(asked.host, self._uris[asked.host], asked, READ_TIMEOUT)
 
     def submit(self, request: TaskRequest, progress: Callable[[Progress], None]) -> Future[TaskResult]:
         """Ask the request's host to carry out a task; `progress` is called from another thread.

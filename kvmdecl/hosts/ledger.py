@@ -1,4 +1,4 @@
-"""What a cluster notes down on a host about objects that cannot carry a marker: its pools and volumes.
+"""What a cluster notes down on a host: its pools and volumes, which cannot carry a marker, and its other hosts.
 
 The notes are the description of one libvirt secret per cluster. A secret without a value is an object
 that every libvirtd keeps, that nobody else acts on, that a read-only connection may read, and that one
@@ -10,14 +10,15 @@ from __future__ import annotations
 import json
 import threading
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kvmdecl.diagnostics import Diagnostic, Rejected
 from kvmdecl.libvirt_xml.safe import BadXml, parse_xml
-from kvmdecl.state import Kind, Ledger, LedgerEntry
+from kvmdecl.state import Kind, Ledger, LedgerEntry, Member, remembered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container, Iterable
 
     import libvirt
 
@@ -96,6 +97,11 @@ class LedgerWriter:
         """Drop the entry of an object. Raises as `read`."""
         self._write(lambda ledger: ledger.without(kind, name))
 
+    def note_hosts(self, now: Iterable[Member], let_go: Container[Member]) -> None:
+        """Note which hosts the cluster has; those noted before are kept unless they are let go. Raises as `read`."""
+        present = tuple(now)
+        self._write(lambda ledger: replace(ledger, hosts=remembered(ledger.hosts, present, let_go)))
+
     def _write(self, change: Callable[[Ledger], Ledger]) -> None:
         with _lock(self._connection.getURI(), self._cluster):
             before = self.read()
@@ -128,7 +134,8 @@ def _secret_xml(ledger: Ledger) -> str:
 
 def _dump(ledger: Ledger) -> str:
     rows = [[str(e.kind), e.name, e.owner, e.applied, e.complete] for e in ledger.entries]
-    document = {"format": FORMAT_VERSION, "cluster": ledger.cluster, "entries": rows}
+    hosts = [[host.name, host.machine] for host in ledger.hosts]
+    document = {"format": FORMAT_VERSION, "cluster": ledger.cluster, "entries": rows, "hosts": hosts}
     return json.dumps(document, separators=(",", ":"))
 
 
@@ -146,13 +153,20 @@ def _load(text: str, usage: str) -> Ledger:
         raise ValueError(f"its format is {document['format']}; this version reads {FORMAT_VERSION}")
     if usage != f"{USAGE_PREFIX}{document['cluster']}":
         raise ValueError("it was written for another cluster")
-    return Ledger(document["cluster"], tuple(_entry(*row) for row in document["entries"]))
+    entries = tuple(_entry(*row) for row in document["entries"])
+    return Ledger(document["cluster"], entries, tuple(_member(*row) for row in document.get("hosts", ())))
 
 
 def _entry(kind: str, name: str, owner: str, applied: str, complete: bool) -> LedgerEntry:
     if not all(isinstance(text, str) for text in (name, owner, applied)) or not isinstance(complete, bool):
         raise TypeError("an entry holds something that kvmdecl does not write")
     return LedgerEntry(Kind(kind), name, owner, applied, complete)
+
+
+def _member(name: str, machine: str) -> Member:
+    if not isinstance(name, str) or not isinstance(machine, str):
+        raise TypeError("a host has something that kvmdecl does not write")
+    return Member(name, machine)
 
 
 def _broken(usage: str, why: str) -> Diagnostic:

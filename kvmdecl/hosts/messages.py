@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kvmdecl.diagnostics import Moved, TaskFailed
     from kvmdecl.hosts.protocol import (
+        CheckIn,
         Conversion,
         ConversionRequest,
         Progress,
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """To a worker: reach `host` at `uri` and read it (a Scope), try a definition there, or carry out a task."""
+    """To a worker: reach `host` at `uri` and read it (a Scope), try a definition, check in, or carry out a task."""
 
     id: int
     host: str
     uri: str
-    work: Scope | ConversionRequest | TaskRequest
+    work: Scope | ConversionRequest | CheckIn | TaskRequest
 
 
 @dataclass(frozen=True, slots=True)

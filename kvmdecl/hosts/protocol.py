@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from kvmdecl.state import Address, Observation
+from kvmdecl.state import Address, Member, Observation
 from kvmdecl.tasks import DefineDomain, Task
 
 
@@ -52,6 +52,20 @@ class TaskResult:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckIn:
+    """What comes before a host's tasks: is it the `machine` that was planned (empty if it told none)?
+
+    If so, it notes which hosts the cluster has, and forgets those let go. Without members nothing is noted.
+    """
+
+    host: str
+    cluster: str
+    machine: str
+    members: tuple[Member, ...] = ()
+    let_go: tuple[Member, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ConversionRequest:
     """A domain whose definition a host shall turn into QEMU's command line, as its start would, and not define."""
 
@@ -88,6 +102,10 @@ class HostConverter(Protocol):
 
 class HostWriter(Protocol):
     """Carries out tasks."""
+
+    def check_in(self, asked: CheckIn) -> Future[TaskResult]:
+        """Check in at a host. The future raises `Moved` if it is another machine, else as `submit`."""
+        ...
 
     def submit(self, request: TaskRequest, progress: Callable[[Progress], None]) -> Future[TaskResult]:
         """Ask the request's host to carry out a task.

@@ -23,7 +23,7 @@ import libvirt
 from kvmdecl.diagnostics import Diagnostic, Moved, Rejected, TaskFailed
 from kvmdecl.hosts.errors import bad_answer, diagnose, is_unsupported
 from kvmdecl.hosts.messages import Alive, Answered, Call, Opened, Progressed, Report
-from kvmdecl.hosts.protocol import Conversion, ConversionRequest, Scope, TaskRequest, TaskResult
+from kvmdecl.hosts.protocol import CheckIn, Conversion, ConversionRequest, Scope, TaskRequest, TaskResult
 from kvmdecl.libvirt_xml.safe import BadXml
 from kvmdecl.text import safe_text
 
@@ -191,11 +191,14 @@ class Writer:
 
     def work(self, call: Call) -> TaskResult:
         """Carry out the task of a call."""
+        from kvmdecl.hosts.checkin import check_in
         from kvmdecl.hosts.perform import perform
 
-        if not isinstance(call.work, TaskRequest):
+        if not isinstance(call.work, CheckIn | TaskRequest):
             raise TypeError("a writer reads no hosts")
         with self._lines.line(call) as connection:
+            if isinstance(call.work, CheckIn):
+                return check_in(connection, call.work)
             return perform(
                 connection, call.work, lambda progress: self._pipe.say(Progressed(call.id, progress))
             )
@@ -269,9 +272,13 @@ def _answer(pipe: Pipe, work: Work, call: Call) -> None:
 
 
 def _diagnostic(error: Exception, call: Call) -> Diagnostic:
-    doing = (
-        "reading it" if isinstance(call.work, Scope) else f"working on {safe_text(str(call.work.address))}"
-    )
+    match call.work:
+        case Scope():
+            doing = "reading it"
+        case CheckIn():
+            doing = "noting the cluster's hosts"
+        case work:
+            doing = f"working on {safe_text(str(work.address))}"
     if isinstance(error, libvirt.libvirtError):
         return diagnose(error, call.host, doing)
     if isinstance(error, Rejected):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from kvmdecl.manifest.base import Section
+from kvmdecl.manifest.base import Section, wrong
 from kvmdecl.names import Integer, Size
 from kvmdecl.uri import HostUri, parse_manifest_uri
 
@@ -25,7 +25,18 @@ class Host(Section):
 
     shorthand = "uri"
 
-    uri: Annotated[HostUri, BeforeValidator(parse_manifest_uri)]
-    """libvirt URI, for example `qemu+tls://kvm-1.example/system` or `qemu+ssh://root@kvm-1.example/system`."""
+    uri: Annotated[HostUri, BeforeValidator(parse_manifest_uri)] | None = None
+    """libvirt URI, for example `qemu+tls://kvm-1.example/system` or `qemu+ssh://root@kvm-1.example/system`.
+
+    A host that is absent may leave it out, and is then not asked whether it still has guests.
+    """
+    state: Literal["active", "absent"] = "active"
+    """`absent` lets a host go that left the cluster for good: what it had is taken for gone."""
     reserve: Reserve = Reserve()
     """CPUs and memory that placement leaves to the host."""
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.uri is None and self.state == "active":
+            raise wrong("host", "a host needs a URI", "add `uri: qemu+tls://NAME/system`")
+        return self

@@ -7,8 +7,10 @@ from itertools import chain
 
 from kvmdecl.cluster import ResolvedCluster
 from kvmdecl.diagnostics import Diagnostic, Severity, in_order
+from kvmdecl.membership import Membership, membership
 from kvmdecl.names import derive_uuid
 from kvmdecl.plan import Action, HostStatus, Plan, PlannedHost, Step
+from kvmdecl.planner.departed import departed_hosts, gone_hosts
 from kvmdecl.planner.domains import orphans, plan_absent_domain, plan_domain
 from kvmdecl.planner.networks import plan_absent_network, plan_existing_network, plan_network
 from kvmdecl.planner.pools import plan_absent_pool, plan_pool
@@ -28,6 +30,7 @@ from kvmdecl.state import (
     Kind,
     Observation,
     Unreachable,
+    remembered,
 )
 
 _ORDER = {kind: number for number, kind in enumerate(Kind)}
@@ -42,8 +45,8 @@ def make_plan(
     """
     views = {
         name: HostView(name, cluster.name, cluster.revision, observation.state, observation.facts.libvirt)
-        for name, observation in observations.items()
-        if isinstance(observation, HostSnapshot)
+        for name in (host.name for host in cluster.hosts)
+        if isinstance(observation := observations[name], HostSnapshot)
     }
     known = [resource for resource in desired.resources if resource.address.host in views]
     verdicts = [_plan_one(resource, views[resource.address.host]) for resource in known]
@@ -53,16 +56,26 @@ def make_plan(
         if verdict.blocked and not verdict.usable
     }
     steps, held = _without_held([verdict.step for verdict in verdicts if verdict.step], unusable)
-    blocked = in_order([*(verdict.blocked for verdict in verdicts if verdict.blocked), *held])
-    notes = chain.from_iterable(verdict.notes for verdict in verdicts)
+    roll = membership(cluster, observations)
+    waiting, left = departed_hosts(cluster, roll, desired.unplaced)
+    blocked = in_order([*(verdict.blocked for verdict in verdicts if verdict.blocked), *held, *waiting])
+    notes = chain(
+        chain.from_iterable(verdict.notes for verdict in verdicts),
+        left,
+        gone_hosts(cluster, roll, steps),
+        _undecided(desired) if len(views) < len(cluster.hosts) else (),
+        orphans(cluster, desired, views),
+    )
     return Plan(
         cluster=cluster.name,
         revision=cluster.revision,
-        hosts=_hosts(cluster, desired, observations),
+        hosts=_hosts(cluster, desired, observations, roll),
         steps=_linked(steps),
         unchanged=sum(1 for verdict in verdicts if not verdict.step and not verdict.blocked),
         blocked=blocked,
-        notes=in_order(chain(notes, _undecided(desired), orphans(cluster, desired, views))),
+        notes=in_order(notes),
+        members=roll.members,
+        let_go=roll.let_go,
     )
 
 
@@ -136,14 +149,20 @@ def _link(step: Step, planned: set[Address], deleted_domains: list[Address]) -> 
 
 
 def _hosts(
-    cluster: ResolvedCluster, desired: DesiredState, observations: Mapping[str, Observation]
+    cluster: ResolvedCluster, desired: DesiredState, observations: Mapping[str, Observation], roll: Membership
 ) -> tuple[PlannedHost, ...]:
-    return tuple(_host(host.name, str(host.uri), desired, observations[host.name]) for host in cluster.hosts)
+    return tuple(
+        _host(host.name, str(host.uri), desired, observations[host.name], roll) for host in cluster.hosts
+    )
 
 
-def _host(name: str, uri: str, desired: DesiredState, observation: Observation) -> PlannedHost:
+def _host(
+    name: str, uri: str, desired: DesiredState, observation: Observation, roll: Membership
+) -> PlannedHost:
     if not isinstance(observation, Unreachable):
-        return PlannedHost(name, uri, HostStatus.OK)
+        noted = observation.state.ledger(desired.cluster).hosts
+        knows = remembered(noted, roll.members, roll.let_go) == noted
+        return PlannedHost(name, uri, HostStatus.OK, machine=observation.facts.uuid, noted=knows)
     frozen = tuple(str(resource.address) for resource in desired.resources if resource.address.host == name)
     return PlannedHost(name, uri, HostStatus.UNREACHABLE, observation.diagnostic.summary, frozen)
 

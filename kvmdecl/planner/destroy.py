@@ -9,8 +9,10 @@ from kvmdecl.diagnostics import Diagnostic, Severity, in_order
 from kvmdecl.libvirt_xml.fingerprint import fingerprint
 from kvmdecl.libvirt_xml.marker import belongs
 from kvmdecl.libvirt_xml.safe import parse_xml
+from kvmdecl.membership import membership
 from kvmdecl.names import derive_uuid, format_size
 from kvmdecl.plan import Action, HostStatus, Impact, Plan, PlannedHost, Step
+from kvmdecl.planner.departed import departed_hosts
 from kvmdecl.planner.verdict import HostView
 from kvmdecl.state import Address, HostSnapshot, Kind, Observation, ObservedVolume, Unreachable
 from kvmdecl.tasks import DeleteDomain, DeleteNetwork, DeletePool, DeleteVolume
@@ -39,14 +41,21 @@ def make_destroy_plan(
         hosts=tuple(_host(host.name, str(host.uri), observations[host.name]) for host in cluster.hosts),
         steps=steps,
         unchanged=0,
-        notes=in_order([*_kept(views, volumes), *_in_use(views, volumes), *_missing(views, volumes)]),
+        notes=in_order(
+            [
+                *_kept(views, volumes),
+                *_in_use(views, volumes),
+                *_missing(views, volumes),
+                *departed_hosts(cluster, membership(cluster, observations), ())[1],
+            ]
+        ),
     )
 
 
 def _host(name: str, uri: str, seen: Observation) -> PlannedHost:
     if isinstance(seen, Unreachable):
         return PlannedHost(name, uri, HostStatus.UNREACHABLE, seen.diagnostic.summary)
-    return PlannedHost(name, uri, HostStatus.OK)
+    return PlannedHost(name, uri, HostStatus.OK, machine=seen.facts.uuid)
 
 
 def _host_steps(view: HostView, volumes: frozenset[str]) -> Iterator[Step]:

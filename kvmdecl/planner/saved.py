@@ -13,6 +13,7 @@ from dataclasses import replace
 from pydantic_core import PydanticCustomError
 
 from kvmdecl.diagnostics import Diagnostic, Rejected, in_order
+from kvmdecl.hosts.checkin import other_machine
 from kvmdecl.libvirt_xml.fingerprint import ABSENT, fingerprint
 from kvmdecl.libvirt_xml.observed import parse_head
 from kvmdecl.libvirt_xml.safe import BadXml
@@ -99,8 +100,10 @@ def retrace(plan: Plan, observations: Mapping[str, Observation]) -> Plan:
         observations: of all hosts of the plan, now.
 
     Raises:
-        Rejected: `plan.inconsistent`.
+        Rejected: `plan.inconsistent`; `host.other-machine` for each host whose URI leads elsewhere by now.
     """
+    if other := list(_other_machines(plan, observations)):
+        raise Rejected(other)
     views = {
         name: HostView(name, plan.cluster, plan.revision, seen.state)
         for name, seen in observations.items()
@@ -125,6 +128,8 @@ def _plan_faults(plan: Plan) -> Iterator[str]:
     for name, count in Counter(host.name for host in plan.hosts).items():
         if count > 1 or not _is_name(name):
             yield f"its host {quoted(name)} is there twice, or has no name that a host can have"
+    if plan.members and not {host.name for host in plan.hosts} <= {member.name for member in plan.members}:
+        yield "its hosts would not remember each other"
 
 
 def _faults(step: Step, plan: Plan, hosts: Mapping[str, PlannedHost]) -> Iterator[str]:
@@ -212,6 +217,13 @@ def _is_file_name(text: str) -> bool:
 
 
 # -- with the hosts -----------------------------------------------------------------------------------------
+
+
+def _other_machines(plan: Plan, observations: Mapping[str, Observation]) -> Iterator[Diagnostic]:
+    for host in plan.hosts:
+        seen = observations.get(host.name)
+        if host.machine and isinstance(seen, HostSnapshot) and seen.facts.uuid != host.machine:
+            yield other_machine(host.name, host.machine, seen.facts.uuid)
 
 
 def _same(step: Step, view: HostView) -> bool:

@@ -20,7 +20,8 @@ _VERBS = {
 def render_plan(plan: Plan, *, color: bool, next_command: str = "") -> str:
     """The whole plan, and the command that carries it out if one is given. Its diagnostics are shown elsewhere."""
     blocks = [block for host in plan.hosts for block in _host(host, plan, color=color)]
-    return "\n".join([*blocks, *_closing(plan, next_command)]) + "\n"
+    forgotten = [line for member in plan.let_go for line in (f"{safe_text(member.name)}  let go", "")]
+    return "\n".join([*blocks, *forgotten, *_closing(plan, next_command)]) + "\n"
 
 
 def _host(host: PlannedHost, plan: Plan, *, color: bool) -> Iterator[str]:
@@ -79,7 +80,7 @@ def _impact(impact: Impact, *, color: bool) -> str:
 
 def _closing(plan: Plan, next_command: str) -> Iterator[str]:
     answered = sum(1 for host in plan.hosts if host.status is HostStatus.OK)
-    if not plan.steps:
+    if plan.empty:
         start = (
             f"Nothing to apply, {count(len(plan.blocked), 'object')} blocked"
             if plan.blocked
@@ -93,7 +94,8 @@ def _closing(plan: Plan, next_command: str) -> Iterator[str]:
     worst_first = [f"{impacts[i]} {i.word}" for i in sorted(impacts, reverse=True) if i > Impact.NONE]
     detail = f" ({', '.join(worst_first)})" if worst_first else ""
     blocked = f", {len(plan.blocked)} blocked" if plan.blocked else ""
-    yield f"Plan: {_counts(plan.steps)}{detail}; {plan.unchanged} unchanged{blocked}."
+    what = _counts(plan.steps) or f"{count(len(plan.let_go), 'host')} to forget"
+    yield f"Plan: {what}{detail}; {plan.unchanged} unchanged{blocked}."
     if next_command:
         yield "Nothing has changed yet; to do it:"
         yield f"    {next_command}"

@@ -27,9 +27,9 @@ from kvmdecl.events import (
     StepSkipped,
     StepStarted,
 )
-from kvmdecl.hosts.protocol import HostWriter, Progress, TaskRequest, TaskResult
-from kvmdecl.plan import Action, Impact, Plan, Step
-from kvmdecl.state import Address, Kind
+from kvmdecl.hosts.protocol import CheckIn, HostWriter, Progress, TaskRequest, TaskResult
+from kvmdecl.plan import Action, HostStatus, Impact, Plan, PlannedHost, Step
+from kvmdecl.state import Address, Kind, Member
 from kvmdecl.tasks import DeleteVolume
 
 if TYPE_CHECKING:
@@ -63,20 +63,34 @@ class PromptWriter:
 
     fails: dict[Address, Exception] = field(default_factory=dict)
     requests: list[TaskRequest] = field(default_factory=list)
+    others: dict[str, Exception] = field(default_factory=dict)
+    asked: list[CheckIn] = field(default_factory=list)
+
+    def check_in(self, asked: CheckIn) -> Future[TaskResult]:
+        assert not self.requests, "hosts check in before anything is done"
+        self.asked.append(asked)
+        return answered(self.others.get(asked.host))
 
     def submit(self, request: TaskRequest, progress: Callable[[Progress], None]) -> Future[TaskResult]:
         self.requests.append(request)
         progress(Progress(1, 2, "bytes"))
-        future: Future[TaskResult] = Future()
-        if error := self.fails.get(request.address):
-            future.set_exception(error)
-        else:
-            future.set_result(TaskResult(("a remark",)))
-        return future
+        return answered(self.fails.get(request.address), "a remark")
+
+
+def answered(error: Exception | None, *remarks: str) -> Future[TaskResult]:
+    future: Future[TaskResult] = Future()
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(TaskResult(remarks))
+    return future
 
 
 class ManualWriter:
     """Carries out a task when the test says so."""
+
+    def check_in(self, asked: CheckIn) -> Future[TaskResult]:
+        return answered(None)
 
     def __init__(self) -> None:
         self.pending: dict[Address, Future[TaskResult]] = {}
@@ -91,6 +105,39 @@ class ManualWriter:
 
 def run(plan: Plan, writer: HostWriter) -> list[Event]:
     return list(apply(plan, writer, cancelled=NEVER, clock=itertools.count().__next__))
+
+
+MEMBERS = (Member("kvm-1", "u1"), Member("kvm-2", "u2"))
+
+
+def hosts(*, noted: bool) -> tuple[PlannedHost, ...]:
+    return tuple(
+        PlannedHost(m.name, "test:///default", HostStatus.OK, machine=m.machine, noted=noted) for m in MEMBERS
+    )
+
+
+@pytest.mark.parametrize(("noted", "asked"), [(False, ["kvm-1", "kvm-2"]), (True, ["kvm-1"])])
+def test_hosts_with_steps_and_hosts_that_do_not_know_all_others_check_in_first(noted: bool, asked: list[str]):
+    writer = PromptWriter()
+
+    run(Plan("edge", "r1", hosts(noted=noted), (make_step("a"),), 0, members=MEMBERS), writer)
+
+    assert [each.host for each in writer.asked] == asked
+    assert writer.asked[0] == CheckIn("kvm-1", "edge", "u1", MEMBERS)
+
+
+def test_a_host_that_turns_out_to_be_another_machine_gets_no_task_and_the_others_go_on():
+    writer = PromptWriter(others={"kvm-1": failure(Moved)})
+    steps = (make_step("a"), make_step("b", "a"), make_step("c", host="kvm-2"))
+
+    events = run(Plan("edge", "r1", hosts(noted=False), steps, 0, members=MEMBERS), writer)
+
+    assert {type(e): e.address.name for e in events if isinstance(e, ENDS)} == {
+        StepRefused: "a",
+        StepSkipped: "b",
+        StepDone: "c",
+    }
+    assert [request.address.host for request in writer.requests] == ["kvm-2"]
 
 
 def test_steps_run_in_the_order_that_they_wait_for_each_other():
@@ -208,6 +255,9 @@ class BusyWriter:
         self.asked: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.thread = threading.Thread(target=self.work)
         self.thread.start()
+
+    def check_in(self, asked: CheckIn) -> Future[TaskResult]:
+        return answered(None)
 
     def submit(self, request: TaskRequest, progress: Callable[[Progress], None]) -> Future[TaskResult]:
         future: Future[TaskResult] = Future()
