@@ -186,10 +186,12 @@ def _whole_members(
     """A member that comes or goes is one difference, not one for each of its fields."""
     whole = {d.path for d in found if (d.path in desired.members) != (d.path in observed.members)}
     for difference in found:
+        if any(difference.path.startswith((f"{path}/", f"{path}@")) for path in whole):
+            continue
         if difference.path in whole:
             before, after = observed.elements.get(difference.path), desired.elements.get(difference.path)
             yield FieldDifference(difference.path, describe(before), describe(after))
-        elif not any(difference.path.startswith((f"{path}/", f"{path}@")) for path in whole):
+        else:
             yield difference
 
 

@@ -6,8 +6,10 @@ observed too, even where only its source tells that it is the same.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
+from kvmdecl.libvirt_xml.build import attributes
 from kvmdecl.libvirt_xml.safe import Element
 from kvmdecl.state import Kind
 
@@ -29,7 +31,10 @@ _DEVICES = {
     ),
     "interface": (("mac@address",),),
     "channel": (("target@name",),),
-    "controller": (("@type", "@index"),),
+    "controller": (
+        ("@type", "@index"),
+        ("@type", "@index", "@model"),
+    ),  # companions of a USB 2 controller share
     "graphics": (("@type",),),
     "input": (("@type", "@bus"),),
     "sound": (("alias@name",),),
@@ -44,19 +49,33 @@ _DEVICES = {
     ),
 }
 
+_QEMU = "{http://libvirt.org/schemas/domain/qemu/1.0}"
+_LINK = ("@initiator", "@target", "@type")
+
 KEYS: Mapping[tuple[Kind, str], tuple[Key, ...]] = {
     **{(Kind.DOMAIN, f"devices/{tag}"): keys for tag, keys in _DEVICES.items()},
+    (Kind.DOMAIN, "seclabel"): (("@model",),),
     (Kind.DOMAIN, "os/firmware/feature"): (("@name",),),
+    (Kind.DOMAIN, "os/initenv"): (("@name",),),
     (Kind.DOMAIN, "cpu/feature"): (("@name",),),
     (Kind.DOMAIN, "cpu/numa/cell"): (("@id",),),
     (Kind.DOMAIN, "cpu/numa/cell/distances/sibling"): (("@id",),),
+    (Kind.DOMAIN, "cpu/numa/cell/cache"): (("@level",),),
+    **{
+        (Kind.DOMAIN, f"cpu/numa/interconnects/{tag}"): (("@initiator", "@target", "@type", "@cache"), _LINK)
+        for tag in ("latency", "bandwidth")
+    },
     (Kind.DOMAIN, "clock/timer"): (("@name",),),
+    (Kind.DOMAIN, "keywrap/cipher"): (("@name",),),
+    (Kind.DOMAIN, "idmap/uid"): (("@start",),),
+    (Kind.DOMAIN, "idmap/gid"): (("@start",),),
     (Kind.DOMAIN, "cputune/vcpupin"): (("@vcpu",),),
     (Kind.DOMAIN, "cputune/iothreadpin"): (("@iothread",),),
     (Kind.DOMAIN, "cputune/vcpusched"): (("@vcpus",),),
     (Kind.DOMAIN, "cputune/iothreadsched"): (("@iothreads",),),
     (Kind.DOMAIN, "cputune/cachetune"): (("@vcpus",),),
     (Kind.DOMAIN, "cputune/cachetune/cache"): (("@id", "@level", "@type"),),
+    (Kind.DOMAIN, "cputune/cachetune/monitor"): (("@vcpus", "@level"),),
     (Kind.DOMAIN, "cputune/memorytune"): (("@vcpus",),),
     (Kind.DOMAIN, "cputune/memorytune/node"): (("@id",),),
     (Kind.DOMAIN, "memoryBacking/hugepages/page"): (("@size",),),
@@ -65,19 +84,34 @@ KEYS: Mapping[tuple[Kind, str], tuple[Key, ...]] = {
     (Kind.DOMAIN, "iothreadids/iothread"): (("@id",),),
     (Kind.DOMAIN, "blkiotune/device"): (("path",),),
     (Kind.DOMAIN, "perf/event"): (("@name",),),
-    (Kind.DOMAIN, "sysinfo/bios/entry"): (("@name",),),
-    (Kind.DOMAIN, "sysinfo/system/entry"): (("@name",),),
-    (Kind.DOMAIN, "sysinfo/chassis/entry"): (("@name",),),
-    (Kind.DOMAIN, "sysinfo/entry"): (("@name",),),
+    (Kind.DOMAIN, "sysinfo"): (("@type",),),
+    **{
+        (Kind.DOMAIN, f"sysinfo/{tag}entry"): (("@name",),)
+        for tag in ("", "bios/", "system/", "baseBoard/", "chassis/")
+    },
+    (Kind.DOMAIN, "devices/graphics/channel"): (("@name",),),
+    (Kind.DOMAIN, "devices/interface/vlan/tag"): (("@id",),),
+    (Kind.DOMAIN, f"{_QEMU}commandline/{_QEMU}env"): (("@name",),),
+    (Kind.DOMAIN, f"{_QEMU}capabilities/{_QEMU}add"): (("@capability",),),
+    (Kind.DOMAIN, f"{_QEMU}capabilities/{_QEMU}del"): (("@capability",),),
+    (Kind.DOMAIN, f"{_QEMU}override/{_QEMU}device"): (("@alias",),),
+    (Kind.DOMAIN, f"{_QEMU}override/{_QEMU}device/{_QEMU}frontend/{_QEMU}property"): (("@name",),),
     (Kind.DOMAIN, "devices/interface/filterref/parameter"): (("@name", "@value"),),
     (Kind.NETWORK, "portgroup"): (("@name",),),
     (Kind.NETWORK, "forward/interface"): (("@dev",),),
     (Kind.NETWORK, "ip/dhcp/range"): (("@start", "@end"),),
     (Kind.NETWORK, "ip/dhcp/host"): (("@mac",), ("@id",), ("@name",)),
+    (Kind.NETWORK, "forward/pf"): (("@dev",),),
+    (Kind.NETWORK, "forward/address"): (("@domain", "@bus", "@slot", "@function"),),
+    (Kind.NETWORK, "route"): (("@address", "@prefix"), ("@address",)),
+    (Kind.NETWORK, "vlan/tag"): (("@id",),),
+    (Kind.NETWORK, "portgroup/vlan/tag"): (("@id",),),
     (Kind.NETWORK, "dns/host"): (("@ip",),),
     (Kind.NETWORK, "dns/txt"): (("@name",),),
     (Kind.NETWORK, "dns/srv"): (("@service", "@protocol", "@target"),),
-    (Kind.NETWORK, "dns/forwarder"): (("@domain", "@addr"), ("@addr",)),
+    (Kind.NETWORK, "dns/forwarder"): (("@domain", "@addr"), ("@addr",), ("@domain",)),
+    (Kind.POOL, "source/host"): (("@name", "@port"), ("@name",)),
+    (Kind.POOL, "source/device"): (("@path",),),
 }
 
 _NO_BRACKETS = str.maketrans("[]", "()")  # a path is read again: brackets are its own
@@ -129,27 +163,40 @@ def _name_children(parents: _Slot, path: str, kind: Kind, names: dict[Element, s
 
 
 def _match(groups: Mapping[int, Sequence[Element]], keys: tuple[Key, ...]) -> list[_Slot]:
-    """Bring the members of all documents together, by the strongest key first, keyless ones in order."""
-    slots: list[_Slot] = []
+    """Bring the members of all documents together.
+
+    By the strongest key first, and by a value that several have only after all others; those that no key tells apart
+    keep their order, each with the one that it is most like.
+    """
+    slots: list[_Slot] = []  # in the order in which they were found, which names them
+    order: list[_Slot] = []  # in that of the documents
     for index, members in groups.items():
         left = list(members)
-        for key in keys:
-            left = _match_by(index, left, slots, key)
-        slots += _match_in_order(index, left, slots, keys)
+        for shared in (False, True):
+            for key in keys:
+                left = _match_by(index, left, slots, key, shared=shared)
+        slots += _match_in_order(index, left, order, keys)
     return slots
 
 
-def _match_by(index: int, members: list[Element], slots: list[_Slot], key: Key) -> list[Element]:
-    """Put members into the slots that have the same value of `key`; returns those that found none."""
+def _match_by(
+    index: int, members: list[Element], slots: list[_Slot], key: Key, *, shared: bool
+) -> list[Element]:
+    """Put members into the slots that have the same value of `key`; returns those that found none.
+
+    Unless `shared`, a value counts only where one member and one slot have it.
+    """
     open_slots: dict[str, list[_Slot]] = {}
     for slot in slots:
         for value in {read_key(other, key) for other in slot.values()} if index not in slot else ():
             if value is not None:
                 open_slots.setdefault(value, []).append(slot)
+    having = Counter(read_key(member, key) for member in members)
     left = []
     for member in members:
-        free = [slot for slot in open_slots.get(read_key(member, key) or "", []) if index not in slot]
-        if free:
+        value = read_key(member, key)
+        free = [slot for slot in open_slots.get(value or "", []) if index not in slot]
+        if free and (shared or (len(free) == 1 and having[value] == 1)):
             free[0][index] = member
         else:
             left.append(member)
@@ -157,19 +204,58 @@ def _match_by(index: int, members: list[Element], slots: list[_Slot], key: Key) 
 
 
 def _match_in_order(
-    index: int, members: list[Element], slots: list[_Slot], keys: tuple[Key, ...]
+    index: int, members: list[Element], order: list[_Slot], keys: tuple[Key, ...]
 ) -> list[_Slot]:
-    """Members that nothing identifies take the first slot that nothing identifies; the rest are new."""
-    new: list[_Slot] = []
+    """Members that nothing identifies take slots that nothing identifies; returns the new ones of the rest."""
     nameless = [
-        slot for slot in slots if index not in slot and not any(_identified(e, keys) for e in slot.values())
+        slot for slot in order if index not in slot and not any(_identified(e, keys) for e in slot.values())
     ]
-    for member in members:
-        if nameless:
-            nameless.pop(0)[index] = member
+    taken = _aligned([_said(next(iter(slot.values()))) for slot in nameless], [_said(m) for m in members])
+    new, place = [], 0
+    for number, member in enumerate(members):
+        slot = nameless[taken[number]] if number in taken else {}
+        slot[index] = member
+        if number in taken:
+            place = next(where for where, other in enumerate(order) if other is slot)
         else:
-            new.append({index: member})
+            order.insert(place, slot)
+            new.append(slot)
+        place += 1
     return new
+
+
+def _aligned(slots: Sequence[frozenset[str]], members: Sequence[frozenset[str]]) -> dict[int, int]:
+    """Which member takes which slot: as many as can, in their order, with the fewest things said otherwise."""
+    # best[m][s]: what the first m members and s slots cost, and who took the last of them
+    best = [[0] * (len(slots) + 1) for _ in range(len(members) + 1)]
+    for m in range(len(members) + 1):
+        for s in range(1, len(slots) + 1):
+            choices = [best[m][s - 1] + _ALONE]
+            if m:
+                choices += [best[m - 1][s], best[m - 1][s - 1] + len(slots[s - 1] - members[m - 1])]
+            best[m][s] = min(choices)
+    taken: dict[int, int] = {}
+    m, s = len(members), len(slots)
+    while m and s:
+        if best[m][s] == best[m - 1][s - 1] + len(slots[s - 1] - members[m - 1]):
+            taken[m - 1] = s - 1
+            m, s = m - 1, s - 1
+        elif best[m][s] == best[m - 1][s]:
+            m -= 1
+        else:
+            s -= 1
+    return taken
+
+
+_ALONE = 1_000_000  # no member is so unlike a slot that the slot would rather stay alone
+
+
+def _said(element: Element, path: str = "") -> frozenset[str]:
+    """What an element says, with everything below it, wherever in it that stands."""
+    said = {f"{path}@{name}={value}" for name, value in attributes(element).items()}
+    if element.text:
+        said.add(f"{path}={element.text}")
+    return frozenset(said).union(*(_said(child, f"{path}/{child.tag}") for child in element))
 
 
 def _identified(element: Element, keys: tuple[Key, ...]) -> bool:

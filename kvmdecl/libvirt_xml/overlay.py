@@ -199,7 +199,7 @@ def _apply(difference: FieldDifference, wanted: Document, target: Document) -> N
         _remove(path, wanted, target)
     elif path in wanted.members and difference.before is None:
         model = wanted.elements[path]
-        made = deepcopy(wanted.originals[model])
+        made = deepcopy(wanted.originals.get(model, model))
         _ensure(_parent(model, wanted), wanted, target).append(made)
         target.elements[path] = target.originals[made] = made
     else:

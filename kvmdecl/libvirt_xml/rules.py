@@ -81,9 +81,27 @@ def drop(element: Element) -> None:
 
 
 def drop_if_empty(element: Element) -> None:
-    """A container that holds nothing says nothing."""
-    if not (len(element) or element.attrib or (element.text or "").strip()):
+    """An element that holds nothing says nothing, unless its being there is what it says."""
+    holds = len(element) or element.attrib or (element.text or "").strip()
+    if not (holds or _is_flag(element)):
         drop(element)
+
+
+_FLAGS = frozenset(
+    {
+        *("readonly", "shareable", "transient", "pmem", "backingStore"),  # devices/*
+        *("apic", "pae", "hap", "viridian", "privnet"),  # features
+        *("hugepages", "nosharepages", "locked", "discard"),  # memoryBacking
+        *("sha1", "sha256", "sha384", "sha512"),  # devices/tpm/backend/active_pcr_banks
+        *("lazy_refcounts", "extended_l2"),  # a volume's target/features
+    }
+)
+
+
+def _is_flag(element: Element) -> bool:
+    above = element.getparent()
+    where = None if above is None else above.tag
+    return element.tag in _FLAGS or where == "devices" or (element.tag, where) == ("acpi", "features")
 
 
 def without(*names: str) -> Apply:
@@ -103,6 +121,47 @@ def default(name: str, value: str) -> Apply:
         if element.get(name) == value:
             del element.attrib[name]
             drop_if_empty(element)
+
+    return apply
+
+
+def fill(name: str, value: str) -> Apply:
+    """Write out what libvirt assumes, and writes, where an attribute is left out."""
+
+    def apply(element: Element) -> None:
+        if name not in element.attrib:
+            element.set(name, value)
+
+    return apply
+
+
+def defaults(value: str) -> Apply:
+    """Drop all attributes with this value, and an element that says only that."""
+
+    def apply(element: Element) -> None:
+        for name in [name for name, said in attributes(element).items() if said == value]:
+            default(name, value)(element)
+
+    return apply
+
+
+def drop_text(value: str) -> Apply:
+    """Drop an element whose text says what libvirt assumes without it."""
+
+    def apply(element: Element) -> None:
+        if element.text == value:
+            drop(element)
+
+    return apply
+
+
+def upper(*names: str) -> Apply:
+    """Compare attributes that libvirt writes in capitals."""
+
+    def apply(element: Element) -> None:
+        for name in names:
+            if name in element.attrib:
+                element.set(name, element.attrib[name].upper())
 
     return apply
 
@@ -187,6 +246,20 @@ def _drop_generated_alias(element: Element) -> None:
         drop(element)
 
 
+def one_for_each(attribute: str) -> Apply:
+    """An element for a set of ids as one element for each of them (virDomainFormatSchedDef)."""
+
+    def apply(element: Element) -> None:
+        ids = (_expand(element.get(attribute, "")) or "").split(",")
+        element.set(attribute, ids[0])
+        for place, number in enumerate(ids[1:], 1):
+            other = deepcopy(element)
+            other.set(attribute, number)
+            element.getparent().insert(element.getparent().index(element) + place, other)  # type: ignore[union-attr]
+
+    return apply
+
+
 def _drop_generated_tap(element: Element) -> None:
     if _GENERATED_TAP.fullmatch(element.get("dev", "")):
         del element.attrib["dev"]
@@ -200,12 +273,127 @@ def _drop_generated_channel_source(element: Element) -> None:
         drop(element)
 
 
-def _drop_format_of_nothing(element: Element) -> None:
-    """An empty drive has no format: a running one does not show it (virDomainDiskDefFormat)."""
+def _drive(element: Element) -> None:
+    """An empty drive has no format, as a running one shows, and is a file (virDomainDiskDefParseSourceXML)."""
     driver, source = element.find("driver"), element.find("source")
     is_empty = source is None or not (len(source) or source.attrib)
-    if driver is not None and element.get("device") == "cdrom" and is_empty:
-        discard(driver, "type")
+    if element.get("device") in {"cdrom", "floppy"} and is_empty:
+        element.set("type", "file")
+        if driver is not None:
+            discard(driver, "type")
+
+
+def _snapshot(element: Element) -> None:
+    """What cannot be written to is in no snapshot (virDomainDiskDefParseXML)."""
+    if element.get("device") in {"cdrom", "floppy"} or element.find("readonly") is not None:
+        default("snapshot", "no")(element)
+
+
+def _first_lun(element: Element) -> None:
+    """An iSCSI target without a unit means its unit 0 (virStorageSourceParse, virDomainHostdevSubsysSCSI)."""
+    name = element.get("name", "")
+    if element.get("protocol") == "iscsi" and name and "/" not in name:
+        element.set("name", f"{name}/0")
+
+
+def _primary_first(devices: Element) -> None:
+    """The primary card is the first (virDomainDefPostParseVideo)."""
+    cards = devices.findall("video")
+    primary = next((card for card in cards if card.find("model[@primary='yes']") is not None), None)
+    if primary is not None:
+        cards[0].addprevious(primary)
+    for model in devices.findall("video/model"):
+        discard(model, "primary")
+
+
+def _console(element: Element) -> None:
+    """Consoles are numbered in their order; one of a serial port is that port, and sits where it does."""
+    target = element.find("target")
+    kind = "serial" if target is None else target.get("type", "serial")
+    if target is not None:
+        discard(target, "port")
+        drop_if_empty(target)
+    if kind == "serial":
+        for address in element.findall("address"):
+            element.remove(address)
+
+
+def _only_if(attribute: str, value: str, *dropped: str) -> Apply:
+    """Attributes that libvirt forgets unless another one has this value."""
+
+    def apply(element: Element) -> None:
+        if element.get(attribute) != value:
+            without(*dropped)(element)
+
+    return apply
+
+
+def _off_is_all(element: Element) -> None:
+    """What is switched off has no settings."""
+    if element.get("state") == "off":
+        element[:] = []
+        without(*[name for name in attributes(element) if name != "state"])(element)
+
+
+def _none_is_all(element: Element) -> None:
+    """A balloon that is none has no settings."""
+    if element.get("model") == "none":
+        element[:] = []
+
+
+def _clock(element: Element) -> None:
+    """A clock that is off by seconds is a variable one (virDomainClockDefParseXML)."""
+    seconds = element.get("adjustment", "reset")
+    if element.get("offset") in {"utc", "localtime"} and seconds != "reset":
+        element.set("basis", element.attrib["offset"])
+        element.set("offset", "variable")
+    if element.get("offset") == "variable":
+        fill("basis", "utc")(element)
+        fill("adjustment", "0")(element)
+
+
+def _automatic_placement(root: Element) -> None:
+    """Where numad chooses nodes it chooses CPUs too (virDomainNumatuneParseXML, virDomainVcpuParse)."""
+    vcpu, memory = root.find("vcpu"), root.find("numatune/memory")
+    automatic = memory is not None and memory.get("placement") == "auto"
+    if memory is not None and automatic:
+        discard(memory, "nodeset")
+    if vcpu is not None and automatic and "cpuset" not in vcpu.attrib:
+        vcpu.set("placement", "auto")
+    if vcpu is not None and vcpu.get("placement") == "auto":
+        discard(vcpu, "cpuset")
+
+
+def _whole_modules(root: Element) -> None:
+    """POWER takes memory in pieces of 256 MiB (qemuDomainDefPostParse, ppc64 only)."""
+    if not root.findtext("os/type") or not (root.find("os/type").get("arch") or "").startswith("ppc64"):  # type: ignore[union-attr]
+        return
+    for memory in root.findall("devices/memory"):
+        size_, label = memory.find("target/size"), memory.findtext("target/label/size") or "0"
+        if size_ is None or not ((size_.text or "").isdecimal() and label.isdecimal()):
+            continue
+        whole, own = int(size_.text or 0), int(label)
+        up = 0 if memory.get("model") == "nvdimm" else _POWER_MODULE - 1
+        size_.text = str((whole - own + up) // _POWER_MODULE * _POWER_MODULE + own)
+
+
+_POWER_MODULE = 256 * 1024
+
+
+def _version(element: Element) -> None:
+    """A version of USB has two digits behind its point (virDomainRedirFilterUSBVersionHelper)."""
+    whole, point, part = element.get("version", "").partition(".")
+    if point and part.isdecimal():
+        element.set("version", f"{whole}.{part:0<2}")
+
+
+def _channels(element: Element) -> None:
+    """A channel in the mode that all have is not written (virDomainGraphicsDefFormatSpice)."""
+    default("defaultMode", "any")(element)
+    usual = element.get("defaultMode", "any")
+    for channel in element.findall("channel"):
+        if channel.get("mode") == usual:
+            element.remove(channel)
 
 
 def _drop_terminal(element: Element) -> None:
@@ -215,7 +403,9 @@ def _drop_terminal(element: Element) -> None:
 
 
 def _drop_chosen_ports(element: Element) -> None:
-    """With autoport the ports are chosen at every start."""
+    """With autoport the ports are chosen at every start; so it is for one that is -1."""
+    if element.get("port") == "-1" and element.get("tlsPort", "-1") == "-1":
+        element.set("autoport", "yes")
     if element.get("autoport") == "yes":
         without("port", "tlsPort", "websocket")(element)
 
@@ -257,10 +447,21 @@ def _drop_negative(element: Element) -> None:
         drop(element)
 
 
-def _plain_uuid(element: Element) -> None:
-    digits = (element.text or "").replace("-", "").replace(" ", "").lower()
-    if re.fullmatch("[0-9a-f]{32}", digits):
-        element.text = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+def uuid(attribute: str | None = None) -> Apply:
+    """A UUID without case, dashes and spaces (virUUIDParse)."""
+
+    def apply(element: Element) -> None:
+        value = element.text if attribute is None else element.get(attribute)
+        digits = (value or "").replace("-", "").replace(" ", "").lower()
+        if not re.fullmatch("[0-9a-f]{32}", digits):
+            return
+        plain = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+        if attribute is None:
+            element.text = plain
+        else:
+            element.set(attribute, plain)
+
+    return apply
 
 
 def _prefix(element: Element) -> None:
@@ -293,6 +494,22 @@ def _octal(element: Element) -> None:
     element.text = (element.text or "").lstrip("0") or "0"
 
 
+def _plain_number(element: Element) -> None:
+    if element.text and element.text.isdecimal() and element.text.isascii():
+        element.text = str(int(element.text))
+
+
+def _hex_text(element: Element) -> None:
+    if _HEX.fullmatch(element.text or ""):
+        element.text = str(int(element.text or "", 16))
+
+
+def _octal_modes(element: Element) -> None:
+    for name, mode in attributes(element).items():
+        if name in {"fmode", "dmode"}:
+            element.set(name, mode.lstrip("0") or "0")
+
+
 def _drop_unset_id(element: Element) -> None:
     if element.text in {"-1", "4294967295"}:
         drop(element)
@@ -303,6 +520,21 @@ def _drop_unset_id(element: Element) -> None:
 _ROOT = ("",)
 _ANY = ("*",)
 
+_SWITCHES = tuple(
+    f"features/{name}"
+    for name in (
+        "pmu",
+        "pvspinlock",
+        "vmport",
+        "smm",
+        "vmcoreinfo",
+        "htm",
+        "nested-hv",
+        "ccf-assist",
+        "async-teardown",
+    )
+)  # virDomainFeaturesDefParse
+
 _EVERYWHERE = tuple(
     rule
     for kind in Kind
@@ -310,7 +542,8 @@ _EVERYWHERE = tuple(
         Rule("Space around a text, and how its lines end, carry no meaning", kind, _ANY, _strip_text),
         Rule("Metadata are notes of whoever wrote them, not part of the object", kind, ("metadata",), drop),
         Rule("Numbers are compared by value", kind, _ANY, numbers),
-        Rule("UUIDs are compared without case and dashes", kind, ("uuid",), _plain_uuid),
+        Rule("UUIDs are compared without case and dashes", kind, ("uuid", "genid"), uuid()),
+        Rule("UUIDs are compared without case and dashes", kind, ("*/secret",), uuid("uuid")),
     )
 )
 
@@ -334,29 +567,71 @@ _DOMAIN = tuple(
         ("Sizes of pages are compared in KiB", ("memoryBacking/hugepages/page",), size(attribute="size")),
         ("Parts of a cache are compared in KiB", ("cputune/cachetune/cache",), size(attribute="size")),
         ("Memory of a cell is compared in KiB", ("cpu/numa/cell",), size(attribute="memory")),
-        ("Shared memory is compared in bytes", ("devices/shmem/size",), size("B", 1)),
+        (
+            "Sizes without unit are counted in bytes",
+            ("devices/shmem/size", "devices/filesystem/space_*_limit"),
+            size("B", 1),
+        ),
+        (
+            "Sizes of parts are compared in KiB",
+            ("devices/controller/pcihole64", "devices/memory/source/alignsize", "features/tcg/tb-cache"),
+            size(),
+        ),
+        (
+            "Caches are compared in KiB",
+            ("cpu/numa/cell/cache/size", "cpu/numa/cell/cache/line"),
+            size(attribute="value"),
+        ),
+        ("Bandwidths are compared in KiB", ("cpu/numa/interconnects/bandwidth",), size(attribute="value")),
         ("A TSEG without unit is counted in MiB", ("features/smm/tseg",), size("MiB")),
         ("Page tables without unit are counted in bytes", ("features/hpt/maxpagesize",), size("B")),
         (
             "Metadata caches without unit are counted in bytes",
-            ("devices/disk/driver/metadata_cache/max_size",),
+            ("devices/disk*/metadata_cache/max_size",),
             size("B", 1),
         ),
         ("A limit that is no limit is not written", ("memtune/*",), _drop_unlimited),
         ("A quota below nothing is none", ("cputune/*quota",), _drop_negative),
         ("With NUMA cells the memory is their sum", _ROOT, _drop_computed_memory),
+        ("POWER takes memory in whole modules", _ROOT, _whole_modules),
         ("Without currentMemory the guest has all of its memory", _ROOT, _fill_current_memory),
         ("Without current, all vCPUs are there from the start", ("vcpu",), _fill_current_vcpus),
         # sets
         ("CPU sets are compared as sets", ("vcpu", "cputune/*pin"), id_set("cpuset")),
-        ("Sets of vCPUs are compared as sets", ("cputune/vcpusched", "cputune/*tune"), id_set("vcpus")),
-        ("Sets of I/O threads are compared as sets", ("cputune/iothreadsched",), id_set("iothreads")),
+        (
+            "Sets of vCPUs are compared as sets",
+            ("cputune/*tune", "cputune/cachetune/monitor"),
+            id_set("vcpus"),
+        ),
+        ("Each vCPU has its scheduler", ("cputune/vcpusched",), one_for_each("vcpus")),
+        ("Each I/O thread has its scheduler", ("cputune/iothreadsched",), one_for_each("iothreads")),
+        ("Where numad places, nobody else does", _ROOT, _automatic_placement),
         ("Node sets are compared as sets", ("numatune/*", "memoryBacking/hugepages/page"), id_set("nodeset")),
         ("The CPUs of a cell are compared as a set", ("cpu/numa/cell",), id_set("cpus")),
         ("Node masks are compared as sets", ("devices/memory/source/nodemask",), id_set()),
         # case
         ("MAC addresses are compared without case", ("devices/interface/mac",), lower("address")),
         ("NIC models are compared without case", ("devices/interface/model",), lower("type")),
+        ("Load parameters are written in capitals", ("devices/*/boot", "os/loadparm"), upper("loadparm")),
+        # numbers
+        ("Modes are octal numbers", ("devices/filesystem",), _octal_modes),
+        ("Numbers are compared by value", ("launchSecurity/*",), _hex_text),
+        (
+            "Numbers are compared by value",
+            ("vcpu", "iothreads", "cputune/*", "blkiotune/*", "blkiotune/device/*", "devices/disk/iotune/*"),
+            _plain_number,
+        ),
+        ("Versions of USB have two digits behind the point", ("devices/redirfilter/usbdev",), _version),
+        ("UUIDs are compared without case and dashes", ("devices/hostdev/source/address",), uuid("uuid")),
+        (
+            "UUIDs are compared without case and dashes",
+            ("devices/interface/virtualport/parameters",),
+            uuid("interfaceid"),
+        ),
+        ("UUIDs are compared without case and dashes", ("devices/tpm/backend/encryption",), uuid("secret")),
+        # order
+        ("The primary card is the first", ("devices",), _primary_first),
+        ("Consoles have no number but their place", ("devices/console",), _console),
         # state
         ("The number of a running domain is state", _ROOT, without("id")),
         ("Aliases that libvirt gives are state", ("devices/*/alias",), _drop_generated_alias),
@@ -367,10 +642,20 @@ _DOMAIN = tuple(
             without("index"),
         ),
         ("A running copy job is state", ("devices/disk/mirror",), drop),
-        ("An empty drive has no format", ("devices/disk",), _drop_format_of_nothing),
+        ("An empty drive has no format, and is a file", ("devices/disk",), _drive),
+        ("What is only read is in no snapshot", ("devices/disk",), _snapshot),
+        (
+            "An iSCSI target means its first unit",
+            ("devices/disk*/source", "devices/hostdev/source"),
+            _first_lun,
+        ),
         ("An open tray is state", ("devices/disk/target",), without("tray")),
         ("The port of a running network is state", ("devices/interface/source",), without("portid")),
-        ("The terminal of a console is state", ("devices/console", "devices/serial"), without("tty")),
+        (
+            "The terminal of a console is state",
+            ("devices/console", "devices/serial", "devices/parallel", "devices/channel"),
+            without("tty"),
+        ),
         (
             "The terminal of a console is state",
             ("devices/console/source", "devices/serial/source"),
@@ -379,7 +664,39 @@ _DOMAIN = tuple(
         ("Whether a guest opened a channel is state", ("devices/channel/target",), without("state")),
         ("Labels of running guests are state", ("seclabel/imagelabel",), drop),
         ("Passwords are never compared", ("devices/graphics",), without("passwd", "passwdValidTo")),
+        ("Passwords are never compared", ("devices/disk*/source/cookies",), drop),
         # defaults
+        ("Defaults of drivers are not written", ("devices/*/driver",), defaults("default")),
+        (
+            "A default of a file system is not written",
+            ("devices/filesystem",),
+            default("multidevs", "default"),
+        ),
+        ("A model that libvirt chooses is no model", ("devices/controller",), default("model", "auto")),
+        ("A display bus is no peer unless said", ("devices/graphics",), default("p2p", "no")),
+        ("Channels are open as all are", ("devices/graphics",), _channels),
+        ("Backing is not shared unless said", ("devices/disk/transient",), default("shareBacking", "no")),
+        ("A menu that is not shown has no timeout", ("os/bootmenu",), _only_if("enable", "yes", "timeout")),
+        ("What is off has no settings", ("features/hyperv/*", "features/kvm/*"), _off_is_all),
+        ("A balloon that is none has no settings", ("devices/memballoon",), _none_is_all),
+        ("A clock that is off is a variable one", ("clock",), _clock),
+        (
+            "No limit is no limit",
+            (
+                "devices/disk/iotune/*",
+                "cputune/*period",
+                "cputune/*quota",
+                "blkiotune/*",
+                "blkiotune/device/*",
+            ),
+            drop_text("0"),
+        ),
+        *(
+            ("No bandwidth is no limit", ("devices/interface/bandwidth/*bound",), default(name, "0"))
+            for name in ("peak", "burst", "floor")
+        ),
+        ("A lease begins at the beginning", ("devices/lease/target",), default("offset", "0")),
+        ("A feature is on unless said", _SWITCHES, fill("state", "on")),
         (
             "The socket of a channel is libvirt's choice",
             ("devices/channel/source",),
@@ -402,28 +719,6 @@ _DOMAIN = tuple(
             )
             for name in ("class", "vendor", "product", "version")
         ),
-        (
-            "Containers without content say nothing",
-            (
-                *(
-                    "features",
-                    "devices",
-                    "cputune",
-                    "memtune",
-                    "blkiotune",
-                    "memoryBacking",
-                    "numatune",
-                    "clock",
-                ),
-                *(
-                    "devices/*/address",
-                    "devices/*/driver",
-                    "devices/interface/coalesce*",
-                    "devices/interface/tune",
-                ),
-            ),
-            drop_if_empty,
-        ),
     )
 )
 
@@ -440,9 +735,19 @@ _NETWORK = tuple(
         ("MAC addresses are compared without case", ("ip/dhcp/host",), lower("mac")),
         ("A netmask is a prefix", ("ip", "route"), _prefix),
         ("Forwarding translates addresses unless said", ("forward",), _forward),
+        ("Devices are managed by others unless said", ("forward",), default("managed", "no")),
+        ("A group is no default unless said", ("portgroup",), default("default", "no")),
+        ("UUIDs are compared without case and dashes", ("*virtualport/parameters",), uuid("interfaceid")),
+        *(
+            ("What is 0 is not written", ("dns/srv",), default(name, "0"))
+            for name in ("port", "priority", "weight")
+        ),
+        *(
+            ("No bandwidth is no limit", ("*bandwidth/*bound",), default(name, "0"))
+            for name in ("peak", "burst", "floor")
+        ),
         ("A bridge does not wait unless said", ("bridge",), default("delay", "0")),
         ("Guests get no IPv6 among themselves unless said", _ROOT, default("ipv6", "no")),
-        ("Containers without content say nothing", ("dns", "ip/dhcp", "bandwidth"), drop_if_empty),
     )
 )
 
@@ -457,11 +762,15 @@ _POOL = tuple(
         ),
         ("A mode is an octal number", ("target/permissions/mode",), _octal),
         (
+            "Numbers are compared by value",
+            ("target/permissions/owner", "target/permissions/group"),
+            _plain_number,
+        ),
+        (
             "Owners that are not set are not compared",
             ("target/permissions/owner", "target/permissions/group"),
             _drop_unset_id,
         ),
-        ("Containers without content say nothing", ("source", "target/permissions", "target"), drop_if_empty),
     )
 )
 
@@ -478,13 +787,15 @@ _VOLUME = tuple(
         ("How a volume was written is not reported back", ("target/nocow",), drop),
         ("Sizes are compared in bytes", ("capacity", "target/clusterSize"), size("B", 1)),
         ("A mode is an octal number", ("*/permissions/mode",), _octal),
+        ("Numbers are compared by value", ("*/permissions/owner", "*/permissions/group"), _plain_number),
         (
             "Owners that are not set are not compared",
             ("*/permissions/owner", "*/permissions/group"),
             _drop_unset_id,
         ),
-        ("Containers without content say nothing", ("*/permissions", "target"), drop_if_empty),
     )
 )
 
-RULES: tuple[Rule, ...] = (*_EVERYWHERE, *_DOMAIN, *_NETWORK, *_POOL, *_VOLUME)
+_LAST = tuple(Rule("What holds nothing says nothing", kind, _ANY, drop_if_empty) for kind in Kind)
+
+RULES: tuple[Rule, ...] = (*_EVERYWHERE, *_DOMAIN, *_NETWORK, *_POOL, *_VOLUME, *_LAST)
