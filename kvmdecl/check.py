@@ -31,6 +31,7 @@ def check(placed: PlacedCluster, facts: Mapping[str, HostFacts], plugins: Plugin
     built_in = chain(
         chain.from_iterable(_check_vm(vm, views[vm.host]) for vm in _present(placed) if vm.host in views),
         _check_bridges(placed, views),
+        _check_pools(placed, facts),
         _check_consoles(placed),
         _check_memory(placed, facts),
     )
@@ -289,6 +290,22 @@ def _check_bridges(placed: PlacedCluster, views: Mapping[str, _HostView]) -> Ite
             did_you_mean(networks[name].bridge, view.interfaces)
             or "make the bridge on the host first, or let libvirt make a network with `mode: nat`",
         )
+
+
+def _check_pools(placed: PlacedCluster, facts: Mapping[str, HostFacts]) -> Iterator[Diagnostic]:
+    """Pools of a type that a host's libvirt has no backend for."""
+    for pool in placed.cluster.pools:
+        for host in pool.hosts if pool.spec.state == "active" else ():
+            types = facts[host].pool_types if host in facts else None
+            if types is None or pool.spec.type in types:
+                continue
+            yield Diagnostic(
+                "check.no-pool-type",
+                f"{host} offers no storage pools of type {pool.spec.type}",
+                pool.origin.find("type"),
+                safe_text(f"Its libvirt has backends for {', '.join(types) or 'none'}."),
+                f"install libvirt's backend there (libvirt-daemon-driver-storage-{pool.spec.type}), or narrow `hosts:`",
+            )
 
 
 def _check_memory(placed: PlacedCluster, facts: Mapping[str, HostFacts]) -> Iterator[Diagnostic]:

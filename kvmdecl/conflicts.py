@@ -11,7 +11,7 @@ from kvmdecl.diagnostics import Diagnostic, Note
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator
 
-    from kvmdecl.cluster import ResolvedCluster, ResolvedNetwork, ResolvedPool, ResolvedVm
+    from kvmdecl.cluster import ResolvedCluster, ResolvedDisk, ResolvedNetwork, ResolvedPool, ResolvedVm
     from kvmdecl.diagnostics import Span
     from kvmdecl.state import Origin
 
@@ -52,7 +52,8 @@ def _same_uris(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
 
 
 def _same_paths(pools: Iterable[ResolvedPool]) -> Iterator[Diagnostic]:
-    for pool, other in _shared((pool, pool.spec.path) for pool in pools if pool.spec.state == "active"):
+    active = [pool for pool in pools if pool.spec.state == "active"]
+    for pool, other in _shared((pool, pool.spec.path) for pool in active if pool.spec.path):
         yield _twice(
             "reference.duplicate-path",
             f"pools {other.name} and {pool.name} have the same path on a host",
@@ -60,6 +61,15 @@ def _same_paths(pools: Iterable[ResolvedPool]) -> Iterator[Diagnostic]:
             other.origin.find("path"),
             "Each would list, and could delete, the volumes of the other.",
             "give each pool a directory of its own, or use one pool",
+        )
+    for pool, other in _shared((pool, pool.spec.behind) for pool in active if pool.spec.behind):
+        yield _twice(
+            "reference.duplicate-path",
+            f"pools {other.name} and {pool.name} have the same storage behind them on a host",
+            pool.origin.at,
+            other.origin.at,
+            "Each would list, and could delete, the volumes of the other.",
+            "use one pool for both",
         )
 
 
@@ -120,9 +130,10 @@ def _same_volumes(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
     """Names of volumes are built of other names; two different ones may come out the same."""
     images = {image.name: image for image in cluster.images}
     first: dict[tuple[str, str], tuple[str, Origin]] = {}
+    yield from _same_existing_volumes(cluster)
     for vm in cluster.vms:
         for disk in vm.disks:
-            if not disk.volume:
+            if not disk.volume or disk.spec.volume is not None:
                 continue
             used = [(disk.volume, f"disk {disk.name} of {vm.name}", vm.origin)]
             if image := images.get(disk.image or ""):
@@ -138,6 +149,33 @@ def _same_volumes(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
                         "The one would overwrite the other.",
                         "rename one of them",
                     )
+
+
+def _same_existing_volumes(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
+    """A volume that two disks name, where it is known to be one: the hosts share it, or the vms have one host."""
+    shared = {pool.name for pool in cluster.pools if pool.spec.is_shared}
+    first: dict[tuple[str, str, str], tuple[ResolvedVm, ResolvedDisk]] = {}
+    for vm in cluster.vms:
+        for disk in vm.disks if vm.state != "absent" else ():
+            where = "" if disk.pool in shared else vm.host
+            if disk.spec.volume is None or where is None:
+                continue
+            other, its_disk = first.setdefault((where, disk.pool, disk.spec.volume), (vm, disk))
+            if its_disk is disk or (disk.spec.shareable and its_disk.spec.shareable):
+                continue
+            yield _twice(
+                "reference.duplicate-volume",
+                f"disk {its_disk.name} of {other.name} and disk {disk.name} of {vm.name} are one volume,"
+                f" {disk.spec.volume} in pool {disk.pool}",
+                vm.origin.find(f"{_key(disk)}.volume"),
+                other.origin.find(f"{_key(its_disk)}.volume"),
+                "Two guests that write to one disk destroy what is on it.",
+                "name another volume, or say `shareable: true` of both if the guests agree who writes where",
+            )
+
+
+def _key(disk: ResolvedDisk) -> str:
+    return "disk" if disk.name == "root" else f"disks.{disk.name}"
 
 
 def _same_cids(cluster: ResolvedCluster) -> Iterator[Diagnostic]:

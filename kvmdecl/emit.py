@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from kvmdecl.cluster import PlacedCluster, ResolvedCluster, ResolvedDisk, ResolvedImage, ResolvedVm
+    from kvmdecl.manifest import Pool
     from kvmdecl.state import Desired, Observation
 
 
@@ -55,7 +56,8 @@ def _pools(cluster: ResolvedCluster) -> Iterator[Desired]:
             if pool.spec.state == "absent":
                 yield Absent(address, pool.origin)
             else:
-                yield DesiredPool(address, pool.uuid, xml, pool.spec.autostart, pool.origin)
+                spec = pool.spec
+                yield DesiredPool(address, pool.uuid, xml, spec.autostart, spec.build, pool.origin)
 
 
 def _networks(cluster: ResolvedCluster) -> Iterator[Desired]:
@@ -74,7 +76,7 @@ def _networks(cluster: ResolvedCluster) -> Iterator[Desired]:
 def _guests(placed: PlacedCluster) -> Iterator[Desired]:
     images = {image.name: image for image in placed.cluster.images}
     networks = {network.name: network for network in placed.cluster.networks}
-    pool_paths = {pool.name: pool.spec.path for pool in placed.cluster.pools}
+    pools = {pool.name: pool.spec for pool in placed.cluster.pools}
     for vm in placed.vms:
         if vm.host is None or vm.state == "absent":
             continue
@@ -82,14 +84,15 @@ def _guests(placed: PlacedCluster) -> Iterator[Desired]:
             if (network := networks[nic.network]).spec.mode == "existing":
                 yield Existing(Address(vm.host, Kind.NETWORK, network.name), network.origin)
         needs = [Address(vm.host, Kind.NETWORK, nic.network) for nic in vm.nics if not nic.is_bridge]
-        for volume in _volumes(vm, vm.host, images):
+        needs += [Address(vm.host, Kind.POOL, disk.pool) for disk in vm.disks if disk.pool]
+        for volume in _volumes(vm, vm.host, images, pools):
             yield volume
             if volume.role is not Role.IMAGE or _is_medium(volume, vm):  # else it is a disk's own need
                 needs += (Address(vm.host, Kind.POOL, volume.pool), volume.address)
         yield DesiredDomain(
             address=Address(vm.host, Kind.DOMAIN, vm.name),
             uuid=vm.uuid,
-            xml=declared_domain(vm, pool_paths),
+            xml=declared_domain(vm, pools),
             running=vm.state == "running",
             autostart=vm.spec.autostart,
             restart=vm.spec.restart,
@@ -99,17 +102,21 @@ def _guests(placed: PlacedCluster) -> Iterator[Desired]:
         )
 
 
-def _volumes(vm: ResolvedVm, host: str, images: Mapping[str, ResolvedImage]) -> Iterator[DesiredVolume]:
+def _volumes(
+    vm: ResolvedVm, host: str, images: Mapping[str, ResolvedImage], pools: Mapping[str, Pool]
+) -> Iterator[DesiredVolume]:
+    """Volumes that are made; those that are there already are none of them."""
     for disk in vm.disks:
         if not disk.volume:
             continue  # the host has it
         image = images[disk.image] if disk.image else None
         if image is not None:
-            yield _image(image, host, disk.pool)
-        yield _disk(vm, disk, host, image)
+            yield _image(image, host, disk.pool, pools)
+        if disk.spec.volume is None:
+            yield _disk(vm, disk, host, image)
     for drive in vm.cdroms:
         if drive.volume:
-            yield _image(images[drive.image], host, drive.pool)
+            yield _image(images[drive.image], host, drive.pool, pools)
     if vm.seed is not None:
         address = Address(host, Kind.VOLUME, f"{vm.seed_pool}/{vm.seed_volume}")
         yield DesiredVolume(address, Role.SEED, "raw", None, content=vm.seed, vm=vm.name, origin=vm.origin)
@@ -119,9 +126,16 @@ def _is_medium(volume: DesiredVolume, vm: ResolvedVm) -> bool:
     return any((drive.pool, drive.volume) == (volume.pool, volume.name) for drive in vm.cdroms)
 
 
-def _image(image: ResolvedImage, host: str, pool: str) -> DesiredVolume:
-    address = Address(host, Kind.VOLUME, f"{pool}/{image.volume}")
-    return DesiredVolume(address, Role.IMAGE, image.format, None, content=image.content, origin=image.origin)
+def _image(image: ResolvedImage, host: str, pool: str, pools: Mapping[str, Pool]) -> DesiredVolume:
+    return DesiredVolume(
+        address=Address(host, Kind.VOLUME, f"{pool}/{image.volume}"),
+        role=Role.IMAGE,
+        format=image.format,
+        capacity=None,
+        content=image.content,
+        shared=pools[pool].is_shared,
+        origin=image.origin,
+    )
 
 
 def _disk(vm: ResolvedVm, disk: ResolvedDisk, host: str, image: ResolvedImage | None) -> DesiredVolume:

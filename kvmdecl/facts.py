@@ -107,7 +107,8 @@ class HostFacts:
     not list bridges), empty where libvirt has no interface driver. `domain_support` is empty where
     the host was read over a read-only connection, which libvirt denies it to. `bandwidth_nodes` are the memory
     controllers whose bandwidth can be divided, `security_models` the drivers that confine guests (`selinux`, `dac`).
-    The last three are empty in facts from before kvmdecl read them.
+    `caches` and these two are empty in facts from before kvmdecl read them. `pool_types` are the types of storage
+    pools that its libvirt has a backend for; None where that was not read.
     """
 
     uuid: str
@@ -126,6 +127,7 @@ class HostFacts:
     caches: tuple[CacheBank, ...] = ()
     bandwidth_nodes: tuple[int, ...] = ()
     security_models: tuple[str, ...] = ()
+    pool_types: tuple[str, ...] | None = None
 
     @property
     def cpus(self) -> tuple[HostCpu, ...]:

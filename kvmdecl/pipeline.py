@@ -73,7 +73,11 @@ def _now(vm: ResolvedVm) -> ResolvedVm:
 def scope_of(cluster: ResolvedCluster) -> Scope:
     """How much of the hosts has to be read to plan this cluster."""
     bridged = any(network.spec.mode == "bridge" for network in cluster.networks)
-    return Scope(pools=frozenset(pool.name for pool in cluster.pools), interfaces=bridged)
+    return Scope(
+        pools=frozenset(pool.name for pool in cluster.pools),
+        interfaces=bridged,
+        pool_types=any(pool.spec.type != "dir" for pool in cluster.pools),
+    )
 
 
 def compile_cluster(

@@ -24,7 +24,7 @@ from kvmdecl.conflicts import conflicts
 from kvmdecl.diagnostics import Diagnostic, Note, Rejected, Span
 from kvmdecl.manifest import Disk
 from kvmdecl.manifest.guest_os import with_os_defaults
-from kvmdecl.names import NAMESPACE, derive_mac, derive_uuid, format_size
+from kvmdecl.names import MIB, NAMESPACE, derive_mac, derive_uuid, format_size
 from kvmdecl.source import gc_paused
 from kvmdecl.state import FileContent, Kind, Origin
 from kvmdecl.text import did_you_mean, safe_text
@@ -35,11 +35,13 @@ if TYPE_CHECKING:
     from kvmdecl.images import Inputs
     from kvmdecl.load import LoadedManifest
     from kvmdecl.manifest import Network, Nic, Pool, Vm
+    from kvmdecl.manifest.pools import Traits
     from kvmdecl.state import SeedContent
     from kvmdecl.uri import HostUri
 
 _DIGEST_LENGTH = 12
 _NAMED = frozenset({"disks", "cdroms", "pins", "iothread_pins"})  # mappings whose keys may be digits
+_EXTENT = 4 * MIB  # what LVM counts in unless a volume group was made otherwise
 
 
 def resolve(loaded: LoadedManifest, inputs: Inputs) -> ResolvedCluster:
@@ -227,15 +229,35 @@ class _Linker:
         self._check_bus(vm, disk, key)
         if pool is None:
             return
-        spec = disk or Disk(image=image)
+        spec = self._in_pool(vm, disk or Disk(image=image), image, self._pools[pool], key)
         yield ResolvedDisk(
             name=name,
             spec=spec,
             pool=pool,
-            volume=f"{vm.name}.{name}.{spec.format}",
+            volume=spec.volume or f"{vm.name}.{name}.{spec.format}",
             image=image,
             boot_order=vm.boot.get(name),
         )
+
+    def _in_pool(
+        self, vm: _Link, spec: Disk, image: str | None, pool: ResolvedPool, key: tuple[str, ...]
+    ) -> Disk:
+        """What a disk is in this pool. Refuse what such a pool cannot hold."""
+        kind, traits = pool.spec.type, pool.spec.traits
+        wrong = next(_unfit(spec, image, kind, traits), None)
+        if wrong is not None:
+            name, summary, cause, hint = wrong
+            path = (
+                ("image",)
+                if name == "image" and vm.spec.image == image and key == ("disk",)
+                else (*key, name)
+            )
+            self._refuse(
+                "reference.unfit-pool", summary, self._loaded.span("vms", vm.name, *path), cause, hint
+            )
+        if traits.holds == "files" or "format" in spec.model_fields_set:
+            return spec
+        return spec.model_copy(update={"format": "raw"})
 
     def _cdroms(self, vm: _Link) -> Iterator[ResolvedCdrom]:
         for name, drive in vm.spec.cdroms.items():
@@ -243,7 +265,7 @@ class _Linker:
             if drive.image is None:
                 yield ResolvedCdrom(name, drive, "", "", "", boot)
                 continue
-            pool = self._pool_of(vm, drive.pool, ("cdroms", name))
+            pool = self._file_pool_of(vm, drive.pool, ("cdroms", name))
             image = self._images.get(drive.image)
             if image is None:
                 self._unknown("image", drive.image, self._images, "vms", vm.name, "cdroms", name, "image")
@@ -271,6 +293,20 @@ class _Linker:
             return None
         self._check_standing(vm, pool, f"pool {named}", *key, "pool")
         return named
+
+    def _file_pool_of(self, vm: _Link, named: str | None, key: tuple[str, ...]) -> str | None:
+        """The pool of an image or a seed, which are files."""
+        pool = self._pool_of(vm, named, key)
+        if pool is None or self._pools[pool].spec.traits.holds == "files":
+            return pool
+        self._refuse(
+            "reference.unfit-pool",
+            f"pool {pool} holds no files",
+            self._loaded.span("vms", vm.name, *key, "pool"),
+            "An image in a drive and a cloud-init seed are files on the host.",
+            "name a pool of type dir, fs or netfs with `pool:`",
+        )
+        return None
 
     def _refuse_choice(self, vm: _Link, key: tuple[str, ...]) -> None:
         at = self._loaded.span("vms", vm.name, *key)
@@ -386,11 +422,15 @@ class _Linker:
         return seed(name, uuid_, user_data, texts.get((name, "network_config_file"), given.network_config))
 
     def _seed_pool(self, vm: _Link, disks: tuple[ResolvedDisk, ...]) -> str:
-        """The seed lies beside the first disk that has a volume."""
+        """The seed lies where the manifest says, else beside the first disk whose volume is a file."""
+        named = vm.spec.cloud_init.pool if vm.spec.cloud_init else None
         pools = [disk.pool for disk in disks if disk.pool]
-        if pools or len(disks) < len(vm.spec.disks) + vm.spec.has_root_disk:
-            return pools[0] if pools else ""  # a disk without a pool was refused already
-        return self._pool_of(vm, None, ("cloud_init",)) or ""
+        beside = next((pool for pool in pools if self._pools[pool].spec.traits.holds == "files"), None)
+        if named is None and beside is not None:
+            return beside
+        if named is None and len(disks) < len(vm.spec.disks) + vm.spec.has_root_disk:
+            return ""  # a disk without a pool was refused already
+        return self._file_pool_of(vm, named, ("cloud_init",)) or ""
 
     # -- refusals ------------------------------------------------------------------------------------------
 
@@ -497,6 +537,38 @@ def _nic(nic: Nic, mac: str, network: ResolvedNetwork, boot_order: int | None) -
         is_bridge=is_bridge,
         boot_order=boot_order,
     )
+
+
+def _unfit(spec: Disk, image: str | None, kind: str, traits: Traits) -> Iterator[tuple[str, str, str, str]]:
+    """Keys of a disk that a pool of this kind has nothing for: key, summary, cause, hint."""
+    if not traits.makes and spec.volume is None:
+        summary = f"a disk in {kind} storage names no volume"
+        yield (
+            "pool",
+            summary,
+            "Its volumes are made on the storage server.",
+            "add `volume:`, one that is there",
+        )
+    if traits.holds == "files":
+        if spec.volume is not None and "format" not in spec.model_fields_set:
+            cause = "In the wrong format a disk is garbage, or its content chooses which file of the host is opened."
+            hint = "add `format: qcow2` or `format: raw`; `qemu-img info` on the host tells"
+            yield "volume", "the format of a volume that is there already is never guessed", cause, hint
+        return
+    holds = f"A volume of {kind} storage holds the disk's bytes as they are."
+    if image is not None:
+        hint = "use a pool of type dir, fs or netfs"
+        yield "image", f"a disk in {kind} storage cannot begin as an image", holds, hint
+    if spec.format != "raw" and "format" in spec.model_fields_set:
+        yield "format", f"a disk in {kind} storage has no format {spec.format}", holds, "leave `format` out"
+    allowed = ("off", "full") if traits.holds == "devices" else ("off",)
+    if spec.preallocation not in allowed:
+        hint = f"use {' or '.join(f'`{one}`' for one in allowed)}"
+        summary = f"a disk in {kind} storage is not preallocated by {spec.preallocation}"
+        yield "preallocation", summary, holds, hint
+    if kind == "logical" and spec.size is not None and spec.size % _EXTENT:
+        cause = "libvirt would round it up, and the next plan would see a disk larger than declared."
+        yield "size", "the size of a logical volume is a multiple of 4MiB", cause, "round it up yourself"
 
 
 def _boot_order(spec: Vm) -> dict[str, int]:

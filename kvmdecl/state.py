@@ -232,12 +232,13 @@ class SeedContent:
 
 @dataclass(frozen=True, slots=True)
 class DesiredPool:
-    """A pool as declared."""
+    """A pool as declared. `build`: its devices are formatted when it is made."""
 
     address: Address
     uuid: str
     xml: str
     autostart: bool
+    build: bool = False
     origin: Origin = field(compare=False, default=Origin())
 
 
@@ -264,7 +265,8 @@ class Role(StrEnum):
 class DesiredVolume:
     """A volume as declared. `capacity` in bytes, None for "as large as its content or backing image".
 
-    `backing` is the name of a volume in the same pool. `vm` is the guest that it belongs to, if to one.
+    `backing` is the name of a volume in the same pool. `vm` is the guest that it belongs to, if to one. `shared`: the
+    hosts of its pool see the same volumes.
     """
 
     address: Address
@@ -275,6 +277,7 @@ class DesiredVolume:
     backing: str | None = None
     content: FileContent | SeedContent | None = None
     vm: str | None = None
+    shared: bool = False
     origin: Origin = field(compare=False, default=Origin())
 
     @property

@@ -13,23 +13,32 @@ from kvmdecl.state import GENTLY, FileContent, PowerOff, SeedContent
 
 @dataclass(frozen=True, slots=True)
 class CreatePool:
-    """Define, build (make the directory), set autostart, start; then note it in the ledger."""
+    """Define, build, set autostart, start; then note it in the ledger.
+
+    To build a pool of files makes its directory. Only with `build` devices are formatted, and never those that hold
+    anything.
+    """
 
     name: str
     uuid: str
     xml: str
     autostart: bool
+    build: bool = False
     task: Literal["create-pool"] = "create-pool"
 
 
 @dataclass(frozen=True, slots=True)
 class UpdatePool:
-    """Start an inactive pool and set its autostart. Its definition is never changed in place."""
+    """Start an inactive pool and set its autostart. Its definition is never changed in place.
+
+    `build`: format its devices first, which the run that defined it was to do and did not.
+    """
 
     name: str
     uuid: str
     start: bool
     autostart: bool
+    build: bool = False
     task: Literal["update-pool"] = "update-pool"
 
 

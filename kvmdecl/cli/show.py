@@ -42,8 +42,8 @@ def run(
         hint = _vms_are(of_this_count) if of_this_count else did_you_mean(vm, names) or _vms_are(names)
         summary = f"there is no vm {safe_text(vm)} in {safe_text(str(path))}"
         raise Rejected([Diagnostic("show.unknown-vm", summary, hint=hint)])
-    pool_paths = {pool.name: pool.spec.path for pool in cluster.pools}
-    common.say(complete(declared_domain(found, pool_paths)))
+    pools = {pool.name: pool.spec for pool in cluster.pools}
+    common.say(complete(declared_domain(found, pools)))
 
 
 def _vms_are(names: list[str]) -> str:

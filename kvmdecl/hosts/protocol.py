@@ -18,6 +18,7 @@ class Scope:
     pools: frozenset[str] = frozenset()
     devices: bool = False
     interfaces: bool = False
+    pool_types: bool = False
     domain_support: bool = False
 
 

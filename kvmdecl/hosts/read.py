@@ -14,7 +14,12 @@ import libvirt
 
 from kvmdecl.hosts.errors import is_gone, is_unsupported
 from kvmdecl.hosts.ledger import read_ledgers
-from kvmdecl.libvirt_xml.capabilities import parse_capabilities, parse_domain_capabilities, parse_node_device
+from kvmdecl.libvirt_xml.capabilities import (
+    parse_capabilities,
+    parse_domain_capabilities,
+    parse_node_device,
+    parse_pool_types,
+)
 from kvmdecl.libvirt_xml.observed import checked, parse_volume
 from kvmdecl.state import (
     HostSnapshot,
@@ -169,6 +174,7 @@ def _list_pools(connection: libvirt.virConnect, calls: _Calls) -> _Listing:
 def _facts(connection: libvirt.virConnect, scope: Scope, calls: _Calls) -> HostFacts:
     devices = calls.ask(connection.listAllDevices, 0) if scope.devices else None
     interfaces = calls.ask(connection.listAllInterfaces, 0) if scope.interfaces else None
+    pool_types = calls.ask(_pool_types, connection) if scope.pool_types else None
     qemu, library = calls.ask(connection.getVersion), calls.ask(connection.getLibVersion)
     capabilities = parse_capabilities(connection.getCapabilities())
     asked = _emulators(capabilities) if scope.domain_support else ()
@@ -177,8 +183,19 @@ def _facts(connection: libvirt.virConnect, scope: Scope, calls: _Calls) -> HostF
         qemu=qemu.result(),
         devices=calls.each(lambda device: parse_node_device(device.XMLDesc(0)), _or_none(devices)),
         interfaces=[interface.name() for interface in _or_none(interfaces)],
+        pool_types=pool_types.result() if pool_types else None,
         domain_support=calls.each(lambda emulator: _domain_support(connection, *emulator), asked),
     )
+
+
+def _pool_types(connection: libvirt.virConnect) -> tuple[str, ...] | None:
+    """None where libvirt cannot say (before 5.2, or another driver)."""
+    try:
+        return parse_pool_types(connection.getStoragePoolCapabilities())
+    except libvirt.libvirtError as error:
+        if is_unsupported(error):
+            return None
+        raise
 
 
 def _emulators(capabilities: Capabilities) -> Iterator[tuple[GuestType, str]]:

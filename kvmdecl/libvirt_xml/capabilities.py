@@ -69,6 +69,7 @@ class Capabilities:
         devices: Iterable[NodeDevice],
         domain_support: Iterable[DomainSupport],
         interfaces: Iterable[str] = (),
+        pool_types: tuple[str, ...] | None = None,
     ) -> HostFacts:
         """Put the facts of the host together."""
         return HostFacts(
@@ -88,6 +89,7 @@ class Capabilities:
             caches=self.caches,
             bandwidth_nodes=self.bandwidth_nodes,
             security_models=self.security_models,
+            pool_types=pool_types,
         )
 
 
@@ -118,6 +120,16 @@ def parse_capabilities(text: str) -> Capabilities:
         ),
         security_models=tuple(sorted({_text(model, "model") for model in host.iterfind("secmodel")})),
     )
+
+
+def parse_pool_types(text: str) -> tuple[str, ...]:
+    """Read the types of storage pools that a host offers, from virConnectGetStoragePoolCapabilities.
+
+    Raises:
+        BadXml: not such a document.
+    """
+    pools = _root(text, "storagepoolCapabilities").iterfind("pool")
+    return tuple(sorted(pool.get("type", "") for pool in pools if pool.get("supported") == "yes"))
 
 
 def parse_domain_capabilities(text: str) -> DomainSupport:

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kvmdecl.cluster import ResolvedNetwork, ResolvedPool, ResolvedVm
+    from kvmdecl.manifest import Pool
 
 _OURS = ("name", "uuid", "metadata")
 
 
-def declared_domain(vm: ResolvedVm, pool_paths: Mapping[str, str]) -> str:
-    """The declared definition of a vm. `pool_paths` is the directory of each pool that it has a disk in."""
-    return _over(domain_xml(vm, pool_paths), vm.spec.xml, Kind.DOMAIN)
+def declared_domain(vm: ResolvedVm, pools: Mapping[str, Pool]) -> str:
+    """The declared definition of a vm. `pools` are those that it has disks in, by name."""
+    return _over(domain_xml(vm, pools), vm.spec.xml, Kind.DOMAIN)
 
 
 def declared_network(network: ResolvedNetwork) -> str:

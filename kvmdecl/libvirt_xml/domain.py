@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
     from kvmdecl.cluster import ResolvedVm
     from kvmdecl.libvirt_xml.safe import Element
+    from kvmdecl.manifest import Pool
 
 
-def domain_xml(vm: ResolvedVm, pool_paths: Mapping[str, str]) -> str:
+def domain_xml(vm: ResolvedVm, pools: Mapping[str, Pool]) -> str:
     """The declared definition of a vm.
 
     Args:
         vm: the guest.
-        pool_paths: directory of each pool that the vm has a disk in.
+        pools: the pools that the vm has disks in, by name.
     """
     uefi = vm.spec.firmware.type == "uefi"
     description = _lines(vm.spec.description or "")
@@ -56,7 +57,7 @@ def domain_xml(vm: ResolvedVm, pool_paths: Mapping[str, str]) -> str:
             *tuning(vm),
             _clock(vm),
             *_lifecycle(vm),
-            node("devices", *disks(vm, pool_paths), *map(interface, vm.nics), *other_devices(vm)),
+            node("devices", *disks(vm, pools), *map(interface, vm.nics), *other_devices(vm)),
             type=vm.type,
         )
     )

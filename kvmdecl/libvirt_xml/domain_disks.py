@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmdecl.libvirt_xml.build import boot, node
+from kvmdecl.libvirt_xml.pool import volume_source
 from kvmdecl.manifest import Cdrom
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     from kvmdecl.cluster import ResolvedDisk, ResolvedVm
     from kvmdecl.libvirt_xml.safe import Element
-    from kvmdecl.manifest import Disk, IoTune
+    from kvmdecl.manifest import Disk, IoTune, Pool
 
 SEED_ALIAS = "cloud_init"
 """Name of the seed's drive. No disk can be called this: names of disks hold no underscore."""
@@ -21,21 +22,22 @@ DRIVE_PREFIX = "cdrom_"
 """What the names of drives begin with; so no disk's does, either."""
 
 
-def disks(vm: ResolvedVm, pool_paths: Mapping[str, str]) -> Iterator[Element]:
-    """Disks and the seed, by the path of their volume.
-
-    A source that names pool and volume would be shorter, but AppArmor's helper, which runs without a
-    connection, cannot resolve it, least of all a backing chain (virt-aa-helper.c), so that on Ubuntu and
-    Debian such guests do not start. A path also stays what it is after snapshots and block copies, and it is
-    what other tools write.
-    """
+def disks(vm: ResolvedVm, pools: Mapping[str, Pool]) -> Iterator[Element]:
+    """Disks, drives and the seed."""
     for disk in vm.disks:
-        yield _disk(disk, disk.spec.source or f"{pool_paths[disk.pool]}/{disk.volume}")
+        yield _disk(disk, *_place(disk, pools))
     for drive in vm.cdroms:
-        path = f"{pool_paths[drive.pool]}/{drive.volume}" if drive.volume else drive.spec.source
+        path = f"{pools[drive.pool].path}/{drive.volume}" if drive.volume else drive.spec.source
         yield _cdrom(f"{DRIVE_PREFIX}{drive.name}", drive.spec, path, drive.boot_order)
     if vm.seed is not None:
-        yield _cdrom(SEED_ALIAS, Cdrom(), f"{pool_paths[vm.seed_pool]}/{vm.seed_volume}", None)
+        yield _cdrom(SEED_ALIAS, Cdrom(), f"{pools[vm.seed_pool].path}/{vm.seed_volume}", None)
+
+
+def _place(disk: ResolvedDisk, pools: Mapping[str, Pool]) -> tuple[str, Element]:
+    """The type of a disk, and its source: what the host has already, or a volume."""
+    if disk.spec.source is not None:
+        return _type(disk.spec.source), _source(disk.spec.source)
+    return volume_source(pools[disk.pool], disk.pool, disk.volume)
 
 
 def is_device(path: str) -> bool:
@@ -51,12 +53,12 @@ def _type(path: str | None) -> str:
     return "block" if path is not None and is_device(path) else "file"
 
 
-def _disk(disk: ResolvedDisk, path: str) -> Element:
+def _disk(disk: ResolvedDisk, kind: str, source: Element) -> Element:
     spec = disk.spec
     return node(
         "disk",
         _driver(spec),
-        _source(path),
+        source,
         node("target", dev=spec.target, bus=spec.bus, rotation_rate=_text(spec.rotation_rate)),
         _iotune(spec.iotune),
         spec.readonly and node("readonly"),
@@ -65,7 +67,7 @@ def _disk(disk: ResolvedDisk, path: str) -> Element:
         spec.wwn is not None and node("wwn", spec.wwn),
         boot(disk.boot_order),
         node("alias", name=f"ua-{disk.name}"),
-        type=_type(path),
+        type=kind,
         device="disk",
     )
 

@@ -27,6 +27,7 @@ _DEVICES = {
         ("source@file",),
         ("source@dev",),
         ("source@pool", "source@volume"),
+        ("source@protocol", "source@name"),
         ("target@dev",),
     ),
     "interface": (("mac@address",),),

@@ -8,18 +8,18 @@ from kvmdecl.libvirt_xml.overlay import to_text
 
 def volume_xml(
     name: str,
-    volume_format: str,
+    volume_format: str | None,
     capacity: int,
     *,
     allocation: int = 0,
     backing_path: str | None = None,
     backing_format: str | None = None,
 ) -> str:
-    """The definition of a volume in a directory pool.
+    """The definition of a volume.
 
     Args:
         name: within its pool.
-        volume_format: `qcow2` or `raw`.
+        volume_format: `qcow2` or `raw`; None for a device or an object, which has none.
         capacity: bytes.
         allocation: bytes of a raw volume to allocate at once (virStorageBackendCreateRaw).
         backing_path: file that a qcow2 volume begins as.
@@ -33,7 +33,7 @@ def volume_xml(
             node("allocation", str(allocation), unit="bytes"),
             node(
                 "target",
-                node("format", type=volume_format),
+                volume_format is not None and node("format", type=volume_format),
                 # What qemu-img makes by itself; the older 0.10 lacks zero clusters and lazy reference counts.
                 volume_format == "qcow2" and node("compat", "1.1"),
             ),

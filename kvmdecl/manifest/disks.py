@@ -20,6 +20,7 @@ _ONLY_ON = {
 }
 """Buses that have it (qemuValidateDomainDeviceDefDiskFrontend, qemuBuildDiskDeviceProps)."""
 
+VolumeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:+@-]{0,254}$")]
 Rate = Annotated[Positive, Field(le=_MOST)]
 Amount = Annotated[Size, Field(ge=1, le=_MOST)]
 Seconds = Annotated[Positive, Field(le=_MOST)]
@@ -110,12 +111,15 @@ class Disk(Section):
     """Capacity; for a disk made from an image at least the image's (which is the default)."""
     pool: Name | None = None
     """Storage pool; the cluster's only one if not given."""
+    volume: VolumeName | None = None
+    """Volume of the pool that is there already, such as a unit of a storage server (`unit:0:0:1`): used as it is, never
+    made, grown or deleted."""
     image: Name | None = None
     """Image that the disk begins as; its volume is the backing file of the disk's."""
     source: DiskPath | None = None
     """A file or block device that the host has (`/dev/vg0/db`), instead of a volume: never made, grown or deleted."""
     format: Literal["qcow2", "raw"] = "qcow2"
-    """Format of the volume; for a `source` it has to be said."""
+    """Format of the volume, `raw` in a pool of devices; for a `source` it has to be said."""
     preallocation: Literal["off", "metadata", "falloc", "full"] = "off"
     """How much of the volume is allocated when it is made: `full` is for raw ones, `off` for disks with an image."""
     bus: Literal["virtio", "scsi", "sata", "ide", "usb"] = "virtio"
@@ -165,6 +169,7 @@ class Disk(Section):
         if self.format == "qcow2" and self.preallocation == "full":
             hint = "use `falloc`, or `format: raw`"
             raise wrong("disk", "a qcow2 disk cannot be filled with zeros", hint, "preallocation")
+        self._check_volume()
         self._check_bus()
         self._check_driver()
         return self
@@ -172,13 +177,13 @@ class Disk(Section):
     @property
     def has_content(self) -> bool:
         """Whether it says where its content comes from."""
-        return any((self.size, self.image, self.source))
+        return any((self.size, self.image, self.source, self.volume))
 
     def _check_source(self) -> None:
         """What exists already has a size, a place and a format; a wrong one would show the guest other data."""
         if self.source is None:
             return
-        for key in ("size", "image", "pool", "preallocation"):
+        for key in ("size", "image", "pool", "volume", "preallocation"):
             if key in self.model_fields_set and getattr(self, key) not in {None, "off"}:
                 summary = f"{key} is for a disk that is made, and a source exists already"
                 raise wrong("disk", summary, "leave one of them out", key)
@@ -196,6 +201,14 @@ class Disk(Section):
                 hint = f"use {' or '.join(f'`bus: {bus}`' for bus in buses)}, or leave it out"
                 return key, f"a disk on the {self.bus} bus has no `{key}`", hint
         return None
+
+    def _check_volume(self) -> None:
+        """A volume that is there already is what it is."""
+        given = {"size": self.size, "image": self.image, "preallocation": self.preallocation != "off"}
+        for key, value in given.items():
+            if self.volume is not None and value:
+                hint = f"leave `{key}` out, or leave `volume` out to have one made"
+                raise wrong("disk", f"a volume that is there already is given no {key}", hint, key)
 
     def _check_bus(self) -> None:
         if self.misplaced is not None:

@@ -72,6 +72,8 @@ class CloudInit(Section):
     """Text of network-config."""
     network_config_file: str | None = None
     """File with network-config, relative to the manifest that names it."""
+    pool: Name | None = None
+    """Storage pool of the image; that of the first disk which is a file if not given."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -206,7 +208,7 @@ class Vm(Section):
     def _check_disks(self) -> None:
         if self.image and self.disk and self.disk.image:
             raise _wrong("disk", "both the vm and its root disk name an image", "keep one of them", "disk")
-        if self.image and self.disk and self.disk.source:
+        if self.image and self.disk and (self.disk.source or self.disk.volume):
             raise _wrong("disk", "a disk that exists begins as no image", "leave `image` out", "disk")
         if self.disk and not (self.disk.has_content or self.image):
             raise _no_content("disk")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import chain
 
 from kvmdecl.cluster import ResolvedCluster
@@ -14,7 +15,8 @@ from kvmdecl.planner.departed import departed_hosts, gone_hosts
 from kvmdecl.planner.domains import orphans, plan_absent_domain, plan_domain
 from kvmdecl.planner.networks import plan_absent_network, plan_existing_network, plan_network
 from kvmdecl.planner.pools import plan_absent_pool, plan_pool
-from kvmdecl.planner.verdict import HostView, Verdict
+from kvmdecl.planner.shared import makers
+from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict
 from kvmdecl.planner.volumes import plan_volume
 from kvmdecl.state import (
     Absent,
@@ -49,13 +51,18 @@ def make_plan(
         if isinstance(observation := observations[name], HostSnapshot)
     }
     known = [resource for resource in desired.resources if resource.address.host in views]
-    verdicts = [_plan_one(resource, views[resource.address.host]) for resource in known]
+    made_by = makers(known, views)
+    verdicts = [
+        AS_DECLARED if resource.address in made_by else _plan_one(resource, views[resource.address.host])
+        for resource in known
+    ]
     unusable = {
         r.address
         for r, verdict in zip(known, verdicts, strict=True)
         if verdict.blocked and not verdict.usable
     }
-    steps, held = _without_held([verdict.step for verdict in verdicts if verdict.step], unusable)
+    going = [_waiting_there(verdict.step, made_by) for verdict in verdicts if verdict.step]
+    steps, held = _without_held(going, unusable)
     roll = membership(cluster, observations)
     waiting, left = departed_hosts(cluster, roll, desired.unplaced)
     blocked = in_order([*(verdict.blocked for verdict in verdicts if verdict.blocked), *held, *waiting])
@@ -77,6 +84,11 @@ def make_plan(
         members=roll.members,
         let_go=roll.let_go,
     )
+
+
+def _waiting_there(step: Step, made_by: Mapping[Address, Address]) -> Step:
+    """The step, waiting for what another host makes for its own."""
+    return replace(step, after=tuple(made_by.get(address, address) for address in step.after))
 
 
 def _plan_one(resource: Desired, view: HostView) -> Verdict:

@@ -8,7 +8,7 @@ from kvmdecl.cluster import ResolvedCluster
 from kvmdecl.diagnostics import Diagnostic, Severity, in_order
 from kvmdecl.libvirt_xml.fingerprint import fingerprint
 from kvmdecl.libvirt_xml.marker import belongs
-from kvmdecl.libvirt_xml.safe import parse_xml
+from kvmdecl.libvirt_xml.safe import Element, parse_xml
 from kvmdecl.membership import membership
 from kvmdecl.names import derive_uuid, format_size
 from kvmdecl.plan import Action, HostStatus, Impact, Plan, PlannedHost, Step
@@ -122,10 +122,17 @@ def _needed(view: HostView, doomed: frozenset[str]) -> frozenset[str]:
     }
     others = (domain for domain in view.state.domains if not belongs(domain.xml, view.cluster, domain.uuid))
     disks = (
-        parse_xml(xml).iterfind("devices/disk/source") for d in others for xml in (d.xml, d.live_xml) if xml
+        parse_xml(xml).iterfind("devices/disk//source") for d in others for xml in (d.xml, d.live_xml) if xml
     )
-    used = {source.get("file") or "" for sources in disks for source in sources}
+    used = {path for sources in disks for source in sources for path in _paths(source, view)}
     return frozenset(backing | used)
+
+
+def _paths(source: Element, view: HostView) -> Iterator[str]:
+    """What a disk is on: a file, a device, an object of a storage cluster by its name, or a volume by its pool."""
+    yield from (path for name in ("file", "dev", "name") if (path := source.get(name)))
+    if volume := view.volumes.get(f"{source.get('pool')}/{source.get('volume')}"):
+        yield volume.path
 
 
 def _name(view: HostView, volume: ObservedVolume) -> str:

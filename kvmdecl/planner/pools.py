@@ -17,32 +17,51 @@ from kvmdecl.planner.verdict import (
 from kvmdecl.state import Absent, DesiredPool, Kind, ObservedPool
 from kvmdecl.tasks import CreatePool, DeletePool, UpdatePool
 
+_FORMATTED = "defined, its devices formatted unless they hold anything, and started"
+_KEYS = {
+    "@type": "type",
+    "source/device": "devices",
+    "source/host": "server",
+    "source/dir@path": "export",
+    "source/name": "source",
+    "source/format@type": "format",
+    "source/protocol@ver": "protocol_version",
+    "source/initiator/iqn@name": "initiator",
+    "source/adapter@name": "adapter",
+}
+"""Keys of the manifest by path in a pool's definition; the others are about where it is mounted."""
+
 
 def plan_pool(desired: DesiredPool, view: HostView) -> Verdict:
     """Compare a declared pool with the host's pool of that name."""
     observed = view.pools.get(desired.address.name)
     name, uuid = desired.address.name, desired.uuid
     if observed is None:
-        task = CreatePool(name, uuid, desired.xml, desired.autostart)
+        task = CreatePool(name, uuid, desired.xml, desired.autostart, desired.build)
+        if desired.build:
+            return step(desired, Action.CREATE, task, None, _FORMATTED, impact=Impact.DATA_LOSS)
         return step(desired, Action.CREATE, task, None, "defined, built and started")
     found = differences(desired.xml, None, observed.xml, Kind.POOL)
     if observed.uuid != uuid:
         return _foreign(desired, observed, differs=any(difference.path != "uuid" for difference in found))
     if found:
-        first = found[0]  # `path` or `type`
+        first = found[0]
         return blocked(
             desired,
             "plan.pool-changed",
             f"the {first.path} of pool {name} on {desired.address.host} would change: {first.before} -> {first.after}",
             "A pool cannot move: its volumes, and the guests that use them, would stay where they are.",
             "declare a second pool and move the disks, or put the manifest back.",
-            key="path",
+            key=_KEYS.get(first.path.partition("[")[0], "path"),
         )
     changes = power_changes(desired, observed, "virStoragePool")
     if not changes:
         return AS_DECLARED
-    task_ = UpdatePool(name, uuid, start=not observed.active, autostart=desired.autostart)
-    return step(desired, Action.UPDATE, task_, observed, "", changes=changes)
+    start = not observed.active
+    unbuilt = start and desired.build and view.ledger.find(Kind.POOL, name) is None
+    task_ = UpdatePool(name, uuid, start, desired.autostart, unbuilt)
+    summary, impact = (_FORMATTED, Impact.DATA_LOSS) if unbuilt else ("", None)
+    return step(desired, Action.UPDATE, task_, observed, summary, changes=changes, impact=impact)
 
 
 def _foreign(desired: DesiredPool, observed: ObservedPool, *, differs: bool) -> Verdict:

@@ -257,10 +257,11 @@ def _observed(address: Address, view: HostView) -> Observed | None:
 def _plan_again(step: Step, observed: Observed | None, view: HostView) -> Verdict:
     match step.task:
         case CreatePool() as task:
-            return plan_pool(DesiredPool(step.address, task.uuid, task.xml, task.autostart), view)
+            declared = DesiredPool(step.address, task.uuid, task.xml, task.autostart, task.build)
+            return plan_pool(declared, view)
         case UpdatePool() as task:
             xml = view.pools[task.name].xml
-            return plan_pool(DesiredPool(step.address, task.uuid, xml, task.autostart), view)
+            return plan_pool(DesiredPool(step.address, task.uuid, xml, task.autostart, task.build), view)
         case DeletePool() as task:
             return plan_absent_pool(Absent(step.address), task.uuid, view)
         case DefineNetwork() as task:

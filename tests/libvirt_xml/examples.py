@@ -12,13 +12,26 @@ from lxml import etree
 from kvmdecl.cluster import ResolvedCdrom, ResolvedDisk, ResolvedNic, ResolvedVm
 from kvmdecl.libvirt_xml.domain import domain_xml
 from kvmdecl.libvirt_xml.overlay import complete
-from kvmdecl.manifest import Balloon, Cdrom, Cpus, Disk, Firmware, Graphics, Memory, Nic, Numa, Vm, Watchdog
+from kvmdecl.manifest import (
+    Balloon,
+    Cdrom,
+    Cpus,
+    Disk,
+    Firmware,
+    Graphics,
+    Memory,
+    Nic,
+    Numa,
+    Pool,
+    Vm,
+    Watchdog,
+)
 from kvmdecl.names import GIB, MIB
 from kvmdecl.state import ObservedDomain, SeedContent
 from tests.libvirt_xml.device_examples import DEVICES
 
 UUID = "1b671a64-40d5-491e-99b0-da01ff1f3341"
-POOLS = {"vms": "/srv/vms"}
+POOLS = {"vms": Pool(path="/srv/vms")}
 SEED = {"seed": SeedContent((), "0" * 64), "seed_pool": "vms", "seed_volume": "web-1.seed-0123.iso"}
 
 FOREIGN = """<domain>

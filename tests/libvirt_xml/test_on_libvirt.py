@@ -15,7 +15,7 @@ from kvmdecl.libvirt_xml.fields import differences
 from kvmdecl.libvirt_xml.fingerprint import fingerprint
 from kvmdecl.libvirt_xml.impact import assess
 from kvmdecl.libvirt_xml.overlay import SPARE_PORTS, attachable, complete, find_device, overlay
-from kvmdecl.manifest import Balloon, Firmware, Graphics, Numa, Watchdog
+from kvmdecl.manifest import Balloon, Firmware, Graphics, Numa, Pool, Watchdog
 from kvmdecl.names import GIB, MIB
 from kvmdecl.state import Kind, ObservedDomain, Origin
 from tests.libvirt_xml.device_examples import DEVICES, NEEDS_SWTPM, has_swtpm, skip_without_swtpm
@@ -24,7 +24,7 @@ from tests.libvirt_xml.test_emit import NETWORKS, network
 
 pytestmark = pytest.mark.xdist_group("lab")
 
-POOLS = {"vms": "/srv"}
+POOLS = {"vms": Pool(path="/srv")}
 ROOT = disk(volume="root.raw", format="raw")
 DUMP = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 

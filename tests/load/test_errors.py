@@ -68,12 +68,12 @@ cluster.yaml:4:16: error[manifest.bad-value]: `runing` is not allowed here
 """,
     ),
     "a missing key": (
-        "storage:\n  vms: {type: dir}\n",
+        "images:\n  cd: {format: raw}\n",
         """\
-cluster.yaml:4:3: error[manifest.missing-key]: `path` is missing in `vms`
-  4 |   vms: {type: dir}
-    |   ^^^
-  hint: add `path: ...`
+cluster.yaml:4:3: error[manifest.missing-key]: `source` is missing in `cd`
+  4 |   cd: {format: raw}
+    |   ^^
+  hint: add `source: ...`
 
 1 error
 """,

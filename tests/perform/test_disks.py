@@ -10,6 +10,7 @@ from lxml import etree
 
 from kvmdecl.libvirt_xml.domain import domain_xml
 from kvmdecl.libvirt_xml.impact import Assessment, assess
+from kvmdecl.manifest import Pool
 from kvmdecl.names import MIB
 from kvmdecl.state import Address, Kind, ObservedDomain, Origin
 from kvmdecl.tasks import DefineDomain
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.xdist_group("lab")
 
-POOLS = {"vms": "/srv"}
+POOLS = {"vms": Pool(path="/srv")}
 NOTHING = ((), (), ())
 
 

@@ -257,3 +257,11 @@ def test_a_fault_of_many_copies_is_told_once() -> None:
 
 def test_an_absent_vm_is_not_judged() -> None:
     assert found("vms: {web: {state: absent, memory: 100GiB}}", facts()) == ()
+
+
+def test_a_pool_that_the_host_has_no_backend_for_is_told_at_its_type() -> None:
+    text = "storage:\n  ceph: {type: rbd, source: vms, servers: [ceph-1], hosts: [kvm-1]}\n"
+    (diagnostic,) = found(text, replace(facts(), pool_types=("dir", "fs")))
+    assert (diagnostic.code, underlined(text, diagnostic)) == ("check.no-pool-type", "rbd")
+    assert found(text, replace(facts(), pool_types=("dir", "rbd"))) == ()
+    assert found(text, facts()) == (), "what was not read is not judged"

@@ -29,12 +29,14 @@ class Patience:
     """How long to wait for others, in seconds.
 
     `shutdown`: for a guest asked to power off, as long as the task says if None; `ask_again`: until it is asked
-    again. `unplug`: for a guest asked to let a device go. `poll`: between two looks.
+    again. `unplug`: for a guest asked to let a device go. `refresh`: for a pool that is busy. `poll`: between two
+    looks.
     """
 
     shutdown: float | None = None
     ask_again: float = 20.0
     unplug: float = 10.0
+    refresh: float = 30.0
     poll: float = 0.25
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kvmdecl.hosts.errors import is_gone
 from kvmdecl.hosts.protocol import TaskResult
 from kvmdecl.hosts.read import read_pool
+from kvmdecl.libvirt_xml.safe import parse_xml
 from kvmdecl.state import Kind, LedgerEntry
 
 if TYPE_CHECKING:
@@ -15,13 +17,26 @@ if TYPE_CHECKING:
     from kvmdecl.hosts.perform.job import Job
     from kvmdecl.tasks import CreatePool, DeletePool, UpdatePool
 
+_FILES = frozenset({"dir", "fs", "netfs"})
+"""Types of pools that are directories, which are made where they are missing."""
+
 
 def create_pool(job: Job, task: CreatePool) -> TaskResult:
-    """Define, build, start and note down a pool (virStoragePoolDefineXML, Build, SetAutostart, Create)."""
+    """Define, build, start and note down a pool (virStoragePoolDefineXML, Build, SetAutostart, Create).
+
+    A pool that cannot be built is undefined again: with devices that hold something it would never start.
+    """
+    import libvirt
+
     found = find_pool(job, task.name)
     job.require_unmoved(read_pool(found, volumes=False) if found else None)
     pool = job.connection.storagePoolDefineXML(task.xml)
-    pool.build()
+    try:
+        _build(pool, task.build)
+    except BaseException:
+        with suppress(libvirt.libvirtError):
+            pool.undefine()
+        raise
     pool.setAutostart(task.autostart)
     pool.create()
     job.require_as_declared(Kind.POOL, task.xml, None, read_pool(pool, volumes=False).xml)
@@ -33,7 +48,7 @@ def update_pool(job: Job, task: UpdatePool) -> TaskResult:
     """Start a pool, set its autostart."""
     pool = _unmoved(job, task.name, task.uuid)
     if task.start and not pool.isActive():
-        _finish(job, task.name, pool)
+        _finish(job, task, pool)
         pool.create()
     if bool(pool.autostart()) != task.autostart:
         pool.setAutostart(task.autostart)
@@ -41,7 +56,7 @@ def update_pool(job: Job, task: UpdatePool) -> TaskResult:
 
 
 def delete_pool(job: Job, task: DeletePool) -> TaskResult:
-    """Stop and undefine a pool, and forget it. The directory and all files in it stay."""
+    """Stop and undefine a pool, and forget it. What is in it stays."""
     pool = _unmoved(job, task.name, task.uuid)
     if pool.isActive():
         pool.destroy()  # libvirt's word for stopping a pool
@@ -63,11 +78,27 @@ def find_pool(job: Job, name: str) -> libvirt.virStoragePool | None:
         raise
 
 
-def _finish(job: Job, name: str, pool: libvirt.virStoragePool) -> None:
+def _finish(job: Job, task: UpdatePool, pool: libvirt.virStoragePool) -> None:
     """Build a pool whose making was interrupted. A finished one is not built: its file system may not be mounted."""
-    if job.ledger.read().find(Kind.POOL, name) is None:
+    if job.ledger.read().find(Kind.POOL, task.name) is None:
+        _build(pool, task.build)
+        job.ledger.note(LedgerEntry(Kind.POOL, task.name, owner="", applied="", complete=True))
+
+
+def _build(pool: libvirt.virStoragePool, formats: bool) -> None:
+    """Make the directory of a pool that has one, and format its devices if that is wanted and they are empty.
+
+    Without a flag virStoragePoolBuild makes no more than the directory of a pool of files, and would format the devices
+    of another one. Never with VIR_STORAGE_POOL_BUILD_OVERWRITE, with which libvirt does not look for what is there.
+    """
+    import libvirt
+
+    kind = parse_xml(pool.XMLDesc(libvirt.VIR_STORAGE_XML_INACTIVE)).get("type")
+    if kind in _FILES:
         pool.build()
-        job.ledger.note(LedgerEntry(Kind.POOL, name, owner="", applied="", complete=True))
+    if formats:
+        # zpool, which knows no such flag, refuses devices that are in use by itself.
+        pool.build(0 if kind == "zfs" else libvirt.VIR_STORAGE_POOL_BUILD_NO_OVERWRITE)
 
 
 def _unmoved(job: Job, name: str, uuid: str) -> libvirt.virStoragePool:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from kvmdecl.hosts.perform.job import Job
     from kvmdecl.tasks import CreateVolume, DeleteVolume, ResizeVolume
 
+_FILES = frozenset({"dir", "fs", "netfs"})
+"""Types of pools whose volumes are files, which have formats."""
+
 _ALLOCATING = frozenset({"falloc", "full"})
 """Preallocations that take the whole size at once."""
 
@@ -233,7 +236,7 @@ def _capacity(job: Job, task: CreateVolume, pool: libvirt.virStoragePool) -> int
     """The declared capacity, or that of the backing volume, which a disk may not be smaller than."""
     if task.backing is None:
         return task.capacity or 0
-    backing = read_volume(pool.storageVolLookupByName(task.backing)).capacity
+    backing = read_volume(_find_backing(job, pool, task.backing)).capacity
     if task.capacity is not None and task.capacity < backing:
         job.fail(
             "step.would-shrink",
@@ -254,13 +257,15 @@ def _create(
     """
     import libvirt
 
+    kind = _kind_of(pool)
     wanted = task.preallocation if task.content is None else "off"
-    backing = None if task.backing is None else read_volume(pool.storageVolLookupByName(task.backing))
+    backing = None if task.backing is None else read_volume(_find_backing(job, pool, task.backing))
     xml = volume_xml(
         task.name,
-        task.format,
+        task.format if kind in _FILES else None,
         capacity,
-        allocation=capacity if wanted in _ALLOCATING else 0,
+        # Less than its capacity makes a logical volume a snapshot of nothing, which breaks as soon as it is full.
+        allocation=capacity if wanted in _ALLOCATING or kind == "logical" else 0,
         backing_path=backing.path if backing else None,
         backing_format=backing.format if backing else None,
     )
@@ -275,6 +280,25 @@ def _create(
     if wanted == "full":
         volume.wipe()  # writes every block of the volume once, on the host
     return volume
+
+
+def _kind_of(pool: libvirt.virStoragePool) -> str | None:
+    return parse_xml(pool.XMLDesc()).get("type")
+
+
+def _find_backing(job: Job, pool: libvirt.virStoragePool, name: str) -> libvirt.virStorageVol:
+    """The volume of an image. Another host may have made it: libvirt sees what is new in a pool when it looks again."""
+    import libvirt
+
+    def is_seen() -> bool:
+        if find_volume(pool, name) is not None:
+            return True
+        with suppress(libvirt.libvirtError):  # it does not look while it makes another volume
+            pool.refresh()
+        return find_volume(pool, name) is not None
+
+    job.wait(is_seen, job.patience.refresh)
+    return pool.storageVolLookupByName(name)
 
 
 def _require_possible(job: Job, task: CreateVolume) -> None:
@@ -346,9 +370,9 @@ def _resize_through_guest(job: Job, task: ResizeVolume, path: str) -> bool:
 
 
 def _target_of(domain: libvirt.virDomain, path: str) -> str | None:
-    """The device name, such as `vda`, of the disk whose active layer is the file at `path`."""
+    """The device name, such as `vda`, of the disk whose active layer is the file, device or object at `path`."""
     for disk in parse_xml(domain.XMLDesc()).iterfind("devices/disk"):
         source, target = disk.find("source"), disk.find("target")
-        if source is not None and target is not None and source.get("file") == path:
+        if source is not None and target is not None and path in map(source.get, ("file", "dev", "name")):
             return target.get("dev")
     return None

@@ -1,0 +1,56 @@
+"""What a pool's step says before it is done."""
+
+from __future__ import annotations
+
+import pytest
+
+from kvmdecl.cluster import ResolvedPool
+from kvmdecl.libvirt_xml.pool import pool_xml
+from kvmdecl.manifest import Pool
+from kvmdecl.names import derive_uuid
+from kvmdecl.plan import Impact
+from kvmdecl.planner.pools import plan_pool
+from kvmdecl.planner.verdict import HostView, Verdict
+from kvmdecl.state import Address, DesiredPool, HostState, Kind, Ledger, LedgerEntry, ObservedPool
+
+UUID = derive_uuid("edge", Kind.POOL, "data")
+FS = {"type": "fs", "path": "/srv/data", "devices": ["/dev/sdb1"], "format": "ext4"}
+NOTED = LedgerEntry(Kind.POOL, "data", "", "", complete=True)
+
+
+def xml(**given: object) -> str:
+    return pool_xml(ResolvedPool("data", UUID, Pool(**FS | given), ("kvm-1",)))
+
+
+def plan(kept: str | None, *entries: LedgerEntry, build: bool = True, active: bool = False) -> Verdict:
+    pools = () if kept is None else (ObservedPool("data", UUID, kept, active, True, 0, 0, ()),)
+    state = HostState(pools=pools, ledgers=(Ledger("edge", entries),))
+    desired = DesiredPool(Address("kvm-1", Kind.POOL, "data"), UUID, xml(), autostart=True, build=build)
+    return plan_pool(desired, HostView("kvm-1", "edge", "r1", state))
+
+
+@pytest.mark.parametrize("kept", [None, xml()])
+def test_formatting_a_device_is_planned_as_data_loss(kept: str | None):
+    step = plan(kept).step
+    assert step is not None
+    assert step.impact is Impact.DATA_LOSS
+    assert "formatted" in step.summary
+
+
+def test_a_pool_that_was_made_is_never_formatted_again():
+    step = plan(xml(), NOTED).step
+    assert step is not None
+    assert (step.impact, step.summary) == (Impact.NONE, "")
+
+
+def test_nothing_is_formatted_unless_the_manifest_says_so():
+    step = plan(None, build=False).step
+    assert step is not None
+    assert step.impact is Impact.NONE
+
+
+@pytest.mark.parametrize("kept", [xml(devices=["/dev/sdc1"]), xml(path="/srv/other"), xml(format="xfs")])
+def test_a_pool_is_not_changed_under_its_volumes(kept: str):
+    blocked = plan(kept, NOTED, active=True).blocked
+    assert blocked is not None
+    assert blocked.code == "plan.pool-changed"
