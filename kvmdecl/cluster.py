@@ -148,7 +148,7 @@ class ResolvedVm:
 
     @property
     def state(self) -> str:
-        """`running`, `stopped` or `absent`."""
+        """`running`, `stopped`, `unmanaged` or `absent`."""
         return self.spec.state
 
     @property

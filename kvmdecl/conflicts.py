@@ -28,6 +28,7 @@ def conflicts(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
         _overlapping_subnets(cluster.networks),
         _same_volumes(cluster),
         _same_cids(cluster),
+        _rings(cluster.vms),
         _same_uuids(cluster),
     )
 
@@ -210,6 +211,41 @@ def _same_uuids(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
                 "A UUID is the identity of one domain.",
                 "keep it where it belongs; `virsh domuuid NAME` prints a domain's",
             )
+
+
+def _rings(vms: Iterable[ResolvedVm]) -> Iterator[Diagnostic]:
+    """Vms that wait for each other, each ring told once."""
+    after = {vm.name: [other.vm for other in vm.spec.after] for vm in vms if vm.spec.after}
+    origins = {vm.name: vm.origin for vm in vms}
+    done: set[str] = set()
+    for start in after:
+        path: dict[
+            str, Iterator[str]
+        ] = {}  # from `start` to where we are, each with the vms that are left to try
+        name: str | None = start if start not in done else None
+        while name is not None or path:
+            if name is not None and name not in path:
+                path[name] = iter([other for other in after.get(name, ()) if other not in done])
+            elif name is not None:
+                ring = list(path)[list(path).index(name) :]
+                yield _ring(ring, origins[ring[-1]].find("after"))
+            last = next(reversed(path))
+            name = next(path[last], None)
+            if name is None:
+                done.add(last)
+                del path[last]
+
+
+def _ring(names: list[str], at: Span | None) -> Diagnostic:
+    waits = " waits for ".join([*names, names[0]])
+    return Diagnostic(
+        "reference.ring",
+        f"vms wait for each other: {waits}",
+        at,
+        "None of them could be started before the others.",
+        "take one of the `after:` out",
+        subject=f"vm/{names[0]}",
+    )
 
 
 def _twice(code: str, summary: str, at: Span | None, other: Span | None, cause: str, hint: str) -> Diagnostic:

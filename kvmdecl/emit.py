@@ -77,6 +77,7 @@ def _guests(placed: PlacedCluster) -> Iterator[Desired]:
     images = {image.name: image for image in placed.cluster.images}
     networks = {network.name: network for network in placed.cluster.networks}
     pools = {pool.name: pool.spec for pool in placed.cluster.pools}
+    awaited = _awaited(placed)
     for vm in placed.vms:
         if vm.host is None or vm.state == "absent":
             continue
@@ -93,13 +94,27 @@ def _guests(placed: PlacedCluster) -> Iterator[Desired]:
             address=Address(vm.host, Kind.DOMAIN, vm.name),
             uuid=vm.uuid,
             xml=declared_domain(vm, pools),
-            running=vm.state == "running",
+            running=_RUNNING[vm.state],
             autostart=vm.spec.autostart,
             restart=vm.spec.restart,
             power_off=_power_off(vm),
+            agent_within=awaited.get(vm.name, 0),
             needs=tuple(sorted(set(needs))),
             origin=vm.origin,
         )
+
+
+_RUNNING = {"running": True, "stopped": False, "unmanaged": None}
+
+
+def _awaited(placed: PlacedCluster) -> dict[str, int]:
+    """Seconds that a vm's agent has after the vm's start, for those whose agent others wait for."""
+    awaited: dict[str, int] = {}
+    for vm in placed.vms:
+        for other in vm.spec.after:
+            if other.until == "agent":
+                awaited[other.vm] = max(awaited.get(other.vm, 0), other.timeout)
+    return awaited
 
 
 def _volumes(

@@ -192,6 +192,7 @@ class _Linker:
             self._unknown("host", spec.host, self._hosts, "vms", name, "host")
         spec = with_os_defaults(spec)
         uuid_ = spec.uuid or derive_uuid(self._name, Kind.DOMAIN, name)
+        self._check_after(name, spec)
         vm = _Link(name, spec, _boot_order(spec))
         disks = tuple(self._disks(vm))
         content = self._seed(name, uuid_, spec)
@@ -209,6 +210,20 @@ class _Linker:
             seed_volume=f"{name}.seed.{content.sha256[:_DIGEST_LENGTH]}.iso" if content else "",
             origin=self._origin("vms", name),
         )
+
+    def _check_after(self, name: str, spec: Vm) -> None:
+        for index, other in enumerate(spec.after):
+            there = self._manifest.vms.get(other.vm)
+            if there is None:
+                self._unknown("vm", other.vm, self._manifest.vms, "vms", name, "after", index, "vm")
+            elif other.until == "agent" and not there.agent:
+                self._refuse(
+                    "reference.no-agent",
+                    f"{other.vm} has no guest agent to wait for",
+                    self._loaded.span("vms", name, "after", index, "until"),
+                    "Its manifest says `agent: false`, so nothing in it could answer.",
+                    "wait until it is `running`, or give it its agent back",
+                )
 
     def _disks(self, vm: _Link) -> Iterator[ResolvedDisk]:
         if vm.spec.has_root_disk:

@@ -310,15 +310,20 @@ Restart = Literal["never", "scheduled", "now"]
 
 @dataclass(frozen=True, slots=True)
 class DesiredDomain:
-    """A domain as declared: `xml` holds what the manifest says or implies and nothing that libvirt fills in."""
+    """A domain as declared: `xml` holds what the manifest says or implies and nothing that libvirt fills in.
+
+    `running` is None where its power state is left alone. `agent_within` is how many seconds its agent may take to
+    answer once it was started, 0 if nothing waits for that.
+    """
 
     address: Address
     uuid: str
     xml: str
-    running: bool
+    running: bool | None
     autostart: bool
     restart: Restart = "never"
     power_off: PowerOff = GENTLY
+    agent_within: int = 0
     needs: tuple[Address, ...] = ()
     origin: Origin = field(compare=False, default=Origin())
 

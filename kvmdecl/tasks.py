@@ -170,7 +170,8 @@ class DefineDomain:
 
     `xml` is the declared definition; `base` the declared definition that was last applied (three-way). `power` is what
     shall be done to the guest at the end: `start` it, `shutdown` it (ACPI or agent), `restart` it (both: it gets a new
-    QEMU), or leave it as it is. `power_off` says how long a shutdown may take and whether force follows.
+    QEMU), or leave it as it is. `power_off` says how long a shutdown may take and whether force follows. A guest that
+    was started is waited for until its agent answers, `agent_within` seconds at most (0: it is not waited for).
     """
 
     name: str
@@ -183,6 +184,7 @@ class DefineDomain:
     cluster: str
     revision: str
     power_off: PowerOff = GENTLY
+    agent_within: int = 0
     task: Literal["define-domain"] = "define-domain"
 
 

@@ -27,12 +27,12 @@ from kvmdecl.manifest.memory import Balloon, Memory, Numa
 from kvmdecl.manifest.networks import Dhcp, DhcpHost, Network
 from kvmdecl.manifest.nics import Nic
 from kvmdecl.manifest.pools import Pool
-from kvmdecl.manifest.vms import CloudInit, Firmware, Shutdown, Vm
+from kvmdecl.manifest.vms import After, CloudInit, Firmware, Shutdown, Vm
 from kvmdecl.names import Name
 
 __all__ = [
-    "Balloon", "BandwidthShare", "CacheShare", "Cdrom", "Channel", "CloudInit", "Cpus", "Dhcp", "DhcpHost", "Disk",
-    "Firmware", "Graphics", "Host", "Image", "Input", "IoTune", "Manifest", "Memory", "Network", "Nic", "Numa",
+    "After", "Balloon", "BandwidthShare", "CacheShare", "Cdrom", "Channel", "CloudInit", "Cpus", "Dhcp", "DhcpHost",
+    "Disk", "Firmware", "Graphics", "Host", "Image", "Input", "IoTune", "Manifest", "Memory", "Network", "Nic", "Numa",
     "Panic", "PlacementSection", "Pool", "Reserve", "Scheduler", "Section", "SerialConsole", "Shutdown", "Sound",
     "Topology", "Tpm", "Video", "Vm", "Vsock", "Watchdog",
 ]  # fmt: skip

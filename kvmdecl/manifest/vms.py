@@ -61,6 +61,19 @@ class Shutdown(Section):
     """Pull its plug when that time is over; what it has not written by then is lost. A plan names it."""
 
 
+class After(Section):
+    """A vm that is started before this one, and stopped after it."""
+
+    shorthand = "vm"
+
+    vm: Name
+    """Name of the other vm, with its number if it has a count; on whatever host it is."""
+    until: Literal["running", "agent"] = "running"
+    """What to wait for once it was started: that it runs, or that its guest agent answers."""
+    timeout: Annotated[Duration, Field(ge=1, le=3600)] = 300
+    """How long its agent may take to answer (`2m`)."""
+
+
 class CloudInit(Section):
     """Data for cloud-init's NoCloud source, on a small ISO image. Text inline, or the name of a file."""
 
@@ -90,8 +103,11 @@ class Vm(Section):
     """Identity of a domain that exists, to take it over; derived from cluster and name if not given."""
     host: Name | None = None
     """Host that runs it; chosen by placement if not given."""
-    state: Literal["running", "stopped", "absent"] = "running"
-    """Power state; `absent` plans the deletion of its definition (its volumes stay)."""
+    state: Literal["running", "stopped", "unmanaged", "absent"] = "running"
+    """Power state. `unmanaged` neither starts nor stops it; `absent` plans the deletion of its definition (its volumes
+    stay)."""
+    after: tuple[After, ...] = ()
+    """Vms that are started before it and stopped after it, where one run does both (`after: [db]`)."""
     autostart: Bool = True
     """Start with the host."""
     restart: Literal["never", "scheduled", "now"] = "never"

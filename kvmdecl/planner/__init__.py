@@ -14,6 +14,7 @@ from kvmdecl.plan import Action, HostStatus, Plan, PlannedHost, Step
 from kvmdecl.planner.departed import departed_hosts, gone_hosts
 from kvmdecl.planner.domains import orphans, plan_absent_domain, plan_domain
 from kvmdecl.planner.networks import plan_absent_network, plan_existing_network, plan_network
+from kvmdecl.planner.order import in_turn
 from kvmdecl.planner.pools import plan_absent_pool, plan_pool
 from kvmdecl.planner.shared import makers
 from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict
@@ -77,7 +78,7 @@ def make_plan(
         cluster=cluster.name,
         revision=cluster.revision,
         hosts=_hosts(cluster, desired, observations, roll),
-        steps=_linked(steps),
+        steps=in_turn(cluster, _linked(steps)),
         unchanged=sum(1 for verdict in verdicts if not verdict.step and not verdict.blocked),
         blocked=blocked,
         notes=in_order(notes),

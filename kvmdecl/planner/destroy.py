@@ -13,6 +13,7 @@ from kvmdecl.membership import membership
 from kvmdecl.names import derive_uuid, format_size
 from kvmdecl.plan import Action, HostStatus, Impact, Plan, PlannedHost, Step
 from kvmdecl.planner.departed import departed_hosts
+from kvmdecl.planner.order import in_turn
 from kvmdecl.planner.verdict import HostView
 from kvmdecl.state import Address, HostSnapshot, Kind, Observation, ObservedVolume, Unreachable
 from kvmdecl.tasks import DeleteDomain, DeleteNetwork, DeletePool, DeleteVolume
@@ -34,7 +35,7 @@ def make_destroy_plan(
         for name, seen in sorted(observations.items())
         if isinstance(seen, HostSnapshot)
     ]
-    steps = tuple(step for view in views for step in _host_steps(view, volumes))
+    steps = in_turn(cluster, tuple(step for view in views for step in _host_steps(view, volumes)))
     return Plan(
         cluster=cluster.name,
         revision=cluster.revision,

@@ -88,9 +88,9 @@ def _mark(desired: DesiredDomain, view: HostView) -> AdoptDomain:
 
 def _is_as_left(desired: DesiredDomain, observed: ObservedDomain, view: HostView) -> bool:
     """Whether one look tells that nothing is to be done; False says nothing."""
-    state = (observed.active, observed.autostart) == (desired.running, desired.autostart)
     return (
-        state
+        desired.running in {None, observed.active}
+        and desired.autostart == observed.autostart
         and is_untouched(observed.xml, observed.live_xml, desired.xml)
         and _is_ours(desired.address, desired.uuid, observed, view)
     )
@@ -175,13 +175,14 @@ def _define(
         cluster=view.cluster,
         revision=view.revision,
         power_off=desired.power_off,
+        agent_within=desired.agent_within if power in {"start", "restart"} else 0,
     )
 
 
 def _restarts(desired: DesiredDomain, observed: ObservedDomain, assessment: Assessment) -> bool:
     """Whether a running guest may, and has a reason to, be powered off and on."""
     waits = assessment.pending or any(change.impact is Impact.NEXT_BOOT for change in assessment.changes)
-    return desired.restart == "now" and desired.running and observed.active and bool(waits)
+    return desired.restart == "now" and bool(desired.running and observed.active and waits)
 
 
 def _restart_changes(desired: DesiredDomain, assessment: Assessment) -> Iterator[Change]:
@@ -206,13 +207,13 @@ def _how_to_stop(power_off: PowerOff) -> str:
 
 
 def _power(desired: DesiredDomain, observed: ObservedDomain) -> Power:
-    if desired.running == observed.active:
+    if desired.running in {None, observed.active}:
         return "keep"
     return "start" if desired.running else "shutdown"
 
 
 def _power_changes(desired: DesiredDomain, observed: ObservedDomain, left: Left | None) -> Iterator[Change]:
-    if desired.running != observed.active:
+    if desired.running is not None and desired.running != observed.active:
         how = "virDomainCreate" if desired.running else _how_to_stop(desired.power_off)
         why = "" if desired.running else _how_long(desired.power_off)
         impact = Impact.NONE if desired.running else Impact.DOWNTIME

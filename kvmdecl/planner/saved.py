@@ -276,7 +276,14 @@ def _plan_again(step: Step, observed: Observed | None, view: HostView) -> Verdic
             restart: Restart = "now" if task.power == "restart" else "never"
             return plan_domain(
                 DesiredDomain(
-                    step.address, task.uuid, task.xml, running, task.autostart, restart, task.power_off
+                    step.address,
+                    task.uuid,
+                    task.xml,
+                    running,
+                    task.autostart,
+                    restart,
+                    task.power_off,
+                    task.agent_within,
                 ),
                 view,
             )

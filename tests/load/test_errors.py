@@ -61,7 +61,7 @@ cluster.yaml:5:3: error[yaml.duplicate-key]: the key `web` stands twice
 cluster.yaml:4:16: error[manifest.bad-value]: `runing` is not allowed here
   4 |   web: {state: runing}
     |                ^^^^^^
-  It is one of `running`, `stopped`, `absent`.
+  It is one of `running`, `stopped`, `unmanaged`, `absent`.
   hint: did you mean `running`?
 
 1 error

@@ -211,6 +211,31 @@ def _set_power(job: Job, task: DefineDomain, domain: libvirt.virDomain) -> None:
     if task.power in _STARTS and not domain.isActive():
         domain.create()
         _require_runs_as_declared(job, task, domain)
+        if task.agent_within:
+            _await_agent(job, domain, task.agent_within)
+
+
+def _await_agent(job: Job, domain: libvirt.virDomain, seconds: float) -> None:
+    """Wait until the guest's agent answers, for others are to be started after that."""
+    if job.wait(lambda: agent_answers(domain), seconds, tell=True):
+        return
+    job.fail(
+        "step.agent-silent",
+        f"{job.request.address} runs, and its guest agent did not answer within {seconds} s",
+        "Vms that come after it wait for its agent, and are not started.",
+        "see what it does on its console; the next apply starts the others without waiting again.",
+    )
+
+
+def agent_answers(domain: libvirt.virDomain) -> bool:
+    """Whether the guest agent tells the time (virDomainGetTime), which any agent can."""
+    import libvirt
+
+    try:
+        domain.getTime()
+    except libvirt.libvirtError:
+        return False
+    return True
 
 
 def _require_no_image(job: Job, domain: libvirt.virDomain) -> None:
