@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from kvmdecl.cluster import PlacedCluster, ResolvedVm
     from kvmdecl.facts import DomainSupport, GuestType, HostFacts, Machine
-    from kvmdecl.manifest import CacheShare
+    from kvmdecl.manifest import CacheShare, Vm
     from kvmdecl.pluginhost import Plugins
 
 
@@ -164,26 +164,54 @@ def _check_pins(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:
 
 def _check_memory_of(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:
     """Memory of a kind that the host has none of."""
-    numa, pages = vm.spec.numa, vm.spec.memory.pages
-    if numa is not None and host.nodes and not numbers_of(numa.nodeset) <= host.nodes:
-        yield Diagnostic(
-            "check.no-numa-node",
-            f"{host.name} has not all of the NUMA nodes {numa.nodeset}",
-            vm.origin.find("numa.nodeset"),
-            f"Its nodes are {', '.join(map(str, sorted(host.nodes)))}.",
-            "name nodes that it has, or leave `numa` out",
-        )
-    if pages is None or not host.pages:
-        return
-    needed, there = vm.max_memory // pages, host.pages.get(pages, 0)
-    if there < needed:
-        yield Diagnostic(
-            "check.no-huge-pages",
-            f"{host.name} has set aside {there} pages of {format_size(pages)}, and the guest needs {needed}",
-            vm.origin.find("memory.pages"),
-            "Huge pages are set aside on the host beforehand; a guest that does not get its own does not start.",
-            f"set {needed} aside there, or leave `pages` out",
-        )
+    for key, nodeset in _nodesets(vm.spec):
+        if host.nodes and not numbers_of(nodeset) <= host.nodes:
+            yield Diagnostic(
+                "check.no-numa-node",
+                f"{host.name} has not all of the NUMA nodes {nodeset}",
+                vm.origin.find(key),
+                f"Its nodes are {', '.join(map(str, sorted(host.nodes)))}.",
+                "name nodes that it has, or leave them out",
+            )
+    for page, (key, needed) in _pages(vm).items() if host.pages else ():
+        there = host.pages.get(page, 0)
+        if there < needed:
+            yield Diagnostic(
+                "check.no-huge-pages",
+                f"{host.name} has set aside {there} pages of {format_size(page)}, and the guest needs {needed}",
+                vm.origin.find(key),
+                "Huge pages are set aside on the host beforehand; a guest that does not get its own does not start.",
+                f"set {needed} aside there, or leave `pages` out",
+            )
+
+
+def _nodesets(spec: Vm) -> Iterator[tuple[str, str]]:
+    """All that names NUMA nodes of the host, with its key."""
+    if spec.numa is not None:
+        named = [("numa.nodeset", spec.numa.nodeset)]
+        named += [
+            (f"numa.cells.{number}.nodeset", cell.nodeset) for number, cell in enumerate(spec.numa.cells)
+        ]
+        yield from ((key, nodeset) for key, nodeset in named if nodeset is not None)
+    for name, module in spec.memory.modules.items():
+        if module.nodeset is not None:
+            yield f"memory.modules.{name}.nodeset", module.nodeset
+
+
+def _pages(vm: ResolvedVm) -> dict[int, tuple[str, int]]:
+    """Huge pages that the guest needs, by their size: where that is first said, and how many."""
+    usual = vm.spec.memory.pages
+    parts = [(f"numa.cells.{cell.id}.pages", cell.spec.pages, cell.memory) for cell in vm.spec.cells]
+    parts = parts or [("memory.pages", None, vm.max_memory)]
+    for name, module in vm.spec.memory.modules.items():
+        if module.model != "nvdimm":
+            parts.append((f"memory.modules.{name}.pages", module.pages, module.size))
+    needed: dict[int, tuple[str, int]] = {}
+    for key, own, size in parts:
+        if (page := own or usual) is not None:
+            first, number = needed.get(page, (key if own else "memory.pages", 0))
+            needed[page] = first, number + size // page
+    return needed
 
 
 def _check_offers(vm: ResolvedVm, host: _HostView, support: DomainSupport | None) -> Iterator[Diagnostic]:

@@ -374,6 +374,9 @@ IpAddress = Annotated[
     str, BeforeValidator(parse_ip), WithJsonSchema({"type": "string", "examples": ["192.168.100.10"]})
 ]
 Text = Annotated[str, BeforeValidator(parse_text)]
+HostPath = Annotated[
+    str, BeforeValidator(parse_pool_path), WithJsonSchema({"type": "string", "pattern": "^/"})
+]
 PoolPath = Annotated[
     str, BeforeValidator(parse_pool_path), WithJsonSchema({"type": "string", "pattern": "^/"})
 ]

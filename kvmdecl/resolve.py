@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from kvmdecl.uri import HostUri
 
 _DIGEST_LENGTH = 12
-_NAMED = frozenset({"disks", "cdroms", "pins", "iothread_pins"})  # mappings whose keys may be digits
+# Mappings whose keys may be digits.
+_NAMED = frozenset({"disks", "cdroms", "pins", "iothread_pins", "modules", "timers", "shared_memory"})
 _EXTENT = 4 * MIB  # what LVM counts in unless a volume group was made otherwise
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmdecl.libvirt_xml.build import node
-from kvmdecl.libvirt_xml.domain_cpu import cpu, tuning
+from kvmdecl.libvirt_xml.domain_cpu import cpu
 from kvmdecl.libvirt_xml.domain_devices import other_devices
 from kvmdecl.libvirt_xml.domain_disks import disks
+from kvmdecl.libvirt_xml.domain_memory import guest_numa, sizes, tuning
 from kvmdecl.libvirt_xml.domain_nics import interface
 from kvmdecl.libvirt_xml.overlay import to_text
 from kvmdecl.manifest.guest_os import HYPERV, HYPERV_SPINLOCKS, NEEDS_HPET
-from kvmdecl.names import KIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,8 +36,7 @@ def domain_xml(vm: ResolvedVm, pools: Mapping[str, Pool]) -> str:
             node("name", vm.name),
             node("uuid", vm.uuid),
             bool(description) and node("description", description),
-            node("memory", str(vm.max_memory // KIB), unit="KiB"),
-            node("currentMemory", str(vm.memory // KIB), unit="KiB"),
+            *sizes(vm),
             node("vcpu", str(vm.max_cpus), current=str(vm.cpus)),
             vm.spec.iothreads is not None and node("iothreads", str(vm.spec.iothreads)),
             node(
@@ -53,7 +52,7 @@ def domain_xml(vm: ResolvedVm, pools: Mapping[str, Pool]) -> str:
                 _has_hyperv(vm) and _hyperv(),
                 vm.spec.firmware.secure_boot and node("smm", state="on"),
             ),
-            cpu(vm),
+            cpu(vm, guest_numa(vm.spec)),
             *tuning(vm),
             _clock(vm),
             *_lifecycle(vm),

@@ -1,4 +1,4 @@
-"""CPUs and memory of a vm as libvirt XML."""
+"""CPUs of a vm as libvirt XML."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ from kvmdecl.manifest.cpus import LEVEL_MODEL, LEVELS, numbers_of
 from kvmdecl.names import KIB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from kvmdecl.cluster import ResolvedVm
     from kvmdecl.libvirt_xml.safe import Element
-    from kvmdecl.manifest import Balloon, BandwidthShare, CacheShare, Cpus, Memory, Numa, Scheduler
+    from kvmdecl.manifest import BandwidthShare, CacheShare, Cpus, Scheduler
 
 
-def cpu(vm: ResolvedVm) -> Element:
-    """An emulated guest has no host CPU to show; `maximum` is the nearest that every emulator can do."""
+def cpu(vm: ResolvedVm, numa: Element | None = None) -> Element:
+    """The CPU, with the NUMA cells that the guest sees.
+
+    An emulated guest has no host CPU to show; `maximum` is the nearest that every emulator can do.
+    """
     cpus = vm.spec.cpus
-    more = (*_topology(cpus), *_cache(cpus), *_address_bits(cpus), *_features(cpus))
+    more = (*_topology(cpus), *_cache(cpus), *_address_bits(cpus), *_features(cpus), numa)
     if cpus.is_named:
         model = LEVEL_MODEL if cpus.model in LEVELS else cpus.model
         return node(
@@ -72,15 +75,9 @@ def _features(cpus: Cpus) -> Iterator[Element]:
         yield node("feature", policy=policy, name=name)
 
 
-def tuning(vm: ResolvedVm) -> Iterator[Element]:
-    """What the host gives the guest: `cputune`, `numatune`, `memtune` and `memoryBacking`, each if it says anything."""
-    parts = (
-        node("cputune", *_cputune(vm)),
-        node("numatune", *_numatune(vm.spec.numa)),
-        node("memtune", *_memtune(vm.spec.memory)),
-        node("memoryBacking", *_backing(vm.spec.memory)),
-    )
-    yield from (part for part in parts if len(part))
+def cputune(vm: ResolvedVm) -> Element:
+    """What the host gives the vCPUs and QEMU's other threads; may be empty."""
+    return node("cputune", *_cputune(vm))
 
 
 def _cputune(vm: ResolvedVm) -> Iterator[Element]:
@@ -144,34 +141,3 @@ def _cache_share(share: CacheShare) -> Element:
 
 def _bandwidth_share(share: BandwidthShare) -> Element:
     return node("node", id=str(share.node), bandwidth=str(share.percent))
-
-
-def _numatune(numa: Numa | None) -> Iterator[Element]:
-    if numa is not None:
-        yield node("memory", mode=numa.mode, nodeset=numa.nodeset)
-
-
-def _memtune(memory: Memory) -> Iterator[Element]:
-    for name in ("hard_limit", "soft_limit", "swap_hard_limit"):
-        if (value := getattr(memory, name)) is not None:
-            yield node(name, str(value // KIB), unit="KiB")
-
-
-def _backing(memory: Memory) -> Iterator[Element]:
-    if memory.pages is not None:
-        yield node("hugepages", node("page", size=str(memory.pages // KIB), unit="KiB"))
-    if not memory.ksm:
-        yield node("nosharepages")
-    if memory.locked:
-        yield node("locked")
-    if memory.source is not None:
-        yield node("source", type=memory.source)
-    if memory.access is not None:
-        yield node("access", mode=memory.access)
-
-
-def balloon(given: Balloon) -> Element:
-    """Without a balloon libvirt adds one, unless it is told not to."""
-    model = "virtio" if given.enabled else "none"
-    reporting: Mapping[str, str] = {"freePageReporting": "on"} if given.free_page_reporting else {}
-    return node("memballoon", model=model, **reporting)

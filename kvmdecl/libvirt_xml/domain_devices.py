@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmdecl.libvirt_xml.build import node
-from kvmdecl.libvirt_xml.domain_cpu import balloon
+from kvmdecl.libvirt_xml.domain_memory import balloon, modules
 from kvmdecl.manifest.devices import AGENT_CHANNEL, Input, Video
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def other_devices(vm: ResolvedVm) -> Iterator[Element]:
         yield node(
             "controller", type="scsi", index="0", model="virtio-scsi"
         )  # libvirt's choice would be an lsilogic
+    yield from modules(spec)
     yield from _serial(vm)
     if spec.agent:
         yield node("channel", node("target", type="virtio", name=AGENT_CHANNEL), type="unix")

@@ -41,6 +41,7 @@ _DEVICES = {
     "sound": (("alias@name",),),
     "audio": (("@id",),),
     "filesystem": (("target@dir",),),
+    "memory": (("alias@name",),),
     "shmem": (("@name",),),
     "hostdev": (
         ("source/address@domain", "source/address@bus", "source/address@slot", "source/address@function"),

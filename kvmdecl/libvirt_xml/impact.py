@@ -71,6 +71,10 @@ def _within_memory(case: Case) -> bool:
     return _number(case.difference.after) <= _number(case.running("memory")) and balloon not in {"", "none"}
 
 
+def _has_slots(case: Case) -> bool:
+    return "maxMemory" in case.live.observed
+
+
 def _is_present(case: Case) -> bool:
     """Whether the guest has the vCPU now: libvirt does not pin others (qemuDomainPinVcpuLive)."""
     return _number(member_name(case.difference.path)) < _number(case.running("vcpu@current"))
@@ -187,6 +191,7 @@ _FUNCTIONS: Mapping[LiveCall | None, str] = {
 }
 
 _DISK, _NIC = "devices/disk", "devices/interface"
+_MODULES, _REQUESTED = "memory.modules", "devices/memory/target/requested"
 _AT_START = "QEMU gets it when it starts"
 _LETS_GO = "the guest has to let it go; until then it stays"
 _LIVE_CPUS = "qemuDomainSetVcpusLive"
@@ -263,6 +268,16 @@ ROWS: tuple[Row, ...] = (
         ),
         visible=True,
     ),
+    Row("maxMemory*", "any", "memory.hotplug_max", None, _BUILD, "it is fixed while it runs", visible=True),
+    Row(
+        "cpu/numa*",
+        "any",
+        "numa.cells",
+        None,
+        "qemuBuildNumaCommandLine",
+        "cells are fixed while it runs",
+        visible=True,
+    ),
     Row("cpu/topology*", "any", "cpus.topology", None, "qemuBuildSmpCommandLine", _AT_START, visible=True),
     Row("cpu/feature*", "any", "cpus.nested", None, _BUILD_CPU, _AT_START, _is_nesting),
     Row("cpu/feature*", "any", "cpus.features", None, _BUILD_CPU, _AT_START),
@@ -328,6 +343,8 @@ ROWS: tuple[Row, ...] = (
             ("locked", "locked"),
             ("source", "source"),
             ("access", "access"),
+            ("allocation", "allocation"),
+            ("discard", "discard"),
         )
     ),
     # the board
@@ -444,6 +461,19 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(f"{_NIC}*", "any", "nics", None, _LIVE_NIC, _AT_START),
     # further devices
+    Row("devices/memory", "add", _MODULES, "attach-device", _ATTACH, when=_has_slots, visible=True),
+    Row("devices/memory", "remove", _MODULES, "detach-device", _DETACH, _LETS_GO, visible=True),
+    Row(f"{_REQUESTED}", "any", _MODULES, "update-device", _UPDATE, visible=True),
+    Row(
+        "devices/memory",
+        "add",
+        _MODULES,
+        None,
+        _ATTACH,
+        "the guest began without `hotplug_max`",
+        visible=True,
+    ),
+    Row("devices/memory*", "any", _MODULES, None, _UPDATE, "a module is not changed while it is plugged in"),
     Row("devices/rng", "add", "rng", "attach-device", _ATTACH, visible=True),
     Row("devices/rng", "remove", "rng", "detach-device", _DETACH, _LETS_GO, visible=True),
     Row("devices/channel", "add", "agent", "attach-device", _ATTACH, when=_is_agent_pluggable, visible=True),
@@ -625,7 +655,9 @@ def _disk_key(path: str) -> str:
 
 
 def _shown(path: str, value: str | None) -> str | None:
-    is_size = path in {"memory", "currentMemory"} or path.startswith(("memtune/", "memoryBacking/hugepages/"))
+    is_size = path in {"memory", "currentMemory", "maxMemory"} or path.startswith(
+        ("memtune/", "memoryBacking/hugepages/")
+    )
     if is_size and value is not None and value.isdecimal():
         return format_size(int(value) * 1024)
     return value

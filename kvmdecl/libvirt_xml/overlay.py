@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from lxml import etree
 
-from kvmdecl.libvirt_xml.build import discard
+from kvmdecl.libvirt_xml.build import attributes, discard
 from kvmdecl.libvirt_xml.fields import (
     Comparison,
     Document,
@@ -86,6 +86,7 @@ def _lay_over(wanted: Document, last: Document, target: Document, kind: Kind) ->
     _prune(comparison, target)
     if kind is Kind.DOMAIN:
         _one_boot_order(target.root, comparison, target)
+        _write_current_memory(wanted, target)
     return comparison
 
 
@@ -332,6 +333,12 @@ RESETS: tuple[Reset, ...] = (
         ("address",),
         "one model is a PCI device, the other is not",
     ),
+    Reset(
+        "devices/memory@model",
+        "devices/memory",
+        ("address",),
+        "modules have slots, virtio-mem is a PCI device",
+    ),
     Reset("devices/memballoon@model", "devices/memballoon", ("*",), "no balloon has no address"),
     Reset(
         "devices/video/model@type",
@@ -356,6 +363,10 @@ RESETS: tuple[Reset, ...] = (
     ),
     Reset("os@firmware", "os", _BUILD, "libvirt chooses the build of the firmware"),
     Reset("os/firmware/feature@enabled", "os", _BUILD, "libvirt chooses the build of the firmware"),
+    *(
+        Reset(field, "", ("currentMemory",), "what is new the guest has from the start")
+        for field in ("devices/memory", "devices/memory/target/size", "cpu/numa/cell", "cpu/numa/cell@memory")
+    ),
     Reset("iothreads", "", ("iothreadids",), "the numbers of I/O threads are as many as the threads"),
     Reset("os/type@machine", "", _BOARD, "another chipset has other buses", when=_other_chipset),
 )
@@ -370,14 +381,16 @@ def _reset(reset: Reset, comparison: Comparison, wanted: Document, target: Docum
             continue
         owner = _owner(difference.path, reset.owner, wanted, target)
         if owner is not None:
-            _drop_undeclared(reset, owner, paths, comparison)
+            _drop_undeclared(reset, owner, paths, comparison, wanted)
 
 
 def _drop_undeclared(
-    reset: Reset, owner: Element, paths: Mapping[Element, str], comparison: Comparison
+    reset: Reset, owner: Element, paths: Mapping[Element, str], comparison: Comparison, wanted: Document
 ) -> None:
     for element in [element for where in reset.elements for element in owner.iterfind(where)]:
-        if not _declares(comparison, paths.get(element)):
+        path = paths.get(element)
+        made_up = path in wanted.elements and wanted.elements[path] not in wanted.originals  # by a rule
+        if made_up or not _declares(comparison, path):
             _take_out(element)
     for where in reset.attributes:
         child, _, name = where.partition("@")
@@ -417,6 +430,15 @@ def _one_boot_order(root: Element, comparison: Comparison, target: Document) -> 
     for path, value in comparison.observed.items():
         if plain(path).endswith("/boot@order") and path not in comparison.desired and value in orders:
             _take_out(target.originals[target.elements[target.leaves[path][0]]])
+
+
+def _write_current_memory(wanted: Document, target: Document) -> None:
+    """What is observed counts what is plugged in, which the comparison does not: written as declared, it is exact."""
+    declared, current = wanted.root.find("currentMemory"), target.root.find("currentMemory")
+    if declared is not None and current is not None:
+        current.text = declared.text
+        for name, value in attributes(declared).items():
+            current.set(name, value)
 
 
 def _place_devices(comparison: Comparison, target: Document, running: Document) -> None:
@@ -515,6 +537,7 @@ _ON_A_PORT = (
     "controller[@type='scsi']",
     "rng[@model='virtio']",
     "vsock",
+    "memory[@model='virtio-mem']",
     "input[@bus='virtio']",
     "sound[@model='ac97']",  # through a bridge for conventional PCI devices, which takes a port
     "sound[@model='es1370']",

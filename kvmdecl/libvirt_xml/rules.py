@@ -428,12 +428,25 @@ def _fill_current_memory(root: Element) -> None:
         current.text = memory.text
 
 
-def _drop_computed_memory(root: Element) -> None:
-    """With NUMA cells the memory is their sum, and what else is written is overruled."""
-    if root.find("cpu/numa/cell") is not None:
-        for tag in ("memory", "currentMemory"):
-            for element in root.findall(tag):
-                root.remove(element)
+def _drop_usual_check(root: Element) -> None:
+    """How a CPU is compared with the host's unless said (qemuDomainDefCPUPostParse)."""
+    cpu = root.find("cpu")
+    if cpu is None:
+        return
+    mode = cpu.get("mode", "custom")
+    free = mode in {"host-passthrough", "maximum"} or (mode == "custom" and root.get("type") == "qemu")
+    default("check", "none" if free else "partial")(cpu)
+
+
+def _sum_up_cells(root: Element) -> None:
+    """With NUMA cells the memory is their sum, whatever is written; what is plugged in is counted by itself."""
+    parts = [cell.get("memory") for cell in root.iterfind("cpu/numa/cell")]
+    if not parts:
+        return
+    memory = root.find("memory")
+    if memory is None:
+        memory = etree.SubElement(root, "memory")
+    memory.text = str(sum(int(part) if part and part.isdecimal() else 0 for part in parts))
 
 
 def _drop_unlimited(element: Element) -> None:
@@ -592,9 +605,10 @@ _DOMAIN = tuple(
         ),
         ("A limit that is no limit is not written", ("memtune/*",), _drop_unlimited),
         ("A quota below nothing is none", ("cputune/*quota",), _drop_negative),
-        ("With NUMA cells the memory is their sum", _ROOT, _drop_computed_memory),
+        ("With NUMA cells the memory is their sum", _ROOT, _sum_up_cells),
         ("POWER takes memory in whole modules", _ROOT, _whole_modules),
         ("Without currentMemory the guest has all of its memory", _ROOT, _fill_current_memory),
+        ("A CPU is compared with the host's as is usual for its mode", _ROOT, _drop_usual_check),
         ("Without current, all vCPUs are there from the start", ("vcpu",), _fill_current_vcpus),
         # sets
         ("CPU sets are compared as sets", ("vcpu", "cputune/*pin"), id_set("cpuset")),

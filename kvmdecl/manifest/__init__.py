@@ -23,9 +23,10 @@ from kvmdecl.manifest.devices import (
 from kvmdecl.manifest.disks import Cdrom, Disk, IoTune
 from kvmdecl.manifest.hosts import Host, Reserve
 from kvmdecl.manifest.images import Image
-from kvmdecl.manifest.memory import Balloon, Memory, Numa
+from kvmdecl.manifest.memory import Balloon, Memory
 from kvmdecl.manifest.networks import Dhcp, DhcpHost, Network
 from kvmdecl.manifest.nics import Nic
+from kvmdecl.manifest.numa import Numa
 from kvmdecl.manifest.pools import Pool
 from kvmdecl.manifest.vms import After, CloudInit, Firmware, Shutdown, Vm
 from kvmdecl.names import Name

@@ -24,8 +24,9 @@ from kvmdecl.manifest.devices import (
     Watchdog,
 )
 from kvmdecl.manifest.disks import Cdrom, Disk
-from kvmdecl.manifest.memory import Balloon, Memory, Numa
+from kvmdecl.manifest.memory import Balloon, Memory
 from kvmdecl.manifest.nics import Nic
+from kvmdecl.manifest.numa import GuestCell, Numa, check_cells, guest_cells
 from kvmdecl.names import Bool, Duration, Name, Positive, Text, Uuid
 
 DeviceName = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,19}$")]
@@ -134,7 +135,8 @@ class Vm(Section):
     memory: Memory = Memory()
     """Size (`memory: 4GiB`), maximum, and what the host takes it from."""
     numa: Numa | None = None
-    """NUMA nodes of the host that its memory is taken from (`numa: "0"`); any if not given."""
+    """NUMA nodes of the host that its memory is taken from (`numa: "0"`), and cells that it sees; any and none if not
+    given."""
     firmware: Firmware = Firmware()
     """`bios` or `uefi`."""
     image: Name | None = None
@@ -202,6 +204,7 @@ class Vm(Section):
             raise _wrong("boot", "a device is named twice in the boot order", "name it once", "boot")
         self._check_channels()
         self._check_emulated()
+        self._check_numa()
         if self.on_poweroff == "restart" and self.on_reboot == "destroy":
             summary, hint = (
                 "it would start when powered off and stop when rebooted",
@@ -251,6 +254,20 @@ class Vm(Section):
                 summary = f"there is no I/O thread {disk.iothread}: the vm has {threads}"
                 raise _wrong("disk", summary, f"add `iothreads: {disk.iothread}` to the vm", *at, "iothread")
         self._check_threads_of_io(threads)
+
+    @property
+    def cells(self) -> tuple[GuestCell, ...]:
+        """The NUMA cells that the guest sees."""
+        return guest_cells(self.numa, self.cpus, self.memory)
+
+    def _check_numa(self) -> None:
+        if self.numa is not None:
+            check_cells(self.numa, self.cpus, self.memory)
+        for name, module in self.memory.modules.items():
+            if module.cell >= len(self.cells):
+                summary = f"the guest has no NUMA cell {module.cell}"
+                hint = "they are numbered from 0; add it to `numa.cells`"
+                raise _wrong("memory", summary, hint, "memory", "modules", name, "cell")
 
     def _check_emulated(self) -> None:
         for key in ("cache_shares", "bandwidth_shares"):

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from kvmdecl.libvirt_xml.fields import differences
 from kvmdecl.libvirt_xml.impact import assess
-from kvmdecl.libvirt_xml.overlay import complete
+from kvmdecl.libvirt_xml.overlay import complete, overlay
 from kvmdecl.manifest import Cpus, Vm
 from kvmdecl.manifest.cpus import LEVELS
 from kvmdecl.names import MIB
@@ -84,13 +84,16 @@ def test_every_option_fits_libvirts_schema(against_schema, name):
 
 
 @pytest.mark.xdist_group("lab")
-def test_every_guest_reads_back_as_it_was_declared(host):
-    for name, given in GUESTS.items():
-        text = declared_on_host(**given)
+def test_every_guest_reads_back_as_it_was_declared_also_after_all_others(host):
+    before = declared_on_host()
+    domain = host.define(complete(before))
+    for name, given in [*GUESTS.items(), *reversed(GUESTS.items())]:
+        after = declared_on_host(**given)
 
-        found = host.define(complete(text)).XMLDesc(DUMP)
+        domain = host.define(overlay(domain.XMLDesc(DUMP), after, before))
 
-        assert differences(text, text, found, Kind.DOMAIN) == (), name
+        assert differences(after, before, domain.XMLDesc(DUMP), Kind.DOMAIN) == (), name
+        before = after
 
 
 @pytest.mark.xdist_group("lab")

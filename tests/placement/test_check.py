@@ -56,7 +56,17 @@ def _small_pages() -> HostFacts:
         ('{iothreads: 1, cpus: {iothread_pins: {"1": "99"}}}', facts(), "check.no-host-cpu", '"99"'),
         ('{cpus: {emulator_pin: "999"}}', facts(), "check.no-host-cpu", '"999"'),
         ("{numa: 0-1}", facts(), "check.no-numa-node", "0-1"),
+        ("{numa: {cells: [{nodeset: '0'}, {nodeset: '3'}]}, cpus: 2}", facts(), "check.no-numa-node", "'3'"),
+        (
+            "{memory: {size: 1GiB, hotplug_max: 2GiB, modules: {a: {size: 1GiB, nodeset: '7'}}}}",
+            *(facts(), "check.no-numa-node", "'7'"),
+        ),
         ("{memory: {size: 4GiB, pages: 1GiB}}", _small_pages(), "check.no-huge-pages", "1GiB"),
+        ("{memory: 4MiB, numa: {cells: [{pages: 2MiB}]}}", _small_pages(), "check.no-huge-pages", "2MiB"),
+        (
+            "{memory: {size: 1GiB, hotplug_max: 2GiB, modules: {a: {size: 1GiB, pages: 1GiB}}}}",
+            *(_small_pages(), "check.no-huge-pages", "1GiB"),
+        ),
     ],
 )
 def test_what_a_host_cannot_do(vm: str, host: HostFacts, code: str, place: str) -> None:
