@@ -2,11 +2,13 @@
 
 It lets tests and demonstrations start guests under plain emulation: one boots in a second, takes next to no
 CPU time, and `virDomainShutdown` ends it as it ends a real one. It needs a BIOS (not UEFI) and x86: machines
-`pc` and `q35`.
+`pc` and `q35`. On request it also lets PCI devices go when it is asked to (`q35` only), as an operating system does.
 
 Facts of the hardware: the serial port is an 8250 (data 0x3f8, line status 0x3fd, bit 5: may send). SeaBIOS
 puts the ACPI power management block of both machines at 0x600: event status at +0, event enable at +2,
 control at +4 (ACPI 6.5, 4.8.3). The timer interrupts 18 times a second, and BIOS has set up its handler.
+QEMU asks for devices of a q35 machine back through ports from 0xcc0 on (its docs/specs/acpi_pci_hotplug): +16
+chooses a bus, +4 has a bit for each slot that shall be empty, a bit written to +8 empties it.
 """
 
 from __future__ import annotations
@@ -22,9 +24,11 @@ _ORIGIN = 0x7C00  # where BIOS loads a boot sector
 _SECTOR = 512
 _IMAGE_SIZE = 1 << 20
 
+_Program = tuple[tuple[str, str, str], ...]
+
 # Each line is an instruction in 16-bit machine code. A label before the code names its place; a label behind
 # it is a jump's target, of which the last byte is the distance; `@text` is the 16-bit address of the banner.
-_PROGRAM: tuple[tuple[str, str, str], ...] = (
+_PROGRAM: _Program = (
     # label, code, target                 what it does
     ("", "fa", ""),                     # cli
     ("", "31 c0", ""),                  # xor ax, ax
@@ -60,25 +64,44 @@ _PROGRAM: tuple[tuple[str, str, str], ...] = (
     ("", "eb", "idle"),                 # jmp idle
 )  # fmt: skip
 
+# Between two looks at the button: empty each slot that shall be empty.
+_LET_GO: _Program = (
+    ("idle", "f4", ""),                 # hlt
+    ("", "66 31 c9", ""),               # xor ecx, ecx
+    ("", "b1 20", ""),                  # mov cl, 32            buses 31 to 0
+    ("bus", "66 89 c8", ""),            # mov eax, ecx
+    ("", "66 48", ""),                  # dec eax
+    ("", "ba d0 0c", ""),               # mov dx, 0xcd0
+    ("", "66 ef", ""),                  # out dx, eax
+    ("", "ba c4 0c", ""),               # mov dx, 0xcc4
+    ("", "66 ed", ""),                  # in eax, dx            the slots that shall be empty
+    ("", "66 85 c0", ""),               # test eax, eax
+    ("", "74", "kept"),                 # jz kept
+    ("", "ba c8 0c", ""),               # mov dx, 0xcc8
+    ("", "66 ef", ""),                  # out dx, eax
+    ("kept", "e2", "bus"),              # loop bus
+)  # fmt: skip
 
-def boot_sector() -> bytes:
-    """Assemble the boot sector."""
-    sizes = [len(bytes.fromhex(code)) + _target_size(target) for _, code, target in _PROGRAM]
+
+def boot_sector(*, unplug: bool = False) -> bytes:
+    """Assemble the boot sector; `unplug` makes it let devices go."""
+    idle = next(number for number, (label, _, _) in enumerate(_PROGRAM) if label == "idle")
+    lines = (*_PROGRAM[:idle], *_LET_GO, *_PROGRAM[idle + 1 :]) if unplug else _PROGRAM
+    sizes = [len(bytes.fromhex(code)) + _target_size(target) for _, code, target in lines]
     ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
-    places = {
-        label: end - size for (label, _, _), size, end in zip(_PROGRAM, sizes, ends, strict=True) if label
-    }
+    places = {label: end - size for (label, _, _), size, end in zip(lines, sizes, ends, strict=True) if label}
+    places["@text"] = ends[-1]  # behind the last instruction
     program = b"".join(
         bytes.fromhex(code) + _encode(target, places, end)
-        for (_, code, target), end in zip(_PROGRAM, ends, strict=True)
+        for (_, code, target), end in zip(lines, ends, strict=True)
     )
     text = f"{BANNER}\r\n".encode() + b"\0"
     return (program + text).ljust(_SECTOR - 2, b"\0") + b"\x55\xaa"
 
 
-def tiny_image(path: Path) -> Path:
-    """Write a raw disk image of 1 MiB with the boot sector, and return its path."""
-    path.write_bytes(boot_sector().ljust(_IMAGE_SIZE, b"\0"))
+def tiny_image(path: Path, *, unplug: bool = False) -> Path:
+    """Write a raw disk image of 1 MiB with the boot sector, and return its path; `unplug` makes it let devices go."""
+    path.write_bytes(boot_sector(unplug=unplug).ljust(_IMAGE_SIZE, b"\0"))
     return path
 
 
@@ -89,6 +112,5 @@ def _target_size(target: str) -> int:
 def _encode(target: str, places: dict[str, int], end: int) -> bytes:
     """The operand of an instruction that ends at `end`: a short jump's distance, or an address."""
     if target == "@text":
-        length = sum(len(bytes.fromhex(code)) + _target_size(operand) for _, code, operand in _PROGRAM)
-        return (_ORIGIN + length).to_bytes(2, "little")
+        return (_ORIGIN + places[target]).to_bytes(2, "little")
     return (places[target] - end).to_bytes(1, "little", signed=True) if target else b""

@@ -342,6 +342,21 @@ def test_a_device_that_the_guest_keeps_leaves_at_its_next_start_and_the_user_is_
     assert len(config(hand).findall("devices/disk")) == 1
 
 
+def test_a_guest_that_answers_lets_pci_devices_go(hand: Hand):
+    tiny_image(hand.path("/srv/tiny.img"), unplug=True)
+    root, data = disk("root", "/srv/tiny.img"), disk("data", blank(hand, "data.img"))
+    old, new = domain_xml(root, data, BRIDGE_NIC), domain_xml(root)
+    boot(hand, old)
+    pid = qemu_pid(hand)
+    hand.patience = replace(hand.patience, unplug=10.0)
+    gone = (LiveChange("detach-device", "disk[data]"), LiveChange("detach-device", f"interface[{MAC}]"))
+    result = hand.do(define(new, old, live=gone))
+    assert result.remarks == ()
+    assert qemu_pid(hand) == pid
+    assert len(running(hand).findall("devices/disk")) == 1
+    assert running(hand).find("devices/interface") is None
+
+
 def test_memory_that_the_guest_has_yet_to_give_back_is_told(hand: Hand, deaf: str):
     old = domain_xml(deaf)
     new = old.replace("<currentMemory unit='MiB'>32", "<currentMemory unit='MiB'>24")
