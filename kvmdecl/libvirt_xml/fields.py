@@ -118,7 +118,7 @@ def compare_documents(desired: Document, base: Document, observed: Document) -> 
         for path in base.fields
         if path not in desired.fields
         and path in observed.fields
-        and observed.fields[path] != _FILLED_IN.get(plain(path))
+        and observed.fields[path] != FILLED_IN.get(plain(path))
     )
     found = _whole_members([*declared, *removed], desired, observed)
     return Comparison(
@@ -233,7 +233,7 @@ _ASSUMED: Mapping[str, str] = {
 }
 
 # What libvirt writes where nothing is said: a field that left the declaration looks like this when it has gone.
-_FILLED_IN: Mapping[str, str] = {
+FILLED_IN: Mapping[str, str] = {
     "on_poweroff": "destroy",
     "on_reboot": "restart",
     "on_crash": "destroy",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from kvmdecl.libvirt_xml.domain_cpu import LIMITS
 from kvmdecl.libvirt_xml.domain_disks import DRIVE_PREFIX
 from kvmdecl.libvirt_xml.fields import (
+    FILLED_IN,
     Comparison,
     Document,
     FieldDifference,
@@ -283,10 +284,13 @@ ROWS: tuple[Row, ...] = (
     Row("cpu/feature*", "any", "cpus.features", None, _BUILD_CPU, _AT_START),
     *(Row(f"cpu{path}*", on, f"cpus.{key}", None, _BUILD_CPU, _AT_START) for path, on, key in _CPU_KEYS),
     Row("cpu[/@]*", "any", "cpus.model", None, _BUILD_CPU, _AT_START),
-    Row("cputune/vcpupin", "remove", "cpus.pins", None, _PIN, _STAYS_PINNED),
+    Row("cputune/vcpupin", "remove", "cpus.pins", None, _PIN, _STAYS_PINNED, visible=True),
     Row("cputune/vcpupin*", "any", "cpus.pins", "pin-vcpu", _PIN, when=_is_present, visible=True),
     Row("cputune/vcpupin*", "any", "cpus.pins", None, _PIN, "only a vCPU that the guest has is pinned live"),
-    Row("cputune/emulatorpin*", "remove", "cpus.emulator_pin", None, _PIN_EMULATOR, _STAYS_PINNED),
+    Row(
+        *("cputune/emulatorpin*", "remove", "cpus.emulator_pin", None, _PIN_EMULATOR, _STAYS_PINNED),
+        visible=True,
+    ),
     Row("cputune/emulatorpin*", "any", "cpus.emulator_pin", "pin-emulator", _PIN_EMULATOR, visible=True),
     Row("cputune/iothreadpin", "remove", "cpus.iothread_pins", None, _PIN_IOTHREAD, _STAYS_PINNED),
     Row("cputune/iothreadpin*", "any", "cpus.iothread_pins", "pin-iothread", _PIN_IOTHREAD, visible=True),
@@ -305,7 +309,10 @@ ROWS: tuple[Row, ...] = (
         for name in LIMITS
         if not name.endswith("quota")
         for row in (
-            Row(f"cputune/{name}", "remove", f"cpus.{name}", None, _SCHEDULE, "it stays until QEMU ends"),
+            Row(
+                *(f"cputune/{name}", "remove", f"cpus.{name}", None, _SCHEDULE, "it stays until QEMU ends"),
+                visible=True,
+            ),
             Row(f"cputune/{name}", "any", f"cpus.{name}", "set-scheduler", _SCHEDULE, visible=True),
         )
     ),
@@ -354,25 +361,19 @@ ROWS: tuple[Row, ...] = (
     Row("features/hyperv*", "any", "hyperv", None, "qemuBuildCpuCommandLine", _AT_START),
     Row("features*", "any", "firmware", None, "qemuBuildMachineCommandLine", _AT_START),
     *(
-        row
+        Row(event, "any", event, "set-lifecycle", _LIFECYCLE, visible=True)
         for event in ("on_poweroff", "on_reboot", "on_crash")
-        for row in (
-            Row(event, "remove", event, None, _LIFECYCLE, "until then it keeps what it was told"),
-            Row(event, "any", event, "set-lifecycle", _LIFECYCLE, visible=True),
-        )
     ),
     Row("@type", "any", "type", None, _BUILD, _AT_START),
     Row("clock@offset", "any", "clock", None, "qemuBuildClockCommandLine", _AT_START, visible=True),
     Row("clock/timer*", "any", "os", None, "qemuBuildClockCommandLine", _AT_START, _is_of_the_os),
     Row("clock*", "any", "type", None, "qemuBuildClockCommandLine", _AT_START),
-    Row(
-        "description",
-        "any",
-        "description",
-        None,
-        "virDomainDefFormat",
-        "no guest sees it",
-        impact=Impact.METADATA,
+    *(
+        Row(
+            *(text, "any", key, None, "virDomainDefFormat", "no guest sees it"),
+            impact=Impact.METADATA,
+        )
+        for text, key in (("description", "description"), ("title", "xml"))
     ),
     # disks
     Row(_DISK, "add", "{disk}", "attach-device", _ATTACH, when=_on_a_pluggable_bus, visible=True),
@@ -565,7 +566,9 @@ def assess(desired: str, base: str | None, observed: ObservedDomain, origin: Ori
     only_live = _left_over(found, live)
     changes = [_change(d, live, origin) for d in found]
     changes += [_repeat(d, live, origin) for d in only_live if find_row(Case(d, live)).call]
-    pending = tuple(_wait(d, live, origin) for d in only_live if not find_row(Case(d, live)).call)
+    waiting = [d for d in only_live if not find_row(Case(d, live)).call]
+    waiting += _kept_by_the_guest(config, guest, {d.path for d in (*found, *only_live)})
+    pending = tuple(_wait(d, live, origin) for d in waiting)
     needed = {difference.path for difference in (*found, *only_live)}
     return Assessment(_with_origins(changes, kept), _calls(wanted, live, needed), pending)
 
@@ -596,6 +599,30 @@ def _left_over(found: tuple[FieldDifference, ...], live: Comparison) -> list[Fie
     """What the definition has already and the running guest visibly has not."""
     paths = {difference.path for difference in found}
     return [d for d in live.differences if d.path not in paths and find_row(Case(d, live)).visible]
+
+
+def _kept_by_the_guest(config: Document, guest: Document, known: Collection[str]) -> list[FieldDifference]:
+    """What a running guest visibly has though its definition does not say so any more: it loses it at its next boot."""
+    gone = compare_documents(config, guest, guest)
+    return [
+        d
+        for d in gone.differences
+        if d.after is None
+        and d.path not in known
+        and plain(d.path) not in _FILLED_IN_AT_START
+        and find_row(Case(d, gone)).visible
+    ]
+
+
+# What libvirt writes into the definition of a running guest alone.
+_FILLED_IN_AT_START = frozenset(
+    {
+        "devices/interface/source@bridge",  # of the network that it is plugged into (networkAllocatePort)
+        "devices/interface/source@dev",
+        "devices/interface/source@mode",
+        "devices/interface/bandwidth",
+    }
+)
 
 
 def _change(difference: FieldDifference, live: Comparison | None, origin: Origin) -> Change:
@@ -702,7 +729,7 @@ def _argument(call: LiveCall, difference: FieldDifference, wanted: Document, liv
     if call == "detach-device":
         return key
     if call == "set-lifecycle":
-        return f"{difference.path} {difference.after}"
+        return f"{difference.path} {difference.after or FILLED_IN[difference.path]}"
     if not key:
         return difference.after or ""
     device = deepcopy(wanted.originals[wanted.elements[f"devices/{key}"]])

@@ -87,7 +87,7 @@ def test_a_live_update_takes_away_what_is_no_longer_declared_and_keeps_the_rest(
     ("before", "after", "key", "impact", "calls"),
     [
         ({}, {"on_reboot": "destroy"}, "on_reboot", Impact.LIVE, [("set-lifecycle", "on_reboot destroy")]),
-        ({"on_reboot": "destroy"}, {}, "on_reboot", Impact.NEXT_BOOT, []),
+        ({"on_reboot": "destroy"}, {}, "on_reboot", Impact.LIVE, [("set-lifecycle", "on_reboot restart")]),
         ({}, {"on_crash": "restart"}, "on_crash", Impact.LIVE, [("set-lifecycle", "on_crash restart")]),
         ({}, {"clock": "localtime"}, "clock", Impact.NEXT_BOOT, []),
     ],
