@@ -533,11 +533,14 @@ class Assessment:
         live: the calls that the running guest needs, in order.
         pending: what the definition says and the running guest gets at its next boot: what it has now
             (`before`), and what it will have. Nothing is left to apply for it but a restart.
+        beyond: devices that only the running guest has, and loses at its next boot: it did not let them go, or
+            somebody plugged them in for a while.
     """
 
     changes: tuple[Change, ...]
     live: tuple[LiveChange, ...]
-    pending: tuple[Change, ...]
+    pending: tuple[Change, ...] = ()
+    beyond: tuple[Change, ...] = ()
 
 
 def assess(desired: str, base: str | None, observed: ObservedDomain, origin: Origin) -> Assessment:
@@ -561,16 +564,24 @@ def assess(desired: str, base: str | None, observed: ObservedDomain, origin: Ori
     found = kept.differences
     if running is None:
         changes = [_change(d, None, origin) for d in found]
-        return Assessment(_with_origins(changes, kept), (), ())
+        return Assessment(_with_origins(changes, kept), ())
     live = compare_documents(wanted, before, guest)
     only_live = _left_over(found, live)
     changes = [_change(d, live, origin) for d in found]
     changes += [_repeat(d, live, origin) for d in only_live if find_row(Case(d, live)).call]
-    waiting = [d for d in only_live if not find_row(Case(d, live)).call]
-    waiting += _kept_by_the_guest(config, guest, {d.path for d in (*found, *only_live)})
-    pending = tuple(_wait(d, live, origin) for d in waiting)
     needed = {difference.path for difference in (*found, *only_live)}
-    return Assessment(_with_origins(changes, kept), _calls(wanted, live, needed), pending)
+    left = _kept_by_the_guest(config, guest, needed)
+    waiting = [d for d in only_live if not find_row(Case(d, live)).call]
+    return Assessment(
+        _with_origins(changes, kept),
+        _calls(wanted, live, needed),
+        tuple(_wait(d, live, origin) for d in (*waiting, *(d for d in left if not _is_device(d.path)))),
+        tuple(_wait(d, live, origin) for d in left if _is_device(d.path)),
+    )
+
+
+def _is_device(path: str) -> bool:
+    return path == f"devices/{device_key(path)}"
 
 
 def _with_origins(changes: Iterable[Change], config: Comparison) -> tuple[Change, ...]:
@@ -593,6 +604,17 @@ def not_running_as_declared(desired: str, live_xml: str) -> tuple[FieldDifferenc
     """
     wanted, before, guest = open_documents([desired, "<domain/>", live_xml], Kind.DOMAIN)
     return tuple(_left_over((), compare_documents(wanted, before, guest)))
+
+
+def is_settled(desired: str, config: str, live_xml: str) -> bool:
+    """Whether a running guest visibly waits for nothing: it has what is declared, and nothing that its definition lost.
+
+    Raises:
+        BadXml: one of the definitions is not acceptable XML.
+    """
+    wanted, before, kept, guest = open_documents([desired, "<domain/>", config, live_xml], Kind.DOMAIN)
+    lacking = _left_over((), compare_documents(wanted, before, guest))
+    return not lacking and not _kept_by_the_guest(kept, guest, ())
 
 
 def _left_over(found: tuple[FieldDifference, ...], live: Comparison) -> list[FieldDifference]:

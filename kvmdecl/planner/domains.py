@@ -180,14 +180,17 @@ def _define(
 
 
 def _restarts(desired: DesiredDomain, observed: ObservedDomain, assessment: Assessment) -> bool:
-    """Whether a running guest may, and has a reason to, be powered off and on."""
+    """Whether a running guest may, and has a reason to, be powered off and on.
+
+    A device that it has beyond its definition is none: somebody may have plugged it in for a backup.
+    """
     waits = assessment.pending or any(change.impact is Impact.NEXT_BOOT for change in assessment.changes)
     return desired.restart == "now" and bool(desired.running and observed.active and waits)
 
 
 def _restart_changes(desired: DesiredDomain, assessment: Assessment) -> Iterator[Change]:
     """What a restart is for, and the restart itself: what waited for the next boot waits no longer."""
-    for change in (*assessment.changes, *assessment.pending):
+    for change in (*assessment.changes, *assessment.pending, *assessment.beyond):
         waits = change.impact is Impact.NEXT_BOOT
         yield replace(change, impact=Impact.RESTART) if waits else change
     impact = Impact.DOWNTIME if desired.power_off.force else Impact.RESTART
@@ -261,15 +264,13 @@ def _notes(desired: DesiredDomain, marker: Marker | None) -> tuple[Diagnostic, .
 
 def _pending(desired: DesiredDomain, assessment: Assessment) -> Iterator[Diagnostic]:
     """What the guest gets at its next boot is no change: there is nothing to apply."""
-    if not assessment.pending:
+    waits = (*assessment.pending, *assessment.beyond)
+    if not waits:
         return
-    summary = f"{desired.address.name} gets at its next boot: {_paths(c.field for c in assessment.pending)}"
-    cause = "They are in its definition already; a running guest cannot be given them."
-    hint = _HOW_TO_GET[desired.restart]
-    found = note(desired, "plan.pending", summary, cause, hint)
-    lines = (
-        f"{c.field}: runs with {_value(c.before)}, will have {_value(c.after)}" for c in assessment.pending
-    )
+    summary = f"{desired.address.name} gets at its next boot: {_paths(change.field for change in waits)}"
+    cause = "Its definition is so already; a running guest cannot be given, or rid of, this."
+    found = note(desired, "plan.pending", summary, cause, _HOW_TO_GET[desired.restart])
+    lines = (f"{c.field}: runs with {_value(c.before)}, will have {_value(c.after)}" for c in waits)
     yield replace(found, notes=tuple(map(Note, lines)))
 
 

@@ -68,7 +68,7 @@ class KindOfChange:
     """A change, and what it does to the running guest.
 
     `begin` is laid over the guest before it, where the manifest above is not where it begins. `files` are patterns of
-    files that the change makes or rewrites.
+    files that the change makes or rewrites. `starts`: whether a host of the lab can start the guest with it.
     """
 
     name: str
@@ -76,6 +76,7 @@ class KindOfChange:
     impact: str
     begin: Patch = field(default_factory=dict)
     files: tuple[str, ...] = ()
+    starts: bool = True
 
 
 def _disk(name: str, **keys: object) -> Patch:
@@ -118,7 +119,7 @@ KINDS: tuple[KindOfChange, ...] = (
     _K("memory of a memfd", {"memory": {"source": "memfd"}}, NEXT_BOOT),
     _K("shared memory", {"memory": {"access": "shared"}}, NEXT_BOOT),
     _K("memory that is not merged", {"memory": {"ksm": False}}, NEXT_BOOT),
-    _K("memory that is not swapped", {"memory": {"locked": True}}, NEXT_BOOT),
+    _K("memory that is not swapped", {"memory": {"locked": True}}, NEXT_BOOT, starts=False),
     _K("a NUMA node of the host", {"numa": "0"}, NEXT_BOOT),
     _K("no balloon", {"balloon": False}, NEXT_BOOT),
     _K("free page reporting", {"balloon": {"free_page_reporting": True}}, NEXT_BOOT),

@@ -94,7 +94,7 @@ def _try(bench: Bench, kind: KindOfChange, *, cure: bool) -> Trial:
         is_pending(left),
         tuple(_lost(before, after, kind.files)),
         remarks,
-        _is_cured(bench, manifest) if cure else None,
+        _is_cured(bench, manifest) if cure and kind.starts else None,
     )
 
 

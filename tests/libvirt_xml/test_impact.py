@@ -4,7 +4,7 @@ import pytest
 from lxml import etree
 
 from kvmdecl.diagnostics import Span
-from kvmdecl.libvirt_xml.impact import ROWS, assess, not_running_as_declared
+from kvmdecl.libvirt_xml.impact import ROWS, assess, is_settled, not_running_as_declared
 from kvmdecl.manifest import Balloon, Firmware, Graphics, Numa, Watchdog
 from kvmdecl.names import GIB, MIB
 from kvmdecl.plan import Impact
@@ -309,6 +309,21 @@ def test_what_only_a_restart_can_bring_is_pending_and_no_change():
         change.field for change in found.pending
     ]
     assert not_running_as_declared(new, kept(new)) == ()
+
+
+def test_what_left_the_definition_and_not_the_guest_is_pending():
+    pinned, served = declared(cpu_keys={"pins": {"0": "1"}}), declared(disks=TWO)
+
+    for before, path, attribute in (
+        (pinned, "cputune/vcpupin[0]", "pending"),
+        (served, "devices/disk[data]", "beyond"),
+    ):
+        found = assess(declared(), declared(), observed(kept(declared()), kept(before)), NOWHERE)
+        assert (found.changes, found.live) == ((), ())
+        assert [(c.field, c.after) for c in (*found.pending, *found.beyond)] == [(path, None)]
+        assert getattr(found, attribute)
+        assert not is_settled(declared(), kept(declared()), kept(before))
+    assert is_settled(declared(), kept(declared()), kept(declared()))
 
 
 def test_what_a_running_guest_cannot_show_is_never_pending():

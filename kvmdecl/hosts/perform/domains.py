@@ -14,7 +14,7 @@ from kvmdecl.hosts.perform.live import change_live
 from kvmdecl.hosts.protocol import TaskResult
 from kvmdecl.hosts.read import read_domain
 from kvmdecl.libvirt_xml.fields import differences
-from kvmdecl.libvirt_xml.impact import not_running_as_declared
+from kvmdecl.libvirt_xml.impact import is_settled, not_running_as_declared
 from kvmdecl.libvirt_xml.marker import NAMESPACE, PREFIX, Left, Marker, alone, belongs, with_marker
 from kvmdecl.libvirt_xml.overlay import complete, overlay
 from kvmdecl.libvirt_xml.safe import parse_xml
@@ -181,7 +181,7 @@ def _leave_trace(job: Job, task: DefineDomain, domain: libvirt.virDomain, kept: 
     live = domain.XMLDesc(0) if running else None
     left = leave(
         config,
-        live if live is not None and not not_running_as_declared(task.xml, live) else None,
+        live if live is not None and is_settled(task.xml, config, live) else None,
         task.xml,
         int(job.connection.getLibVersion()),
         running=running,
