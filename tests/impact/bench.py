@@ -22,6 +22,7 @@ from lxml import etree
 from kvmdecl.apply import apply
 from kvmdecl.diagnostics import Moved, TaskFailed
 from kvmdecl.events import StepDone, StepFailed, StepRefused
+from kvmdecl.hosts.checkin import check_in
 from kvmdecl.hosts.perform import Patience, perform
 from kvmdecl.hosts.protocol import TaskResult
 from kvmdecl.hosts.read import read_host
@@ -33,7 +34,8 @@ from kvmdecl.state import HostSnapshot, Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from kvmdecl.hosts.protocol import Progress, Scope, TaskRequest
+    from kvmdecl.diagnostics import Diagnostic
+    from kvmdecl.hosts.protocol import CheckIn, Progress, Scope, TaskRequest
     from kvmdecl.lab import LabHost
     from kvmdecl.plan import Plan, Step
 
@@ -66,10 +68,16 @@ class Bench:
     def observe(self, scope: Scope) -> Mapping[str, HostSnapshot]:
         return {self.host.name: read_host(self.connection, self.host.name, scope)}
 
+    def check_in(self, asked: CheckIn) -> Future[TaskResult]:
+        return self._answer(lambda: check_in(self.connection, asked))
+
     def submit(self, request: TaskRequest, progress: Callable[[Progress], None]) -> Future[TaskResult]:
+        return self._answer(lambda: perform(self.connection, request, progress, self.patience))
+
+    def _answer(self, work: Callable[[], TaskResult]) -> Future[TaskResult]:
         answer: Future[TaskResult] = Future()
         try:
-            answer.set_result(perform(self.connection, request, progress, self.patience))
+            answer.set_result(work())
         except (Moved, TaskFailed) as error:
             answer.set_exception(error)
         return answer
@@ -84,12 +92,19 @@ class Bench:
         plan, _ = plan_cluster(in_schedule(cluster) if scheduled else cluster, self, self.plugins)
         return plan
 
-    def apply(self, plan: Plan) -> tuple[str, ...]:
-        """Carry out a plan to its end. Returns the remarks."""
+    def carry_out(self, plan: Plan) -> tuple[tuple[str, ...], tuple[Diagnostic, ...]]:
+        """Apply a plan to its end. Returns the remarks, and what went wrong."""
         events = list(apply(plan, self, cancelled=Flag()))
-        wrong = [event for event in events if isinstance(event, StepFailed | StepRefused)]
-        assert not wrong, "\n".join(str(event.diagnostic) for event in wrong)
-        return tuple(remark for event in events if isinstance(event, StepDone) for remark in event.remarks)
+        wrong = tuple(event.diagnostic for event in events if isinstance(event, StepFailed | StepRefused))
+        return tuple(
+            remark for event in events if isinstance(event, StepDone) for remark in event.remarks
+        ), wrong
+
+    def apply(self, plan: Plan) -> tuple[str, ...]:
+        """Apply a plan, all of it. Returns the remarks."""
+        remarks, wrong = self.carry_out(plan)
+        assert not wrong, "\n".join(map(str, wrong))
+        return remarks
 
     def converge(self, manifest: Manifest) -> Plan:
         """Plan and apply; nothing may be blocked, and nothing be left to do. Returns the plan with nothing to do."""
