@@ -10,15 +10,18 @@ from kvmdecl.diagnostics import Diagnostic, Severity, in_order
 from kvmdecl.manifest.cpus import LEVELS, numbers_of
 from kvmdecl.names import about_size, format_size
 from kvmdecl.offers import levels, refusals
+from kvmdecl.state import HostSnapshot
 from kvmdecl.text import did_you_mean, safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from kvmdecl.cluster import PlacedCluster, ResolvedVm
+    from kvmdecl.diagnostics import Span
     from kvmdecl.facts import DomainSupport, GuestType, HostFacts, Machine
     from kvmdecl.manifest import CacheShare, Vm
     from kvmdecl.pluginhost import Plugins
+    from kvmdecl.state import Observation
 
 
 def check(placed: PlacedCluster, facts: Mapping[str, HostFacts], plugins: Plugins) -> tuple[Diagnostic, ...]:
@@ -36,6 +39,38 @@ def check(placed: PlacedCluster, facts: Mapping[str, HostFacts], plugins: Plugin
         _check_memory(placed, facts),
     )
     return in_order(chain(built_in, plugins.check(placed, facts)))
+
+
+def check_filters(placed: PlacedCluster, observations: Mapping[str, Observation]) -> Iterator[Diagnostic]:
+    """Find filters that neither the manifest nor a guest's host has; a host that was not asked is not judged."""
+    own = {filter_.name for filter_ in placed.cluster.filters}
+    there = {
+        name: {found.name for found in seen.state.filters}
+        for name, seen in observations.items()
+        if isinstance(seen, HostSnapshot) and seen.state.filters
+    }
+    for vm in _present(placed):
+        for index, nic in enumerate(vm.spec.nics):
+            if nic.filter is not None and vm.host in there and nic.filter.name not in there[vm.host] | own:
+                at = vm.origin.find(f"nics.{index}.filter.name")
+                yield _no_filter(nic.filter.name, vm.host, at, own | there[vm.host])
+    for filter_ in placed.cluster.filters:
+        for index, rule in enumerate(filter_.spec.rules if filter_.spec.state == "active" else ()):
+            lacking = [host for host, names in sorted(there.items()) if rule.filter not in names | own]
+            if rule.filter is not None and lacking:
+                at = filter_.origin.find(f"rules.{index}.filter")
+                yield _no_filter(rule.filter, lacking[0], at, own | there[lacking[0]])
+
+
+def _no_filter(name: str, host: str, at: Span | None, known: set[str]) -> Diagnostic:
+    return Diagnostic(
+        "check.no-filter",
+        f"{host} has no network filter {safe_text(name)}",
+        at,
+        "A guest whose filter is missing does not start.",
+        did_you_mean(name, known)
+        or safe_text(f"it has {', '.join(sorted(known)[:12])}; others can be defined in `filters`"),
+    )
 
 
 def _present(placed: PlacedCluster) -> Iterator[ResolvedVm]:

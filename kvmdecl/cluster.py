@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from pydantic import BaseModel
 
-from kvmdecl.manifest import Cdrom, Disk, Network, Nic, Pool, Vm
+from kvmdecl.manifest import Cdrom, Disk, Network, NetworkFilter, Nic, Pool, Vm
 from kvmdecl.state import FileContent, Origin, SeedContent
 from kvmdecl.uri import HostUri
 
@@ -55,6 +55,17 @@ class ResolvedNetwork:
     spec: Network
     bridge: str
     hosts: tuple[str, ...]
+    origin: Origin = field(compare=False, default=Origin())
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedFilter:
+    """A network filter; every host gets it. `needs` are the filters of the manifest that it names."""
+
+    name: str
+    uuid: str
+    spec: NetworkFilter
+    needs: tuple[str, ...]
     origin: Origin = field(compare=False, default=Origin())
 
 
@@ -205,6 +216,7 @@ class ResolvedCluster:
     sections: Mapping[str, BaseModel] = field(default_factory=dict)
     retired: tuple[RetiredHost, ...] = ()
     forgotten: frozenset[str] = frozenset()
+    filters: tuple[ResolvedFilter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmdecl.libvirt_xml.declared import declared_domain, declared_network, declared_pool
+from kvmdecl.libvirt_xml.nwfilter import filter_xml
 from kvmdecl.source import gc_paused
 from kvmdecl.state import (
     Absent,
     Address,
     DesiredDomain,
+    DesiredFilter,
     DesiredNetwork,
     DesiredPool,
     DesiredState,
@@ -40,6 +42,7 @@ def emit(placed: PlacedCluster, observations: Mapping[str, Observation]) -> Desi
         for resource in (
             *_pools(cluster),
             *_networks(cluster),
+            *_filters(cluster),
             *_guests(placed),
             *_absent_domains(placed, observations),
         ):
@@ -73,11 +76,24 @@ def _networks(cluster: ResolvedCluster) -> Iterator[Desired]:
                 yield DesiredNetwork(address, network.uuid, xml, network.spec.autostart, network.origin)
 
 
+def _filters(cluster: ResolvedCluster) -> Iterator[Desired]:
+    for filter_ in cluster.filters:
+        xml = filter_xml(filter_)
+        for host in cluster.hosts:
+            address = Address(host.name, Kind.NWFILTER, filter_.name)
+            if filter_.spec.state == "absent":
+                yield Absent(address, filter_.origin)
+            else:
+                needs = tuple(Address(host.name, Kind.NWFILTER, name) for name in filter_.needs)
+                yield DesiredFilter(address, filter_.uuid, xml, needs, filter_.origin)
+
+
 def _guests(placed: PlacedCluster) -> Iterator[Desired]:
     images = {image.name: image for image in placed.cluster.images}
     networks = {network.name: network for network in placed.cluster.networks}
     pools = {pool.name: pool.spec for pool in placed.cluster.pools}
     awaited = _awaited(placed)
+    filters = {filter_.name for filter_ in placed.cluster.filters}
     for vm in placed.vms:
         if vm.host is None or vm.state == "absent":
             continue
@@ -86,6 +102,8 @@ def _guests(placed: PlacedCluster) -> Iterator[Desired]:
                 yield Existing(Address(vm.host, Kind.NETWORK, network.name), network.origin)
         needs = [Address(vm.host, Kind.NETWORK, nic.network) for nic in vm.nics if not nic.is_bridge]
         needs += [Address(vm.host, Kind.POOL, disk.pool) for disk in vm.disks if disk.pool]
+        named = {nic.spec.filter.name for nic in vm.nics if nic.spec.filter} & filters
+        needs += (Address(vm.host, Kind.NWFILTER, name) for name in named)
         for volume in _volumes(vm, vm.host, images, pools):
             yield volume
             if volume.role is not Role.IMAGE or _is_medium(volume, vm):  # else it is a disk's own need

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from kvmdecl.shape import Shape
 
-NAMED_SECTIONS = ("hosts", "networks", "storage", "images", "vms")
+NAMED_SECTIONS = ("hosts", "networks", "filters", "storage", "images", "vms")
 MAX_OBJECTS = 100_000
 MAX_NODES = 10_000_000
 MAX_TEXT = 64 * 1024**2

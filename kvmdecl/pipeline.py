@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kvmdecl.check import check
+from kvmdecl.check import check, check_filters
 from kvmdecl.cluster import PlacedCluster, ResolvedCluster, ResolvedVm
 from kvmdecl.diagnostics import Diagnostic, reject_errors
 from kvmdecl.emit import emit
@@ -73,10 +73,12 @@ def _now(vm: ResolvedVm) -> ResolvedVm:
 def scope_of(cluster: ResolvedCluster) -> Scope:
     """How much of the hosts has to be read to plan this cluster."""
     bridged = any(network.spec.mode == "bridge" for network in cluster.networks)
+    filtered = any(nic.spec.filter for vm in cluster.vms for nic in vm.nics)
     return Scope(
         pools=frozenset(pool.name for pool in cluster.pools),
         interfaces=bridged,
         pool_types=any(pool.spec.type != "dir" for pool in cluster.pools),
+        filters=bool(cluster.filters) or filtered,
     )
 
 
@@ -91,6 +93,7 @@ def compile_cluster(
     reject_errors(membership_faults(cluster, observations))
     placed = place(cluster, observations, plugins.solver(cluster.solver))
     facts = {name: seen.facts for name, seen in observations.items() if isinstance(seen, HostSnapshot)}
+    reject_errors(check_filters(placed, observations))
     warnings = reject_errors(check(placed, facts, plugins))
     return Compiled(placed, emit(placed, observations), warnings)
 

@@ -12,6 +12,7 @@ from kvmdecl.cluster import (
     ResolvedCdrom,
     ResolvedCluster,
     ResolvedDisk,
+    ResolvedFilter,
     ResolvedHost,
     ResolvedImage,
     ResolvedNetwork,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from kvmdecl.images import Inputs
     from kvmdecl.load import LoadedManifest
-    from kvmdecl.manifest import Network, Nic, Pool, Vm
+    from kvmdecl.manifest import Network, NetworkFilter, Nic, Pool, Vm
     from kvmdecl.manifest.pools import Traits
     from kvmdecl.state import SeedContent
     from kvmdecl.uri import HostUri
@@ -115,6 +116,7 @@ class _Linker:
         self._hosts = {name: host for name, host in loaded.manifest.hosts.items() if host.state == "active"}
         self._pools = {name: self._pool(name, spec) for name, spec in self._manifest.storage.items()}
         self._networks = {name: self._network(name, spec) for name, spec in self._manifest.networks.items()}
+        self._filters = {name: self._filter(name, spec) for name, spec in self._manifest.filters.items()}
         self._images = {name: self._image(name) for name in self._manifest.images}
         self._active_pools = [name for name, pool in self._pools.items() if pool.spec.state == "active"]
         # By the words that name a pool or network: every disk and NIC asks, and there may be many hosts.
@@ -125,6 +127,7 @@ class _Linker:
         vms = tuple(self._vm(name, spec) for name, spec in self._manifest.vms.items())
         self._refuse_homeless(vms)
         self._check_fragments()
+        self._check_filters()
         return ResolvedCluster(
             name=self._name,
             revision=self._loaded.digest,
@@ -140,6 +143,7 @@ class _Linker:
                 for name, spec in self._manifest.hosts.items()
                 if spec.state == "absent"
             ),
+            filters=tuple(self._filters.values()),
         )
 
     # -- what vms stand on ---------------------------------------------------------------------------------
@@ -163,6 +167,11 @@ class _Linker:
             self._hosts_of("networks", name, spec.hosts),
             self._origin("networks", name),
         )
+
+    def _filter(self, name: str, spec: NetworkFilter) -> ResolvedFilter:
+        named = {rule.filter for rule in spec.rules if rule.filter} & self._manifest.filters.keys()
+        uuid_ = derive_uuid(self._name, Kind.NWFILTER, name)
+        return ResolvedFilter(name, uuid_, spec, tuple(sorted(named)), self._origin("filters", name))
 
     def _image(self, name: str) -> ResolvedImage:
         format_ = self._manifest.images[name].format
@@ -396,6 +405,8 @@ class _Linker:
                     "Its traffic goes by the host's bridges and firewall, straight to the device.",
                     "leave it out, use `macvtap_mode: private` to keep guests apart, or another network",
                 )
+            if nic.filter is not None and vm.spec.state != "absent":
+                self._check_not_absent(nic.filter.name, "vms", vm.name, "nics", index, "filter", "name")
             mac = nic.mac or derive_mac(self._name, vm.name, f"{nic.network}/{ordinal}")
             if vm.spec.state != "absent":
                 self._claim_mac(mac, vm.name, index)
@@ -487,6 +498,45 @@ class _Linker:
                 self._loaded.span("vms", vm.name, *key),
                 f"It is on {', '.join(thing.hosts) or 'no host'}.",
                 f"add {vm.spec.host} to its `hosts:`, or choose another one",
+            )
+
+    def _check_filters(self) -> None:
+        """No filter of the manifest names one that goes away, or leads back to itself."""
+        for name, filter_ in self._filters.items():
+            if filter_.spec.state == "absent":
+                continue
+            for index, rule in enumerate(filter_.spec.rules):
+                if rule.filter is None:
+                    continue
+                self._check_not_absent(rule.filter, "filters", name, "rules", index, "filter")
+                if name in self._led_to(rule.filter):
+                    self._refuse(
+                        "reference.filter-cycle",
+                        f"filter {name} leads back to itself",
+                        self._loaded.span("filters", name, "rules", index, "filter"),
+                        "The rules of a filter that is named apply in its place, and so would have no end.",
+                        "put the common rules into a filter of their own",
+                    )
+
+    def _led_to(self, name: str) -> frozenset[str]:
+        """A filter and all that it names, directly or through others."""
+        found, new = set[str](), {name}
+        while new:
+            found |= new
+            new = {
+                need for each in new if each in self._filters for need in self._filters[each].needs
+            } - found
+        return frozenset(found)
+
+    def _check_not_absent(self, name: str, *path: str | int) -> None:
+        filter_ = self._filters.get(name)
+        if filter_ is not None and filter_.spec.state == "absent":
+            self._refuse(
+                "reference.absent",
+                f"filter {name} shall be absent and is used here",
+                self._loaded.span(*path),
+                "It would be taken away from under the guest.",
+                "use another one, or take `state: absent` back",
             )
 
     def _check_fragments(self) -> None:

@@ -10,6 +10,7 @@
     DIR/HOST/networks-live/*.xml      virsh net-dumpxml NAME       (of active networks)
     DIR/HOST/pools/*.xml              virsh pool-dumpxml NAME
     DIR/HOST/volumes/POOL/*.xml       virsh vol-dumpxml --pool POOL NAME
+    DIR/HOST/nwfilters/*.xml          virsh nwfilter-dumpxml NAME
     DIR/HOST/secrets/*.xml            virsh secret-dumpxml UUID    (of kvmdecl's own ledgers)
     DIR/HOST/KIND-autostart.txt       virsh list --all --autostart --name; likewise net-list, pool-list
     DIR/HOST/KIND-active.txt          virsh net-list --name; likewise pool-list
@@ -33,6 +34,7 @@ from kvmdecl.state import (
     HostSnapshot,
     HostState,
     ObservedDomain,
+    ObservedFilter,
     ObservedNetwork,
     ObservedPool,
     ObservedVolume,
@@ -80,7 +82,7 @@ class _Host:
     def snapshot(self) -> HostSnapshot | None:
         """Read everything; None when there is not even a host (which is in `bad` then)."""
         facts = self._facts()
-        state = HostState(self._domains(), self._networks(), self._pools(), self._ledgers())
+        state = HostState(self._domains(), self._networks(), self._pools(), self._ledgers(), self._filters())
         return None if facts is None else HostSnapshot(self._folder.resolve().name, facts, state)
 
     def _facts(self) -> HostFacts | None:
@@ -143,6 +145,13 @@ class _Host:
     def _ledgers(self) -> tuple[Ledger, ...]:
         found = self._each(self._xml("secrets"), parse_ledger)
         return tuple(sorted(filter(None, found), key=lambda ledger: ledger.cluster))
+
+    def _filters(self) -> tuple[ObservedFilter, ...]:
+        def filter_(xml: str) -> ObservedFilter:
+            head = parse_head(xml, "filter")
+            return ObservedFilter(head.name, head.uuid, xml)
+
+        return tuple(sorted(self._each(self._xml("nwfilters"), filter_), key=lambda found: found.name))
 
     def _names(self, name: str) -> frozenset[str] | None:
         """The names in a list that virsh printed; None if there is no such list."""

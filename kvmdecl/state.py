@@ -15,9 +15,15 @@ class Kind(StrEnum):
     """Kinds of objects, in libvirt's words; each stands on those before it."""
 
     POOL = "pool"
+    NWFILTER = "nwfilter"
     NETWORK = "network"
     VOLUME = "volume"
     DOMAIN = "domain"
+
+    @property
+    def tag(self) -> str:
+        """The root element of its definitions."""
+        return "filter" if self is Kind.NWFILTER else str(self)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -62,6 +68,15 @@ class ObservedNetwork:
 
 
 @dataclass(frozen=True, slots=True)
+class ObservedFilter:
+    """A network filter (nwfilter). It has no state but its definition."""
+
+    name: str
+    uuid: str
+    xml: str
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedVolume:
     """A volume. Sizes in bytes; `backing` is the path of its backing file."""
 
@@ -88,13 +103,16 @@ class ObservedPool:
     volumes: tuple[ObservedVolume, ...]
 
 
+Observed = ObservedDomain | ObservedNetwork | ObservedFilter | ObservedPool | ObservedVolume
+
+
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """What kvmdecl last did to an object that cannot carry a marker of its own (pools, volumes).
+    """What kvmdecl last did to an object that cannot carry a marker of its own (pools, volumes, network filters).
 
     `complete` is False from before a volume is made until its content is known to be whole.
     `applied` says what it was made from: for an image the sha256 of its content, for a disk the name of its backing
-    volume (empty if it has none), for a seed and a pool nothing.
+    volume (empty if it has none), for a network filter the sha256 of its declaration, for a seed and a pool nothing.
     """
 
     kind: Kind
@@ -154,12 +172,13 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class HostState:
-    """What exists on a host now."""
+    """What exists on a host now. `filters` are empty where they were not read: every host has some of libvirt's."""
 
     domains: tuple[ObservedDomain, ...] = ()
     networks: tuple[ObservedNetwork, ...] = ()
     pools: tuple[ObservedPool, ...] = ()
     ledgers: tuple[Ledger, ...] = ()
+    filters: tuple[ObservedFilter, ...] = ()
 
     def ledger(self, cluster: str) -> Ledger:
         """The cluster's ledger, empty if there is none yet."""
@@ -250,6 +269,17 @@ class DesiredNetwork:
     uuid: str
     xml: str
     autostart: bool
+    origin: Origin = field(compare=False, default=Origin())
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredFilter:
+    """A network filter as declared. It is as declared only if it has no other rules. `needs` are filters it names."""
+
+    address: Address
+    uuid: str
+    xml: str
+    needs: tuple[Address, ...] = ()
     origin: Origin = field(compare=False, default=Origin())
 
 
@@ -349,7 +379,7 @@ class Existing:
     origin: Origin = field(compare=False, default=Origin())
 
 
-Desired = DesiredPool | DesiredNetwork | DesiredVolume | DesiredDomain | Existing | Absent
+Desired = DesiredPool | DesiredNetwork | DesiredFilter | DesiredVolume | DesiredDomain | Existing | Absent
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,25 @@ class DeleteNetwork:
 
 
 @dataclass(frozen=True, slots=True)
+class DefineFilter:
+    """Create a network filter or replace its rules, in all running guests that use it; then note it in the ledger."""
+
+    name: str
+    uuid: str
+    xml: str
+    task: Literal["define-filter"] = "define-filter"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteFilter:
+    """Undefine a network filter that no guest and no other filter uses."""
+
+    name: str
+    uuid: str
+    task: Literal["delete-filter"] = "delete-filter"
+
+
+@dataclass(frozen=True, slots=True)
 class CreateVolume:
     """Make a volume and fill it. `capacity` in bytes, None for that of its content or backing volume."""
 
@@ -217,6 +236,8 @@ Task = (
     | DeletePool
     | DefineNetwork
     | DeleteNetwork
+    | DefineFilter
+    | DeleteFilter
     | CreateVolume
     | ResizeVolume
     | DeleteVolume

@@ -132,7 +132,7 @@ def temporary_lab(names: Sequence[str] = ("kvm-1",), **options: Any) -> Iterator
 
 
 def clean(lab: Lab) -> None:
-    """Bring every host up, and remove all domains, networks, pools and volumes from it."""
+    """Bring every host up, and remove all domains, networks, pools and volumes, and filters but libvirt's own."""
     for name, host in lab.hosts.items():
         lab.power_on(name)
         lab.start(name)
@@ -158,6 +158,11 @@ def _undefine_all(uri: str) -> None:
         for thing in (*connection.listAllNetworks(), *connection.listAllStoragePools()):
             if _end(thing):
                 thing.undefine()
+        for found in connection.listAllNWFilters():
+            if not Path(
+                f"/etc/libvirt/nwfilter/{found.name()}.xml"
+            ).exists():  # where a lab has libvirt's own from
+                found.undefine()
         for secret in connection.listAllSecrets():
             secret.undefine()
     finally:

@@ -44,10 +44,11 @@ def read_saved(path: Path) -> Plan:
     pools = frozenset(
         step.address.name.partition("/")[0] for step in plan.steps if step.address.kind is Kind.VOLUME
     )
+    filtered = any(step.address.kind is Kind.NWFILTER for step in plan.steps)
     with ReadingFleet(
         _uris(plan, {host.name for host in plan.hosts if host.status is HostStatus.OK})
     ) as fleet:
-        return retrace(plan, believable(fleet.observe(Scope(pools))))
+        return retrace(plan, believable(fleet.observe(Scope(pools, filters=filtered))))
 
 
 def show(plan: Plan, progress: common.ProgressView, warnings: Sequence[Diagnostic] = ()) -> None:

@@ -69,7 +69,7 @@ def make_destroy(path: Path, volumes: frozenset[str]) -> tuple[ResolvedCluster, 
     """
     cluster = read_cluster(path, load_plugins())
     with ReadingFleet(read_from(cluster)) as fleet:
-        observations = believable(fleet.observe(scope_of(cluster)))
+        observations = believable(fleet.observe(replace(scope_of(cluster), filters=True)))
     return cluster, make_destroy_plan(cluster, observations, volumes)
 
 

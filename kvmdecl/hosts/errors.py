@@ -17,7 +17,7 @@ _LONGEST_MESSAGE = 500
 _NO_CONNECT, _INVALID_CONN, _OPERATION_DENIED = 5, 6, 29
 _AUTH_FAILED, _AUTH_CANCELLED, _ACCESS_DENIED, _AUTH_UNAVAILABLE = 45, 79, 88, 94
 _NO_SUPPORT = 3
-_GONE = {42, 43, 49, 50, 53, 66}  # no domain, network, storage pool, storage volume, node device, secret
+_GONE = {42, 43, 49, 50, 53, 62, 66}  # no domain, network, pool, volume, node device, network filter, secret
 
 
 class _Known(NamedTuple):

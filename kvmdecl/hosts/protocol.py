@@ -13,13 +13,17 @@ from kvmdecl.tasks import DefineDomain, Task
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """How much of a host to read. Volumes are read in the pools named here only; the rest where it is asked for."""
+    """How much of a host to read. Volumes are read in the pools named here only; the rest where it is asked for.
+
+    `filters` are its network filters: every host has two dozen, and most clusters speak of none.
+    """
 
     pools: frozenset[str] = frozenset()
     devices: bool = False
     interfaces: bool = False
     pool_types: bool = False
     domain_support: bool = False
+    filters: bool = False
 
 
 @dataclass(frozen=True, slots=True)

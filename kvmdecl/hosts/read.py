@@ -25,6 +25,7 @@ from kvmdecl.state import (
     HostSnapshot,
     HostState,
     ObservedDomain,
+    ObservedFilter,
     ObservedNetwork,
     ObservedPool,
     ObservedVolume,
@@ -89,6 +90,11 @@ def read_pool(pool: libvirt.virStoragePool, *, volumes: bool = True) -> Observed
     return replace(found, volumes=tuple(sorted(filter(None, read), key=lambda volume: volume.name)))
 
 
+def read_filter(found: libvirt.virNWFilter) -> ObservedFilter:
+    """Read one network filter (virNWFilterGetXMLDesc). Raises as `read_pool`."""
+    return ObservedFilter(found.name(), found.UUIDString(), checked(found.XMLDesc(0)))
+
+
 def read_volume(volume: libvirt.virStorageVol) -> ObservedVolume:
     """Read one volume (virStorageVolGetXMLDesc). Raises as `read_pool`."""
     return parse_volume(volume.XMLDesc(0), volume.storagePoolLookupByVolume().name())
@@ -132,12 +138,14 @@ def _read(connection: libvirt.virConnect, host: str, scope: Scope, calls: _Calls
         _list_pools(connection, calls),
     )
     ledgers = calls.ask(_ledgers, connection)
+    filters = calls.ask(connection.listAllNWFilters, 0) if scope.filters else None
     facts = _facts(connection, scope, calls)
     state = HostState(
         domains=calls.each(lambda found: _domain(found[0], **found[1]), domains.result()),
         networks=calls.each(lambda found: _network(found[0], **found[1]), networks.result()),
         pools=_pools(pools.result(), scope, calls),
         ledgers=ledgers.result(),
+        filters=tuple(sorted(calls.each(read_filter, _or_none(filters)), key=lambda found: found.name)),
     )
     return HostSnapshot(host, facts, state)
 

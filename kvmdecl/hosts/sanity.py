@@ -17,7 +17,14 @@ from kvmdecl.text import quoted
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from kvmdecl.state import HostState, Observation, ObservedDomain, ObservedNetwork, ObservedPool
+    from kvmdecl.state import (
+        HostState,
+        Observation,
+        ObservedDomain,
+        ObservedFilter,
+        ObservedNetwork,
+        ObservedPool,
+    )
 
 
 def believable(observations: Mapping[str, Observation]) -> dict[str, Observation]:
@@ -37,7 +44,7 @@ def _judged(host: str, seen: Observation) -> Observation:
 
 
 def _contradictions(state: HostState) -> Iterator[str]:
-    for listed in (state.domains, state.networks, state.pools):
+    for listed in (state.domains, state.networks, state.pools, state.filters):
         names, uuids = [thing.name for thing in listed], [thing.uuid for thing in listed if thing.uuid]
         if len(set(names)) < len(names) or len(set(uuids)) < len(uuids):
             yield "it lists an object twice"
@@ -51,9 +58,13 @@ def _contradictions(state: HostState) -> Iterator[str]:
             yield from _of("network", network, network.live_xml)
     for pool in state.pools:
         yield from _of("pool", pool, pool.xml)
+    for filter_ in state.filters:
+        yield from _of("filter", filter_, filter_.xml)
 
 
-def _of(tag: str, thing: ObservedDomain | ObservedNetwork | ObservedPool, xml: str) -> Iterator[str]:
+def _of(
+    tag: str, thing: ObservedDomain | ObservedNetwork | ObservedFilter | ObservedPool, xml: str
+) -> Iterator[str]:
     head = parse_head(xml, tag)
     if (head.name, head.uuid) != (thing.name.strip(), thing.uuid.lower()):
         yield f"asked for the {tag} {quoted(thing.name)} it told of {quoted(head.name)} with UUID {quoted(head.uuid)}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmdecl.libvirt_xml.build import boot, node
+from kvmdecl.libvirt_xml.nwfilter import filterref
 from kvmdecl.names import KIB
 
 if TYPE_CHECKING:
     from kvmdecl.cluster import ResolvedNic
     from kvmdecl.libvirt_xml.safe import Element
-    from kvmdecl.manifest.nics import Bandwidth, Filter, Rate
+    from kvmdecl.manifest.nics import Bandwidth, Rate
 
 
 def interface(nic: ResolvedNic) -> Element:
@@ -24,7 +25,7 @@ def interface(nic: ResolvedNic) -> Element:
         spec.queues is not None and node("driver", queues=str(spec.queues)),
         spec.mtu is not None and node("mtu", size=str(spec.mtu)),
         spec.bandwidth is not None and _bandwidth(spec.bandwidth),
-        spec.filter is not None and _filter(spec.filter),
+        spec.filter is not None and filterref(spec.filter.name, spec.filter.parameters),
         spec.isolated and node("port", isolated="yes"),
         node("link", state=spec.link),
         boot(nic.boot_order),
@@ -43,9 +44,3 @@ def _rate(tag: str, rate: Rate | None) -> Element | None:
         return None
     given = {"average": rate.average, "peak": rate.peak, "burst": rate.burst}
     return node(tag, **{name: str(value // KIB) for name, value in given.items() if value is not None})
-
-
-def _filter(filter_: Filter) -> Element:
-    values = ((name, (v,) if isinstance(v, str) else v) for name, v in filter_.parameters.items())
-    parameters = (node("parameter", name=name, value=value) for name, several in values for value in several)
-    return node("filterref", *parameters, filter=filter_.name)

@@ -7,13 +7,21 @@ import json
 
 from kvmdecl.libvirt_xml.fields import fields
 from kvmdecl.libvirt_xml.marker import read_marker
-from kvmdecl.state import Kind, ObservedDomain, ObservedNetwork, ObservedPool, ObservedVolume
+from kvmdecl.state import (
+    Kind,
+    Observed,
+    ObservedDomain,
+    ObservedFilter,
+    ObservedNetwork,
+    ObservedPool,
+    ObservedVolume,
+)
 
 ABSENT = "absent"
 """Fingerprint of an object that does not exist."""
 
 
-def fingerprint(observed: ObservedDomain | ObservedNetwork | ObservedPool | ObservedVolume | None) -> str:
+def fingerprint(observed: Observed | None) -> str:
     """A digest of an object's fields, and of whether it is active, persistent and started with its host.
 
     Not in it: how the definition is spelt, passwords, fill levels and other state, and which revision of a
@@ -28,7 +36,7 @@ def fingerprint(observed: ObservedDomain | ObservedNetwork | ObservedPool | Obse
     return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()
 
 
-def _facts(observed: ObservedDomain | ObservedNetwork | ObservedPool | ObservedVolume) -> dict[str, object]:
+def _facts(observed: Observed) -> dict[str, object]:
     match observed:
         case ObservedDomain():
             return (
@@ -38,6 +46,8 @@ def _facts(observed: ObservedDomain | ObservedNetwork | ObservedPool | ObservedV
             return _defined(Kind.NETWORK, observed) | _marked(observed.xml)
         case ObservedPool():
             return _defined(Kind.POOL, observed)
+        case ObservedFilter():
+            return {"kind": Kind.NWFILTER, "fields": fields(observed.xml, Kind.NWFILTER)}
         case ObservedVolume():
             names = ("pool", "name", "path", "format", "capacity", "backing")
             return {"kind": Kind.VOLUME} | {name: getattr(observed, name) for name in names}

@@ -21,13 +21,13 @@ class Head:
 
 
 def parse_head(text: str, tag: str) -> Head:
-    """Read the name and UUID of a `domain`, `network` or `pool` document.
+    """Read the name and UUID of a `domain`, `network`, `pool` or `filter` document.
 
     Raises:
         BadXml: not such a document.
     """
     root = parse_xml(text)
-    name = (root.findtext("name") or "").strip()
+    name = (root.findtext("name") or (root.get("name") if tag == "filter" else None) or "").strip()
     if root.tag != tag or not name:
         raise BadXml(f"the document is not a <{tag}> with a name")
     return Head(name, (root.findtext("uuid") or "").strip().lower(), root.get("id") is not None)

@@ -765,6 +765,10 @@ _NETWORK = tuple(
     )
 )
 
+_FILTERED_MACS = tuple(
+    f"{where}{part}" for where in ("src", "dst", "arpsrc", "arpdst") for part in ("macaddr", "macmask")
+)
+
 _POOL = tuple(
     Rule(name, Kind.POOL, paths, apply)
     for name, paths, apply in (
@@ -810,6 +814,19 @@ _VOLUME = tuple(
     )
 )
 
-_LAST = tuple(Rule("What holds nothing says nothing", kind, _ANY, drop_if_empty) for kind in Kind)
+_NWFILTER = tuple(
+    Rule(name, Kind.NWFILTER, paths, apply)
+    for name, paths, apply in (
+        ("Chains have priority 0 unless said", _ROOT, default("priority", "0")),
+        ("Rules have priority 500 unless said", ("rule",), default("priority", "500")),
+        ("MAC addresses are compared without case", ("rule/*",), lower(*_FILTERED_MACS)),
+    )
+)
 
-RULES: tuple[Rule, ...] = (*_EVERYWHERE, *_DOMAIN, *_NETWORK, *_POOL, *_VOLUME, *_LAST)
+_LAST = tuple(  # in a filter, `<all/>` says something
+    Rule("What holds nothing says nothing", kind, _ANY, drop_if_empty)
+    for kind in Kind
+    if kind is not Kind.NWFILTER
+)
+
+RULES: tuple[Rule, ...] = (*_EVERYWHERE, *_DOMAIN, *_NETWORK, *_NWFILTER, *_POOL, *_VOLUME, *_LAST)

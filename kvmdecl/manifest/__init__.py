@@ -21,6 +21,7 @@ from kvmdecl.manifest.devices import (
     Watchdog,
 )
 from kvmdecl.manifest.disks import Cdrom, Disk, IoTune
+from kvmdecl.manifest.filters import FilterRule, NetworkFilter
 from kvmdecl.manifest.hosts import Host, Reserve
 from kvmdecl.manifest.images import Image
 from kvmdecl.manifest.memory import Balloon, Memory
@@ -33,9 +34,9 @@ from kvmdecl.names import Name
 
 __all__ = [
     "After", "Balloon", "BandwidthShare", "CacheShare", "Cdrom", "Channel", "CloudInit", "Cpus", "Dhcp", "DhcpHost",
-    "Disk", "Firmware", "Graphics", "Host", "Image", "Input", "IoTune", "Manifest", "Memory", "Network", "Nic", "Numa",
-    "Panic", "PlacementSection", "Pool", "Reserve", "Scheduler", "Section", "SerialConsole", "Shutdown", "Sound",
-    "Topology", "Tpm", "Video", "Vm", "Vsock", "Watchdog",
+    "Disk", "FilterRule", "Firmware", "Graphics", "Host", "Image", "Input", "IoTune", "Manifest", "Memory",
+    "Network", "NetworkFilter", "Nic", "Numa", "Panic", "PlacementSection", "Pool", "Reserve", "Scheduler",
+    "Section", "SerialConsole", "Shutdown", "Sound", "Topology", "Tpm", "Video", "Vm", "Vsock", "Watchdog",
 ]  # fmt: skip
 
 
@@ -61,6 +62,8 @@ class Manifest(Section):
     """Hosts by name."""
     networks: dict[Name, Network] = Field(default_factory=dict)
     """Networks by name."""
+    filters: dict[Name, NetworkFilter] = Field(default_factory=dict)
+    """Network filters by name."""
     storage: dict[Name, Pool] = Field(default_factory=dict)
     """Storage pools by name."""
     images: dict[Name, Image] = Field(default_factory=dict)

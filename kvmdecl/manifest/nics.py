@@ -7,9 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from kvmdecl.manifest.base import Section, wrong
+from kvmdecl.manifest.filters import FilterName, FilterParameters
 from kvmdecl.names import KIB, Bool, Mac, Name, Positive, Size
-
-FilterValue = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:/-]{1,64}$")]
 
 
 class Rate(Section):
@@ -51,11 +50,9 @@ class Filter(Section):
 
     shorthand = "name"
 
-    name: Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-    """Name of the filter, for example `clean-traffic`; libvirt brings some, `virsh nwfilter-list` names them."""
-    parameters: dict[
-        Annotated[str, Field(pattern="^[A-Za-z0-9_]{1,64}$")], FilterValue | tuple[FilterValue, ...]
-    ] = Field(default_factory=dict)
+    name: FilterName
+    """One of `filters`, or one that the hosts have, such as `clean-traffic`; `virsh nwfilter-list` names them."""
+    parameters: FilterParameters = Field(default_factory=dict)
     """Values for its variables: `{IP: 10.0.0.5}`, or several for one."""
 
 

@@ -13,6 +13,7 @@ from kvmdecl.names import derive_uuid
 from kvmdecl.plan import Action, HostStatus, Plan, PlannedHost, Step
 from kvmdecl.planner.departed import departed_hosts, gone_hosts
 from kvmdecl.planner.domains import orphans, plan_absent_domain, plan_domain
+from kvmdecl.planner.filters import plan_absent_filter, plan_filter
 from kvmdecl.planner.networks import plan_absent_network, plan_existing_network, plan_network
 from kvmdecl.planner.order import in_turn
 from kvmdecl.planner.pools import plan_absent_pool, plan_pool
@@ -24,6 +25,7 @@ from kvmdecl.state import (
     Address,
     Desired,
     DesiredDomain,
+    DesiredFilter,
     DesiredNetwork,
     DesiredPool,
     DesiredState,
@@ -98,6 +100,8 @@ def _plan_one(resource: Desired, view: HostView) -> Verdict:
             return plan_pool(resource, view)
         case DesiredNetwork():
             return plan_network(resource, view)
+        case DesiredFilter():
+            return plan_filter(resource, view)
         case DesiredVolume():
             return plan_volume(resource, view)
         case DesiredDomain():
@@ -114,6 +118,8 @@ def _plan_absent(absent: Absent, view: HostView) -> Verdict:
         return plan_absent_pool(absent, uuid, view)
     if absent.address.kind is Kind.NETWORK:
         return plan_absent_network(absent, uuid, view)
+    if absent.address.kind is Kind.NWFILTER:
+        return plan_absent_filter(absent, uuid, view)
     return plan_absent_domain(absent, uuid, view)
 
 

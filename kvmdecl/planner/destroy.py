@@ -8,6 +8,7 @@ from kvmdecl.cluster import ResolvedCluster
 from kvmdecl.diagnostics import Diagnostic, Severity, in_order
 from kvmdecl.libvirt_xml.fingerprint import fingerprint
 from kvmdecl.libvirt_xml.marker import belongs
+from kvmdecl.libvirt_xml.nwfilter import filters_in
 from kvmdecl.libvirt_xml.safe import Element, parse_xml
 from kvmdecl.membership import membership
 from kvmdecl.names import derive_uuid, format_size
@@ -16,13 +17,13 @@ from kvmdecl.planner.departed import departed_hosts
 from kvmdecl.planner.order import in_turn
 from kvmdecl.planner.verdict import HostView
 from kvmdecl.state import Address, HostSnapshot, Kind, Observation, ObservedVolume, Unreachable
-from kvmdecl.tasks import DeleteDomain, DeleteNetwork, DeletePool, DeleteVolume
+from kvmdecl.tasks import DeleteDomain, DeleteFilter, DeleteNetwork, DeletePool, DeleteVolume
 
 
 def make_destroy_plan(
     cluster: ResolvedCluster, observations: Mapping[str, Observation], volumes: frozenset[str]
 ) -> Plan:
-    """Plan the deletion of the cluster's domains, networks and pool definitions.
+    """Plan the deletion of the cluster's domains, networks, network filters and pool definitions.
 
     `volumes` are those to delete too, each as `HOST/volume/POOL/NAME`; all others are kept, and so is everything on
     a host that does not answer.
@@ -66,6 +67,7 @@ def _host_steps(view: HostView, volumes: frozenset[str]) -> Iterator[Step]:
     doomed = tuple(_volumes(view, volumes, gone))
     yield from domains
     yield from _networks(view, gone)
+    yield from _filters(view, gone)
     yield from doomed
     yield from _pools(view, gone + tuple(step.address for step in doomed))
 
@@ -91,6 +93,18 @@ def _networks(view: HostView, after: tuple[Address, ...]) -> Iterator[Step]:
             yield Step(
                 address, Action.DELETE, impact, (), "stopped and undefined", fingerprint(network), task, after
             )
+
+
+def _filters(view: HostView, after: tuple[Address, ...]) -> Iterator[Step]:
+    """Those that name others first. One that a guest of somebody else uses is refused by the host."""
+    ours = [found for found in view.state.filters if view.ledger.find(Kind.NWFILTER, found.name)]
+    for found in ours:
+        if found.uuid == derive_uuid(view.cluster, Kind.NWFILTER, found.name):
+            naming = (other.name for other in ours if found.name in filters_in(other.xml))
+            first = (*after, *(Address(view.host, Kind.NWFILTER, name) for name in naming))
+            address = Address(view.host, Kind.NWFILTER, found.name)
+            task = DeleteFilter(found.name, found.uuid)
+            yield Step(address, Action.DELETE, Impact.NONE, (), "undefined", fingerprint(found), task, first)
 
 
 def _volumes(view: HostView, volumes: frozenset[str], after: tuple[Address, ...]) -> Iterator[Step]:

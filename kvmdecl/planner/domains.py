@@ -364,6 +364,11 @@ def orphans(
         for network in view.state.networks:
             if network.name not in names and belongs(network.xml, cluster.name, network.uuid):
                 yield _orphan(view.host, "network", network.name)
+        for entry in view.ledger.entries:
+            gone = bool(view.filters) and entry.name not in view.filters
+            named = Address(view.host, entry.kind, entry.name) in declared
+            if entry.kind is Kind.NWFILTER and not gone and not named:
+                yield _orphan(view.host, "nwfilter", entry.name)
 
 
 def _orphan(host: str, what: str, name: str) -> Diagnostic:

@@ -20,14 +20,16 @@ from kvmdecl.libvirt_xml.safe import BadXml
 from kvmdecl.names import derive_uuid, parse_name
 from kvmdecl.plan import Action, HostStatus, Plan, PlannedHost, Step
 from kvmdecl.planner.domains import plan_absent_domain, plan_domain
+from kvmdecl.planner.filters import plan_absent_filter, plan_filter
 from kvmdecl.planner.networks import plan_absent_network, plan_network
 from kvmdecl.planner.pools import plan_absent_pool, plan_pool
-from kvmdecl.planner.verdict import HostView, Observed, Verdict
+from kvmdecl.planner.verdict import HostView, Verdict
 from kvmdecl.planner.volumes import plan_volume
 from kvmdecl.state import (
     Absent,
     Address,
     DesiredDomain,
+    DesiredFilter,
     DesiredNetwork,
     DesiredPool,
     DesiredVolume,
@@ -35,6 +37,7 @@ from kvmdecl.state import (
     HostSnapshot,
     Kind,
     Observation,
+    Observed,
     ObservedDomain,
     Restart,
     Role,
@@ -45,8 +48,10 @@ from kvmdecl.tasks import (
     CreatePool,
     CreateVolume,
     DefineDomain,
+    DefineFilter,
     DefineNetwork,
     DeleteDomain,
+    DeleteFilter,
     DeleteNetwork,
     DeletePool,
     DeleteVolume,
@@ -62,6 +67,8 @@ _KINDS: Mapping[type[Task], Kind] = {
     DeletePool: Kind.POOL,
     DefineNetwork: Kind.NETWORK,
     DeleteNetwork: Kind.NETWORK,
+    DefineFilter: Kind.NWFILTER,
+    DeleteFilter: Kind.NWFILTER,
     CreateVolume: Kind.VOLUME,
     ResizeVolume: Kind.VOLUME,
     DeleteVolume: Kind.VOLUME,
@@ -162,9 +169,9 @@ def _identity_faults(task: Task, plan: Plan) -> Iterator[str]:
         plan.revision,
     ):
         yield "its task is one of another plan"
-    if isinstance(task, CreatePool | DefineNetwork | DefineDomain | AdoptDomain):
+    if isinstance(task, CreatePool | DefineNetwork | DefineFilter | DefineDomain | AdoptDomain):
         try:
-            head = parse_head(task.xml, str(kind))
+            head = parse_head(task.xml, kind.tag)
         except BadXml as error:
             yield f"its definition cannot be read: {error}"
         else:
@@ -191,7 +198,7 @@ def _target(task: Task) -> str:
 
 def _action(step: Step) -> Action:
     match step.task:
-        case DeletePool() | DeleteNetwork() | DeleteVolume() | DeleteDomain():
+        case DeletePool() | DeleteNetwork() | DeleteFilter() | DeleteVolume() | DeleteDomain():
             return Action.DELETE
         case UpdatePool() | ResizeVolume():
             return Action.UPDATE
@@ -248,6 +255,7 @@ def _observed(address: Address, view: HostView) -> Observed | None:
     things: Mapping[Kind, Mapping[str, Observed]] = {
         Kind.POOL: view.pools,
         Kind.NETWORK: view.networks,
+        Kind.NWFILTER: view.filters,
         Kind.VOLUME: view.volumes,
         Kind.DOMAIN: view.domains,
     }
@@ -268,6 +276,10 @@ def _plan_again(step: Step, observed: Observed | None, view: HostView) -> Verdic
             return plan_network(DesiredNetwork(step.address, task.uuid, task.xml, task.autostart), view)
         case DeleteNetwork() as task:
             return plan_absent_network(Absent(step.address), task.uuid, view)
+        case DefineFilter() as task:
+            return plan_filter(DesiredFilter(step.address, task.uuid, task.xml), view)
+        case DeleteFilter() as task:
+            return plan_absent_filter(Absent(step.address), task.uuid, view)
         case CreateVolume() | ResizeVolume() as task:
             return plan_volume(_declared_volume(step.address, task, view), view)
         case DefineDomain() as task:

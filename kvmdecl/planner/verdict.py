@@ -17,7 +17,9 @@ from kvmdecl.state import (
     DesiredPool,
     HostState,
     Ledger,
+    Observed,
     ObservedDomain,
+    ObservedFilter,
     ObservedNetwork,
     ObservedPool,
     ObservedVolume,
@@ -67,6 +69,11 @@ class HostView:
         return {network.name: network for network in self.state.networks}
 
     @cached_property
+    def filters(self) -> Mapping[str, ObservedFilter]:
+        """Network filters by name."""
+        return {found.name: found for found in self.state.filters}
+
+    @cached_property
     def pools(self) -> Mapping[str, ObservedPool]:
         """Pools by name."""
         return {pool.name: pool for pool in self.state.pools}
@@ -82,9 +89,6 @@ class HostView:
     def ledger(self) -> Ledger:
         """What kvmdecl did for this cluster to objects that cannot carry a marker."""
         return self.state.ledger(self.cluster)
-
-
-Observed = ObservedDomain | ObservedNetwork | ObservedPool | ObservedVolume
 
 
 def step(

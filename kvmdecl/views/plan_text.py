@@ -51,7 +51,7 @@ def _step(step: Step, width: int, *, color: bool) -> Iterator[str]:
     name = safe_text(step.address.name)
     impact = _impact(step.impact, color=color) if step.impact > Impact.NONE else ""
     told = "  ".join(part for part in (impact, safe_text(step.summary)) if part)
-    yield f"  {mark} {step.address.kind:<8}{name:<{width}}  {told}".rstrip()
+    yield f"  {mark} {step.address.kind:<7} {name:<{width}}  {told}".rstrip()
     keys = max((len(change.key) for change in step.changes), default=0)
     for change in step.changes:
         yield from _change(change, keys, color=color)

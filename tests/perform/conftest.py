@@ -12,13 +12,15 @@ from kvmdecl.hosts.errors import is_gone
 from kvmdecl.hosts.ledger import LedgerWriter
 from kvmdecl.hosts.perform import Patience, perform
 from kvmdecl.hosts.protocol import Progress, TaskRequest, TaskResult
-from kvmdecl.hosts.read import read_domain, read_network, read_pool, read_volume
+from kvmdecl.hosts.read import read_domain, read_filter, read_network, read_pool, read_volume
 from kvmdecl.libvirt_xml.fingerprint import fingerprint
-from kvmdecl.state import Address, Kind, Ledger, ObservedDomain, ObservedNetwork, ObservedPool, ObservedVolume
+from kvmdecl.state import Address, Kind, Ledger, Observed, ObservedVolume
 from kvmdecl.tasks import (
     CreatePool,
     CreateVolume,
+    DefineFilter,
     DefineNetwork,
+    DeleteFilter,
     DeleteNetwork,
     DeletePool,
     DeleteVolume,
@@ -37,7 +39,6 @@ libvirt.registerErrorHandler(lambda _context, _error: None, None)  # errors are 
 
 CLUSTER = "edge"
 PATIENCE = Patience(shutdown=20.0, unplug=0.5, poll=0.02)
-Observed = ObservedDomain | ObservedNetwork | ObservedPool | ObservedVolume
 
 
 @dataclass
@@ -63,6 +64,8 @@ class Hand:
                 return Address(self.host.name, Kind.POOL, task.name)
             case DefineNetwork() | DeleteNetwork():
                 return Address(self.host.name, Kind.NETWORK, task.name)
+            case DefineFilter() | DeleteFilter():
+                return Address(self.host.name, Kind.NWFILTER, task.name)
             case CreateVolume() | ResizeVolume() | DeleteVolume():
                 return Address(self.host.name, Kind.VOLUME, f"{task.pool}/{task.name}")
         return Address(self.host.name, Kind.DOMAIN, task.name)
@@ -74,6 +77,8 @@ class Hand:
                     return read_pool(self.connection.storagePoolLookupByName(address.name))
                 case Kind.NETWORK:
                     return read_network(self.connection.networkLookupByName(address.name))
+                case Kind.NWFILTER:
+                    return read_filter(self.connection.nwfilterLookupByName(address.name))
                 case Kind.VOLUME:
                     pool, _, name = address.name.partition("/")
                     found = self.connection.storagePoolLookupByName(pool)

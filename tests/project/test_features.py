@@ -9,10 +9,17 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from kvmdecl.manifest import Host, Image, Network, Pool, Vm
+from kvmdecl.manifest import Host, Image, Network, NetworkFilter, Pool, Vm
 
 ROOT = Path(__file__).parents[2]
-SECTIONS = {"hosts": Host, "images": Image, "networks": Network, "storage": Pool, "vms": Vm}
+SECTIONS = {
+    "filters": NetworkFilter,
+    "hosts": Host,
+    "images": Image,
+    "networks": Network,
+    "storage": Pool,
+    "vms": Vm,
+}
 _ROW = re.compile(r"^\| (?P<keys>`[a-z].*?`) \| .* \| (?P<tests>`tests/.*?`) \|$", re.MULTILINE)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvmdecl.diagnostics import Rejected, TaskFailed
 from kvmdecl.hosts.perform.domains import adopt_domain, define_domain, delete_domain
+from kvmdecl.hosts.perform.filters import define_filter, delete_filter
 from kvmdecl.hosts.perform.job import Job, Patience
 from kvmdecl.hosts.perform.networks import define_network, delete_network
 from kvmdecl.hosts.perform.pools import create_pool, delete_pool, update_pool
@@ -15,8 +16,10 @@ from kvmdecl.tasks import (
     CreatePool,
     CreateVolume,
     DefineDomain,
+    DefineFilter,
     DefineNetwork,
     DeleteDomain,
+    DeleteFilter,
     DeleteNetwork,
     DeletePool,
     DeleteVolume,
@@ -76,6 +79,10 @@ def _dispatch(job: Job) -> TaskResult:
             return define_network(job, task)
         case DeleteNetwork() as task:
             return delete_network(job, task)
+        case DefineFilter() as task:
+            return define_filter(job, task)
+        case DeleteFilter() as task:
+            return delete_filter(job, task)
         case CreateVolume() as task:
             return create_volume(job, task)
         case ResizeVolume() as task:

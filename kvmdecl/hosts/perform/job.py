@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
     import libvirt
 
-    from kvmdecl.state import Kind, ObservedDomain, ObservedNetwork, ObservedPool, ObservedVolume
-
-    Observed = ObservedDomain | ObservedNetwork | ObservedPool | ObservedVolume
+    from kvmdecl.state import Kind, Observed
 
 
 @dataclass(frozen=True, slots=True)
