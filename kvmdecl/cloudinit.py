@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from dataclasses import dataclass
 from functools import lru_cache
 
 from kvmdecl.state import SeedContent
@@ -26,15 +28,40 @@ def has_known_header(user_data: str) -> bool:
     return user_data[:100].lstrip().lower().startswith(_HEADERS)
 
 
-def seed(vm: str, uuid: str, user_data: str | None, network_config: str | None) -> SeedContent:
-    """The seed of a vm. Its instance id is the vm's UUID, so an edit does not make it another one."""
-    files = [
-        # Neither a UUID nor a name holds anything that JSON would escape.
-        ("meta-data", f'instance-id: "{uuid}"\nlocal-hostname: "{vm}"\n'),
-        ("user-data", EMPTY if user_data is None else user_data),
-    ]
-    if network_config is not None:
-        files.append(("network-config", network_config))
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What the guest is as a machine.
+
+    With `rerun` its instance id changes with the seed: cloud-init, which remembers the id, sets the guest up once more.
+    """
+
+    hostname: str
+    instance_id: str
+    public_keys: tuple[str, ...] = ()
+    rerun: bool = False
+
+    def meta_data(self, instance_id: str) -> str:
+        """The file. None of its values holds anything that JSON would escape, but for the comments of keys."""
+        lines = [f'instance-id: "{instance_id}"', f'local-hostname: "{self.hostname}"']
+        if self.public_keys:
+            lines += ["public-keys:", *(f"- {json.dumps(key)}" for key in self.public_keys)]
+        return "".join(f"{line}\n" for line in lines)
+
+
+def seed(
+    machine: Identity,
+    user_data: str | None,
+    network_config: str | None = None,
+    vendor_data: str | None = None,
+) -> SeedContent:
+    """The seed of a vm: its files, and their digest."""
+    given = {"network-config": network_config, "vendor-data": vendor_data}
+    files = [(name, text) for name, text in given.items() if text is not None]
+    files.append(("user-data", EMPTY if user_data is None else user_data))
+    instance_id = machine.instance_id
+    if machine.rerun:
+        instance_id += f"-{_digest([*files, ('meta-data', machine.meta_data(''))])[:12]}"
+    files.append(("meta-data", machine.meta_data(instance_id)))
     return SeedContent(tuple(sorted(files)), _digest(files))
 
 

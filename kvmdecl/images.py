@@ -29,7 +29,7 @@ _CHUNK = 1024**2
 _QCOW2 = b"QFI\xfb"
 _QCOW2_HEADER = 80
 _EXTERNAL_DATA = 1 << 2  # incompatible feature bit 2 of a version 3 header
-_TEXT_KEYS = ("user_data_file", "network_config_file")
+_TEXT_KEYS = ("user_data_file", "network_config_file", "vendor_data_file")
 # A file that changes again within one tick of its clock would keep its time stamp.
 _SETTLED_NS = 2 * 10**9
 

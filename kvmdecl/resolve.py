@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvmdecl.candidates import Candidates, networks_of, pools_of
-from kvmdecl.cloudinit import has_known_header, seed
+from kvmdecl.cloudinit import Identity, has_known_header, seed
 from kvmdecl.cluster import (
     ResolvedCdrom,
     ResolvedCluster,
@@ -434,19 +434,30 @@ class _Linker:
         given = spec.cloud_init
         if given is None:
             from_image = spec.image or (spec.disk and spec.disk.image)
-            return seed(name, uuid_, None, None) if from_image else None
+            return seed(Identity(name, uuid_), None) if from_image else None
         texts = self._inputs.texts
         user_data = texts.get((name, "user_data_file"), given.user_data)
-        if user_data is not None and not has_known_header(user_data):
-            key = "user_data_file" if given.user_data is None else "user_data"
+        vendor_data = texts.get((name, "vendor_data_file"), given.vendor_data)
+        for what, text in (("user_data", user_data), ("vendor_data", vendor_data)):
+            if text is None or has_known_header(text):
+                continue
+            key = f"{what}_file" if getattr(given, what) is None else what
             self._refuse(
                 "cloud-init.header",
-                "the user-data begin with no header that cloud-init knows",
+                f"the {what.replace('_', '-')} begin with no header that cloud-init knows",
                 self._loaded.span("vms", name, "cloud_init", key),
                 "cloud-init would ignore them, and the guest would come up without what they say.",
                 "begin with `#cloud-config` for YAML, or `#!` and an interpreter for a script",
             )
-        return seed(name, uuid_, user_data, texts.get((name, "network_config_file"), given.network_config))
+        network_config = texts.get((name, "network_config_file"), given.network_config)
+        meta = given.meta_data
+        machine = Identity(
+            meta.local_hostname or name,
+            meta.instance_id or uuid_,
+            meta.public_keys,
+            given.on_change == "rerun",
+        )
+        return seed(machine, user_data, network_config, vendor_data)
 
     def _seed_pool(self, vm: _Link, disks: tuple[ResolvedDisk, ...]) -> str:
         """The seed lies where the manifest says, else beside the first disk whose volume is a file."""

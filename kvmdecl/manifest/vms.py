@@ -75,6 +75,29 @@ class After(Section):
     """How long its agent may take to answer (`2m`)."""
 
 
+SshKey = Annotated[
+    str,
+    Field(
+        max_length=16384,
+        pattern=r"^(ssh|ecdsa|sk)-[a-z0-9@.-]{1,64} [A-Za-z0-9+/=]{16,}( [^\x00-\x1f\x7f]*)?$",
+    ),
+]
+"""A public key as it stands in `authorized_keys`."""
+
+
+class MetaData(Section):
+    """What cloud-init is told about the guest as a machine."""
+
+    local_hostname: (
+        Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")] | None
+    ) = None
+    """Host name of the guest; the vm's name if not given."""
+    instance_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] | None = None
+    """Identity by which cloud-init tells whether it has set this guest up; the vm's UUID if not given."""
+    public_keys: tuple[SshKey, ...] = ()
+    """SSH public keys of the default user."""
+
+
 class CloudInit(Section):
     """Data for cloud-init's NoCloud source, on a small ISO image. Text inline, or the name of a file."""
 
@@ -88,10 +111,22 @@ class CloudInit(Section):
     """File with network-config, relative to the manifest that names it."""
     pool: Name | None = None
     """Storage pool of the image; that of the first disk which is a file if not given."""
+    vendor_data: Annotated[str, Field(max_length=1024 * 1024)] | None = None
+    """Text of vendor-data: as user-data, which override it."""
+    vendor_data_file: str | None = None
+    """File with vendor-data, relative to the manifest that names it."""
+    meta_data: MetaData = MetaData()
+    """Host name, identity and keys."""
+    on_change: Literal["keep", "rerun"] = "keep"
+    """What an edit does to a guest that is set up: `keep` leaves it as it is; `rerun` lets cloud-init run once more at
+    the guest's next boot, as on a new machine."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        for key in ("user_data", "network_config"):
+        if self.on_change == "rerun" and self.meta_data.instance_id is not None:
+            summary, hint = "a given instance_id does not change with the data", "leave one of the two out"
+            raise _wrong("cloud-init", summary, hint, "on_change")
+        for key in ("user_data", "network_config", "vendor_data"):
             if getattr(self, key) is not None and getattr(self, f"{key}_file") is not None:
                 raise _wrong("cloud-init", f"both {key} and {key}_file are given", "keep one of them")
         return self

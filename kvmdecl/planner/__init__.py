@@ -17,6 +17,7 @@ from kvmdecl.planner.filters import plan_absent_filter, plan_filter
 from kvmdecl.planner.networks import plan_absent_network, plan_existing_network, plan_network
 from kvmdecl.planner.order import in_turn
 from kvmdecl.planner.pools import plan_absent_pool, plan_pool
+from kvmdecl.planner.seeds import changed_seeds
 from kvmdecl.planner.shared import makers
 from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict
 from kvmdecl.planner.volumes import plan_volume
@@ -73,6 +74,7 @@ def make_plan(
         chain.from_iterable(verdict.notes for verdict in verdicts),
         left,
         gone_hosts(cluster, roll, steps),
+        changed_seeds(cluster, steps),
         _undecided(desired) if len(views) < len(cluster.hosts) else (),
         orphans(cluster, desired, views),
     )
