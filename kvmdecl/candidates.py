@@ -48,4 +48,4 @@ def pools_of(vm: ResolvedVm) -> frozenset[str]:
 
 def networks_of(vm: ResolvedVm) -> frozenset[str]:
     """The networks that a vm is plugged into."""
-    return frozenset([nic.network for nic in vm.nics])
+    return frozenset([nic.network for nic in vm.nics if nic.network])

@@ -16,7 +16,7 @@ from kvmdecl.text import did_you_mean, safe_text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from kvmdecl.cluster import PlacedCluster, ResolvedVm
+    from kvmdecl.cluster import PlacedCluster, ResolvedNetwork, ResolvedVm
     from kvmdecl.diagnostics import Span
     from kvmdecl.facts import DomainSupport, GuestType, HostFacts, Machine
     from kvmdecl.manifest import CacheShare, Vm
@@ -89,10 +89,15 @@ class _HostView:
         for pool in (pool for cell in facts.cells for pool in cell.pages):
             self.pages[pool.size] = self.pages.get(pool.size, 0) + pool.count
         self.interfaces = facts.interfaces  # empty if they were not read, since every host has `lo`
+        self.libvirt = facts.libvirt
         self.caches = facts.caches  # empty if they were not read
         self.bandwidth_nodes = facts.bandwidth_nodes
         self._facts = facts
         self._machines: dict[tuple[str, str], dict[str, Machine]] = {}
+
+    def lacks(self, interface: str) -> bool:
+        """Whether the host has no such network device, as far as that is known."""
+        return bool(self.interfaces) and interface not in self.interfaces
 
     def guest_type(self, vm: ResolvedVm) -> GuestType | None:
         return self._facts.guest_type(vm.arch, vm.type)
@@ -339,20 +344,72 @@ def _check_consoles(placed: PlacedCluster) -> Iterator[Diagnostic]:
 
 
 def _check_bridges(placed: PlacedCluster, views: Mapping[str, _HostView]) -> Iterator[Diagnostic]:
+    """Find bridges and devices that a host lacks, and VLANs that its libvirt cannot put onto a Linux bridge."""
     networks = {network.name: network for network in placed.cluster.networks}
-    used = {(vm.host, nic.network) for vm in _present(placed) for nic in vm.nics if nic.is_bridge}
-    for host, name in used:
-        view = views.get(host or "")
-        if view is None or not view.interfaces or networks[name].bridge in view.interfaces:
+    plugged = {(vm.host, nic.network) for vm in _present(placed) for nic in vm.nics if nic.network}
+    for host, name in plugged:
+        view, network = views.get(host or ""), networks[name]
+        if view is None:
             continue
+        if network.spec.mode == "bridge" and view.lacks(network.bridge):
+            yield _no_bridge(view, network)
+        for device in network.spec.device or ():
+            if view.lacks(device):
+                yield _no_interface(view, device, network.origin.find("device"))
+        yield from _check_vlans(placed, view, network)
+    for vm in _present(placed):
+        view = views.get(vm.host or "")
+        for index, nic in enumerate(vm.spec.nics):
+            if view is not None and nic.device is not None and view.lacks(nic.device):
+                yield _no_interface(view, nic.device, vm.origin.find(f"nics.{index}.device"))
+
+
+def _check_vlans(placed: PlacedCluster, view: _HostView, network: ResolvedNetwork) -> Iterator[Diagnostic]:
+    spec = network.spec
+    if spec.mode != "bridge" or spec.openvswitch or not 0 < view.libvirt < _VLANS_ON_BRIDGES:
+        return
+    found = [(network.origin, "vlan")] if spec.vlan else []
+    found += [
+        (network.origin, f"portgroups.{name}.vlan") for name, group in spec.portgroups.items() if group.vlan
+    ]
+    found += [
+        (vm.origin, f"nics.{index}.vlan")
+        for vm in _present(placed)
+        for index, nic in enumerate(vm.nics)
+        if (vm.host, nic.network) == (view.name, network.name) and nic.spec.vlan
+    ]
+    for origin, key in found:
         yield Diagnostic(
-            "check.no-bridge",
-            f"{view.name} has no bridge {networks[name].bridge}, which network {name} stands on",
-            networks[name].origin.find("bridge"),
-            "A bridged network uses a bridge that the host already has; its guests would not start.",
-            did_you_mean(networks[name].bridge, view.interfaces)
-            or "make the bridge on the host first, or let libvirt make a network with `mode: nat`",
+            "check.no-vlan",
+            f"the libvirt of {view.name} puts no VLANs onto a bridge of Linux",
+            origin.find(key),
+            f"Version 11.0 is the first that does; it has {view.libvirt // 1_000_000}.{view.libvirt // 1000 % 1000}.",
+            "use a bridge of Open vSwitch (`openvswitch: true`), or one bridge for each VLAN",
         )
+
+
+_VLANS_ON_BRIDGES = 11_000_000
+
+
+def _no_bridge(view: _HostView, network: ResolvedNetwork) -> Diagnostic:
+    return Diagnostic(
+        "check.no-bridge",
+        f"{view.name} has no bridge {network.bridge}, which network {network.name} stands on",
+        network.origin.find("bridge"),
+        "A bridged network uses a bridge that the host already has; its guests would not start.",
+        did_you_mean(network.bridge, view.interfaces)
+        or "make the bridge on the host first, or let libvirt make a network with `mode: nat`",
+    )
+
+
+def _no_interface(view: _HostView, device: str, at: Span | None) -> Diagnostic:
+    return Diagnostic(
+        "check.no-interface",
+        f"{view.name} has no network device {device}",
+        at,
+        f"It has {safe_text(', '.join(sorted(view.interfaces)))}.",
+        did_you_mean(device, view.interfaces) or "name a device that it has",
+    )
 
 
 def _check_pools(placed: PlacedCluster, facts: Mapping[str, HostFacts]) -> Iterator[Diagnostic]:

@@ -121,7 +121,7 @@ class ResolvedCdrom:
 class ResolvedNic:
     """A NIC: what the manifest says of it, and what follows.
 
-    `source` is a bridge device where `is_bridge`, else a libvirt network's name.
+    `source` is a bridge device where `is_bridge`, else a libvirt network's name, empty for a NIC without a network.
     """
 
     mac: str
@@ -132,8 +132,8 @@ class ResolvedNic:
 
     @property
     def network(self) -> str:
-        """The network of the manifest that it is plugged into."""
-        return self.spec.network
+        """The network of the manifest that it is plugged into, empty for none."""
+        return self.spec.network or ""
 
 
 @dataclass(frozen=True, slots=True)

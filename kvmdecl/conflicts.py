@@ -29,6 +29,7 @@ def conflicts(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
         _same_volumes(cluster),
         _same_cids(cluster),
         _rings(cluster.vms),
+        _same_taps(cluster),
         _same_uuids(cluster),
     )
 
@@ -100,20 +101,21 @@ def _shared(things: Iterable[tuple[_Thing, Hashable]]) -> Iterator[tuple[_Thing,
 def _overlapping_subnets(networks: Iterable[ResolvedNetwork]) -> Iterator[Diagnostic]:
     """Networks in CIDR notation overlap only if one holds the other: one pass over sorted ones finds all."""
     subnets = [
-        (ipaddress.ip_network(network.spec.subnet), network)
+        (ipaddress.ip_network(entry.subnet), network)
         for network in networks
-        if network.spec.subnet and network.spec.state == "active"
+        if network.spec.state == "active"
+        for entry in network.spec.ranges
     ]
     subnets.sort(key=lambda s: (s[0].version, int(s[0].network_address), s[0].prefixlen, s[1].name))
     around: list[tuple[_Subnet, ResolvedNetwork]] = []
     for subnet, network in subnets:
         while around and not _holds(around[-1][0], subnet):
             around.pop()
-        for _, other in around:
+        for wide, other in around:
             if set(other.hosts) & set(network.hosts):
                 yield _twice(
                     "reference.overlapping-subnets",
-                    f"subnet {subnet} of network {network.name} overlaps {other.spec.subnet} of {other.name}",
+                    f"subnet {subnet} of network {network.name} overlaps {wide} of {other.name}",
                     network.origin.find("subnet"),
                     other.origin.find("subnet"),
                     "Their host would have two routes to the same addresses, and guests lose packets.",
@@ -211,6 +213,24 @@ def _same_uuids(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
                 "A UUID is the identity of one domain.",
                 "keep it where it belongs; `virsh domuuid NAME` prints a domain's",
             )
+
+
+def _same_taps(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
+    """Cluster-wide, for the same reason."""
+    first: dict[str, tuple[ResolvedVm, str]] = {}
+    for vm in cluster.vms:
+        for index, nic in enumerate(vm.spec.nics if vm.state != "absent" else ()):
+            key = f"nics.{index}.tap"
+            other, there = first.setdefault(nic.tap or f"{vm.name} {index}", (vm, key))
+            if (other.name, there) != (vm.name, key):
+                yield _twice(
+                    "reference.duplicate-tap",
+                    f"a NIC of {other.name} and one of {vm.name} have the same device {nic.tap}",
+                    vm.origin.find(key),
+                    other.origin.find(there),
+                    "On one host, only one of them could start.",
+                    "give one of them another `tap:`, or leave it out",
+                )
 
 
 def _rings(vms: Iterable[ResolvedVm]) -> Iterator[Diagnostic]:

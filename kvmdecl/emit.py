@@ -97,10 +97,15 @@ def _guests(placed: PlacedCluster) -> Iterator[Desired]:
     for vm in placed.vms:
         if vm.host is None or vm.state == "absent":
             continue
-        for nic in vm.nics:
-            if (network := networks[nic.network]).spec.mode == "existing":
+        plugged = [networks[nic.network] for nic in vm.nics if nic.network]
+        for network in plugged:
+            if network.spec.mode == "existing":
                 yield Existing(Address(vm.host, Kind.NETWORK, network.name), network.origin)
-        needs = [Address(vm.host, Kind.NETWORK, nic.network) for nic in vm.nics if not nic.is_bridge]
+        needs = [
+            Address(vm.host, Kind.NETWORK, nic.network)
+            for nic in vm.nics
+            if nic.network and not nic.is_bridge
+        ]
         needs += [Address(vm.host, Kind.POOL, disk.pool) for disk in vm.disks if disk.pool]
         named = {nic.spec.filter.name for nic in vm.nics if nic.spec.filter} & filters
         needs += (Address(vm.host, Kind.NWFILTER, name) for name in named)

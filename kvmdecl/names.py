@@ -377,6 +377,7 @@ Text = Annotated[str, BeforeValidator(parse_text)]
 HostPath = Annotated[
     str, BeforeValidator(parse_pool_path), WithJsonSchema({"type": "string", "pattern": "^/"})
 ]
+PciAddress = Annotated[str, Field(pattern=r"^[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$")]
 PoolPath = Annotated[
     str, BeforeValidator(parse_pool_path), WithJsonSchema({"type": "string", "pattern": "^/"})
 ]

@@ -72,11 +72,12 @@ def _now(vm: ResolvedVm) -> ResolvedVm:
 
 def scope_of(cluster: ResolvedCluster) -> Scope:
     """How much of the hosts has to be read to plan this cluster."""
-    bridged = any(network.spec.mode == "bridge" for network in cluster.networks)
+    named = any(network.spec.mode == "bridge" or network.spec.device for network in cluster.networks)
+    named = named or any(nic.spec.device for vm in cluster.vms for nic in vm.nics)
     filtered = any(nic.spec.filter for vm in cluster.vms for nic in vm.nics)
     return Scope(
         pools=frozenset(pool.name for pool in cluster.pools),
-        interfaces=bridged,
+        interfaces=named,
         pool_types=any(pool.spec.type != "dir" for pool in cluster.pools),
         filters=bool(cluster.filters) or filtered,
     )

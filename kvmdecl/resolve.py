@@ -25,6 +25,7 @@ from kvmdecl.conflicts import conflicts
 from kvmdecl.diagnostics import Diagnostic, Note, Rejected, Span
 from kvmdecl.manifest import Disk
 from kvmdecl.manifest.guest_os import with_os_defaults
+from kvmdecl.manifest.nics import nic_default
 from kvmdecl.names import MIB, NAMESPACE, derive_mac, derive_uuid, format_size
 from kvmdecl.source import gc_paused
 from kvmdecl.state import FileContent, Kind, Origin
@@ -161,9 +162,9 @@ class _Linker:
     def _network(self, name: str, spec: Network) -> ResolvedNetwork:
         return ResolvedNetwork(
             name,
-            derive_uuid(self._name, Kind.NETWORK, name) if spec.mode not in {"bridge", "existing"} else "",
+            derive_uuid(self._name, Kind.NETWORK, name) if spec.has_object else "",
             spec,
-            spec.bridge or _bridge_name(self._name, name),
+            (spec.bridge and spec.bridge.name) or _bridge_name(self._name, name),
             self._hosts_of("networks", name, spec.hosts),
             self._origin("networks", name),
         )
@@ -389,28 +390,50 @@ class _Linker:
         boot = vm.boot.get("network")
         for index, nic in enumerate(vm.spec.nics):
             # Counted per network, so that neither another NIC's network nor the order of networks matters.
-            ordinal = ordinals[nic.network] = ordinals.get(nic.network, -1) + 1
-            network = self._networks.get(nic.network)
-            if network is None:
-                self._unknown(
-                    "network", nic.network, self._networks, "vms", vm.name, "nics", index, "network"
-                )
+            plug = nic.network or f"{nic.kind}:{nic.plug}"
+            ordinal = ordinals[plug] = ordinals.get(plug, -1) + 1
+            network = self._network_of(vm, nic, index)
+            if nic.network is not None and network is None:
                 continue
-            self._check_standing(vm, network, f"network {nic.network}", "nics", index, "network")
-            if network.spec.mode == "macvtap" and (nic.filter or nic.isolated):
-                self._refuse(
-                    "reference.macvtap-nic",
-                    f"network {nic.network} neither filters nor isolates",
-                    self._loaded.span("vms", vm.name, "nics", index, "filter" if nic.filter else "isolated"),
-                    "Its traffic goes by the host's bridges and firewall, straight to the device.",
-                    "leave it out, use `macvtap_mode: private` to keep guests apart, or another network",
-                )
             if nic.filter is not None and vm.spec.state != "absent":
                 self._check_not_absent(nic.filter.name, "vms", vm.name, "nics", index, "filter", "name")
-            mac = nic.mac or derive_mac(self._name, vm.name, f"{nic.network}/{ordinal}")
+            mac = nic.mac or derive_mac(self._name, vm.name, f"{plug}/{ordinal}")
             if vm.spec.state != "absent":
                 self._claim_mac(mac, vm.name, index)
-            yield _nic(nic, mac, network, None if boot is None else boot + index)
+            order = boot if nic.boot else None
+            boot = boot if boot is None or not nic.boot else boot + 1
+            yield _nic(nic, mac, network, order)
+
+    def _network_of(self, vm: _Link, nic: Nic, index: int) -> ResolvedNetwork | None:
+        """The network that a NIC is plugged into, None if it is into none or that is unknown."""
+        if nic.network is None:
+            return None
+        at = ("vms", vm.name, "nics", index)
+        network = self._networks.get(nic.network)
+        if network is None:
+            self._unknown("network", nic.network, self._networks, *at, "network")
+            return None
+        self._check_standing(vm, network, f"network {nic.network}", *at, "network")
+        self._check_port(nic, network, *at)
+        groups = network.spec.portgroups
+        if nic.portgroup is not None and nic.portgroup not in groups and network.spec.mode != "existing":
+            self._unknown("portgroup", nic.portgroup, groups, *at, "portgroup")
+        return network
+
+    def _check_port(self, nic: Nic, network: ResolvedNetwork, *at: str | int) -> None:
+        """Refuse what ports of such a network do not have."""
+        mode = network.spec.mode
+        lacking = [key for key in _NO_PORT_OF.get(mode, ()) if getattr(nic, key) != nic_default(key)]
+        if nic.vlan is not None and not network.spec.may_have_vlans:
+            lacking.append("vlan")
+        for key in lacking:
+            self._refuse(
+                _NO_PORT_CODES.get(mode, "reference.no-vlan"),
+                f"network {network.name} has no {key} for a NIC",
+                self._loaded.span(*at, key),
+                _WHY_NO_PORT.get(mode, "Its bridge is an ordinary one, which does not look at tags."),
+                _INSTEAD.get(mode, "leave it out, or use a bridge of Open vSwitch, or `mode: hostdev`"),
+            )
 
     def _claim_mac(self, mac: str, vm: str, index: int) -> None:
         other, there = self._macs.setdefault(mac, (vm, index))
@@ -605,15 +628,29 @@ class _Linker:
         return Origin(_Keys(self._loaded, *path))
 
 
-def _nic(nic: Nic, mac: str, network: ResolvedNetwork, boot_order: int | None) -> ResolvedNic:
-    is_bridge = network.spec.mode == "bridge"
-    return ResolvedNic(
-        mac=mac,
-        spec=nic,
-        source=network.bridge if is_bridge else network.name,
-        is_bridge=is_bridge,
-        boot_order=boot_order,
-    )
+_NO_PORT_OF: Mapping[str, tuple[str, ...]] = {
+    "macvtap": ("filter", "isolated", "tap", "coalesce"),
+    "hostdev": (
+        *("filter", "isolated", "tap", "bandwidth", "mtu", "coalesce", "driver", "offloads", "queues"),
+        "link",
+    ),
+}
+"""Keys of NICs that mean nothing on networks of a mode; libvirt would refuse some and forget the others."""
+_NO_PORT_CODES = {"macvtap": "reference.macvtap-nic", "hostdev": "reference.hostdev-nic"}
+_WHY_NO_PORT = {
+    "macvtap": "Its traffic goes by the host's bridges and firewall, straight to the device.",
+    "hostdev": "The guest works with the network card itself, and the host does not see its traffic.",
+}
+_INSTEAD = {
+    "macvtap": "leave it out, use `macvtap_mode: private` to keep guests apart, or another network",
+    "hostdev": "leave it out, or use another network",
+}
+
+
+def _nic(nic: Nic, mac: str, network: ResolvedNetwork | None, boot_order: int | None) -> ResolvedNic:
+    is_bridge = network is not None and network.spec.mode == "bridge" and not network.spec.has_object
+    source = "" if network is None else network.bridge if is_bridge else network.name
+    return ResolvedNic(mac=mac, spec=nic, source=source, is_bridge=is_bridge, boot_order=boot_order)
 
 
 def _unfit(spec: Disk, image: str | None, kind: str, traits: Traits) -> Iterator[tuple[str, str, str, str]]:
@@ -658,7 +695,7 @@ def _boot_order(spec: Vm) -> dict[str, int]:
     number = 1
     for device in (disks[:1] or ("network",)) if spec.boot is None else spec.boot:
         order[device] = number
-        number += len(spec.nics) if device == "network" else 1
+        number += sum(nic.boot for nic in spec.nics) if device == "network" else 1
     return order
 
 

@@ -51,7 +51,7 @@ def example_host(name: str) -> HostSnapshot:
         devices=(),
         libvirt=11_003_000,
         qemu=9_002_000,
-        interfaces=("br0", "lo"),
+        interfaces=("br0", "eth0", "eth1", "lo"),
     )
     return HostSnapshot(name, facts, HostState())
 

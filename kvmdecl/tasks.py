@@ -51,7 +51,9 @@ class DeletePool:
     task: Literal["delete-pool"] = "delete-pool"
 
 
-Section = Literal["ip-dhcp-host", "ip-dhcp-range", "dns-host", "dns-txt", "dns-srv"]
+Section = Literal[
+    "ip-dhcp-host", "ip-dhcp-range", "dns-host", "dns-txt", "dns-srv", "portgroup", "forward-interface"
+]
 """A part of a network that can change while it runs, as `virsh net-update` calls it."""
 Command = Literal["add", "modify", "delete"]
 

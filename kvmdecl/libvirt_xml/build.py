@@ -30,6 +30,13 @@ def boot(order: int | None) -> Element | None:
     return None if order is None else node("boot", order=str(order))
 
 
+def pci_address(address: str) -> dict[str, str]:
+    """The attributes of a PCI address such as `0000:03:10.0`."""
+    domain, bus, rest = address.split(":")
+    slot, function = rest.split(".")
+    return {"domain": f"0x{domain}", "bus": f"0x{bus}", "slot": f"0x{slot}", "function": f"0x{function}"}
+
+
 def attributes(element: Element) -> dict[str, str]:
     """The attributes of an element."""
     return {str(name): str(value) for name, value in element.attrib.items()}

@@ -100,6 +100,8 @@ KEYS: Mapping[tuple[Kind, str], tuple[Key, ...]] = {
     (Kind.DOMAIN, f"{_QEMU}override/{_QEMU}device/{_QEMU}frontend/{_QEMU}property"): (("@name",),),
     (Kind.DOMAIN, "devices/interface/filterref/parameter"): (("@name", "@value"),),
     (Kind.NETWORK, "portgroup"): (("@name",),),
+    # The first of IPv4 has no name: most networks have no other, and its subnet may change.
+    (Kind.NETWORK, "ip"): (("@family",),),
     (Kind.NETWORK, "forward/interface"): (("@dev",),),
     (Kind.NETWORK, "ip/dhcp/range"): (("@start", "@end"),),
     (Kind.NETWORK, "ip/dhcp/host"): (("@mac",), ("@id",), ("@name",)),

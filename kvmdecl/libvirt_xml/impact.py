@@ -124,6 +124,22 @@ def _is_agent_pluggable(case: Case) -> bool:
     return _is_agent(case) and _has_virtio_serial(case)
 
 
+def _is_passed_through(case: Case) -> bool:
+    """Whether the host has no part in the NIC that could be changed (qemuDomainChangeNet)."""
+    type_ = f"devices/{device_key(case.difference.path)}@type"
+    return bool({case.running(type_), case.declared(type_)} & {"hostdev", "vhostuser", "vdpa"})
+
+
+def _moves_between_bridges(case: Case) -> bool:
+    type_ = f"devices/{device_key(case.difference.path)}@type"
+    return {case.running(type_), case.declared(type_)} <= {"bridge", "network"}
+
+
+def _is_on_openvswitch(case: Case) -> bool:
+    port = f"devices/{device_key(case.difference.path)}/virtualport@type"
+    return case.running(port) == "openvswitch"
+
+
 def _is_scsi(case: Case) -> bool:
     return case.declared(f"{case.difference.path}@type") == "scsi"
 
@@ -434,10 +450,34 @@ ROWS: tuple[Row, ...] = (
     # NICs
     Row(_NIC, "add", "nics", "attach-device", _ATTACH, visible=True),
     Row(_NIC, "remove", "nics", "detach-device", _DETACH, _LETS_GO, visible=True),
-    Row(f"{_NIC}/link@state", "any", "nics", "update-device", _LIVE_NIC, visible=True),
-    Row(f"{_NIC}/source@*", "any", "nics", "update-device", _LIVE_NIC, visible=True),
-    Row(f"{_NIC}@type", "any", "nics", "update-device", _LIVE_NIC),
     Row(f"{_NIC}/boot*", "any", "boot", None, _LIVE_NIC, _AT_START, visible=True),
+    Row(f"{_NIC}[/@]*", "any", "nics", None, _LIVE_NIC, "the host has no part in it", _is_passed_through),
+    Row(f"{_NIC}/link@state", "any", "nics", "update-device", _LIVE_NIC, visible=True),
+    Row(
+        f"{_NIC}/source@*",
+        *("any", "nics", "update-device", _LIVE_NIC),
+        when=_moves_between_bridges,
+        visible=True,
+    ),
+    Row(f"{_NIC}@type", "any", "nics", "update-device", _LIVE_NIC, when=_moves_between_bridges),
+    Row(
+        f"{_NIC}/source*",
+        "any",
+        "nics",
+        None,
+        _LIVE_NIC,
+        "only a NIC on a bridge is plugged over while it runs",
+    ),
+    Row(
+        f"{_NIC}@type", "any", "nics", None, _LIVE_NIC, "only a NIC on a bridge is plugged over while it runs"
+    ),
+    Row(f"{_NIC}/vlan*", "any", "nics", "update-device", _LIVE_NIC, when=_is_on_openvswitch, visible=True),
+    Row(f"{_NIC}/vlan*", "any", "nics", None, _LIVE_NIC, "only Open vSwitch moves a port to another VLAN"),
+    Row(f"{_NIC}/coalesce*", "any", "nics", "update-device", _LIVE_NIC, visible=True),
+    *(
+        Row(f"{_NIC}/{name}*", "any", "nics", None, _LIVE_NIC, _AT_START, visible=True)
+        for name in ("rom", "target")
+    ),
     Row(
         f"{_NIC}/model@type",
         "any",
@@ -457,7 +497,7 @@ ROWS: tuple[Row, ...] = (
         "nics",
         None,
         _LIVE_NIC,
-        "a NIC keeps its queues while it runs",
+        "a NIC keeps its queues and driver while it runs",
         visible=True,
     ),
     Row(f"{_NIC}*", "any", "nics", None, _LIVE_NIC, _AT_START),

@@ -31,14 +31,20 @@ if TYPE_CHECKING:
     from kvmdecl.tasks import Command, Section
 
 
-def _always(live: Comparison) -> bool:
+def _always(live: Comparison, path: str) -> bool:
     return True
 
 
-def _same_subnet(live: Comparison) -> bool:
+def _same_subnet(live: Comparison, path: str) -> bool:
     """Whether the running network has the declared addresses; libvirt refuses leases of any others."""
-    own = {"ip", "ip@address", "ip@prefix", "ip@family"}
-    return not any(plain(difference.path) in own for difference in live.differences)
+    entry = path.partition("/")[0]
+    own = {entry, *(f"{entry}@{name}" for name in ("address", "prefix", "family"))}
+    return not any(difference.path in own for difference in live.differences)
+
+
+def _has_no_bridge(live: Comparison, path: str) -> bool:
+    """Only networks of macvtap get other devices while they run (virNetworkDefUpdateForwardInterface)."""
+    return "bridge@name" not in live.observed
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +67,14 @@ class Row:
     source: str
     why: str = ""
     modifiable: bool = False
-    when: Callable[[Comparison], bool] = _always
+    when: Callable[[Comparison, str], bool] = _always
 
     def fits(self, path: str, live: Comparison) -> bool:
         """Whether this row is about a field or element of a definition."""
         below = plain(path)
         return (
             not self.path or below == self.path or below.startswith((f"{self.path}/", f"{self.path}@"))
-        ) and self.when(live)
+        ) and self.when(live, path)
 
 
 _DEFINE, _UPDATE = "virNetworkDefineXML", "virNetworkUpdate"
@@ -84,16 +90,35 @@ ROWS: tuple[Row, ...] = (
         modifiable=True,
         when=_same_subnet,
     ),
-    Row("ip/dhcp", "dhcp", "ip-dhcp-range", "virNetworkDefUpdateIPDHCPRange", when=_same_subnet),
+    Row(
+        *("ip/dhcp/range", "dhcp", "ip-dhcp-range", "virNetworkDefUpdateIPDHCPRange"),
+        when=_same_subnet,
+    ),
     Row("ip/dhcp/host", "dhcp.hosts", None, "virNetworkDefUpdateIPDHCPHost", _OTHER_SUBNET),
     Row("ip/dhcp", "dhcp", None, "virNetworkDefUpdateIPDHCPRange", _OTHER_SUBNET),
     Row("dns/host", "dns.hosts", "dns-host", "virNetworkDefUpdateDNSHost"),
     Row("dns/txt", "dns.txt", "dns-txt", "virNetworkDefUpdateDNSTxt"),
     Row("dns/srv", "dns.srv", "dns-srv", "virNetworkDefUpdateDNSSrv"),
     Row("dns/forwarder", "dns.forwarders", None, _SECTIONS, _NOT_LIVE),
+    Row("dns", "dns", None, _SECTIONS, _NOT_LIVE),
+    Row("portgroup", "portgroups", "portgroup", "virNetworkDefUpdatePortGroup", modifiable=True),
     Row("ip", "subnet", None, "virNetworkDefUpdateIP", _NOT_LIVE),
+    Row("route", "routes", None, _SECTIONS, _NOT_LIVE),
     Row("forward@mode", "mode", None, "virNetworkDefUpdateForward", _NOT_LIVE),
+    Row(
+        *("forward/interface", "device", "forward-interface", "virNetworkDefUpdateForwardInterface"),
+        when=_has_no_bridge,
+    ),
+    Row("forward/nat", "nat", None, "virNetworkDefUpdateForward", _NOT_LIVE),
+    Row("forward/address", "pci", None, "virNetworkDefUpdateForward", _NOT_LIVE),
+    Row("forward@managed", "managed", None, "virNetworkDefUpdateForward", _NOT_LIVE),
     Row("forward", "device", None, "virNetworkDefUpdateForwardInterface", _NOT_LIVE),
+    Row("mtu", "mtu", None, _SECTIONS, _NOT_LIVE),
+    Row("mac", "bridge.mac", None, _SECTIONS, _NOT_LIVE),
+    Row("bandwidth", "bandwidth", None, _SECTIONS, _NOT_LIVE),
+    Row("vlan", "vlan", None, _SECTIONS, _NOT_LIVE),
+    Row("virtualport", "openvswitch", None, _SECTIONS, _NOT_LIVE),
+    Row("port", "isolated", None, _SECTIONS, _NOT_LIVE),
     Row("bridge", "bridge", None, "virNetworkDefUpdateBridge", _NOT_LIVE),
     Row("domain", "domain", None, "virNetworkDefUpdateDomain", _NOT_LIVE),
     Row("", "", None, _SECTIONS, _NOT_LIVE),
@@ -161,7 +186,7 @@ def live_updates(desired: str, base: str | None, running: str) -> tuple[NetworkU
     calls = [
         NetworkUpdate(row.section, command, xml)
         for path in sorted(now.members | then.members)
-        if (row := find_row(path, live)).section
+        if (row := find_row(path, live)).section and plain(path) == row.path
         for command, xml in _calls(path, row, now, then)
     ]
     order: tuple[Command, ...] = ("delete", "modify", "add")
@@ -221,7 +246,8 @@ def _definition_change(difference: FieldDifference, live: Comparison, origin: Or
 def _change(
     difference: FieldDifference, row: Row, origin: Origin, impact: Impact, how: str, why: str = ""
 ) -> Change:
-    key = row.key or difference.path
+    further = difference.path.startswith(("ip[", "ip#"))
+    key = "subnets" if further else row.key or difference.path
     return Change(
         difference.path, key, difference.before, difference.after, impact, how, why, origin.find(key)
     )

@@ -23,6 +23,7 @@ from kvmdecl.libvirt_xml.fields import (
     open_documents,
     plain,
 )
+from kvmdecl.libvirt_xml.rules import plain_network_nic
 from kvmdecl.libvirt_xml.safe import Element, parse_xml
 from kvmdecl.state import Kind
 
@@ -61,6 +62,8 @@ def overlay(
     comparison = _lay_over(wanted, last, target, kind)
     if kind is Kind.DOMAIN:
         _place_devices(comparison, target, running)
+    for forward in target.root.iterfind("forward[interface]") if kind is Kind.NETWORK else ():
+        discard(forward, "dev")  # libvirt writes the first interface there once more
     return to_text(target.root)
 
 
@@ -103,6 +106,8 @@ def overlay_device(observed: str, declared: str, base: str | None = None) -> str
     own = before.find("alias")
     merged = parse_xml(overlay(_alone(before), _alone(wanted), taken_away(base)))
     device = next(merged.iterfind("devices/*"))
+    if device.tag == "interface":
+        plain_network_nic(device)
     for same in device.findall("alias"):
         device.remove(same)
     if own is not None:
@@ -121,7 +126,9 @@ def taken_away(base: str | None) -> str | None:
 
 
 _REMOVABLE: Mapping[str, frozenset[str]] = {  # what else is left out is kept
-    "interface": frozenset({"bandwidth", "filterref", "port"}),  # qemuDomainChangeNet
+    "interface": frozenset(
+        {"source", "bandwidth", "filterref", "port", "coalesce", "vlan"}
+    ),  # qemuDomainChangeNet
     "disk": frozenset({"source", "iotune"}),  # qemuDomainChangeMediaLegacy, qemuDomainSetBlockIoTune
 }
 
@@ -319,14 +326,17 @@ def _other_chipset(before: str | None, after: str | None) -> bool:
 _DISK, _NIC = "devices/disk", "devices/interface"
 _BOARD = ("devices/controller", "devices/*/address[@type='pci']", "devices/*/address[@type='drive']")
 _BUILD = ("loader", "nvram")
-_SOURCES = ("source@bridge", "source@network", "source@portgroup", "source@dev", "source@mode")
+_SOURCES = (
+    *("source@bridge", "source@network", "source@portgroup", "source@dev", "source@mode"),
+    *("source@type", "source@path", "@managed"),
+)
 
 RESETS: tuple[Reset, ...] = (
     Reset(
         f"{_DISK}/target@bus", _DISK, ("address",), "addresses and targets belong to a bus", ("target@dev",)
     ),
     Reset(f"{_NIC}/model@type", _NIC, ("address",), "an e1000 cannot sit where a virtio NIC did"),
-    Reset(f"{_NIC}@type", _NIC, (), "a bridge's source is no network's", _SOURCES),
+    Reset(f"{_NIC}@type", _NIC, ("source/*", "backend"), "a bridge's source is no network's", _SOURCES),
     Reset(
         "devices/watchdog@model",
         "devices/watchdog",

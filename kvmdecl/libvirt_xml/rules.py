@@ -396,6 +396,18 @@ def _channels(element: Element) -> None:
             element.remove(channel)
 
 
+def plain_network_nic(element: Element) -> None:
+    """A NIC on a network, as it was declared: while it runs it is shown as what the network made of it.
+
+    (virDomainNetDefFormat: the actual type, and the bridge or device beside the network's name.)
+    """
+    source = element.find("source[@network]")
+    if source is not None:
+        element.set("type", "network")
+        for name in ("bridge", "dev", "mode"):
+            discard(source, name)
+
+
 def _drop_terminal(element: Element) -> None:
     """The pseudo-terminal of a running guest is the kernel's choice."""
     if element.get("path", "").startswith("/dev/pts/"):
@@ -665,6 +677,7 @@ _DOMAIN = tuple(
         ),
         ("An open tray is state", ("devices/disk/target",), without("tray")),
         ("The port of a running network is state", ("devices/interface/source",), without("portid")),
+        ("What a network comes to in a running guest is state", ("devices/interface",), plain_network_nic),
         (
             "The terminal of a console is state",
             ("devices/console", "devices/serial", "devices/parallel", "devices/channel"),

@@ -238,6 +238,7 @@ class Vm(Section):
         if len(set(boot)) != len(boot):
             raise _wrong("boot", "a device is named twice in the boot order", "name it once", "boot")
         self._check_channels()
+        self._check_shared_memory()
         self._check_emulated()
         self._check_numa()
         if self.on_poweroff == "restart" and self.on_reboot == "destroy":
@@ -247,6 +248,13 @@ class Vm(Section):
             )
             raise _wrong("lifecycle", summary, hint, "on_reboot")
         return self
+
+    def _check_shared_memory(self) -> None:
+        for index, nic in enumerate(self.nics):
+            if nic.vhost_user is not None and self.memory.access != "shared":
+                hint = "add `memory: {source: memfd, access: shared}`"
+                summary = "a software switch reads and writes the guest's memory, which is not shared"
+                raise _wrong("nic", summary, hint, "nics", index, "vhost_user")
 
     def _check_channels(self) -> None:
         taken = {AGENT_CHANNEL: "agent"} if self.agent else {}

@@ -8,10 +8,12 @@ import pytest
 from lxml import etree
 from pydantic import ValidationError
 
+from kvmdecl.cluster import ResolvedNic
 from kvmdecl.libvirt_xml.fields import differences
 from kvmdecl.libvirt_xml.impact import assess
 from kvmdecl.libvirt_xml.overlay import complete, overlay, overlay_device
 from kvmdecl.manifest import Nic, Vm
+from kvmdecl.manifest.traffic import Vlan
 from kvmdecl.plan import Impact
 from kvmdecl.state import Kind, Origin
 from tests.libvirt_xml.examples import declared, kept, nic, observed
@@ -23,6 +25,14 @@ __all__ = ["host"]
 LIMITS = {"inbound": {"average": "10MiB", "peak": "20MiB", "burst": "1MiB"}, "outbound": "5MiB"}
 FILTER = {"name": "clean-traffic", "parameters": {"IP": ["10.0.0.5", "10.0.0.6"], "MAC": "52:54:00:00:00:01"}}
 
+SHARED = {"memory_keys": {"source": "memfd", "access": "shared"}}
+
+
+def plugged(number: int = 1, **given: Any) -> ResolvedNic:
+    """A NIC that is plugged into no network."""
+    return nic(number, network=None, is_bridge=False, source="", **given)
+
+
 GUESTS: dict[str, dict[str, Any]] = {
     "queues": {"nics": (nic(queues=4),)},
     "limits": {"nics": (nic(bandwidth=LIMITS),)},
@@ -32,6 +42,49 @@ GUESTS: dict[str, dict[str, Any]] = {
     "trusted receive filters": {"nics": (nic(trust_guest_rx_filters=True),)},
     "everything at once": {
         "nics": (nic(queues=2, bandwidth=LIMITS, filter=FILTER, isolated=True, mtu=9000, boot_order=1),)
+    },
+    "a port of a kind, in a vlan": {
+        "nics": (nic(portgroup="staff", vlan=42, is_bridge=False, source="inner"),)
+    },
+    "a trunk": {"nics": (nic(vlan={"tags": [5, 6], "native": 6}, is_bridge=False, source="inner"),)},
+    "a device": {"nics": (plugged(device="eth0", bandwidth=LIMITS),)},
+    "a device of its own": {"nics": (plugged(device="eth0", macvtap_mode="passthrough", vlan=3),)},
+    "a function of a card": {
+        "nics": (plugged(pci="0000:03:10.0", vlan=7), plugged(2, pci="0000:03:10.1", managed=False))
+    },
+    "a software switch": {
+        "nics": (plugged(vhost_user={"path": "/srv/s", "reconnect": 5}, queues=2, mtu=1400),),
+        **SHARED,
+    },
+    "a software switch that connects": {
+        "nics": (plugged(vhost_user={"path": "/srv/t", "mode": "server"}, driver={"tx_queue_size": "512"}),),
+        **SHARED,
+    },
+    "only QEMU": {"nics": (plugged(user="slirp", model="e1000"),)},
+    "vdpa": {"nics": (plugged(vdpa="/dev/vhost-vdpa-0", queues=2),)},
+    "offloads": {
+        "nics": (
+            nic(offloads={"host": {"csum": False, "tso4": False, "mrg_rxbuf": True}, "guest": {"ufo": True}}),
+        )
+    },
+    "a driver": {
+        "nics": (
+            nic(
+                driver={
+                    "name": "qemu",
+                    "tx_mode": "timer",
+                    "rx_queue_size": "512",
+                    "event_idx": False,
+                    "packed": True,
+                }
+            ),
+            nic(2, driver="vhost", rom=False, tap="web0", coalesce=8),
+            nic(
+                3,
+                rom={"file": "/srv/rom", "bar": True},
+                driver={"rss": True, "rss_hash_report": True, "page_per_vq": True},
+            ),
+        )
     },
     "restarted when powered off": {"on_poweroff": "restart", "on_crash": "coredump-restart"},
     "stopped when rebooted": {"on_reboot": "destroy", "on_crash": "preserve"},
@@ -45,6 +98,11 @@ def test_every_option_fits_libvirts_schema(against_schema, given):
     assert against_schema("domain", complete(declared(**given))) == []
 
 
+INNER = {"is_bridge": False, "source": "inner"}
+NOWHERE = {"network": None, "is_bridge": False, "source": ""}
+PCI, DEVICE = NOWHERE | {"pci": "0000:03:10.0"}, NOWHERE | {"device": "eth0"}
+
+
 @pytest.mark.parametrize(
     ("before", "after", "key", "impact", "calls"),
     [
@@ -56,6 +114,19 @@ def test_every_option_fits_libvirts_schema(against_schema, given):
         ({}, {"filter": FILTER}, "nics", Impact.LIVE, ["update-device"]),
         ({"filter": FILTER}, {"filter": "clean-traffic"}, "nics", Impact.LIVE, ["update-device"]),
         ({"isolated": True}, {}, "nics", Impact.LIVE, ["update-device"]),
+        ({}, {"coalesce": 5}, "nics", Impact.LIVE, ["update-device"]),
+        ({"coalesce": 5}, {}, "nics", Impact.LIVE, ["update-device"]),
+        ({}, {"vlan": 5}, "nics", Impact.NEXT_BOOT, []),
+        ({"portgroup": "a"} | INNER, {"portgroup": "b"} | INNER, "nics", Impact.LIVE, ["update-device"]),
+        ({}, {"offloads": {"host": {"tso4": False}}}, "nics", Impact.NEXT_BOOT, []),
+        ({"driver": "qemu"}, {}, "nics", Impact.NEXT_BOOT, []),
+        ({}, {"rom": False}, "nics", Impact.NEXT_BOOT, []),
+        ({}, {"tap": "web0"}, "nics", Impact.NEXT_BOOT, []),
+        (PCI | {"vlan": 5}, PCI | {"vlan": 6}, "nics", Impact.NEXT_BOOT, []),
+        (DEVICE, DEVICE | {"macvtap_mode": "vepa"}, "nics", Impact.NEXT_BOOT, []),
+        (DEVICE, DEVICE | {"link": "down"}, "nics", Impact.LIVE, ["update-device"]),
+        (PCI, DEVICE, "nics", Impact.NEXT_BOOT, []),
+        (INNER, {}, "nics", Impact.LIVE, ["update-device"]),
     ],
 )
 def test_what_a_change_of_a_nic_does_to_a_running_guest(before, after, key, impact, calls):
@@ -129,6 +200,38 @@ def test_an_emulated_guest_is_offered_no_enlightenments():
             "manifest.bad-nic",
         ),
         (lambda: Vm(on_poweroff="restart", on_reboot="destroy"), "manifest.bad-lifecycle"),
+        *(
+            (lambda given=given: Nic(**given), "manifest.bad-nic")
+            for given in (
+                {},
+                {"network": "lan", "device": "eth0"},
+                {"pci": "0000:03:10.0", "filter": "clean-traffic"},
+                {"pci": "0000:03:10.0", "driver": "qemu"},
+                {"vhost_user": "/srv/s", "filter": "clean-traffic"},
+                {"vhost_user": "/srv/s", "model": "e1000"},
+                {"vhost_user": {"path": "/srv/s", "mode": "server", "reconnect": "3"}},
+                {"user": "slirp", "bandwidth": {"inbound": "1MiB"}},
+                {"device": "eth0", "portgroup": "a"},
+                {"device": "eth0", "vlan": "5"},
+                {"device": "eth0", "coalesce": "5"},
+                {"network": "lan", "macvtap_mode": "vepa"},
+                {"network": "lan", "model": "e1000", "driver": "qemu"},
+                {"network": "lan", "model": "e1000", "offloads": {"host": {"csum": False}}},
+                {"network": "lan", "driver": {"name": "vhost", "tx_mode": "timer"}},
+                {"network": "lan", "driver": {"tx_queue_size": "512"}},
+                {"network": "lan", "tap": "vnet3"},
+            )
+        ),
+        *(
+            (lambda given=given: Vlan(**given), "manifest.bad-vlan")
+            for given in (
+                {"tags": ["5", "5"]},
+                {"tags": ["5", "6"], "trunk": False},
+                {"tags": "5", "native": "6", "trunk": True},
+                {"tags": "5", "native": "5"},
+            )
+        ),
+        (lambda: Vm(nics=[{"vhost_user": "/srv/s"}]), "manifest.bad-nic"),
     ],
 )
 def test_what_cannot_be_is_refused(make, code):

@@ -108,7 +108,7 @@ def test_ranges_and_loops_work_in_every_section_of_named_things(manifest: Loader
     assert [str(host.uri) for host in loaded.hosts.values()] == [
         "qemu+tls://kvm-1.example/system", "qemu+tls://kvm-2.example/system",
     ]  # fmt: skip
-    assert {name: network.bridge for name, network in loaded.networks.items()} == {
+    assert {name: network.bridge.name for name, network in loaded.networks.items() if network.bridge} == {
         "vlan-10": "br10",
         "vlan-11": "br11",
     }
