@@ -331,7 +331,7 @@ def _check_consoles(placed: PlacedCluster) -> Iterator[Diagnostic]:
     """Warn of a graphical console that more than its host can reach, unless the manifest says that it shall be so."""
     for vm in _present(placed):
         graphics = vm.spec.graphics
-        if graphics.type != "none" and not graphics.expose and not ip_address(graphics.listen).is_loopback:
+        if graphics.address and not graphics.expose and not ip_address(graphics.address).is_loopback:
             yield Diagnostic(
                 "check.console-exposed",
                 f"whoever reaches {graphics.listen} has the console of {vm.name}",

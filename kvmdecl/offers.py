@@ -88,7 +88,7 @@ def _channels(vm: ResolvedVm) -> Asked:
 
 
 def _random(vm: ResolvedVm) -> Asked:
-    if vm.spec.rng:
+    if vm.spec.rng.enabled:
         yield "rng", "virtio"
 
 

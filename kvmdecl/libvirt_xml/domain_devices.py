@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 from kvmdecl.libvirt_xml.build import node
 from kvmdecl.libvirt_xml.domain_memory import balloon, modules
 from kvmdecl.manifest.devices import AGENT_CHANNEL, Input, Video
+from kvmdecl.names import KIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvmdecl.cluster import ResolvedVm
     from kvmdecl.libvirt_xml.safe import Element
-    from kvmdecl.manifest import Channel, Graphics, Tpm, Vm
+    from kvmdecl.manifest import Channel, Graphics, SerialConsole, Tpm, Vm
+    from kvmdecl.manifest.devices import Rng
 
 _LOGS = "/var/log/libvirt/qemu"  # where libvirt has the guests' other logs, and may write
 
@@ -32,11 +34,12 @@ def other_devices(vm: ResolvedVm) -> Iterator[Element]:
     yield from map(_channel, spec.channels)
     yield from _screen(spec)
     if spec.sound is not None:
-        yield node(
-            "sound", node("alias", name="ua-sound"), model=spec.sound.model
-        )  # a guest may have several
-    if spec.rng:
-        yield node("rng", node("backend", "/dev/urandom", model="random"), model="virtio")
+        codecs = (node("codec", type=codec) for codec in spec.sound.codecs)
+        alias = node("alias", name="ua-sound")  # a guest may have several
+        yield node("sound", *codecs, alias, model=spec.sound.model)
+    yield from (node("redirdev", bus="usb", type="spicevmc") for _ in range(spec.usb_redirections))
+    if spec.rng.enabled:
+        yield _rng(spec.rng)
     yield balloon(spec.balloon)
     yield from _health(spec)
     if spec.tpm is not None:
@@ -49,13 +52,46 @@ def _serial(vm: ResolvedVm) -> Iterator[Element]:
     serial = vm.spec.serial
     if serial.enabled:
         log = serial.log and node("log", file=f"{_LOGS}/{vm.name}.serial.log", append="on")
-        yield node("serial", log, type="pty")
-        yield node("console", node("target", type="serial", port="0"), type="pty")
+        yield node("serial", log, *_character_source(serial), type=serial.type)
+        console = node("target", type="serial", port="0")
+        yield node("console", *_character_source(serial), console, type=serial.type)
+
+
+def _character_source(serial: SerialConsole) -> Iterator[Element]:
+    """Where a serial port leads to; the console on it is told the same."""
+    mode = {"server": "bind", "client": "connect"}[serial.mode or "server"]
+    port = None if serial.port is None else str(serial.port)
+    match serial.type:
+        case "file":
+            yield node("source", path=serial.path, append="on")
+        case "unix":
+            yield node("source", mode=mode, path=serial.path)
+        case "tcp":
+            yield node("source", mode=mode, host=serial.address, service=port)
+            yield node("protocol", type="telnet" if serial.telnet else "raw")
+        case "udp":
+            yield node("source", mode="connect", host=serial.address, service=port)
 
 
 def _channel(channel: Channel) -> Element:
-    kind = "unix" if channel.type == "socket" else "spicevmc"
-    return node("channel", node("target", type="virtio", name=channel.name), type=kind)
+    kind = {"socket": "unix", "spice": "spicevmc", "vdagent": "qemu-vdagent"}[channel.type]
+    options = (
+        channel.clipboard is not None and node("clipboard", copypaste=_yes_no(channel.clipboard)),
+        channel.mouse is not None and node("mouse", mode=channel.mouse),
+    )
+    source = node("source", *options) if any(part is not False for part in options) else None
+    return node("channel", source, node("target", type="virtio", name=channel.name), type=kind)
+
+
+def _yes_no(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _rng(rng: Rng) -> Element:
+    path = (rng.path or "/dev/urandom",) if rng.source == "random" else ()
+    period = None if rng.period is None else str(rng.period * 1000)
+    rate = rng.rate is not None and node("rate", bytes=str(rng.rate), period=period)
+    return node("rng", rate, node("backend", *path, model=rng.source), model="virtio")
 
 
 def _screen(spec: Vm) -> Iterator[Element]:
@@ -64,29 +100,68 @@ def _screen(spec: Vm) -> Iterator[Element]:
     for device in spec.inputs if spec.inputs is not None else (Input(type="tablet"),) * shown:
         yield node("input", type=device.type, bus=device.bus)
     if shown:
-        yield _graphics(spec.graphics)
+        yield from _graphics(spec.graphics)
     card = spec.video or (Video() if shown else None)
     if card is not None:
         yield _video(card)
 
 
-def _graphics(graphics: Graphics) -> Element:
+def _graphics(graphics: Graphics) -> Iterator[Element]:
     port = None if graphics.port is None else str(graphics.port)
-    return node(
+    address = graphics.address
+    yield node(
         "graphics",
-        node("listen", type="address", address=graphics.listen),
+        node("listen", type="address", address=address) if address else node("listen", type=graphics.listen),
+        *_spice(graphics),
         type=graphics.type,
         port=port,
-        autoport="yes" if port is None else "no",
+        autoport=None if address is None else "yes" if port is None else "no",
         keymap=graphics.keymap,
+        sharePolicy=graphics.share,
     )
+    if graphics.gl and graphics.type == "vnc":  # VNC shows what this one draws
+        card = graphics.render_node is not None and node("gl", rendernode=graphics.render_node)
+        yield node("graphics", card, type="egl-headless")
+
+
+def _spice(graphics: Graphics) -> Iterator[Element]:
+    words = (
+        ("image", "compression", graphics.image_compression),
+        ("playback", "compression", _on_off(graphics.playback_compression)),
+        ("streaming", "mode", graphics.streaming),
+        ("mouse", "mode", graphics.mouse),
+        ("clipboard", "copypaste", None if graphics.clipboard is None else _yes_no(graphics.clipboard)),
+        (
+            "filetransfer",
+            "enable",
+            None if graphics.file_transfer is None else _yes_no(graphics.file_transfer),
+        ),
+    )
+    yield from (node(tag, **{name: value}) for tag, name, value in words if value is not None)
+    if graphics.gl and graphics.type == "spice":
+        yield node("gl", enable="yes", rendernode=graphics.render_node)
+
+
+def _on_off(value: bool | None) -> str | None:
+    return None if value is None else ("on" if value else "off")
 
 
 def _video(video: Video) -> Element:
     width, _, height = (video.resolution or "").partition("x")
     heads = None if video.heads is None else str(video.heads)
-    resolution = bool(width) and node("resolution", x=width, y=height)
-    return node("video", node("model", resolution, type=video.model, heads=heads))
+    sizes = {name: getattr(video, name) for name in ("ram", "vram", "vgamem")}
+    accel3d = None if video.accel3d is None else _yes_no(video.accel3d)
+    return node(
+        "video",
+        node(
+            "model",
+            bool(accel3d) and node("acceleration", accel3d=accel3d),
+            bool(width) and node("resolution", x=width, y=height),
+            type=video.model,
+            heads=heads,
+            **{name: str(size // KIB) for name, size in sizes.items() if size is not None},
+        ),
+    )
 
 
 def _health(spec: Vm) -> Iterator[Element]:

@@ -10,7 +10,7 @@ from kvmdecl.manifest.memory import SLOTS
 from kvmdecl.names import KIB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from kvmdecl.cluster import ResolvedVm
     from kvmdecl.libvirt_xml.safe import Element
@@ -155,5 +155,10 @@ def _target(module: MemoryModule) -> Iterator[Element]:
 def balloon(given: Balloon) -> Element:
     """Without a balloon libvirt adds one, unless it is told not to."""
     model = "virtio" if given.enabled else "none"
-    reporting: Mapping[str, str] = {"freePageReporting": "on"} if given.free_page_reporting else {}
-    return node("memballoon", model=model, **reporting)
+    return node(
+        "memballoon",
+        given.stats_period is not None and node("stats", period=str(given.stats_period)),
+        model=model,
+        freePageReporting="on" if given.free_page_reporting else None,
+        autodeflate="on" if given.autodeflate else None,
+    )

@@ -118,7 +118,7 @@ def compare_documents(desired: Document, base: Document, observed: Document) -> 
         for path in base.fields
         if path not in desired.fields
         and path in observed.fields
-        and observed.fields[path] != FILLED_IN.get(plain(path))
+        and not _is_filled_in(plain(path), observed.fields[path])
     )
     found = _whole_members([*declared, *removed], desired, observed)
     return Comparison(
@@ -239,6 +239,15 @@ FILLED_IN: Mapping[str, str] = {
     "on_crash": "destroy",
     "devices/video/model@heads": "1",
 }
+_CHOSEN: Mapping[str, frozenset[str]] = {  # by the model of the card (virDomainVideoDefaultRAM)
+    "devices/video/model@ram": frozenset({"65536"}),
+    "devices/video/model@vram": frozenset({"16384", "65536"}),
+    "devices/video/model@vgamem": frozenset({"16384"}),
+}
+
+
+def _is_filled_in(path: str, value: str) -> bool:
+    return value == FILLED_IN.get(path) or value in _CHOSEN.get(path, ())
 
 
 # -- a member in a few words ---------------------------------------------------------------------------------

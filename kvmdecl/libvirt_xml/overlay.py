@@ -272,6 +272,8 @@ def _remove(path: str, wanted: Document, target: Document) -> None:
         discard(original, attribute)
     elif element_path not in wanted.elements:
         _take_out(original)
+    elif not len(original):
+        original.text = None  # the element stays, for the sake of its attributes
 
 
 def _prune(comparison: Comparison, target: Document) -> None:

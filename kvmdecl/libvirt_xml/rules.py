@@ -27,6 +27,7 @@ UNLIMITED_KIB = 9007199254740991
 
 _HEX = re.compile(r"0[xX][0-9a-fA-F]+", re.ASCII)
 _GENERATED_TAP = re.compile(r"(?:vnet|macvtap|macvlan)[0-9]+", re.ASCII)
+_GUESTS_FOLDER = re.compile(r"/domain-[0-9]+-[^/]+/[a-z]+\.sock$", re.ASCII)
 _GENERATED_SOCKET = re.compile(r"/channel/(?:target/)?(?:domain-)?[^/]+/", re.ASCII)
 _SCALE = {
     **{f"{letter}{suffix}": 1024**power for power, letter in enumerate("KMGTPE", 1) for suffix in ("", "iB")},
@@ -422,6 +423,12 @@ def _drop_chosen_ports(element: Element) -> None:
         without("port", "tlsPort", "websocket")(element)
 
 
+def _drop_chosen_socket(element: Element) -> None:
+    """The socket of a console is chosen when the guest starts (qemuProcessGraphicsSetupListen)."""
+    if _GUESTS_FOLDER.search(element.get("socket", "")):
+        del element.attrib["socket"]
+
+
 def _fill_current_vcpus(element: Element) -> None:
     """Without `current` all vCPUs are there from the start (virDomainVcpuParse)."""
     if element.text and "current" not in element.attrib:
@@ -730,6 +737,12 @@ _DOMAIN = tuple(
             _drop_generated_channel_source,
         ),
         ("With autoport the ports are state", ("devices/graphics",), _drop_chosen_ports),
+        (
+            "The socket of a console is libvirt's choice",
+            ("devices/graphics", "devices/graphics/listen"),
+            _drop_chosen_socket,
+        ),
+        ("A character device speaks no TLS unless said", ("devices/*/source",), default("tls", "no")),
         ("Ports are fixed unless autoport is said", ("devices/graphics",), default("autoport", "no")),
         ("CPU models may fall back unless forbidden", ("cpu/model",), default("fallback", "allow")),
         ("Character devices are raw unless said", ("devices/*/protocol",), default("type", "raw")),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from kvmdecl.manifest.base import Section, wrong
-from kvmdecl.names import Bool, IpAddress, Positive, parse_integer, parse_ip
+from kvmdecl.names import MIB, Bool, Duration, HostPath, IpAddress, Positive, Size, parse_integer, parse_ip
 
 AGENT_CHANNEL = "org.qemu.guest_agent.0"
 """Channel of the QEMU guest agent."""
@@ -18,11 +19,11 @@ SPICE_CHANNEL = "com.redhat.spice.0"
 _FIRST_CID, _LAST_CID = 3, 2**32 - 2  # 0 to 2 are the hypervisor's, the loopback's and the host's (vsock(7))
 
 
-def _one_address(value: Any) -> str:  # noqa: ANN401 - whatever the document holds
+def _place(value: Any) -> str:  # noqa: ANN401 - whatever the document holds
     if isinstance(value, (list, tuple)):
         hint = "write one address: `listen: 127.0.0.1`"
         raise wrong("graphics", "a graphical console listens on one address", hint)
-    return parse_ip(value)
+    return str(value) if value in {"socket", "none"} else parse_ip(value)
 
 
 class Graphics(Section):
@@ -32,24 +33,77 @@ class Graphics(Section):
 
     type: Literal["none", "vnc", "spice"] = "none"
     """Protocol; `none` leaves the serial console."""
-    listen: Annotated[IpAddress, BeforeValidator(_one_address)] = "127.0.0.1"
-    """Address of the host that it listens on. It asks for no password: whoever reaches it has the console."""
+    listen: Annotated[str, BeforeValidator(_place)] = "127.0.0.1"
+    """Address of the host that it listens on; `socket` for a Unix socket that libvirt names, `none` for clients that
+    libvirt hands a connection. It asks for no password: whoever reaches it has the console."""
     expose: Bool = False
     """Say that others shall reach it: needed to listen on every address, and silences the warning about others."""
     port: Annotated[Positive, Field(ge=5900, le=65535)] | None = None
     """TCP port; a free one, chosen at every start, if not given."""
     keymap: Annotated[str, Field(pattern="^[a-z]{2}(-[a-z]{2})?$")] | None = None
     """Keyboard of the console, such as `de`, for clients that send characters and not keys."""
+    share: Literal["allow-exclusive", "force-shared", "ignore"] | None = None
+    """Whether a VNC client may shut others out."""
+    image_compression: Literal["auto_glz", "auto_lz", "quic", "glz", "lz", "off"] | None = None
+    """How SPICE compresses images."""
+    playback_compression: Bool | None = None
+    """Whether SPICE compresses sound."""
+    streaming: Literal["filter", "all", "off"] | None = None
+    """What SPICE treats as a video."""
+    mouse: Literal["client", "server"] | None = None
+    """Whose pointer SPICE shows."""
+    clipboard: Bool | None = None
+    """Whether SPICE passes the clipboard between guest and client."""
+    file_transfer: Bool | None = None
+    """Whether SPICE lets clients drop files into the guest."""
+    gl: Bool = False
+    """Draw with the host's graphics card: SPICE without a network (`listen: none`), or VNC of what was drawn."""
+    render_node: HostPath | None = None
+    """The card, such as `/dev/dri/renderD128`; the first if not given."""
+
+    @property
+    def address(self) -> str | None:
+        """The address that it listens on, None if on none."""
+        return None if self.type == "none" or self.listen in {"socket", "none"} else self.listen
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if ipaddress.ip_address(self.listen).is_unspecified and not self.expose:
+        open_to_all = (
+            self.listen not in {"socket", "none"} and ipaddress.ip_address(self.listen).is_unspecified
+        )
+        if open_to_all and not self.expose:
             hint = "listen on `127.0.0.1` and use a tunnel, or write `expose: true` if everybody may connect"
             raise wrong("graphics", f"{self.listen} offers the console to every network", hint, "listen")
-        for key in ("port", "keymap"):
-            if self.type == "none" and getattr(self, key) is not None:
+        for key in ("port", "keymap", "gl"):
+            if self.type == "none" and getattr(self, key):
                 raise wrong("graphics", f"without a console there is no {key}", "add `type: vnc`", key)
+        for key in _SPICE_KEYS:
+            if getattr(self, key) is not None and self.type != "spice":
+                raise wrong("graphics", f"{key} is for SPICE", "add `type: spice`, or leave it out", key)
+        if self.share is not None and self.type != "vnc":
+            raise wrong("graphics", "share is for VNC", "add `type: vnc`, or leave it out", "share")
+        if self.port is not None and self.address is None:
+            raise wrong("graphics", "a port belongs to an address", "leave `port` out", "port")
+        if self.render_node is not None and not self.gl:
+            raise wrong("graphics", "a card to draw with is for gl", "add `gl: true`", "render_node")
+        if self.gl and self.type == "spice" and self.listen not in {"none", "socket"}:
+            raise wrong(
+                "graphics",
+                "SPICE draws with the card only for clients on the host",
+                "add `listen: none`",
+                "gl",
+            )
         return self
+
+
+_SPICE_KEYS = (
+    "image_compression",
+    "playback_compression",
+    "streaming",
+    "mouse",
+    "clipboard",
+    "file_transfer",
+)
 
 
 class Video(Section):
@@ -63,15 +117,41 @@ class Video(Section):
     """Screens (`virtio` and `qxl`)."""
     resolution: Annotated[str, Field(pattern="^[1-9][0-9]{2,4}x[1-9][0-9]{2,4}$")] | None = None
     """Size that the guest is told to begin with, such as `1920x1080` (not `cirrus`)."""
+    vram: Size | None = None
+    """Its memory (`vga`, `qxl`, `bochs`, `cirrus`): a power of two, from 1MiB."""
+    ram: Size | None = None
+    """Memory of its commands (`qxl`)."""
+    vgamem: Size | None = None
+    """Memory of its frame buffer (`qxl`)."""
+    accel3d: Bool | None = None
+    """Let the guest draw with the host's card (`virtio`, with a graphical console with `gl`)."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.heads is not None and self.model not in {"virtio", "qxl"}:
-            raise wrong("video", f"a {self.model} card has no heads to count", "use `model: virtio`", "heads")
-        if self.resolution is not None and self.model in {"cirrus", "none"}:
-            hint = "use `model: virtio`, or leave it out"
-            raise wrong("video", f"a {self.model} card is told no resolution", hint, "resolution")
+        for key, models in _MODELS_OF_KEYS.items():
+            if getattr(self, key) is not None and self.model not in models:
+                hint = "use `model: virtio`" if "virtio" in models else f"it is for {', '.join(models)}"
+                summary = _TOLD.get(key, "a {model} card has no {key}").format(model=self.model, key=key)
+                raise wrong("video", summary, hint, key)
+        for key in ("vram", "ram", "vgamem"):
+            size = getattr(self, key)
+            if size is not None and (size < MIB or size & (size - 1)):
+                raise wrong("video", f"{key} is no power of two from 1MiB", "write for example `64MiB`", key)
         return self
+
+
+_MODELS_OF_KEYS: Mapping[str, tuple[str, ...]] = {
+    "heads": ("virtio", "qxl"),
+    "resolution": ("virtio", "vga", "qxl", "bochs"),
+    "vram": ("vga", "qxl", "bochs", "cirrus"),
+    "ram": ("qxl",),
+    "vgamem": ("qxl",),
+    "accel3d": ("virtio",),
+}
+_TOLD = {
+    "heads": "a {model} card has no heads to count",
+    "resolution": "a {model} card is told no resolution",
+}
 
 
 class Input(Section):
@@ -92,6 +172,17 @@ class Sound(Section):
 
     model: Literal["ich9", "ich6", "ac97", "es1370", "sb16", "usb"] = "ich9"
     """Device model."""
+    codecs: tuple[Literal["duplex", "micro", "output"], ...] = ()
+    """What hangs on an `ich9` or `ich6`: a duplex codec if not given."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.codecs and self.model not in {"ich9", "ich6"}:
+            hint = "use `model: ich9`, or leave it out"
+            raise wrong("sound", f"a card of {self.model} has no codecs", hint, "codecs")
+        if len(set(self.codecs)) < len(self.codecs):
+            raise wrong("sound", "a codec is there twice", "write it once", "codecs")
+        return self
 
 
 class SerialConsole(Section):
@@ -103,12 +194,48 @@ class SerialConsole(Section):
     """Whether there is one."""
     log: Bool = False
     """Keep what the guest writes: the host has it in `/var/log/libvirt/qemu/NAME.serial.log`."""
+    type: Literal["pty", "file", "unix", "tcp", "udp"] = "pty"
+    """Where it leads to: a terminal of the host (`virsh console`), a file, a socket."""
+    path: HostPath | None = None
+    """The file, or the Unix socket."""
+    address: IpAddress | None = None
+    """Address of the host that is listened on, or that is connected to (`tcp`, `udp`)."""
+    port: Annotated[Positive, Field(le=65535)] | None = None
+    """Its port."""
+    mode: Literal["server", "client"] | None = None
+    """Whether to listen (the default), or to connect (`unix`, `tcp`)."""
+    telnet: Bool = False
+    """Speak telnet (`tcp`)."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if self.log and not self.enabled:
             raise wrong("serial", "without a serial console there is nothing to log", "drop `enabled`", "log")
+        if self.type != "pty" and not self.enabled:
+            raise wrong("serial", "without a serial console there is no type of it", "drop `enabled`", "type")
+        for key, types in _SERIAL_KEYS.items():
+            if getattr(self, key) not in {None, False} and self.type not in types:
+                raise wrong(
+                    "serial",
+                    f"a console of type {self.type} has no {key}",
+                    f"it is for {', '.join(types)}",
+                    key,
+                )
+        for key in ("path", "address", "port"):
+            if self.type in _SERIAL_KEYS[key] and getattr(self, key) is None:
+                raise wrong(
+                    "serial", f"a console of type {self.type} needs its {key}", f"add `{key}:`", "type"
+                )
         return self
+
+
+_SERIAL_KEYS: Mapping[str, tuple[str, ...]] = {
+    "path": ("file", "unix"),
+    "address": ("tcp", "udp"),
+    "port": ("tcp", "udp"),
+    "mode": ("unix", "tcp"),
+    "telnet": ("tcp",),
+}
 
 
 class Channel(Section):
@@ -118,16 +245,51 @@ class Channel(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
     """Name that the guest sees below `/dev/virtio-ports`, for example `org.example.backup.0`."""
-    type: Literal["socket", "spice"] = "socket"
-    """`socket`: a Unix socket that libvirt names. `spice`: the SPICE console's agent (name `com.redhat.spice.0`)."""
+    type: Literal["socket", "spice", "vdagent"] = "socket"
+    """`socket`: a Unix socket that libvirt names. For `com.redhat.spice.0`: `spice`, the SPICE console's agent, or
+    `vdagent`, which does the same in QEMU for a VNC console."""
+    clipboard: Bool | None = None
+    """Whether `vdagent` passes the clipboard between guest and client; it does not if not given."""
+    mouse: Literal["client", "server"] | None = None
+    """Whose pointer `vdagent` shows."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if (self.type == "spice") != (self.name == SPICE_CHANNEL):
+        if (self.type != "socket") != (self.name == SPICE_CHANNEL):
             hint = f"write `{{name: {SPICE_CHANNEL}, type: spice}}`"
             raise wrong(
                 "channel", f"the SPICE agent's channel is {SPICE_CHANNEL}, and no other", hint, "name"
             )
+        for key in ("clipboard", "mouse"):
+            if getattr(self, key) is not None and self.type != "vdagent":
+                raise wrong("channel", f"{key} is for vdagent", "leave it out", key)
+        return self
+
+
+class Rng(Section):
+    """A virtio random number generator."""
+
+    shorthand = "enabled"
+
+    enabled: Bool = True
+    """Whether there is one."""
+    source: Literal["random", "builtin"] = "random"
+    """`random`: a device of the host; `builtin`: QEMU's own, which asks the host's kernel."""
+    path: Literal["/dev/urandom", "/dev/random", "/dev/hwrng"] | None = None
+    """The device; `/dev/urandom` if not given."""
+    rate: Size | None = None
+    """Bytes that the guest gets in a period; any number if not given."""
+    period: Annotated[Duration, Field(le=86400)] | None = None
+    """That period; a second if not given."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.path is not None and self.source != "random":
+            raise wrong("rng", "QEMU's own generator has no path", "leave it out", "path")
+        if self.period is not None and self.rate is None:
+            raise wrong("rng", "a period belongs to a rate", "add `rate: 1KiB`", "period")
+        if self.rate == 0:
+            raise wrong("rng", "a guest that gets nothing needs no generator", "write `rng: false`", "rate")
         return self
 
 

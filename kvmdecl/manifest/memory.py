@@ -10,7 +10,7 @@ from kvmdecl.manifest.base import Section
 from kvmdecl.manifest.base import wrong as _wrong
 from kvmdecl.manifest.cpus import NumberSet
 from kvmdecl.manifest.numa import PAGE_SIZES
-from kvmdecl.names import KIB, MIB, Bool, HostPath, Integer, Positive, Size, format_size
+from kvmdecl.names import KIB, MIB, Bool, Duration, HostPath, Integer, Positive, Size, format_size
 
 SLOTS = 16
 """Places for modules, if not given."""
@@ -210,10 +210,18 @@ class Balloon(Section):
     """Whether there is one."""
     free_page_reporting: Bool = False
     """Give memory that the guest does not use back to the host."""
+    autodeflate: Bool = False
+    """Take memory back from the balloon before the guest runs out of it."""
+    stats_period: Annotated[Duration, Field(ge=1, le=86400)] | None = None
+    """How often the guest tells how it uses its memory (`10s`); only when asked to if not given."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.free_page_reporting and not self.enabled:
-            summary, hint = "it is the balloon that reports free pages", "leave `enabled: false` out"
-            raise _wrong("balloon", summary, hint, "free_page_reporting")
+        for key, does in (
+            ("free_page_reporting", "reports free pages"),
+            ("autodeflate", "gives memory back"),
+            ("stats_period", "tells how memory is used"),
+        ):
+            if getattr(self, key) and not self.enabled:
+                raise _wrong("balloon", f"it is the balloon that {does}", "leave `enabled: false` out", key)
         return self

@@ -16,6 +16,7 @@ from kvmdecl.manifest.devices import (
     Graphics,
     Input,
     Panic,
+    Rng,
     SerialConsole,
     Sound,
     Tpm,
@@ -27,7 +28,7 @@ from kvmdecl.manifest.disks import Cdrom, Disk
 from kvmdecl.manifest.memory import Balloon, Memory
 from kvmdecl.manifest.nics import Nic
 from kvmdecl.manifest.numa import GuestCell, Numa, check_cells, guest_cells
-from kvmdecl.names import Bool, Duration, Name, Positive, Text, Uuid
+from kvmdecl.names import Bool, Duration, Integer, Name, Positive, Text, Uuid
 
 DeviceName = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,19}$")]
 
@@ -207,8 +208,10 @@ class Vm(Section):
     """Trusted platform module (`tpm: emulator`); none if not given. Its state outlives every update and deletion."""
     vsock: Vsock | None = None
     """Sockets between guest and host (`vsock: auto`); none if not given."""
-    rng: Bool = True
-    """virtio random number generator fed by the host's /dev/urandom."""
+    usb_redirections: Annotated[Integer, Field(ge=0, le=8)] = 0
+    """Ports at which a SPICE client may plug in USB devices of its own."""
+    rng: Rng = Rng()
+    """virtio random number generator (`rng: false` for none); fed by the host's /dev/urandom if not said otherwise."""
     balloon: Balloon = Balloon()
     """virtio memory balloon (`balloon: false` for none)."""
     watchdog: Watchdog | None = None
@@ -238,6 +241,7 @@ class Vm(Section):
         if len(set(boot)) != len(boot):
             raise _wrong("boot", "a device is named twice in the boot order", "name it once", "boot")
         self._check_channels()
+        self._check_screen()
         self._check_shared_memory()
         self._check_emulated()
         self._check_numa()
@@ -256,6 +260,17 @@ class Vm(Section):
                 summary = "a software switch reads and writes the guest's memory, which is not shared"
                 raise _wrong("nic", summary, hint, "nics", index, "vhost_user")
 
+    def _check_screen(self) -> None:
+        if self.usb_redirections and self.graphics.type != "spice":
+            summary, hint = "only a SPICE client has devices to plug in", "add `graphics: spice`"
+            raise _wrong("graphics", summary, hint, "usb_redirections")
+        if self.video is not None and self.video.accel3d and not self.graphics.gl:
+            summary, hint = (
+                "the console does not draw with the host's card",
+                "add `graphics: {type: vnc, gl: true}`",
+            )
+            raise _wrong("video", summary, hint, "video", "accel3d")
+
     def _check_channels(self) -> None:
         taken = {AGENT_CHANNEL: "agent"} if self.agent else {}
         for index, channel in enumerate(self.channels):
@@ -263,6 +278,9 @@ class Vm(Section):
                 summary = f"there is a channel {channel.name} already, from `{taken[channel.name]}`"
                 raise _wrong("channel", summary, "leave one of them out", "channels", index, "name")
             taken[channel.name] = "channels"
+            if channel.type == "vdagent" and self.graphics.type == "spice":
+                summary, hint = "a SPICE console serves this channel itself", "write `type: spice`"
+                raise _wrong("channel", summary, hint, "channels", index)
             if channel.type == "spice" and self.graphics.type != "spice":
                 summary, hint = "only a SPICE console can serve this channel", "add `graphics: spice`"
                 raise _wrong("channel", summary, hint, "channels", index)

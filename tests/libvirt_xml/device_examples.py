@@ -38,6 +38,46 @@ DEVICES: dict[str, dict[str, Any]] = {
     "tpm and secure boot": {"tpm": "emulator", "firmware": Firmware(type="uefi", secure_boot=True)},
     "a vsock": {"vsock": "auto"},
     "a vsock of a chosen address": {"vsock": "7"},
+    "a console on a socket": {"graphics": {"type": "vnc", "listen": "socket", "share": "force-shared"}},
+    "a console for nobody yet": {"graphics": {"type": "spice", "listen": "none"}},
+    "every option of spice": {
+        "graphics": {
+            "type": "spice",
+            "image_compression": "auto_lz",
+            "playback_compression": False,
+            "streaming": "filter",
+            "mouse": "client",
+            "clipboard": False,
+            "file_transfer": False,
+        },
+        "usb_redirections": 2,
+    },
+    "vnc of what the host's card drew": {
+        "graphics": {"type": "vnc", "gl": True, "render_node": "/dev/dri/renderD128"},
+        "video": {"model": "virtio", "accel3d": True},
+    },
+    "spice with the host's card": {"graphics": {"type": "spice", "listen": "none", "gl": True}},
+    "an agent for vnc": {
+        "graphics": "vnc",
+        "channels": [{"name": "com.redhat.spice.0", "type": "vdagent", "clipboard": True, "mouse": "client"}],
+    },
+    "memory of a card": {
+        "graphics": "vnc",
+        "video": {"model": "qxl", "ram": "64MiB", "vram": "32MiB", "vgamem": "16MiB"},
+    },
+    "memory of plain vga": {"graphics": "vnc", "video": {"vram": "32MiB"}},
+    "codecs": {"sound": {"model": "ich6", "codecs": ["micro", "duplex"]}, "graphics": "vnc"},
+    "a serial console in a file": {"serial": {"type": "file", "path": "/srv/console.txt"}},
+    "a serial console on a socket": {"serial": {"type": "unix", "path": "/srv/console.sock", "log": True}},
+    "a serial console on the network": {
+        "serial": {"type": "tcp", "address": "127.0.0.1", "port": 4555, "telnet": True}
+    },
+    "a serial console by udp": {"serial": {"type": "udp", "address": "127.0.0.1", "port": 4556}},
+    "a generator with a limit": {"rng": {"path": "/dev/random", "rate": "1KiB", "period": "2s"}},
+    "a generator of QEMU's": {"rng": {"source": "builtin"}},
+    "a balloon that gives way": {
+        "balloon": {"autodeflate": True, "stats_period": "10s", "free_page_reporting": True}
+    },
     "a panic device": {"panic": "isa"},
     "a panic device of Windows": {"panic": "hyperv"},
     **{
@@ -48,6 +88,8 @@ DEVICES: dict[str, dict[str, Any]] = {
 
 NEEDS: dict[str, str] = {
     "a host's tpm": "/dev/tpm0",
+    "vnc of what the host's card drew": "/dev/dri/renderD128",
+    "spice with the host's card": "/dev/dri",
     "a vsock": "/dev/vhost-vsock",
     "a vsock of a chosen address": "/dev/vhost-vsock",
 }

@@ -9,8 +9,9 @@ from lxml import etree
 from pydantic import ValidationError
 
 from kvmdecl.libvirt_xml.impact import assess
-from kvmdecl.libvirt_xml.overlay import complete
-from kvmdecl.manifest import Channel, Graphics, SerialConsole, Tpm, Video, Vm, Vsock
+from kvmdecl.libvirt_xml.overlay import complete, overlay
+from kvmdecl.manifest import Balloon, Channel, Graphics, SerialConsole, Sound, Tpm, Video, Vm, Vsock
+from kvmdecl.manifest.devices import Rng
 from kvmdecl.plan import Impact
 from kvmdecl.state import Origin
 from tests.libvirt_xml.device_examples import DEVICES, NEEDS, NEEDS_KVM, skip_without_swtpm
@@ -24,6 +25,9 @@ __all__ = ["host"]
 @pytest.mark.parametrize("name", DEVICES)
 def test_every_device_fits_libvirts_schema(against_schema, name):
     assert against_schema("domain", complete(declared(**DEVICES[name]))) == []
+
+
+SPICE = {"graphics": {"type": "spice"}}
 
 
 @pytest.mark.parametrize(
@@ -55,6 +59,14 @@ def test_every_device_fits_libvirts_schema(against_schema, name):
         ({"graphics": "vnc"}, {"graphics": "vnc", "inputs": ()}, {"graphics"}, Impact.NEXT_BOOT, []),
         ({}, {"inputs": [{"type": "mouse", "bus": "virtio"}]}, {"inputs"}, Impact.NEXT_BOOT, []),
         ({}, {"serial": {"log": True}}, {"serial.log"}, Impact.NEXT_BOOT, []),
+        ({}, {"serial": {"type": "file", "path": "/srv/x"}}, {"serial"}, Impact.NEXT_BOOT, []),
+        (SPICE, SPICE | {"usb_redirections": 1}, {"usb_redirections"}, Impact.LIVE, ["attach-device"]),
+        (SPICE | {"usb_redirections": 1}, SPICE, {"usb_redirections"}, Impact.NEXT_BOOT, []),
+        (SPICE, {"graphics": {"type": "spice", "clipboard": False}}, {"graphics"}, Impact.NEXT_BOOT, []),
+        ({}, {"rng": {"rate": "1KiB"}}, {"rng"}, Impact.NEXT_BOOT, []),
+        ({}, {"rng": {"enabled": False}}, {"rng"}, Impact.LIVE, ["detach-device"]),
+        ({}, {"balloon": {"stats_period": "9s"}}, {"balloon"}, Impact.NEXT_BOOT, []),
+        ({"sound": "ich9"}, {"sound": {"codecs": ["micro"]}}, {"sound"}, Impact.NEXT_BOOT, []),
         ({}, {"channels": ["org.example.0"]}, {"channels"}, Impact.LIVE, ["attach-device"]),
         ({"channels": ["org.example.0"]}, {}, {"channels"}, Impact.LIVE, ["detach-device"]),
         ({"agent": False}, {"agent": False, "channels": ["a.0"]}, {"channels"}, Impact.NEXT_BOOT, []),
@@ -91,6 +103,44 @@ SERIAL_CONTROLLER = '<controller type="virtio-serial" index="0"/></devices>'
         (lambda: Vm(channels=["org.qemu.guest_agent.0"]), "manifest.bad-channel"),
         (lambda: Vm(channels=["a.0", "a.0"]), "manifest.bad-channel"),
         (lambda: Vm(channels=[{"name": "com.redhat.spice.0", "type": "spice"}]), "manifest.bad-channel"),
+        *(
+            (lambda given=given: Graphics(**given), "manifest.bad-graphics")
+            for given in (
+                {"type": "vnc", "clipboard": False},
+                {"type": "spice", "share": "ignore"},
+                {"type": "vnc", "listen": "socket", "port": "5901"},
+                {"type": "vnc", "render_node": "/dev/dri/renderD128"},
+                {"type": "spice", "gl": True},
+                {"gl": True},
+            )
+        ),
+        (lambda: Video(model="virtio", vram="64MiB"), "manifest.bad-video"),
+        (lambda: Video(model="qxl", vram="48MiB"), "manifest.bad-video"),
+        (lambda: Vm(graphics="vnc", video={"model": "virtio", "accel3d": True}), "manifest.bad-video"),
+        (lambda: Vm(graphics="vnc", usb_redirections="1"), "manifest.bad-graphics"),
+        (lambda: Sound(model="usb", codecs=["micro"]), "manifest.bad-sound"),
+        (lambda: Sound(codecs=["micro", "micro"]), "manifest.bad-sound"),
+        *(
+            (lambda given=given: SerialConsole(**given), "manifest.bad-serial")
+            for given in (
+                {"type": "file"},
+                {"type": "tcp", "address": "127.0.0.1"},
+                {"path": "/srv/x"},
+                {"type": "udp", "address": "127.0.0.1", "port": "5", "mode": "client"},
+                {"type": "unix", "path": "/srv/x", "telnet": True},
+                {"enabled": False, "type": "file", "path": "/srv/x"},
+            )
+        ),
+        (lambda: Channel(name="a.0", type="vdagent"), "manifest.bad-channel"),
+        (lambda: Channel(name="a.0", clipboard=True), "manifest.bad-channel"),
+        (
+            lambda: Vm(graphics="spice", channels=[{"name": "com.redhat.spice.0", "type": "vdagent"}]),
+            "manifest.bad-channel",
+        ),
+        (lambda: Rng(source="builtin", path="/dev/random"), "manifest.bad-rng"),
+        (lambda: Rng(period="2s"), "manifest.bad-rng"),
+        (lambda: Rng(rate="0B"), "manifest.bad-rng"),
+        (lambda: Balloon(enabled=False, stats_period="5s"), "manifest.bad-balloon"),
         (lambda: Vsock(cid="2"), "greater_than_equal"),
         (lambda: Vsock(cid="any"), "manifest.wrong-type"),
     ],
@@ -100,6 +150,14 @@ def test_what_cannot_be_is_refused(make, code):
         make()
 
     assert code in {error["type"] for error in refused.value.errors()}
+
+
+def test_a_generator_that_reads_no_device_any_more_keeps_no_path():
+    before, after = declared(rng={"path": "/dev/random"}), declared(rng={"source": "builtin"})
+
+    backend = etree.fromstring(overlay(kept(before), after, before)).find("devices/rng/backend")
+
+    assert (backend.get("model"), (backend.text or "").strip()) == ("builtin", "")
 
 
 def test_listening_on_every_address_has_to_be_meant():
