@@ -7,7 +7,7 @@ PYTEST_ARGS ?= -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench lock help-texts schemas clean \
+.PHONY: help demo test check bench fidelity lock help-texts schemas clean \
         system-demo system-test system-bench
 
 help:  ## list what there is
@@ -29,6 +29,9 @@ check: $(READY)  ## format, lint, types, import layers
 
 bench: system-bench $(READY)  ## measure what was promised about speed; fails where it is missed
 	$(BIN)/python -m benchmarks
+
+fidelity: system-test $(READY)  ## put definitions, of CORPUS=FOLDER if given, to a real libvirtd, spelt anew and changed behind our back
+	$(BIN)/python -m tests.fidelity $(CORPUS)
 
 lock: $(READY)  ## find new versions for requirements/*.txt
 	$(BIN)/pip install --quiet uv

@@ -172,6 +172,9 @@ def _match(groups: Mapping[int, Sequence[Element]], keys: tuple[Key, ...]) -> li
     By the strongest key first, and by a value that several have only after all others; those that no key tells apart
     keep their order, each with the one that it is most like.
     """
+    if not keys and all(len(members) <= 1 for members in groups.values()):
+        alone = {index: members[0] for index, members in groups.items() if members}
+        return [alone] if alone else []
     slots: list[_Slot] = []  # in the order in which they were found, which names them
     order: list[_Slot] = []  # in that of the documents
     for index, members in groups.items():
@@ -195,6 +198,8 @@ def _match_by(
         for value in {read_key(other, key) for other in slot.values()} if index not in slot else ():
             if value is not None:
                 open_slots.setdefault(value, []).append(slot)
+    if not open_slots:
+        return members
     having = Counter(read_key(member, key) for member in members)
     left = []
     for member in members:
@@ -214,7 +219,11 @@ def _match_in_order(
     nameless = [
         slot for slot in order if index not in slot and not any(_identified(e, keys) for e in slot.values())
     ]
-    taken = _aligned([_said(next(iter(slot.values()))) for slot in nameless], [_said(m) for m in members])
+    if len(nameless) == len(members):
+        taken = {number: number for number in range(len(members))}
+    else:
+        wanted = [_said(next(iter(slot.values()))) for slot in nameless]
+        taken = _aligned(wanted, [_said(member) for member in members] if nameless else [])
     new, place = [], 0
     for number, member in enumerate(members):
         slot = nameless[taken[number]] if number in taken else {}

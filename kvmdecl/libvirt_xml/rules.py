@@ -336,10 +336,11 @@ def _off_is_all(element: Element) -> None:
         without(*[name for name in attributes(element) if name != "state"])(element)
 
 
-def _none_is_all(element: Element) -> None:
-    """A balloon that is none has no settings."""
+def _none_is_nowhere(element: Element) -> None:
+    """A balloon that is none sits nowhere (virDomainMemballoonDefFormat)."""
     if element.get("model") == "none":
-        element[:] = []
+        for address in element.findall("address"):
+            element.remove(address)
 
 
 def _clock(element: Element) -> None:
@@ -712,7 +713,7 @@ _DOMAIN = tuple(
         ("Backing is not shared unless said", ("devices/disk/transient",), default("shareBacking", "no")),
         ("A menu that is not shown has no timeout", ("os/bootmenu",), _only_if("enable", "yes", "timeout")),
         ("What is off has no settings", ("features/hyperv/*", "features/kvm/*"), _off_is_all),
-        ("A balloon that is none has no settings", ("devices/memballoon",), _none_is_all),
+        ("A balloon that is none sits nowhere", ("devices/memballoon",), _none_is_nowhere),
         ("A clock that is off is a variable one", ("clock",), _clock),
         (
             "No limit is no limit",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from kvmdecl.libvirt_xml.fields import FieldDifference, compare_documents, open_documents
+from kvmdecl.libvirt_xml.fields import Document, FieldDifference, compare_documents, open_documents
 from kvmdecl.libvirt_xml.marker import Left, Marker, packed
 from kvmdecl.state import Kind
 
@@ -80,12 +80,12 @@ def same_text(one: str, other: str) -> bool:
 
 
 def changed_outside(
-    marker: Marker, definition: str, declared: str, libvirt: int
+    marker: Marker, definition: str, declared: str, libvirt: int, kind: Kind = Kind.DOMAIN
 ) -> tuple[FieldDifference, ...]:
-    """Fields that nobody declares, now or before, and that are not what they were when we left.
+    """Fields that are not what they were when we left, though no declaration, now or before, says what they are now.
 
-    Nothing if that cannot be told: no definition was noted, or another version of libvirt gave it, which fills in
-    other fields.
+    Those that it leaves open are among them: which version of a machine its alias stands for. Nothing if that cannot be
+    told: no definition was noted, or another version of libvirt gave it, which fills in other fields.
 
     Raises:
         BadXml: a definition is not acceptable XML.
@@ -93,11 +93,18 @@ def changed_outside(
     left = marker.left_definition()
     if marker.left is None or left is None or marker.left.libvirt != libvirt:
         return ()
-    texts = [declared, marker.applied or "<domain/>", definition, left]
-    wanted, before, now, then = open_documents(texts, Kind.DOMAIN)
-    ours = wanted.fields.keys() | before.fields.keys()
+    texts = [declared, marker.applied or f"<{kind}/>", definition, left]
+    wanted, before, now, then = open_documents(texts, kind)
+    told = {difference.path for difference in compare_documents(wanted, before, now).differences}
     found = compare_documents(now, then, then).differences
-    return tuple(difference for difference in found if difference.path not in ours)
+    return tuple(d for d in found if d.path not in told and _is_not_ours(d, wanted, before))
+
+
+def _is_not_ours(difference: FieldDifference, wanted: Document, before: Document) -> bool:
+    path = difference.path
+    if path in wanted.fields:
+        return wanted.fields[path] not in {difference.before, difference.after}
+    return path not in before.fields
 
 
 def _metadata(definition: str) -> tuple[int, int]:
