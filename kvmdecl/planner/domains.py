@@ -5,7 +5,7 @@ Nothing is ever undefined to be updated.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from kvmdecl.cluster import ResolvedCluster
@@ -13,9 +13,10 @@ from kvmdecl.diagnostics import Diagnostic, Note, Severity
 from kvmdecl.libvirt_xml.fields import fields
 from kvmdecl.libvirt_xml.impact import Assessment, assess
 from kvmdecl.libvirt_xml.marker import Left, Marker, belongs, owned_by, read_marker
-from kvmdecl.libvirt_xml.trace import changed_outside, is_untouched
+from kvmdecl.libvirt_xml.trace import is_untouched
 from kvmdecl.names import format_duration, format_size
 from kvmdecl.plan import Action, Change, ChangeOrigin, Impact
+from kvmdecl.planner.outside import outside, paths, value
 from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, blocked, is_derived, not_ours, note, step
 from kvmdecl.state import (
     Absent,
@@ -28,7 +29,7 @@ from kvmdecl.state import (
     Restart,
 )
 from kvmdecl.tasks import AdoptDomain, DefineDomain, DeleteDomain, LiveChange, Power
-from kvmdecl.text import quoted, safe_text
+from kvmdecl.text import quoted
 
 
 def plan_domain(desired: DesiredDomain, view: HostView) -> Verdict:
@@ -147,7 +148,7 @@ def _update(
     notes = (
         *(() if is_new else _notes(desired, marker)),
         *(() if restarts else _pending(desired, assessment)),
-        *_outside(desired, observed, marker, view),
+        *outside(desired, observed.xml, marker, view),
     )
     if not changes:
         return Verdict(notes=notes)
@@ -267,10 +268,10 @@ def _pending(desired: DesiredDomain, assessment: Assessment) -> Iterator[Diagnos
     waits = (*assessment.pending, *assessment.beyond)
     if not waits:
         return
-    summary = f"{desired.address.name} gets at its next boot: {_paths(change.field for change in waits)}"
+    summary = f"{desired.address.name} gets at its next boot: {paths(change.field for change in waits)}"
     cause = "Its definition is so already; a running guest cannot be given, or rid of, this."
     found = note(desired, "plan.pending", summary, cause, _HOW_TO_GET[desired.restart])
-    lines = (f"{c.field}: runs with {_value(c.before)}, will have {_value(c.after)}" for c in waits)
+    lines = (f"{c.field}: runs with {value(c.before)}, will have {value(c.after)}" for c in waits)
     yield replace(found, notes=tuple(map(Note, lines)))
 
 
@@ -279,32 +280,6 @@ _HOW_TO_GET: Mapping[Restart, str] = {
     "scheduled": "`kvmdecl apply --scheduled` restarts it; a reboot from inside is not enough.",
     "now": "shut it down and start it again; a reboot from inside is not enough.",
 }
-
-
-def _outside(
-    desired: DesiredDomain, observed: ObservedDomain, marker: Marker | None, view: HostView
-) -> Iterator[Diagnostic]:
-    found = changed_outside(marker, observed.xml, desired.xml, view.libvirt) if marker else ()
-    if not found:
-        return
-    summary = f"{desired.address.name} was changed outside of kvmdecl: {_paths(d.path for d in found)}"
-    cause = "The manifest does not declare these fields, so they are left as they are."
-    hint = "declare them, or undo the change on the host; the next change of this vm takes them for granted."
-    lines = (f"{d.path}: {_value(d.before)} -> {_value(d.after)}" for d in found[:_MOST_SHOWN])
-    yield replace(note(desired, "plan.changed-outside", summary, cause, hint), notes=tuple(map(Note, lines)))
-
-
-_MOST_SHOWN = 10
-
-
-def _paths(fields: Iterable[str]) -> str:
-    found = [safe_text(path) for path in fields]
-    more = f" and {len(found) - _MOST_SHOWN} more" if len(found) > _MOST_SHOWN else ""
-    return ", ".join(found[:_MOST_SHOWN]) + more
-
-
-def _value(value: str | None) -> str:
-    return "nothing" if value is None else quoted(value)
 
 
 def _saved_state(desired: DesiredDomain) -> Verdict:

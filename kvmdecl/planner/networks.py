@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kvmdecl.libvirt_xml.fields import differences
 from kvmdecl.libvirt_xml.marker import read_marker
 from kvmdecl.libvirt_xml.network_impact import assess_network
 from kvmdecl.plan import Action, Impact
+from kvmdecl.planner.outside import outside
 from kvmdecl.planner.verdict import (
     AS_DECLARED,
     HostView,
@@ -32,16 +35,11 @@ def plan_network(desired: DesiredNetwork, view: HostView) -> Verdict:
     base = marker.applied if marker else None
     assessment = assess_network(desired.xml, base, observed, desired.origin)
     changes = assessment.changes + power_changes(desired, observed, "virNetwork")
+    notes = tuple(outside(desired, observed.xml, marker, view))
     if not changes:
-        return AS_DECLARED
-    return step(
-        desired,
-        Action.UPDATE,
-        _define(desired, base, start=not observed.active, live=assessment.live),
-        observed,
-        "",
-        changes=changes,
-    )
+        return Verdict(notes=notes)
+    task = _define(desired, base, start=not observed.active, live=assessment.live)
+    return replace(step(desired, Action.UPDATE, task, observed, "", changes=changes), notes=notes)
 
 
 def _define(

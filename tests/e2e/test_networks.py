@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
+import libvirt
 import pytest
 
 from tests.e2e.conftest import Story, qemu_pid
@@ -112,3 +114,19 @@ def test_what_only_the_running_network_lacks_is_shown_and_made_up_for(story: Sto
 
     assert bytes([192, 168, 150, 2]) in ask(story, "gw.lab.example", A)
     assert story.run("plan", "--detailed-exitcode").code == 0
+
+
+def test_an_undeclared_field_of_a_network_that_somebody_changed_is_a_note_and_no_change(story: Story):
+    path = story.write(CLUSTER)
+    assert story.run("apply", str(path), "--yes").code == 0
+    with story.connect("kvm-1") as connection:
+        network = connection.networkLookupByName("inner")
+        definition = network.XMLDesc(libvirt.VIR_NETWORK_XML_INACTIVE)
+        connection.networkDefineXML(re.sub("<mac [^>]*>", "<mac address='52:54:00:aa:bb:cc'/>", definition))
+
+    plan = story.run("plan", str(path), "--detailed-exitcode")
+
+    assert plan.code == 0, plan.out
+    assert "plan.changed-outside" in plan.err
+    assert "mac@address" in plan.err
+    assert "52:54:00:aa:bb:cc" in plan.err

@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _tell(name: str, tally: Tally, begun: float, show: int) -> int:
-    print(f"{name}: {tally.told()} ({time.monotonic() - begun:.0f} s)")
+    print(f"{name}: {tally.told()} ({time.monotonic() - begun:.0f} s)", flush=True)
     for line in tally.wrong[:show]:
         print(f"    {line}")
     if len(tally.wrong) > show:

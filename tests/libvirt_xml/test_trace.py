@@ -165,6 +165,16 @@ def outside(definition: str, libvirt: int = LIBVIRT) -> list[tuple[str, str | No
     return [(difference.path, difference.before, difference.after) for difference in found]
 
 
+def test_another_version_of_the_machine_is_told_though_the_declared_alias_allows_it():
+    definition = kept(declared())
+    version = re.search(r'machine="(pc-q35-[0-9.]+)"', definition)
+    assert version is not None
+
+    assert outside(definition.replace(version[1], "pc-q35-6.1")) == [
+        ("os/type@machine", version[1], "pc-q35-6.1")
+    ]
+
+
 def test_undeclared_fields_that_came_changed_or_went_are_named():
     definition = kept(declared())
 

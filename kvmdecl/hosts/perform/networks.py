@@ -9,9 +9,10 @@ from kvmdecl.hosts.errors import is_gone
 from kvmdecl.hosts.protocol import TaskResult
 from kvmdecl.hosts.read import read_network
 from kvmdecl.libvirt_xml.fields import differences
-from kvmdecl.libvirt_xml.marker import Marker, with_marker
+from kvmdecl.libvirt_xml.marker import Left, Marker, with_marker
 from kvmdecl.libvirt_xml.network_impact import live_updates
 from kvmdecl.libvirt_xml.overlay import overlay
+from kvmdecl.libvirt_xml.trace import leave
 from kvmdecl.state import Kind
 from kvmdecl.text import safe_text
 
@@ -42,6 +43,7 @@ def define_network(job: Job, task: DefineNetwork) -> TaskResult:
         network.setAutostart(task.autostart)
     after = read_network(network)
     job.require_as_declared(Kind.NETWORK, task.xml, task.base, after.xml)
+    _note_what_is_left(job, task, after)
     if task.start and not after.active:
         network.create()
         return TaskResult()
@@ -77,8 +79,28 @@ def find_network(job: Job, name: str) -> libvirt.virNetwork | None:
 def _definition(job: Job, task: DefineNetwork, before: ObservedNetwork | None) -> str:
     """The declared definition, laid over what is there, so that what libvirt filled in stays."""
     xml = overlay(before.xml, task.xml, task.base, kind=Kind.NETWORK) if before else task.xml
-    cluster, revision = job.request.cluster, job.request.revision
-    return with_marker(xml, Marker(cluster, task.uuid, task.name, revision, __version__, task.xml))
+    return with_marker(xml, _marker(job, task))
+
+
+def _marker(job: Job, task: DefineNetwork, left: Left | None = None) -> Marker:
+    request = job.request
+    return Marker(request.cluster, task.uuid, task.name, request.revision, __version__, task.xml, left=left)
+
+
+def _note_what_is_left(job: Job, task: DefineNetwork, after: ObservedNetwork) -> None:
+    """Define the network again with a note of what libvirt made of it.
+
+    Metadata of a network are a part of its definition; not every libvirt has virNetworkSetMetadata.
+    """
+    left = leave(
+        after.xml,
+        None,
+        task.xml,
+        int(job.connection.getLibVersion()),
+        running=after.active or task.start,
+        autostart=after.autostart,
+    )
+    job.connection.networkDefineXML(with_marker(after.xml, _marker(job, task, left)))
 
 
 def _update_live(network: libvirt.virNetwork, task: DefineNetwork) -> None:
