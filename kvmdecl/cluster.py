@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from pydantic import BaseModel
 
@@ -122,6 +123,7 @@ class ResolvedNic:
     """A NIC: what the manifest says of it, and what follows.
 
     `source` is a bridge device where `is_bridge`, else a libvirt network's name, empty for a NIC without a network.
+    `failover` is its part in a team: whether it stays while the guest is migrated.
     """
 
     mac: str
@@ -129,6 +131,7 @@ class ResolvedNic:
     source: str
     is_bridge: bool
     boot_order: int | None
+    failover: Literal["", "persistent", "transient"] = ""
 
     @property
     def network(self) -> str:

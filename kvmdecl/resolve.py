@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from kvmdecl.candidates import Candidates, networks_of, pools_of
 from kvmdecl.cloudinit import Identity, has_known_header, seed
@@ -386,6 +387,18 @@ class _Linker:
             )
 
     def _nics(self, vm: _Link) -> Iterator[ResolvedNic]:
+        """All NICs. The one of a team that goes has the MAC address of the one that stays, unless it is given one."""
+        plugged = list(self._plugged(vm))
+        stays = {nic.spec.team: nic.mac for _, nic in plugged if nic.failover == "persistent"}
+        self._check_teams(vm, plugged)
+        for index, nic in plugged:
+            shared = stays.get(nic.spec.team) if nic.failover == "transient" else None
+            mac = nic.spec.mac or shared or nic.mac
+            if vm.spec.state != "absent" and mac != shared:
+                self._claim_mac(mac, vm.name, index)
+            yield replace(nic, mac=mac)
+
+    def _plugged(self, vm: _Link) -> Iterator[tuple[int, ResolvedNic]]:
         ordinals: dict[str, int] = {}
         boot = vm.boot.get("network")
         for index, nic in enumerate(vm.spec.nics):
@@ -398,11 +411,25 @@ class _Linker:
             if nic.filter is not None and vm.spec.state != "absent":
                 self._check_not_absent(nic.filter.name, "vms", vm.name, "nics", index, "filter", "name")
             mac = nic.mac or derive_mac(self._name, vm.name, f"{plug}/{ordinal}")
-            if vm.spec.state != "absent":
-                self._claim_mac(mac, vm.name, index)
             order = boot if nic.boot else None
             boot = boot if boot is None or not nic.boot else boot + 1
-            yield _nic(nic, mac, network, order)
+            yield index, _nic(nic, mac, network, order)
+
+    def _check_teams(self, vm: _Link, plugged: Iterable[tuple[int, ResolvedNic]]) -> None:
+        """A team is one NIC that stays and one that goes."""
+        teams: dict[str, list[tuple[int, ResolvedNic]]] = {}
+        for index, nic in plugged:
+            if nic.spec.team is not None:
+                teams.setdefault(nic.spec.team, []).append((index, nic))
+        for name, members in teams.items():
+            if sorted(nic.failover for _, nic in members) != ["persistent", "transient"]:
+                self._refuse(
+                    "manifest.bad-nic",
+                    f"team {name} is not one NIC that stays and one that goes",
+                    self._loaded.span("vms", vm.name, "nics", members[-1][0], "team"),
+                    "Only a PCI function, or a NIC on a `hostdev` network, leaves the guest while it is migrated.",
+                    "give the word to one virtio NIC and to one such function",
+                )
 
     def _network_of(self, vm: _Link, nic: Nic, index: int) -> ResolvedNetwork | None:
         """The network that a NIC is plugged into, None if it is into none or that is unknown."""
@@ -650,7 +677,16 @@ _INSTEAD = {
 def _nic(nic: Nic, mac: str, network: ResolvedNetwork | None, boot_order: int | None) -> ResolvedNic:
     is_bridge = network is not None and network.spec.mode == "bridge" and not network.spec.has_object
     source = "" if network is None else network.bridge if is_bridge else network.name
-    return ResolvedNic(mac=mac, spec=nic, source=source, is_bridge=is_bridge, boot_order=boot_order)
+    goes = nic.pci is not None or (network is not None and network.spec.mode == "hostdev")
+    failover: Literal["", "persistent", "transient"] = "transient" if goes else "persistent"
+    return ResolvedNic(
+        mac=mac,
+        spec=nic,
+        source=source,
+        is_bridge=is_bridge,
+        boot_order=boot_order,
+        failover=failover if nic.team is not None else "",
+    )
 
 
 def _unfit(spec: Disk, image: str | None, kind: str, traits: Traits) -> Iterator[tuple[str, str, str, str]]:

@@ -9,6 +9,8 @@ from kvmdecl.libvirt_xml.nwfilter import filterref
 from kvmdecl.libvirt_xml.traffic import bandwidth, vlan, yes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pydantic import BaseModel
 
     from kvmdecl.cluster import ResolvedNic
@@ -35,6 +37,7 @@ def interface(nic: ResolvedNic) -> Element:
         spec.coalesce is not None and _coalesce(spec.coalesce),
         spec.kind != "pci" and node("link", state=spec.link),
         spec.tap is not None and node("target", dev=spec.tap),
+        *_team(nic),
         _rom(spec.rom),
         boot(nic.boot_order),
         type=type_,
@@ -59,6 +62,16 @@ def _source(nic: ResolvedNic) -> tuple[str, Element | None]:
     if spec.user is not None:
         return "user", None
     return "network", node("source", network=nic.source, portgroup=spec.portgroup)
+
+
+def _team(nic: ResolvedNic) -> Iterator[Element]:
+    """Two NICs that are one to the guest: the one that goes names the one that stays by its alias."""
+    alias = f"ua-team-{nic.spec.team}"
+    if nic.failover == "persistent":
+        yield node("alias", name=alias)
+        yield node("teaming", type="persistent")
+    elif nic.failover == "transient":
+        yield node("teaming", type="transient", persistent=alias)
 
 
 def _socket(socket: VhostUser) -> Element:

@@ -213,6 +213,9 @@ class Nic(Section):
     """Its option ROM (`rom: false` for none)."""
     tap: InterfaceName | None = None
     """Name of its device on the host; `vnet0` or the like if not given."""
+    team: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,19}$")] | None = None
+    """Make one NIC of this one and the other with the same word: a virtio NIC that always works, and a fast one (`pci`,
+    or on a `hostdev` network) that leaves the guest while it is migrated. They share a MAC address."""
     boot: Bool = True
     """Try to boot from it when `network` is in the vm's boot order."""
 
@@ -254,6 +257,8 @@ class Nic(Section):
         if self.driver.name is not None and self.kind not in _TAPS:
             hint = "leave it out"
             raise wrong("nic", f"a NIC of kind {self.kind} has no driver to choose", hint, "driver", "name")
+        if self.team is not None and self.model != "virtio":
+            raise wrong("nic", f"a team is for virtio, not {self.model}", "use `model: virtio`", "team")
         if self.tap is not None and self.tap.startswith(("vnet", "macvtap", "macvlan")):
             hint = "choose a name that begins otherwise"
             raise wrong("nic", "libvirt gives such names itself, to whichever NIC is next", hint, "tap")

@@ -62,7 +62,7 @@ def cdrom(name: str = "cd", medium: str = "", boot_order: int | None = None) -> 
 def nic(number: int = 1, **given: Any) -> ResolvedNic:
     """A resolved NIC, in the same way."""
     mac = f"52:54:00:00:00:{number:02x}"
-    follows = {"mac": mac, "source": "br0", "is_bridge": True, "boot_order": None}
+    follows = {"mac": mac, "source": "br0", "is_bridge": True, "boot_order": None, "failover": ""}
     spec = Nic(**{"network": "lan"} | _rest(given, follows))
     return ResolvedNic(spec=spec, **follows | _only(given, follows))
 

@@ -62,6 +62,12 @@ GUESTS: dict[str, dict[str, Any]] = {
     },
     "only QEMU": {"nics": (plugged(user="slirp", model="e1000"),)},
     "vdpa": {"nics": (plugged(vdpa="/dev/vhost-vdpa-0", queues=2),)},
+    "a team": {
+        "nics": (
+            nic(team="fast", failover="persistent"),
+            plugged(1, pci="0000:03:10.0", team="fast", failover="transient"),
+        )
+    },
     "offloads": {
         "nics": (
             nic(offloads={"host": {"csum": False, "tso4": False, "mrg_rxbuf": True}, "guest": {"ufo": True}}),

@@ -112,6 +112,22 @@ def test_a_nic_may_stay_out_of_the_boot_order() -> None:
     assert [nic.boot_order for nic in vm.nics] == [None, 1]
 
 
+def test_the_nics_of_a_team_share_an_address_and_one_of_them_goes() -> None:
+    networks = "lan: {bridge: br0}, fast: {mode: hostdev, device: eth1}"
+    for other in ("{network: fast, team: t}", "{pci: '0000:03:10.0', team: t}"):
+        vm = only_vm(nics(f"{{network: lan, team: t}}, {other}, lan", networks).replace("host: kvm-1, ", ""))
+
+        assert [nic.failover for nic in vm.nics] == ["persistent", "transient", ""]
+        assert [nic.mac == vm.nics[0].mac for nic in vm.nics] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    "members", ["{network: lan, team: t}", "{network: lan, team: t}, {network: lan, team: t}"]
+)
+def test_a_team_needs_one_nic_that_goes(members: str) -> None:
+    assert told(nics(members), head=ONE) == [("manifest.bad-nic", "t")]
+
+
 @pytest.mark.parametrize(
     ("text", "codes"),
     [
