@@ -92,6 +92,7 @@ class _HostView:
         self.libvirt = facts.libvirt
         self.caches = facts.caches  # empty if they were not read
         self.bandwidth_nodes = facts.bandwidth_nodes
+        self.security_models = facts.security_models  # empty if they were not read
         self._facts = facts
         self._machines: dict[tuple[str, str], dict[str, Machine]] = {}
 
@@ -116,6 +117,10 @@ class _HostView:
         support = self._facts.domain_support
         return next((s for s in support if (s.arch, s.type, s.machine) in wanted), None)
 
+    def devices_of(self, capability: str) -> list[dict[str, str]]:
+        """The properties of its devices of a kind; none if they were not read."""
+        return [dict(device.properties) for device in self._facts.devices if device.capability == capability]
+
     def levels(self, support: DomainSupport) -> tuple[str, ...]:
         """The levels of x86-64 that its guests can be shown."""
         return levels(support.cpu_models, self._facts.cpu_features)
@@ -135,6 +140,8 @@ def _check_vm(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:
         yield from _check_cpu_model(vm, host, support)
     yield from _check_pins(vm, host)
     yield from _check_shares(vm, host)
+    yield from _check_security(vm, host)
+    yield from _check_host_devices(vm, host)
     yield from _check_memory_of(vm, host)
     if vm.memory > host.memory:
         yield Diagnostic(
@@ -308,6 +315,40 @@ def _check_shares(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:
                 vm.origin.find(f"cpus.bandwidth_shares.{index}"),
                 f"It can divide that of {there}." if there else "It can divide none.",
                 "name one that it can divide, or leave the share out",
+            )
+
+
+def _check_security(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:
+    for model in vm.spec.security if host.security_models else ():
+        if model not in host.security_models:
+            yield Diagnostic(
+                "check.not-offered",
+                f"{host.name} does not confine its guests by {model}",
+                vm.origin.find(f"security.{model}"),
+                f"It does by {safe_text(', '.join(host.security_models))}.",
+                "leave the label out, or choose another host",
+            )
+
+
+def _check_host_devices(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:
+    """PCI and USB devices that the host has not; judged where its devices were read."""
+    for index, device in enumerate(vm.spec.hostdevs):
+        if device.pci is not None:
+            capability, wanted = "pci", {"address": device.pci.address}
+        elif device.usb is not None and device.usb.vendor and device.usb.if_missing != "optional":
+            usb = device.usb
+            capability = "usb_device"
+            wanted = {"vendor": f"0x{usb.vendor or ''}".lower(), "product": f"0x{usb.product or ''}".lower()}
+        else:
+            continue
+        there = host.devices_of(capability)
+        if there and not any(wanted.items() <= properties.items() for properties in there):
+            yield Diagnostic(
+                "check.no-host-device",
+                f"{host.name} has no such {device.kind.upper()} device: {' '.join(wanted.values())}",
+                vm.origin.find(f"hostdevs.{index}"),
+                "A guest starts only with the devices of the host that it names.",
+                "`kvmdecl facts` lists the host's devices",
             )
 
 

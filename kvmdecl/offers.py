@@ -46,11 +46,17 @@ class Refusal:
 
 def refusals(vm: ResolvedVm, enums: Mapping[str, tuple[str, ...]]) -> Iterator[Refusal]:
     """What a vm asks for and is not in the lists of its host."""
+    enums = {"launchSecurity/sectype": _launchable(enums), **enums} if "features" in enums else enums
     for offer in OFFERS:
         offered = enums.get(offer.enum)
         for key, value in offer.asked(vm) if offered is not None else ():
             if value not in (offered or ()):
                 yield Refusal(offer, key, value, offered or ())
+
+
+def _launchable(enums: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Launch security as libvirt told of it before it had a list: SEV with all of its kinds."""
+    return tuple(kind for kind in ("sev", "sev-snp", "tdx") if kind.partition("-")[0] in enums["features"])
 
 
 # -- what vms ask --------------------------------------------------------------------------------------------
@@ -100,7 +106,8 @@ def _cpu_mode(vm: ResolvedVm) -> Asked:
 
 
 def _firmware(vm: ResolvedVm) -> Asked:
-    if vm.spec.firmware.type == "uefi":
+    """A build that is named needs no choice among those that are installed."""
+    if vm.spec.firmware.type == "uefi" and vm.spec.firmware.loader is None:
         yield "firmware", "efi"
 
 
@@ -112,6 +119,24 @@ def _secure_boot(vm: ResolvedVm) -> Asked:
 def _enlightenments(vm: ResolvedVm) -> Asked:
     if vm.spec.hyperv and vm.type == "kvm":
         yield from (("hyperv", name) for name in HYPERV)
+
+
+def _launch_security(vm: ResolvedVm) -> Asked:
+    if vm.spec.launch_security is not None and vm.type == "kvm":
+        yield "launch_security", vm.spec.launch_security.type
+
+
+def _host_devices(vm: ResolvedVm) -> Asked:
+    """Of mediated devices and vhost targets libvirt does not tell."""
+    for index, device in enumerate(vm.spec.hostdevs):
+        if device.kind in {"usb", "pci", "scsi"}:
+            yield f"hostdevs.{index}", device.kind
+
+
+def _passed_on(vm: ResolvedVm) -> Asked:
+    yield from (
+        (f"hostdevs.{n}", "vfio") for n, device in enumerate(vm.spec.hostdevs) if device.pci is not None
+    )
 
 
 _NOT_OFFERED = "check.not-offered"
@@ -129,6 +154,15 @@ OFFERS: tuple[Offer, ...] = (
     Offer("cpu/mode", "mode of CPU", _cpu_mode, _NOT_OFFERED),
     Offer("memoryBacking/sourceType", "source of memory", _value("memory.source"), _NOT_OFFERED),
     Offer("features/hyperv/features", "enlightenment of Hyper-V", _enlightenments, _NOT_OFFERED),
+    Offer(
+        *("launchSecurity/sectype", "launch security", _launch_security, _NOT_OFFERED),
+        {"sev": "switch it on in the host's firmware and kernel, or choose another host"},
+    ),
+    Offer("devices/hostdev/subsysType", "host device of kind", _host_devices),
+    Offer(
+        *("devices/hostdev/pciBackend", "PCI devices by", _passed_on),
+        hints={"vfio": "switch the host's IOMMU on, in its firmware and on its kernel's command line"},
+    ),
     Offer("devices/disk/bus", "bus of disks", _buses),
     Offer("devices/disk/diskDevice", "kind of disk", _kinds_of_disk),
     Offer(

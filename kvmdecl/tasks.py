@@ -155,6 +155,7 @@ LiveCall = Literal[
     "set-lifecycle",
     "set-scheduler",
     "set-memory-limits",
+    "set-block-weight",
     "pin-vcpu",
     "pin-emulator",
     "pin-iothread",
@@ -172,7 +173,8 @@ class LiveChange:
     """One call that changes a running guest. `call` names the libvirt function's short form, `argument` is its input.
 
     set-vcpus, add-iothreads, remove-iothreads: number that there shall be; set-memory: KiB; set-lifecycle: event and
-    action (`on_crash restart`); set-scheduler, set-memory-limits: `NAME=NUMBER` of each parameter, separated by spaces;
+    action (`on_crash restart`); set-scheduler, set-memory-limits, set-block-weight:
+    `NAME=NUMBER` of each parameter, separated by spaces;
     pin-vcpu: `VCPU=CPUS`, pin-iothread: `THREAD=CPUS`, pin-emulator: `CPUS` (`0,1`);
     attach-device, update-device, set-iotune: declared XML of the
     device; detach-device: the device's key as `fields.device_key` gives it (for example `disk[data]`).

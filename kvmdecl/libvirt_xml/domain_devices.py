@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmdecl.libvirt_xml.build import node
+from kvmdecl.libvirt_xml.domain_hostdevs import host_devices
 from kvmdecl.libvirt_xml.domain_memory import balloon, modules
 from kvmdecl.manifest.devices import AGENT_CHANNEL, Input, Video
 from kvmdecl.names import KIB
@@ -38,6 +39,7 @@ def other_devices(vm: ResolvedVm) -> Iterator[Element]:
         alias = node("alias", name="ua-sound")  # a guest may have several
         yield node("sound", *codecs, alias, model=spec.sound.model)
     yield from (node("redirdev", bus="usb", type="spicevmc") for _ in range(spec.usb_redirections))
+    yield from host_devices(spec)
     if spec.rng.enabled:
         yield _rng(spec.rng)
     yield balloon(spec.balloon)
@@ -98,12 +100,21 @@ def _screen(spec: Vm) -> Iterator[Element]:
     """A screen, what draws on it (every system can do plain VGA), and a pointer that stays under the hand."""
     shown = spec.graphics.type != "none"
     for device in spec.inputs if spec.inputs is not None else (Input(type="tablet"),) * shown:
-        yield node("input", type=device.type, bus=device.bus)
+        yield _input(device)
     if shown:
         yield from _graphics(spec.graphics)
     card = spec.video or (Video() if shown else None)
     if card is not None:
         yield _video(card)
+
+
+def _input(device: Input) -> Element:
+    if device.type == "passthrough":
+        return node("input", node("source", evdev=device.path), type="passthrough", bus="virtio")
+    if device.type == "evdev":
+        repeat = None if device.repeat is None else ("on" if device.repeat else "off")
+        return node("input", node("source", dev=device.path, grab=device.grab, repeat=repeat), type="evdev")
+    return node("input", type=device.type, bus=device.bus)
 
 
 def _graphics(graphics: Graphics) -> Iterator[Element]:

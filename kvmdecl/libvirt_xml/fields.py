@@ -118,6 +118,7 @@ def compare_documents(desired: Document, base: Document, observed: Document) -> 
         for path in base.fields
         if path not in desired.fields
         and path in observed.fields
+        and path not in _KEPT
         and not _is_filled_in(plain(path), observed.fields[path])
     )
     found = _whole_members([*declared, *removed], desired, observed)
@@ -231,6 +232,9 @@ _ASSUMED: Mapping[str, str] = {
     "devices/disk/alias@name": "",
     "devices/sound/alias@name": "",
 }
+
+# What stays when it leaves the declaration: a firmware's variables are where they are.
+_KEPT = frozenset({"os/nvram"})
 
 # What libvirt writes where nothing is said: a field that left the declaration looks like this when it has gone.
 FILLED_IN: Mapping[str, str] = {

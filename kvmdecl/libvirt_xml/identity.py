@@ -37,7 +37,7 @@ _DEVICES = {
         ("@type", "@index", "@model"),
     ),  # companions of a USB 2 controller share
     "graphics": (("@type",),),
-    "input": (("@type", "@bus"),),
+    "input": (("source@evdev",), ("source@dev",), ("@type", "@bus")),
     "sound": (("alias@name",),),
     "audio": (("@id",),),
     "filesystem": (("target@dir",),),
@@ -48,6 +48,8 @@ _DEVICES = {
         ("source/address@uuid",),
         ("source/vendor@id", "source/product@id"),
         ("source/address@bus", "source/address@device"),
+        ("source/adapter@name", "source/address@bus", "source/address@target", "source/address@unit"),
+        ("source@wwpn",),
     ),
 }
 

@@ -116,6 +116,12 @@ def _is_of_the_os(case: Case) -> bool:
     return member_name(case.difference.path) in {"hpet", "hypervclock"}
 
 
+def _is_of_the_manifest(case: Case) -> bool:
+    """Whether `timers` says it: what every KVM guest has comes and goes with the guest's type."""
+    is_usual = member_name(case.difference.path) in {"rtc", "pit"}
+    return not is_usual or _kind_of_change(case.difference) == "set" or "@track" in case.difference.path
+
+
 def _is_agent(case: Case) -> bool:
     return member_name(case.difference.path) == AGENT_CHANNEL
 
@@ -196,6 +202,7 @@ _FUNCTIONS: Mapping[LiveCall | None, str] = {
     "set-lifecycle": "virDomainSetLifecycleAction",
     "set-scheduler": "virDomainSetSchedulerParametersFlags",
     "set-memory-limits": "virDomainSetMemoryParameters",
+    "set-block-weight": "virDomainSetBlkioParameters",
     "pin-vcpu": "virDomainPinVcpuFlags",
     "pin-emulator": "virDomainPinEmulator",
     "pin-iothread": "virDomainPinIOThread",
@@ -216,6 +223,7 @@ _BUILD_CPU = "qemuBuildCpuCommandLine"
 _PIN, _PIN_EMULATOR = "qemuDomainPinVcpuFlags", "qemuDomainPinEmulator"
 _PIN_IOTHREAD = "qemuDomainPinIOThread"
 _SCHEDULE, _LIMIT = "qemuDomainSetSchedulerParametersFlags", "qemuDomainSetMemoryParameters"
+_BLKIO = "qemuDomainSetBlkioParameters"
 _STAYS_PINNED = "threads keep their CPUs until QEMU ends"
 _LIVE_DISK = "qemuDomainDiskChangeSupported"
 _LIVE_NIC = "qemuDomainChangeNet"
@@ -373,9 +381,38 @@ ROWS: tuple[Row, ...] = (
     # the board
     Row("os/type@machine", "any", "machine", None, "qemuBuildMachineCommandLine", _AT_START, visible=True),
     Row("os/type@arch", "any", "arch", None, _BUILD, _AT_START),
+    *(
+        Row(f"os/{name}*", "any", key, None, "qemuBuildBootCommandLine", _AT_START, visible=True)
+        for name, key in (
+            ("kernel", "kernel.path"),
+            ("initrd", "kernel.initrd"),
+            ("cmdline", "kernel.cmdline"),
+            ("bootmenu", "firmware.boot_menu"),
+            ("smbios", "smbios"),
+        )
+    ),
+    Row("sysinfo*", "any", "smbios", None, "qemuBuildSmbiosCommandLine", _AT_START, visible=True),
+    Row(
+        "os/nvram@template", "any", "firmware.nvram_template", None, "qemuPrepareNVRAM", "a new guest's only"
+    ),
+    Row(
+        *("os/nvram", "set", "firmware.nvram", None, "qemuPrepareNVRAM"),
+        "from the next boot on the firmware has other variables; the present ones stay behind",
+        impact=Impact.DATA_LOSS,
+    ),
+    Row("os/loader*", "any", "firmware.loader", None, "qemuBuildDomainLoaderCommandLine", _AT_START),
     Row("os*", "any", "firmware", None, "qemuFirmwareFillDomain", _AT_START),
     Row("features/hyperv*", "any", "hyperv", None, "qemuBuildCpuCommandLine", _AT_START),
-    Row("features*", "any", "firmware", None, "qemuBuildMachineCommandLine", _AT_START),
+    Row("features/smm/tseg*", "any", "features.tseg", None, "qemuBuildTSEGCommandLine", _AT_START),
+    Row("features/smm*", "any", "firmware", None, "qemuBuildMachineCommandLine", _AT_START),
+    Row("features*", "any", "features", None, "qemuBuildMachineCommandLine", _AT_START),
+    Row("launchSecurity*", "any", "launch_security", None, "qemuBuildSEVCommandLine", _AT_START),
+    Row("seclabel*", "any", "security", None, "qemuSecurityGenLabel", _AT_START),
+    Row("resource*", "any", "partition", None, "qemuInitCgroup", _AT_START),
+    Row("perf*", "any", "perf", None, "qemuProcessEnablePerf", _AT_START),
+    Row("blkiotune/weight", "remove", "blkio.weight", None, _BLKIO, "it stays until QEMU ends"),
+    Row("blkiotune/weight", "any", "blkio.weight", "set-block-weight", _BLKIO, visible=True),
+    Row("blkiotune*", "any", "blkio.devices", None, _BLKIO, _AT_START),
     *(
         Row(event, "any", event, "set-lifecycle", _LIFECYCLE, visible=True)
         for event in ("on_poweroff", "on_reboot", "on_crash")
@@ -383,6 +420,7 @@ ROWS: tuple[Row, ...] = (
     Row("@type", "any", "type", None, _BUILD, _AT_START),
     Row("clock@offset", "any", "clock", None, "qemuBuildClockCommandLine", _AT_START, visible=True),
     Row("clock/timer*", "any", "os", None, "qemuBuildClockCommandLine", _AT_START, _is_of_the_os),
+    Row("clock/timer*", "any", "timers", None, "qemuBuildClockCommandLine", _AT_START, _is_of_the_manifest),
     Row("clock*", "any", "type", None, "qemuBuildClockCommandLine", _AT_START),
     *(
         Row(
@@ -515,6 +553,14 @@ ROWS: tuple[Row, ...] = (
         visible=True,
     ),
     Row("devices/memory*", "any", _MODULES, None, _UPDATE, "a module is not changed while it is plugged in"),
+    Row("devices/hostdev", "add", "hostdevs", "attach-device", _ATTACH, visible=True),
+    Row("devices/hostdev", "remove", "hostdevs", "detach-device", _DETACH, _LETS_GO, visible=True),
+    Row("devices/hostdev*", "any", "hostdevs", None, _UPDATE, _AT_START),
+    Row("devices/shmem", "add", "shared_memory", "attach-device", _ATTACH, visible=True),
+    Row("devices/shmem", "remove", "shared_memory", "detach-device", _DETACH, _LETS_GO, visible=True),
+    Row("devices/shmem*", "any", "shared_memory", None, _UPDATE, _AT_START, visible=True),
+    Row("devices/smartcard*", "any", "smartcard", None, _ATTACH, _AT_START, visible=True),
+    Row("devices/iommu*", "any", "iommu", None, _ATTACH, _AT_START, visible=True),
     Row("devices/rng", "add", "rng", "attach-device", _ATTACH, visible=True),
     Row("devices/rng", "remove", "rng", "detach-device", _DETACH, _LETS_GO, visible=True),
     Row("devices/channel", "add", "agent", "attach-device", _ATTACH, when=_is_agent_pluggable, visible=True),
@@ -806,11 +852,16 @@ def _argument(call: LiveCall, difference: FieldDifference, wanted: Document, liv
 _SCHEDULER_NAMES = {"shares": "cpu_shares", "period": "vcpu_period", "quota": "vcpu_quota"}
 _PARAMETERS: Mapping[LiveCall, Mapping[str, str]] = {
     "set-scheduler": {f"cputune/{name}": _SCHEDULER_NAMES.get(name, name) for name in LIMITS},
+    "set-block-weight": {"blkiotune/weight": "weight"},
     "set-memory-limits": {
         f"memtune/{name}": name for name in ("hard_limit", "soft_limit", "swap_hard_limit")
     },
 }
-_NO_LIMIT: Mapping[LiveCall, int] = {"set-scheduler": -1, "set-memory-limits": UNLIMITED_KIB}
+_NO_LIMIT: Mapping[LiveCall, int] = {
+    "set-block-weight": 0,
+    "set-scheduler": -1,
+    "set-memory-limits": UNLIMITED_KIB,
+}
 
 
 def _parameters(call: LiveCall, live: Comparison) -> str:

@@ -90,6 +90,7 @@ def _lay_over(wanted: Document, last: Document, target: Document, kind: Kind) ->
     if kind is Kind.DOMAIN:
         _one_boot_order(target.root, comparison, target)
         _write_current_memory(wanted, target)
+        _keep_variables(target.root)
     return comparison
 
 
@@ -327,7 +328,7 @@ def _other_chipset(before: str | None, after: str | None) -> bool:
 
 _DISK, _NIC = "devices/disk", "devices/interface"
 _BOARD = ("devices/controller", "devices/*/address[@type='pci']", "devices/*/address[@type='drive']")
-_BUILD = ("loader", "nvram")
+_BUILD = ("loader",)
 _SOURCES = (
     *("source@bridge", "source@network", "source@portgroup", "source@dev", "source@mode"),
     *("source@type", "source@path", "@managed"),
@@ -345,6 +346,7 @@ RESETS: tuple[Reset, ...] = (
         ("address",),
         "one model is a PCI device, the other is not",
     ),
+    Reset("devices/iommu@model", "devices/iommu", ("*",), "one is a PCI device, the other is not"),
     Reset(
         "devices/memory@model",
         "devices/memory",
@@ -373,8 +375,10 @@ RESETS: tuple[Reset, ...] = (
     Reset(
         "cpu@mode", "cpu", ("*",), "each mode has settings of its own", ("@match", "@check", "@migratable")
     ),
-    Reset("os@firmware", "os", _BUILD, "libvirt chooses the build of the firmware"),
-    Reset("os/firmware/feature@enabled", "os", _BUILD, "libvirt chooses the build of the firmware"),
+    *(
+        Reset(field, "os", _BUILD, "libvirt chooses the build of the firmware", ("nvram@template",))
+        for field in ("os@firmware", "os/firmware/feature@enabled")
+    ),
     *(
         Reset(field, "", ("currentMemory",), "what is new the guest has from the start")
         for field in ("devices/memory", "devices/memory/target/size", "cpu/numa/cell", "cpu/numa/cell@memory")
@@ -442,6 +446,15 @@ def _one_boot_order(root: Element, comparison: Comparison, target: Document) -> 
     for path, value in comparison.observed.items():
         if plain(path).endswith("/boot@order") and path not in comparison.desired and value in orders:
             _take_out(target.originals[target.elements[target.leaves[path][0]]])
+
+
+def _keep_variables(root: Element) -> None:
+    """The variables of UEFI stay where they are, whatever its build; a BIOS has none, and libvirt refuses them."""
+    os_, nvram, loader = root.find("os"), root.find("os/nvram"), root.find("os/loader")
+    if os_ is None or nvram is None or os_.get("firmware") == "efi":
+        return
+    if loader is None or loader.get("type") != "pflash":
+        os_.remove(nvram)
 
 
 def _write_current_memory(wanted: Document, target: Document) -> None:

@@ -22,6 +22,7 @@ from kvmdecl.manifest.devices import (
 )
 from kvmdecl.manifest.disks import Cdrom, Disk, IoTune
 from kvmdecl.manifest.filters import FilterRule, NetworkFilter
+from kvmdecl.manifest.firmware import Firmware
 from kvmdecl.manifest.hosts import Host, Reserve
 from kvmdecl.manifest.images import Image
 from kvmdecl.manifest.memory import Balloon, Memory
@@ -29,7 +30,7 @@ from kvmdecl.manifest.networks import Dhcp, DhcpHost, Network
 from kvmdecl.manifest.nics import Nic
 from kvmdecl.manifest.numa import Numa
 from kvmdecl.manifest.pools import Pool
-from kvmdecl.manifest.vms import After, CloudInit, Firmware, Shutdown, Vm
+from kvmdecl.manifest.vms import After, CloudInit, Shutdown, Vm
 from kvmdecl.names import Name
 
 __all__ = [

@@ -159,10 +159,32 @@ class Input(Section):
 
     shorthand = "type"
 
-    type: Literal["tablet", "keyboard", "mouse"]
-    """A `tablet` stays under the pointer; every PC has a keyboard and a mouse (PS/2) of its own beside these."""
+    type: Literal["tablet", "keyboard", "mouse", "passthrough", "evdev"]
+    """A `tablet` stays under the pointer; every PC has a keyboard and a mouse (PS/2) of its own beside these.
+    `passthrough`: a device of the host, for this guest alone. `evdev`: one whose events the guest's own get."""
     bus: Literal["usb", "virtio"] = "usb"
-    """How the guest sees it."""
+    """How the guest sees a tablet, a keyboard or a mouse."""
+    path: HostPath | None = None
+    """For `passthrough` and `evdev`: device of the host (`/dev/input/event3`)."""
+    grab: Literal["all"] | None = None
+    """For `evdev`: take all of the guest's such devices away from the host at once."""
+    repeat: Bool | None = None
+    """For `evdev`: whether keys that are held down repeat."""
+
+    @property
+    def is_of_the_host(self) -> bool:
+        """Whether it is a device of the host."""
+        return self.type in {"passthrough", "evdev"}
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.is_of_the_host != (self.path is not None):
+            hint = "write `{type: evdev, path: /dev/input/event3}`"
+            raise wrong("input", "the path names a device of the host, and nothing else", hint, "type")
+        for key in ("grab", "repeat"):
+            if getattr(self, key) is not None and self.type != "evdev":
+                raise wrong("input", f"{key} is for evdev only", "leave it out", key)
+        return self
 
 
 class Sound(Section):

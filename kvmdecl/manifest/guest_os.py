@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from kvmdecl.manifest.base import Section
 from kvmdecl.manifest.devices import Tpm
 from kvmdecl.manifest.disks import Disk
-from kvmdecl.manifest.vms import Firmware, Vm
+from kvmdecl.manifest.firmware import Firmware
+from kvmdecl.manifest.vms import Vm
 
 _Part = TypeVar("_Part", bound=Section)
 

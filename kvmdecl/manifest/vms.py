@@ -25,31 +25,26 @@ from kvmdecl.manifest.devices import (
     Watchdog,
 )
 from kvmdecl.manifest.disks import Cdrom, Disk
+from kvmdecl.manifest.firmware import (
+    Blkio,
+    Features,
+    Firmware,
+    Kernel,
+    LaunchSecurity,
+    PerfEvent,
+    SecurityLabel,
+    Smbios,
+    Timer,
+    TimerName,
+    check_timer,
+)
+from kvmdecl.manifest.hostdevs import HostDevice, Iommu, SharedMemory, Smartcard
 from kvmdecl.manifest.memory import Balloon, Memory
 from kvmdecl.manifest.nics import Nic
 from kvmdecl.manifest.numa import GuestCell, Numa, check_cells, guest_cells
 from kvmdecl.names import Bool, Duration, Integer, Name, Positive, Text, Uuid
 
 DeviceName = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,19}$")]
-
-
-class Firmware(Section):
-    """What boots the guest."""
-
-    shorthand = "type"
-
-    type: Literal["bios", "uefi"] = "bios"
-    """`uefi` lets libvirt choose the build of OVMF; its variables (nvram) are kept across every update."""
-    secure_boot: Bool = False
-    """Enforce Secure Boot with enrolled keys (uefi only)."""
-
-    @model_validator(mode="after")
-    def _possible(self) -> Self:
-        if self.secure_boot and self.type != "uefi":
-            raise _wrong(
-                "firmware", "Secure Boot needs uefi", "write `firmware: {type: uefi, secure_boot: true}`"
-            )
-        return self
 
 
 class Shutdown(Section):
@@ -175,6 +170,24 @@ class Vm(Section):
     given."""
     firmware: Firmware = Firmware()
     """`bios` or `uefi`."""
+    kernel: Kernel | None = None
+    """Linux kernel that the host loads (`kernel: /srv/boot/vmlinuz`), in place of what the disk would boot."""
+    smbios: Smbios = Smbios()
+    """What the firmware tells of the machine."""
+    features: Features = Features()
+    """Switches of board and hypervisor."""
+    timers: dict[TimerName, Timer] = Field(default_factory=dict)
+    """Timers by name (`{hpet: true, tsc: {frequency: 2400000000}}`), on top of what `os` decides."""
+    launch_security: LaunchSecurity | None = None
+    """Memory that the host cannot read (`launch_security: sev`); none if not given."""
+    security: dict[Literal["selinux", "apparmor", "dac"], SecurityLabel] = Field(default_factory=dict)
+    """How security drivers of the host confine it, by driver (`{dac: {type: static, label: "+107:+107"}}`)."""
+    partition: Annotated[str, Field(pattern="^(/[A-Za-z0-9_.-]{1,64}){1,8}$")] | None = None
+    """Group of the host's control groups that it runs in (`/machine/production`)."""
+    perf: tuple[PerfEvent, ...] = ()
+    """Events of the host's CPUs that are counted for it (`[cpu_cycles]`)."""
+    blkio: Blkio | None = None
+    """Weight (`blkio: 500`) and limits on the host's block devices."""
     image: Name | None = None
     """Image that the root disk begins as."""
     disk: Disk | None = None
@@ -208,6 +221,14 @@ class Vm(Section):
     """Trusted platform module (`tpm: emulator`); none if not given. Its state outlives every update and deletion."""
     vsock: Vsock | None = None
     """Sockets between guest and host (`vsock: auto`); none if not given."""
+    hostdevs: tuple[HostDevice, ...] = ()
+    """Devices of the host (`[{usb: {vendor: "046d", product: c52b}}]`)."""
+    shared_memory: dict[DeviceName, SharedMemory] = Field(default_factory=dict)
+    """Memory shared with other guests and the host, by its name there (`{ring: 4MiB}`)."""
+    smartcard: Smartcard | None = None
+    """Reader of smart cards (`smartcard: spice`); none if not given."""
+    iommu: Iommu | None = None
+    """IOMMU (`iommu: intel`); none if not given."""
     usb_redirections: Annotated[Integer, Field(ge=0, le=8)] = 0
     """Ports at which a SPICE client may plug in USB devices of its own."""
     rng: Rng = Rng()
@@ -245,6 +266,8 @@ class Vm(Section):
         self._check_shared_memory()
         self._check_emulated()
         self._check_numa()
+        self._check_board()
+        self._check_host_devices()
         if self.on_poweroff == "restart" and self.on_reboot == "destroy":
             summary, hint = (
                 "it would start when powered off and stop when rebooted",
@@ -329,6 +352,47 @@ class Vm(Section):
                 summary = f"the guest has no NUMA cell {module.cell}"
                 hint = "they are numbered from 0; add it to `numa.cells`"
                 raise _wrong("memory", summary, hint, "memory", "modules", name, "cell")
+
+    def _check_board(self) -> None:
+        for name, timer in self.timers.items():
+            check_timer(name, timer)
+        if self.features.kvm_dedicated and self.cpus.model != "host-passthrough":
+            hint = "add `cpus: {model: host-passthrough}`"
+            raise _wrong(
+                "features", "only host-passthrough CPUs are told that", hint, "features", "kvm_dedicated"
+            )
+        if self.features.tseg is not None and self.is_conventional:
+            raise _wrong("features", "this machine has no TSEG", "use `machine: q35`", "features", "tseg")
+        if self.launch_security is None:
+            return
+        if self.type == "qemu":
+            summary, hint = "the memory of an emulated guest cannot be protected", "use `type: kvm`"
+            raise _wrong("launch-security", summary, hint, "launch_security")
+        if self.firmware.type != "uefi":
+            summary, hint = "a BIOS cannot start in protected memory", "add `firmware: uefi`"
+            raise _wrong("launch-security", summary, hint, "launch_security")
+
+    @property
+    def is_conventional(self) -> bool:
+        """Whether the machine is of the older kind, without PCI Express."""
+        return self.machine == "pc" or self.machine.startswith("pc-i440fx")
+
+    def _check_host_devices(self) -> None:
+        for index, device in enumerate(self.hostdevs):
+            if device in self.hostdevs[:index]:
+                raise _wrong(
+                    "hostdev", "the guest has this device already", "leave it out", "hostdevs", index
+                )
+        if self.smartcard is not None and self.smartcard.mode == "spice" and self.graphics.type != "spice":
+            summary, hint = "only a SPICE console brings its reader along", "add `graphics: spice`"
+            raise _wrong("smartcard", summary, hint, "smartcard")
+        if self.iommu is None:
+            return
+        if self.is_conventional:
+            raise _wrong("iommu", "this machine has no place for an IOMMU", "use `machine: q35`", "iommu")
+        if self.iommu.interrupt_remapping and self.features.ioapic != "qemu":
+            summary, hint = "QEMU has to emulate the I/O APIC for that", "add `features: {ioapic: qemu}`"
+            raise _wrong("iommu", summary, hint, "iommu", "interrupt_remapping")
 
     def _check_emulated(self) -> None:
         for key in ("cache_shares", "bandwidth_shares"):

@@ -294,6 +294,15 @@ def _saved_state(desired: DesiredDomain) -> Verdict:
 
 
 def _replaced_disk(desired: DesiredDomain, change: Change) -> Verdict:
+    if change.key == "firmware.nvram":
+        return blocked(
+            desired,
+            "plan.nvram-replaced",
+            f"the firmware of {desired.address.name} would have other variables: {change.before} -> {change.after}",
+            "Boot entries, enrolled keys and what the guest keeps there would stay behind in the old file.",
+            "put the path back, or copy the file on the host and move the definition with `virsh edit` first.",
+            key=change.key,
+        )
     return blocked(
         desired,
         "plan.disk-replaced",

@@ -9,14 +9,20 @@ import pytest
 
 from kvmdecl.diagnostics import TaskFailed
 from kvmdecl.hosts.perform.live import change_live
+from kvmdecl.hosts.read import read_domain
+from kvmdecl.libvirt_xml.impact import assess
 from kvmdecl.libvirt_xml.rules import UNLIMITED_KIB
+from kvmdecl.names import MIB
+from kvmdecl.state import Origin
 from kvmdecl.tasks import LiveChange
-from tests.perform.test_domains import blank, define, disk, domain, domain_xml, qemu_pid, running
+from tests.libvirt_xml.test_on_libvirt import ROOT, declared
+from tests.perform.test_domains import UUID, blank, define, disk, domain, domain_xml, qemu_pid, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvmdecl.hosts.perform.job import Job
+    from kvmdecl.hosts.protocol import TaskResult
     from tests.perform.conftest import Hand
 
 NO_JOB = cast("Job", None)  # these calls tell nothing and wait for nothing
@@ -62,6 +68,34 @@ def test_threads_of_a_running_guest_are_pinned(hand: Hand):
     for pin in ("vcpupin", "emulatorpin", "iothreadpin"):
         assert running(hand).find(f"cputune/{pin}").get("cpuset") == "0"
     assert domain(hand).vcpuPinInfo()[0][0] is True
+
+
+def test_memory_is_plugged_in_changed_and_asked_back_while_the_guest_runs(hand: Hand):
+    hand.path("/srv/root.raw").write_bytes(bytes(1 << 16))
+
+    def guest(**modules: object) -> str:
+        keys = {"hotplug_max": 512 * MIB, "modules": modules}
+        return declared(uuid=UUID, disks=(ROOT,), nics=(), max_memory=None, memory_keys=keys)
+
+    def change(after: str, before: str) -> TaskResult:
+        calls = assess(after, before, read_domain(domain(hand)), Origin()).live
+        return hand.do(define(after, before, live=calls))
+
+    def virtio_mem(requested: int) -> dict[str, object]:
+        return {"model": "virtio-mem", "size": 64 * MIB, "requested": requested}
+
+    empty = guest()
+    small, large = guest(a=64 * MIB, b=virtio_mem(8 * MIB)), guest(a=64 * MIB, b=virtio_mem(16 * MIB))
+    hand.do(define(empty, power="start"))
+    pid = qemu_pid(hand)
+
+    assert change(small, empty).remarks == ()
+    assert [m.get("model") for m in running(hand).iterfind("devices/memory")] == ["dimm", "virtio-mem"]
+    assert change(large, small).remarks == ()
+    assert running(hand).findtext("devices/memory/target/requested") == str(16 * 1024)
+    (remark,) = change(guest(b=virtio_mem(16 * MIB)), large).remarks
+    assert "did not let memory[a] go" in remark, "nothing runs in this guest that could"
+    assert qemu_pid(hand) == pid
 
 
 def test_a_host_without_cgroups_says_that_it_cannot_weigh_a_running_guest(hand: Hand):

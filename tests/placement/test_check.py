@@ -10,7 +10,7 @@ import pytest
 from kvmdecl.check import check
 from kvmdecl.cluster import PlacedCluster
 from kvmdecl.diagnostics import Severity
-from kvmdecl.facts import CacheBank, DomainSupport, PagePool
+from kvmdecl.facts import CacheBank, DomainSupport, NodeDevice, PagePool
 from kvmdecl.names import GIB, KIB, MIB
 from kvmdecl.pluginhost import load_plugins
 from tests.placement.support import facts
@@ -110,12 +110,15 @@ OFFERED = (
     ("devices/channel/type", ("unix",)),
     ("devices/disk/bus", ("virtio", "scsi")),
     ("devices/graphics/type", ("vnc",)),
+    ("devices/hostdev/pciBackend", ()),
+    ("devices/hostdev/subsysType", ("usb", "pci")),
     ("devices/panic/model", ("isa",)),
     ("devices/rng/model", ("virtio",)),
     ("devices/tpm/backendModel", ("passthrough",)),
     ("devices/tpm/backendVersion", ("2.0",)),
     ("devices/tpm/model", ("tpm-crb",)),
     ("devices/video/modelType", ("vga", "virtio")),
+    ("features", ("sev", "vmcoreinfo")),
     ("features/hyperv/features", ("relaxed",)),
     ("memoryBacking/sourceType", ("file",)),
 )
@@ -132,6 +135,8 @@ OFFERED = (
         ("{disks: {data: {size: 1GiB, bus: sata}}}", "sata"),
         ("{channels: [{name: com.redhat.spice.0, type: spice}], graphics: spice}", "spice"),
         ("{panic: hyperv}", "hyperv"),
+        ("{hostdevs: [{scsi: {adapter: scsi_host0}}]}", "{scsi: {adapter: scsi_host0}}"),
+        ("{hostdevs: [{pci: '0000:41:00.0'}]}", "{pci: '0000:41:00.0'}"),
         (
             "{graphics: vnc, video: virtio, tpm: passthrough, panic: isa, disk: 1GiB, memory: {source: file}}",
             None,
@@ -152,6 +157,8 @@ def test_a_device_is_there_if_domain_capabilities_list_it(wanted: str, place: st
         ("{cpus: {model: host-passthrough}}", "host-passthrough"),
         ("{memory: {source: memfd}}", "memfd"),
         ("{description: x, hyperv: true}", "true"),
+        ("{launch_security: tdx, firmware: uefi}", "tdx"),
+        ("{launch_security: sev-snp, firmware: uefi}", None),
         ("{cpus: {model: EPYC}, memory: {source: file}}", None),
     ],
 )
@@ -160,6 +167,28 @@ def test_what_is_no_device_is_offered_if_domain_capabilities_list_it(wanted: str
     text = f"vms:\n  web: {wanted}\n"
     told = {(d.code, underlined(text, d)) for d in found(text, host)}
     assert told == ({("check.not-offered", place)} if place else set())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "codes"),
+    [
+        ("{security: {dac: none}}", []),
+        ("{security: {selinux: none}}", ["check.not-offered"]),
+        ("{hostdevs: [{pci: '0000:41:00.0'}]}", []),
+        ("{hostdevs: [{pci: '0000:41:00.1'}]}", ["check.no-host-device"]),
+        ("{hostdevs: [{usb: {vendor: 046D, product: c52b}}]}", []),
+        ("{hostdevs: [{usb: {vendor: 046d, product: c52c}}]}", ["check.no-host-device"]),
+        ("{hostdevs: [{usb: {vendor: 046d, product: c52c, if_missing: optional}}]}", []),
+        ("{hostdevs: [{usb: {bus: 1, device: 4}}]}", []),
+    ],
+)
+def test_a_host_confines_its_guests_as_it_can_and_passes_on_what_it_has(
+    wanted: str, codes: list[str]
+) -> None:
+    card = NodeDevice("pci_0000_41_00_0", "computer", "pci", (("address", "0000:41:00.0"),))
+    mouse = NodeDevice("usb_1_4", "usb_usb1", "usb_device", (("product", "0xc52b"), ("vendor", "0x046d")))
+    host = replace(facts(), security_models=("dac", "none"), devices=(card, mouse))
+    assert [d.code for d in found(f"vms: {{web: {wanted}}}", host)] == codes
 
 
 def test_the_lower_of_two_limits_of_cpus_counts() -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import jsonschema_rs
 import pytest
+from lxml import etree
 
 from kvmdecl.lab.guest import tiny_image
+from kvmdecl.libvirt_xml.domain import domain_xml
 from kvmdecl.pipeline import load_cluster
 from kvmdecl.pluginhost import load_plugins
 from kvmdecl.source import read_file
@@ -43,6 +45,22 @@ def test_a_guest_with_network_and_disk_is_three_lines_past_the_clusters_own():
     name, *lines = vms.splitlines()
     assert name == "  web:"
     assert [line.split(":")[0].strip() for line in lines] == ["image", "disk", "nics"]
+
+
+def test_one_word_makes_a_guest_that_windows_11_installs_on():
+    cluster = load_cluster(ROOT / "clusters/windows", load_plugins())
+    [vm], pools = cluster.vms, {pool.name: pool.spec for pool in cluster.pools}
+
+    root = etree.fromstring(domain_xml(vm, pools))
+
+    assert root.find("os").get("firmware") == "efi"
+    assert root.find("os/firmware/feature[@name='secure-boot']").get("enabled") == "yes"
+    assert root.find("features/smm").get("state") == "on"
+    assert root.find("features/hyperv/stimer") is not None
+    assert root.find("clock").get("offset") == "localtime"
+    assert root.find("devices/tpm/backend").attrib == {"type": "emulator", "version": "2.0"}
+    media = [source.get("file") for source in root.iterfind("devices/disk[@device='cdrom']/source")]
+    assert [path.split("/")[-1].split(".")[0] for path in media] == ["windows-11", "virtio-win"]
 
 
 def test_the_demonstration_shows_what_it_promises():

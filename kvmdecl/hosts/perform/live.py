@@ -44,6 +44,8 @@ def change_live(job: Job, domain: libvirt.virDomain, change: LiveChange, base: s
             return _set_scheduler(domain, change.argument)
         case "set-memory-limits":
             return _set_memory_limits(domain, change.argument)
+        case "set-block-weight":
+            return _set_block_weight(domain, change.argument)
         case "pin-vcpu":
             return _pin_vcpu(domain, change.argument)
         case "pin-emulator":
@@ -116,6 +118,13 @@ def _set_memory_limits(domain: libvirt.virDomain, parameters: str) -> tuple[str,
     import libvirt
 
     domain.setMemoryParameters(_numbers(parameters), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    return ()
+
+
+def _set_block_weight(domain: libvirt.virDomain, parameters: str) -> tuple[str, ...]:
+    import libvirt
+
+    domain.setBlkioParameters(_numbers(parameters), libvirt.VIR_DOMAIN_AFFECT_LIVE)
     return ()
 
 
