@@ -20,9 +20,11 @@ from kvmdecl.shape import Shape, model_shape
 from kvmdecl.source import (
     MAX_FINDINGS,
     Mapping,
+    Source,
     duplicate_key,
     find_files,
     gc_paused,
+    parse,
     read_file,
     to_data,
 )
@@ -30,6 +32,7 @@ from kvmdecl.source import (
 if TYPE_CHECKING:
     from collections.abc import Mapping as Map
 
+NO_TEXTS: Map[Path, str] = MappingProxyType({})
 NO_SECTIONS: Map[str, type[BaseModel]] = MappingProxyType({})
 
 _TOP_KEYS = ("defaults", "profiles")
@@ -68,18 +71,21 @@ class LoadedManifest:
         return Path(nearest(self._root, _SHAPE, path).node.source.name)
 
 
-def load(path: Path, sections: Map[str, type[BaseModel]] = NO_SECTIONS) -> LoadedManifest:
+def load(
+    path: Path, sections: Map[str, type[BaseModel]] = NO_SECTIONS, texts: Map[Path, str] = NO_TEXTS
+) -> LoadedManifest:
     """Read and check a manifest.
 
     Args:
         path: a file, or a folder whose `*.yaml` and `*.yml` files are one manifest.
         sections: models of the top-level keys that plugins add.
+        texts: of files as they are going to be: a change is checked before it is written.
 
     Raises:
         Rejected: with every independent problem.
     """
     with gc_paused():
-        files, root, found = _read(path)
+        files, root, found = _read(path, texts)
         expanded = expand(root, _SHAPE)
         found += [*expanded.found, *_check_partials(expanded)]
         data: Any = to_data(expanded.root)
@@ -112,15 +118,15 @@ def host_names(path: Path) -> tuple[str, ...]:
     return tuple(entries)
 
 
-def _read(path: Path) -> tuple[tuple[Path, ...], Mapping, list[Diagnostic]]:
+def _read(path: Path, texts: Map[Path, str] = NO_TEXTS) -> tuple[tuple[Path, ...], Mapping, list[Diagnostic]]:
     """Read all files and merge them; one that cannot be read rejects, after all others were tried."""
-    files = find_files(path)
+    files = (path,) if path in texts else tuple(sorted({*find_files(path), *texts}))
     roots: list[Mapping] = []
     found: list[Diagnostic] = []
     fatal = False
     for file in files:
         try:
-            root, problems = read_file(file)
+            root, problems = parse(Source(str(file), texts[file])) if file in texts else read_file(file)
         except Rejected as error:
             fatal = True
             found += error.diagnostics

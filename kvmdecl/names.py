@@ -189,7 +189,7 @@ def parse_name(value: Any) -> str:  # noqa: ANN401 - whatever the document holds
     Raises:
         PydanticCustomError: `manifest.bad-name`.
     """
-    if isinstance(value, str) and _is_name(value):
+    if isinstance(value, str) and is_name(value):
         return value
     raise _bad(
         "manifest.bad-name",
@@ -201,8 +201,11 @@ def parse_name(value: Any) -> str:  # noqa: ANN401 - whatever the document holds
 
 
 @lru_cache(maxsize=4096)
-def _is_name(value: str) -> bool:
-    """Names repeat: each network, pool and image is named by thousands of vms."""
+def is_name(value: str) -> bool:
+    """Whether this is a name that an object of a manifest can have.
+
+    Names repeat: each network, pool and image is named by thousands of vms.
+    """
     return _NAME.fullmatch(value) is not None and ".." not in value
 
 

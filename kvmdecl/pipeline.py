@@ -14,7 +14,7 @@ from kvmdecl.hosts.identity import check_identities
 from kvmdecl.hosts.protocol import HostReader, Scope
 from kvmdecl.hosts.sanity import believable
 from kvmdecl.images import Care, read_inputs
-from kvmdecl.load import load
+from kvmdecl.load import NO_TEXTS, load
 from kvmdecl.membership import membership_faults
 from kvmdecl.placement import place
 from kvmdecl.plan import Plan
@@ -34,13 +34,15 @@ class Compiled:
     warnings: tuple[Diagnostic, ...]
 
 
-def load_cluster(path: Path, plugins: Plugins, care: Care = Care.LOOK) -> ResolvedCluster:
-    """Manifest file or folder -> linked cluster. Contacts nobody.
+def load_cluster(
+    path: Path, plugins: Plugins, care: Care = Care.LOOK, texts: Mapping[Path, str] = NO_TEXTS
+) -> ResolvedCluster:
+    """Manifest file or folder -> linked cluster. Contacts nobody. `texts` are files as they are going to be.
 
     Raises:
         Rejected: with everything that is wrong in the manifest.
     """
-    loaded = load(path, plugins.sections())
+    loaded = load(path, plugins.sections(), texts)
     plugins.solver(loaded.manifest.placement.solver, loaded.span("placement", "solver"))
     return resolve(loaded, read_inputs(loaded, care))
 

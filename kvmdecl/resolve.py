@@ -130,6 +130,7 @@ class _Linker:
         self._refuse_homeless(vms)
         self._check_fragments()
         self._check_filters()
+        self._check_omissions(vms)
         return ResolvedCluster(
             name=self._name,
             revision=self._loaded.digest,
@@ -626,6 +627,25 @@ class _Linker:
                 safe_text(str(error)),
                 f"write elements as they stand in libvirt's <{kind}>, for example `<title>mine</title>`",
             )
+
+    def _check_omissions(self, vms: Iterable[ResolvedVm]) -> None:
+        """What is left out of a definition is in it, or else somebody believes something that is not so."""
+        from kvmdecl.libvirt_xml.declared import without
+        from kvmdecl.libvirt_xml.domain import domain_xml
+
+        pools = {pool.name: pool.spec for pool in self._pools.values()}
+        for vm in vms:
+            complete = all(disk.pool in {"", *pools} for disk in vm.disks)
+            if not vm.spec.omit or not complete:
+                continue
+            for path in without(domain_xml(vm, pools), vm.spec.omit)[1]:
+                self._refuse(
+                    "xml.bad-omission",
+                    f"the keys of {vm.name} imply no {safe_text(path)}",
+                    self._loaded.span("vms", vm.name, "omit", vm.spec.omit.index(path)),
+                    "Only what would be declared can be left out.",
+                    f"`kvmdecl show {vm.name}` prints what is declared",
+                )
 
     def _unknown(self, kind: str, name: str, known: Iterable[str], *path: str | int) -> None:
         if kind == "host" and name in self._manifest.hosts:

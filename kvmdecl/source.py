@@ -156,6 +156,11 @@ Node = Scalar | Sequence | Mapping
 Plain = None | str | list[Any] | dict[str, Any]
 
 
+def places(node: Node) -> tuple[int, int]:
+    """Where a node begins and ends in the text of its file, in characters."""
+    return node.at >> _END_BITS, node.at & _END_MASK
+
+
 @contextmanager
 def gc_paused() -> Iterator[None]:
     """Keep the cycle collector away while a great tree grows: its walks would cost most of the time."""
@@ -221,7 +226,16 @@ def read_file(path: Path) -> tuple[Mapping, list[Diagnostic]]:
     Raises:
         Rejected: the file cannot be read, is no YAML, breaks a limit or holds no mapping.
     """
-    return parse(Source(str(path), _decode(path, _read_bytes(path))))
+    return parse(Source(str(path), read_text(path)))
+
+
+def read_text(path: Path) -> str:
+    """The text of a manifest file, without a byte order mark and with line ends as they are.
+
+    Raises:
+        Rejected: the file cannot be read, is too large or is not UTF-8.
+    """
+    return _decode(path, _read_bytes(path))
 
 
 def parse(source: Source) -> tuple[Mapping, list[Diagnostic]]:

@@ -23,6 +23,7 @@ COMMANDS = {
     "drift": "Tell what changed on the hosts and not in the manifest",
     "apply": "Bring the hosts to what the manifest, or a saved plan, says",
     "destroy": "Delete what the cluster made on its hosts",
+    "adopt": "Take guests that exist on a host into the manifest",
     "show": "Print the libvirt XML that a vm compiles to",
     "facts": "Save what hosts are and hold, to plan offline",
     "explain": "Say why something is a problem and how to fix it",

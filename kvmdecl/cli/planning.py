@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kvmdecl.cli import common
@@ -11,6 +11,7 @@ from kvmdecl.cluster import ResolvedCluster
 from kvmdecl.deep import deepen
 from kvmdecl.diagnostics import Diagnostic
 from kvmdecl.hosts.fleet import ConvertingFleet, ReadingFleet
+from kvmdecl.hosts.protocol import Scope
 from kvmdecl.hosts.sanity import believable
 from kvmdecl.images import Care
 from kvmdecl.pipeline import in_schedule, load_cluster, plan_cluster, read_from, rehearse, scope_of
@@ -18,6 +19,7 @@ from kvmdecl.plan import Plan
 from kvmdecl.planner.destroy import make_destroy_plan
 from kvmdecl.pluginhost import Plugins, load_plugins
 from kvmdecl.snapshot import SnapshotReader
+from kvmdecl.state import Observation
 
 
 def read_cluster(path: Path, plugins: Plugins, care: Care = Care.IGNORE) -> ResolvedCluster:
@@ -59,6 +61,30 @@ def make(
         with ConvertingFleet(uris) as converter:
             plan = deepen(plan, converter)
     return plan, warnings
+
+
+def make_from(
+    path: Path, plugins: Plugins, observations: Mapping[str, Observation], texts: Mapping[Path, str]
+) -> Plan:
+    """Plan a manifest as it is going to be (`texts` by file) against hosts that were read before.
+
+    Raises:
+        Rejected: with everything that stands in the way of a plan.
+    """
+    cluster = load_cluster(path, plugins, Care.IGNORE, texts)
+    if common.rehearsing():
+        cluster = rehearse(cluster, {host.name: host.uri for host in cluster.hosts})
+    return plan_cluster(cluster, _Read(observations), plugins)[0]
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A HostReader of hosts that were read before."""
+
+    observations: Mapping[str, Observation]
+
+    def observe(self, scope: Scope) -> Mapping[str, Observation]:
+        return self.observations
 
 
 def make_destroy(path: Path, volumes: frozenset[str]) -> tuple[ResolvedCluster, Plan]:

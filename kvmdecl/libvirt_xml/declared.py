@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from kvmdecl.libvirt_xml.build import discard
 from kvmdecl.libvirt_xml.domain import domain_xml
-from kvmdecl.libvirt_xml.fields import fields
+from kvmdecl.libvirt_xml.fields import fields, open_documents
 from kvmdecl.libvirt_xml.network import network_xml
 from kvmdecl.libvirt_xml.overlay import merge, to_text
 from kvmdecl.libvirt_xml.pool import pool_xml
@@ -19,7 +20,7 @@ from kvmdecl.libvirt_xml.safe import BadXml, Element, parse_xml
 from kvmdecl.state import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from kvmdecl.cluster import ResolvedNetwork, ResolvedPool, ResolvedVm
     from kvmdecl.manifest import Pool
@@ -29,7 +30,37 @@ _OURS = ("name", "uuid", "metadata")
 
 def declared_domain(vm: ResolvedVm, pools: Mapping[str, Pool]) -> str:
     """The declared definition of a vm. `pools` are those that it has disks in, by name."""
-    return _over(domain_xml(vm, pools), vm.spec.xml, Kind.DOMAIN)
+    keys = domain_xml(vm, pools)
+    return _over(without(keys, vm.spec.omit)[0] if vm.spec.omit else keys, vm.spec.xml, Kind.DOMAIN)
+
+
+def without(xml: str, paths: Iterable[str]) -> tuple[str, tuple[str, ...]]:
+    """A declared definition without the fields and elements at `paths`, and those paths at which it has nothing.
+
+    Raises:
+        BadXml: the definition is not acceptable XML.
+    """
+    (document,) = open_documents([xml], Kind.DOMAIN)
+    unknown = []
+    for path in paths:
+        where, attribute = document.leaves.get(path, (path, None))
+        element = document.originals.get(document.elements[where]) if where in document.elements else None
+        if element is None or not path:
+            unknown.append(path)
+        elif attribute is not None:
+            discard(element, attribute)
+        else:
+            _take_out(element)
+    return to_text(document.root), tuple(unknown)
+
+
+def _take_out(element: Element) -> None:
+    """Remove an element, and what holds nothing then; the root and its devices stay."""
+    above = element.getparent()
+    if above is not None:
+        above.remove(element)
+        if not (len(above) or above.attrib or above.getparent() is None or above.tag == "devices"):
+            _take_out(above)
 
 
 def declared_network(network: ResolvedNetwork) -> str:

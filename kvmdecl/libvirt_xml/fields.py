@@ -188,7 +188,7 @@ def _whole_members(
     whole = {d.path for d in found if (d.path in desired.members) != (d.path in observed.members)}
     for difference in found:
         if any(difference.path.startswith((f"{path}/", f"{path}@")) for path in whole):
-            continue
+            continue  # a sibling's distance comes with its NUMA cell
         if difference.path in whole:
             before, after = observed.elements.get(difference.path), desired.elements.get(difference.path)
             yield FieldDifference(difference.path, describe(before), describe(after))

@@ -542,6 +542,8 @@ def _add_spare_ports(root: Element) -> None:
     devices = root.find("devices")
     if machine is None or devices is None or "q35" not in machine.get("machine", ""):
         return
+    if devices.find("controller[@type='pci']") is not None:
+        return  # somebody laid the buses out
     etree.SubElement(
         devices, "controller", type="pci", index="0", model="pcie-root"
     )  # or a port would be number 0

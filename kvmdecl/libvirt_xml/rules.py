@@ -269,8 +269,9 @@ def _drop_generated_tap(element: Element) -> None:
 
 def _drop_generated_channel_source(element: Element) -> None:
     """The socket of a channel is chosen when the guest starts (qemuDomainPrepareChannel)."""
-    path = element.get("path")
-    if path is None or _GENERATED_SOCKET.search(path):
+    path, channel = element.get("path"), element.getparent()
+    is_socket = channel is not None and channel.get("type", "unix") == "unix"
+    if is_socket and (path is None or _GENERATED_SOCKET.search(path)):
         drop(element)
 
 

@@ -151,8 +151,8 @@ class Vm(Section):
     """Text for people."""
     type: Literal["kvm", "qemu"] = "kvm"
     """libvirt domain type: `kvm`, or `qemu` for emulation without hardware support."""
-    arch: Literal["x86_64"] = "x86_64"
-    """Architecture of the guest."""
+    arch: Literal["x86_64", "i686"] = "x86_64"
+    """Architecture of the guest (`i686` for a 32-bit PC)."""
     machine: Label = "q35"
     """Machine type; an alias such as `q35` is resolved when the vm is made, and then stays."""
     os: Literal["linux", "windows", "windows-11", "bsd"] = "linux"
@@ -247,6 +247,9 @@ class Vm(Section):
     """What follows when the guest crashed, which a `panic` device tells; `destroy` if not given."""
     cloud_init: CloudInit | None = None
     """Data for cloud-init; a vm with an image gets a seed that sets its host name even without this."""
+    omit: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][^\x00-\x1f]{0,199}$")], ...] = ()
+    """Parts of the definition that keys imply and that shall not be declared, by the path that plans show
+    (`[features/apic]`)."""
     xml: Text | None = None
     """libvirt XML laid over the definition, for what no key names; elements find their place by identity."""
 

@@ -149,3 +149,51 @@ def test_a_network_that_should_exist_and_does_not_holds_its_guests(theirs: Story
     assert plan.code == 1
     assert "error[plan.no-network]: kvm-1 has no network missing" in plan.err
     assert "plan.held" in plan.err
+
+
+HEAD = """\
+# the cluster of a story; this comment stays
+apiVersion: kvmdecl/v1
+cluster: story
+hosts:
+  kvm-1: {uri: "qemu+tls://kvm-1.example/system"}   # so does this one
+"""
+WRITTEN = f"""
+networks:
+  theirs: {{mode: existing}}
+
+vms:
+  old:
+    uuid: {UUID}
+    host: kvm-1
+    autostart: false
+    type: qemu
+    machine: MACHINE
+    cpus: {{model: qemu64}}
+    memory: {{size: 96MiB, max: 128MiB}}
+    disk: {{source: /srv/old.img, format: raw, target: vda}}
+    nics: [{{network: theirs, mac: "52:54:00:0a:0b:0c"}}]
+    boot: []
+    agent: false
+    rng: false
+"""
+
+
+def test_the_command_writes_an_entry_whose_plan_only_marks_the_guest(theirs: Story):
+    path = theirs.write(HEAD)
+    with theirs.connect("kvm-1") as connection:
+        kept = etree.fromstring(connection.lookupByName("old").XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+    machine = kept.find("os/type").get("machine")
+    before = texts(theirs)
+
+    checked = theirs.ok("adopt", "kvm-1", "--vm", "old", "--check")
+    assert path.read_text() == HEAD
+    theirs.ok("adopt", "kvm-1", "--all")
+
+    assert path.read_text() == HEAD + WRITTEN.replace("MACHINE", machine)
+    assert "Nothing was written" in checked.out
+    assert "1 to adopt (1 metadata)" in theirs.ok("plan").out
+    theirs.ok("apply", "--yes")
+    assert texts(theirs) == before
+    assert theirs.ok("plan", "--detailed-exitcode").out.startswith("No changes")
+    assert "No guest of this host is nobody's." in theirs.ok("adopt", "kvm-1", "--all").out

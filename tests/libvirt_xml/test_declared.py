@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from lxml import etree
 
-from kvmdecl.libvirt_xml.declared import declared_domain, parse_fragment
+from kvmdecl.libvirt_xml.declared import declared_domain, parse_fragment, without
 from kvmdecl.libvirt_xml.fields import differences
 from kvmdecl.libvirt_xml.overlay import overlay
 from kvmdecl.libvirt_xml.safe import BadXml
@@ -56,11 +56,11 @@ def test_what_the_fragment_says_outweighs_a_key():
 
 
 def test_it_is_compared_and_taken_away_again_like_the_rest():
-    before, with_sound, without = kept(merged(SOUND)), merged(SOUND), merged(None)
+    before, with_sound, bare = kept(merged(SOUND)), merged(SOUND), merged(None)
 
     assert differences(with_sound, with_sound, before, Kind.DOMAIN) == ()
-    gone = {difference.path for difference in differences(without, with_sound, before, Kind.DOMAIN)}
-    after = tree(overlay(before, without, with_sound))
+    gone = {difference.path for difference in differences(bare, with_sound, before, Kind.DOMAIN)}
+    after = tree(overlay(before, bare, with_sound))
 
     assert any(path.startswith("devices/sound") for path in gone)
     assert "title" in gone
@@ -91,3 +91,23 @@ def test_a_fragment_that_cannot_be_laid_over_is_refused(fragment: str, said: str
 
 def test_nothing_is_placed_so_that_a_disk_gets_its_target_where_it_is_plugged_in():
     assert tree(merged(SOUND)).xpath("devices/disk/target/@dev") == []
+
+
+def test_what_is_left_out_is_not_declared():
+    root = tree(
+        declared_domain(vm(omit=["features/apic", "devices/disk[root]/serial", "vcpu@current"]), POOLS)
+    )
+
+    assert [feature.tag for feature in root.find("features")] == ["acpi"]
+    assert root.find("devices/disk/serial") is None
+    assert root.find("vcpu").attrib == {}
+
+
+def test_a_container_of_which_nothing_is_left_is_left_out_too():
+    root = tree(declared_domain(vm(omit=["features/acpi", "features/apic"]), POOLS))
+
+    assert root.find("features") is None
+
+
+def test_an_omission_of_what_is_not_there_is_told():
+    assert without(declared_domain(vm(), POOLS), ["features/apci", "features/acpi"])[1] == ("features/apci",)
