@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from kvmdecl.manifest import Cdrom, Disk, Network, NetworkFilter, Nic, Pool, Vm
-from kvmdecl.state import FileContent, Origin, SeedContent
+from kvmdecl.manifest import Cdrom, Disk, Network, NetworkFilter, Nic, Pool, Secret, Vm
+from kvmdecl.state import FileContent, Origin, SecretSource, SeedContent
 from kvmdecl.uri import HostUri
 
 
@@ -34,13 +34,26 @@ class RetiredHost:
 
 
 @dataclass(frozen=True, slots=True)
+class ResolvedSecret:
+    """A secret. `usage_id` tells it from others of its usage on a host; `source` is where its value is found."""
+
+    name: str
+    uuid: str
+    spec: Secret
+    usage_id: str
+    source: SecretSource
+    origin: Origin = field(compare=False, default=Origin())
+
+
+@dataclass(frozen=True, slots=True)
 class ResolvedPool:
-    """A pool and the hosts that get it."""
+    """A pool and the hosts that get it. `secret` is the UUID of what it proves with who a host is, if it has to."""
 
     name: str
     uuid: str
     spec: Pool
     hosts: tuple[str, ...]
+    secret: str | None = None
     origin: Origin = field(compare=False, default=Origin())
 
 
@@ -85,7 +98,8 @@ class ResolvedImage:
 class ResolvedDisk:
     """A disk of a vm: what the manifest says of it (`spec`), and what follows.
 
-    `volume` is its volume in `pool`; both are empty for a disk that the host has already.
+    `volume` is its volume in `pool`; both are empty for a disk that the host has already. `encryption` is the UUID of
+    the secret that opens it, `pool_secret` of the one that the pool proves with who the host is.
     """
 
     name: str
@@ -94,6 +108,8 @@ class ResolvedDisk:
     volume: str
     image: str | None
     boot_order: int | None
+    encryption: str | None = None
+    pool_secret: str | None = None
 
     @property
     def size(self) -> int | None:
@@ -158,6 +174,7 @@ class ResolvedVm:
     seed: SeedContent | None = None
     seed_pool: str = ""
     seed_volume: str = ""
+    tpm_secret: str | None = None
     origin: Origin = field(compare=False, default=Origin())
 
     @property
@@ -220,6 +237,7 @@ class ResolvedCluster:
     retired: tuple[RetiredHost, ...] = ()
     forgotten: frozenset[str] = frozenset()
     filters: tuple[ResolvedFilter, ...] = ()
+    secrets: tuple[ResolvedSecret, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

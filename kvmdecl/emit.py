@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmdecl.libvirt_xml.declared import declared_domain, declared_network, declared_pool
 from kvmdecl.libvirt_xml.nwfilter import filter_xml
+from kvmdecl.libvirt_xml.secret import secret_xml
 from kvmdecl.source import gc_paused
 from kvmdecl.state import (
     Absent,
@@ -14,6 +16,7 @@ from kvmdecl.state import (
     DesiredFilter,
     DesiredNetwork,
     DesiredPool,
+    DesiredSecret,
     DesiredState,
     DesiredVolume,
     Existing,
@@ -24,7 +27,7 @@ from kvmdecl.state import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from kvmdecl.cluster import PlacedCluster, ResolvedCluster, ResolvedDisk, ResolvedImage, ResolvedVm
     from kvmdecl.manifest import Pool
@@ -40,6 +43,7 @@ def emit(placed: PlacedCluster, observations: Mapping[str, Observation]) -> Desi
     with gc_paused():
         resources: dict[Address, Desired] = {}
         for resource in (
+            *_secrets(placed),
             *_pools(cluster),
             *_networks(cluster),
             *_filters(cluster),
@@ -51,6 +55,34 @@ def emit(placed: PlacedCluster, observations: Mapping[str, Observation]) -> Desi
     return DesiredState(cluster.name, cluster.revision, ordered, placed.undecided)
 
 
+def _secrets(placed: PlacedCluster) -> Iterator[Desired]:
+    """A secret is put onto the hosts where something asks for it, and onto no other."""
+    by_uuid = {secret.uuid: secret for secret in placed.cluster.secrets}
+    xml = {uuid: secret_xml(secret) for uuid, secret in by_uuid.items()}
+    for host, uuid in sorted(set(_asked_for(placed))):
+        secret, address = by_uuid[uuid], Address(host, Kind.SECRET, by_uuid[uuid].name)
+        spec = secret.spec
+        yield DesiredSecret(
+            address, uuid, spec.usage, secret.usage_id, spec.ephemeral, spec.version, secret.source, xml[uuid],
+            secret.origin,
+        )  # fmt: skip
+
+
+def _asked_for(placed: PlacedCluster) -> Iterator[tuple[str, str]]:
+    """Host and UUID of each secret that a pool, a disk or a TPM asks for."""
+    for pool in placed.cluster.pools:
+        if pool.secret is not None and pool.spec.state == "active":
+            yield from ((host, pool.secret) for host in pool.hosts)
+    for vm in placed.vms:
+        if vm.host is not None and vm.state != "absent":
+            yield from ((vm.host, uuid) for uuid in _secrets_of(vm))
+
+
+def _secrets_of(vm: ResolvedVm) -> list[str]:
+    asked = [vm.tpm_secret, *(disk.encryption for disk in vm.disks), *(disk.pool_secret for disk in vm.disks)]
+    return [uuid for uuid in asked if uuid is not None]
+
+
 def _pools(cluster: ResolvedCluster) -> Iterator[Desired]:
     for pool in cluster.pools:
         xml = declared_pool(pool)
@@ -60,7 +92,14 @@ def _pools(cluster: ResolvedCluster) -> Iterator[Desired]:
                 yield Absent(address, pool.origin)
             else:
                 spec = pool.spec
-                yield DesiredPool(address, pool.uuid, xml, spec.autostart, spec.build, pool.origin)
+                needs = _needed_secrets(cluster, host, [pool.secret])
+                yield DesiredPool(address, pool.uuid, xml, spec.autostart, spec.build, needs, pool.origin)
+
+
+def _needed_secrets(cluster: ResolvedCluster, host: str, uuids: Iterable[str | None]) -> tuple[Address, ...]:
+    return tuple(
+        Address(host, Kind.SECRET, secret.name) for secret in cluster.secrets if secret.uuid in uuids
+    )
 
 
 def _networks(cluster: ResolvedCluster) -> Iterator[Desired]:
@@ -109,8 +148,9 @@ def _guests(placed: PlacedCluster) -> Iterator[Desired]:
         needs += [Address(vm.host, Kind.POOL, disk.pool) for disk in vm.disks if disk.pool]
         named = {nic.spec.filter.name for nic in vm.nics if nic.spec.filter} & filters
         needs += (Address(vm.host, Kind.NWFILTER, name) for name in named)
+        needs += _needed_secrets(placed.cluster, vm.host, _secrets_of(vm))
         for volume in _volumes(vm, vm.host, images, pools):
-            yield volume
+            yield _with_secret(volume, placed.cluster)
             if volume.role is not Role.IMAGE or _is_medium(volume, vm):  # else it is a disk's own need
                 needs += (Address(vm.host, Kind.POOL, volume.pool), volume.address)
         yield DesiredDomain(
@@ -160,6 +200,13 @@ def _volumes(
         yield DesiredVolume(address, Role.SEED, "raw", None, content=vm.seed, vm=vm.name, origin=vm.origin)
 
 
+def _with_secret(volume: DesiredVolume, cluster: ResolvedCluster) -> DesiredVolume:
+    """The volume, in need of the secret that it is encrypted with."""
+    if volume.encryption is None:
+        return volume
+    return replace(volume, needs=_needed_secrets(cluster, volume.address.host, [volume.encryption]))
+
+
 def _is_medium(volume: DesiredVolume, vm: ResolvedVm) -> bool:
     return any((drive.pool, drive.volume) == (volume.pool, volume.name) for drive in vm.cdroms)
 
@@ -185,6 +232,7 @@ def _disk(vm: ResolvedVm, disk: ResolvedDisk, host: str, image: ResolvedImage | 
         preallocation=disk.spec.preallocation,
         backing=image.volume if image else None,
         vm=vm.name,
+        encryption=disk.encryption,
         origin=vm.origin,
     )
 

@@ -80,6 +80,7 @@ def scope_of(cluster: ResolvedCluster) -> Scope:
     return Scope(
         pools=frozenset(pool.name for pool in cluster.pools),
         interfaces=named,
+        secrets=bool(cluster.secrets),
         pool_types=any(pool.spec.type != "dir" for pool in cluster.pools),
         filters=bool(cluster.filters) or filtered,
     )

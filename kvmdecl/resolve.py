@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -19,17 +20,19 @@ from kvmdecl.cluster import (
     ResolvedNetwork,
     ResolvedNic,
     ResolvedPool,
+    ResolvedSecret,
     ResolvedVm,
     RetiredHost,
 )
 from kvmdecl.conflicts import conflicts
 from kvmdecl.diagnostics import Diagnostic, Note, Rejected, Span
+from kvmdecl.libvirt_xml.secret import usage_id
 from kvmdecl.manifest import Disk
 from kvmdecl.manifest.guest_os import with_os_defaults
 from kvmdecl.manifest.nics import nic_default
 from kvmdecl.names import MIB, NAMESPACE, derive_mac, derive_uuid, format_size
 from kvmdecl.source import gc_paused
-from kvmdecl.state import FileContent, Kind, Origin
+from kvmdecl.state import FileContent, Kind, Origin, SecretSource
 from kvmdecl.text import did_you_mean, safe_text
 
 if TYPE_CHECKING:
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
 
     from kvmdecl.images import Inputs
     from kvmdecl.load import LoadedManifest
-    from kvmdecl.manifest import Network, NetworkFilter, Nic, Pool, Vm
+    from kvmdecl.manifest import Network, NetworkFilter, Nic, Pool, Secret, Vm
     from kvmdecl.manifest.pools import Traits
     from kvmdecl.state import SeedContent
     from kvmdecl.uri import HostUri
@@ -116,6 +119,7 @@ class _Linker:
         self._manifest = loaded.manifest
         self._name = loaded.manifest.cluster
         self._hosts = {name: host for name, host in loaded.manifest.hosts.items() if host.state == "active"}
+        self._secrets = {name: self._secret(name, spec) for name, spec in self._manifest.secrets.items()}
         self._pools = {name: self._pool(name, spec) for name, spec in self._manifest.storage.items()}
         self._networks = {name: self._network(name, spec) for name, spec in self._manifest.networks.items()}
         self._filters = {name: self._filter(name, spec) for name, spec in self._manifest.filters.items()}
@@ -139,6 +143,7 @@ class _Linker:
             pools=tuple(self._pools.values()),
             networks=tuple(self._networks.values()),
             images=tuple(self._images.values()),
+            secrets=tuple(self._secrets.values()),
             vms=vms,
             sections=self._loaded.sections,
             retired=tuple(
@@ -155,10 +160,45 @@ class _Linker:
         reserve = self._hosts[name].reserve
         return ResolvedHost(name, uri, reserve.cpus, reserve.memory, self._origin("hosts", name))
 
+    def _secret(self, name: str, spec: Secret) -> ResolvedSecret:
+        value, folder = spec.value, ""
+        if value.file is not None:
+            folder = str(self._loaded.file_of("secrets", name, "value", "file").parent)
+        file = os.path.normpath(f"{folder}/{value.file}") if value.file is not None else ""
+        return ResolvedSecret(
+            name,
+            derive_uuid(self._name, Kind.SECRET, name),
+            spec,
+            usage_id(self._name, spec.usage, name),
+            SecretSource(value.env or "", file, folder, value.encoding),
+            self._origin("secrets", name),
+        )
+
+    def _secret_for(self, usage: str, name: str | None, *path: str) -> str | None:
+        """The UUID of a secret that is used for this. Refuses one that is for something else."""
+        if name is None:
+            return None
+        secret = self._secrets.get(name)
+        if secret is None:
+            self._unknown("secret", name, self._secrets, *path)
+        elif secret.spec.usage != usage:
+            self._refuse(
+                "reference.secret-usage",
+                f"secret {name} is of usage {secret.spec.usage}, and here is one of usage {usage} needed",
+                self._loaded.span(*path),
+                "libvirt gives a secret only to what it was made for.",
+                f"say `usage: {usage}` of it, or name another one",
+            )
+        return secret.uuid if secret else None
+
     def _pool(self, name: str, spec: Pool) -> ResolvedPool:
         hosts = self._hosts_of("storage", name, spec.hosts)
+        usage = "ceph" if spec.type == "rbd" else "iscsi"
+        secret = self._secret_for(
+            usage, spec.auth.secret if spec.auth else None, "storage", name, "auth", "secret"
+        )
         return ResolvedPool(
-            name, derive_uuid(self._name, Kind.POOL, name), spec, hosts, self._origin("storage", name)
+            name, derive_uuid(self._name, Kind.POOL, name), spec, hosts, secret, self._origin("storage", name)
         )
 
     def _network(self, name: str, spec: Network) -> ResolvedNetwork:
@@ -218,6 +258,9 @@ class _Linker:
             disks=disks,
             nics=tuple(self._nics(vm)),
             cdroms=tuple(self._cdroms(vm)),
+            tpm_secret=self._secret_for(
+                "vtpm", spec.tpm.secret if spec.tpm else None, "vms", name, "tpm", "secret"
+            ),
             seed=content,
             seed_pool=self._seed_pool(vm, disks) if content else "",
             seed_volume=f"{name}.seed.{content.sha256[:_DIGEST_LENGTH]}.iso" if content else "",
@@ -250,7 +293,7 @@ class _Linker:
         image = image or (disk.image if disk else None)
         if disk is not None and disk.source is not None:
             self._check_bus(vm, disk, key)
-            yield ResolvedDisk(name, disk, "", "", None, vm.boot.get(name))
+            yield ResolvedDisk(name, disk, "", "", None, vm.boot.get(name), self._encryption(vm, disk, key))
             return
         pool = self._pool_of(vm, disk.pool if disk else None, key)
         self._check_image(vm, disk, image, key)
@@ -265,7 +308,13 @@ class _Linker:
             volume=spec.volume or f"{vm.name}.{name}.{spec.format}",
             image=image,
             boot_order=vm.boot.get(name),
+            encryption=self._encryption(vm, spec, key),
+            pool_secret=self._pools[pool].secret,
         )
+
+    def _encryption(self, vm: _Link, disk: Disk, key: tuple[str, ...]) -> str | None:
+        named = disk.encryption.secret if disk.encryption else None
+        return self._secret_for("volume", named, "vms", vm.name, *key, "encryption", "secret")
 
     def _in_pool(
         self, vm: _Link, spec: Disk, image: str | None, pool: ResolvedPool, key: tuple[str, ...]
@@ -731,6 +780,12 @@ def _unfit(spec: Disk, image: str | None, kind: str, traits: Traits) -> Iterator
         yield "image", f"a disk in {kind} storage cannot begin as an image", holds, hint
     if spec.format != "raw" and "format" in spec.model_fields_set:
         yield "format", f"a disk in {kind} storage has no format {spec.format}", holds, "leave `format` out"
+    if spec.encryption is not None and kind != "logical":
+        cause, hint = (
+            "libvirt encrypts files and logical volumes.",
+            "use a pool of type dir, fs, netfs or logical",
+        )
+        yield "encryption", f"a disk in {kind} storage is not encrypted", cause, hint
     allowed = ("off", "full") if traits.holds == "devices" else ("off",)
     if spec.preallocation not in allowed:
         hint = f"use {' or '.join(f'`{one}`' for one in allowed)}"

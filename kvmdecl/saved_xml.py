@@ -30,6 +30,7 @@ from kvmdecl.hosts.ledger import parse_ledger
 from kvmdecl.libvirt_xml.capabilities import parse_capabilities, parse_domain_capabilities, parse_node_device
 from kvmdecl.libvirt_xml.observed import parse_head, parse_sizes, parse_volume
 from kvmdecl.libvirt_xml.safe import MAX_DOCUMENT, BadXml
+from kvmdecl.libvirt_xml.secret import parse_secret
 from kvmdecl.state import (
     HostSnapshot,
     HostState,
@@ -37,6 +38,7 @@ from kvmdecl.state import (
     ObservedFilter,
     ObservedNetwork,
     ObservedPool,
+    ObservedSecret,
     ObservedVolume,
 )
 from kvmdecl.text import safe_text
@@ -82,7 +84,14 @@ class _Host:
     def snapshot(self) -> HostSnapshot | None:
         """Read everything; None when there is not even a host (which is in `bad` then)."""
         facts = self._facts()
-        state = HostState(self._domains(), self._networks(), self._pools(), self._ledgers(), self._filters())
+        state = HostState(
+            self._domains(),
+            self._networks(),
+            self._pools(),
+            self._secrets(),
+            self._ledgers(),
+            self._filters(),
+        )
         return None if facts is None else HostSnapshot(self._folder.resolve().name, facts, state)
 
     def _facts(self) -> HostFacts | None:
@@ -141,6 +150,11 @@ class _Host:
             raise BadXml("no pool of libvirt has such a name")
         found = self._each(self._xml(f"volumes/{pool}"), lambda xml: parse_volume(xml, pool))
         return tuple(sorted(found, key=lambda volume: volume.name))
+
+    def _secrets(self) -> tuple[ObservedSecret, ...]:
+        """Those that are no ledgers."""
+        found = self._each(self._xml("secrets"), lambda xml: None if parse_ledger(xml) else parse_secret(xml))
+        return tuple(sorted(filter(None, found), key=lambda secret: secret.uuid))
 
     def _ledgers(self) -> tuple[Ledger, ...]:
         found = self._each(self._xml("secrets"), parse_ledger)

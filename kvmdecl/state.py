@@ -14,6 +14,7 @@ from kvmdecl.facts import HostFacts
 class Kind(StrEnum):
     """Kinds of objects, in libvirt's words; each stands on those before it."""
 
+    SECRET = "secret"  # noqa: S105 - a kind of object
     POOL = "pool"
     NWFILTER = "nwfilter"
     NETWORK = "network"
@@ -77,8 +78,18 @@ class ObservedFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class ObservedSecret:
+    """A secret, without its value. `usage` and `usage_id` say what it is for, and no two have both in common."""
+
+    uuid: str
+    usage: str
+    usage_id: str
+    ephemeral: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedVolume:
-    """A volume. Sizes in bytes; `backing` is the path of its backing file."""
+    """A volume. Sizes in bytes; `backing` is the path of its backing file. `encrypted`: with LUKS."""
 
     pool: str
     name: str
@@ -87,6 +98,7 @@ class ObservedVolume:
     capacity: int
     allocation: int
     backing: str | None
+    encrypted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +115,17 @@ class ObservedPool:
     volumes: tuple[ObservedVolume, ...]
 
 
-Observed = ObservedDomain | ObservedNetwork | ObservedFilter | ObservedPool | ObservedVolume
+Observed = ObservedDomain | ObservedNetwork | ObservedFilter | ObservedPool | ObservedSecret | ObservedVolume
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """What kvmdecl last did to an object that cannot carry a marker of its own (pools, volumes, network filters).
+    """What kvmdecl last did to an object that cannot carry a marker of its own (secrets, pools, volumes, filters).
 
     `complete` is False from before a volume is made until its content is known to be whole.
     `applied` says what it was made from: for an image the sha256 of its content, for a disk the name of its backing
-    volume (empty if it has none), for a network filter the sha256 of its declaration, for a seed and a pool nothing.
+    volume (empty if it has none), for a network filter the sha256 of its declaration, for a secret the version of its
+    value, for a seed and a pool nothing.
     """
 
     kind: Kind
@@ -172,11 +185,15 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class HostState:
-    """What exists on a host now. `filters` are empty where they were not read: every host has some of libvirt's."""
+    """What exists on a host now. `filters` are empty where they were not read: every host has some of libvirt's.
+
+    `secrets` are read only for a cluster that has some.
+    """
 
     domains: tuple[ObservedDomain, ...] = ()
     networks: tuple[ObservedNetwork, ...] = ()
     pools: tuple[ObservedPool, ...] = ()
+    secrets: tuple[ObservedSecret, ...] = ()
     ledgers: tuple[Ledger, ...] = ()
     filters: tuple[ObservedFilter, ...] = ()
 
@@ -250,6 +267,37 @@ class SeedContent:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretSource:
+    """Where a secret's value is found when it is set: a variable of the environment, or a file below `folder`.
+
+    Paths are as reached from the working directory.
+    """
+
+    env: str = ""
+    file: str = ""
+    folder: str = ""
+    encoding: str = "text"
+
+    def __str__(self) -> str:
+        return f"file {self.file}" if self.file else f"variable {self.env}"
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredSecret:
+    """A secret as declared. Another `version` means that its value is set again."""
+
+    address: Address
+    uuid: str
+    usage: str
+    usage_id: str
+    ephemeral: bool
+    version: str
+    source: SecretSource
+    xml: str
+    origin: Origin = field(compare=False, default=Origin())
+
+
+@dataclass(frozen=True, slots=True)
 class DesiredPool:
     """A pool as declared. `build`: its devices are formatted when it is made."""
 
@@ -258,6 +306,7 @@ class DesiredPool:
     xml: str
     autostart: bool
     build: bool = False
+    needs: tuple[Address, ...] = ()
     origin: Origin = field(compare=False, default=Origin())
 
 
@@ -295,7 +344,8 @@ class Role(StrEnum):
 class DesiredVolume:
     """A volume as declared. `capacity` in bytes, None for "as large as its content or backing image".
 
-    `backing` is the name of a volume in the same pool. `vm` is the guest that it belongs to, if to one. `shared`: the
+    `backing` is the name of a volume in the same pool. `encryption` is the UUID of the secret that opens it,
+    and `needs` the address of that. `vm` is the guest that it belongs to, if to one. `shared`: the
     hosts of its pool see the same volumes.
     """
 
@@ -308,6 +358,8 @@ class DesiredVolume:
     content: FileContent | SeedContent | None = None
     vm: str | None = None
     shared: bool = False
+    encryption: str | None = None
+    needs: tuple[Address, ...] = ()
     origin: Origin = field(compare=False, default=Origin())
 
     @property
@@ -379,7 +431,16 @@ class Existing:
     origin: Origin = field(compare=False, default=Origin())
 
 
-Desired = DesiredPool | DesiredNetwork | DesiredFilter | DesiredVolume | DesiredDomain | Existing | Absent
+Desired = (
+    DesiredSecret
+    | DesiredPool
+    | DesiredNetwork
+    | DesiredFilter
+    | DesiredVolume
+    | DesiredDomain
+    | Existing
+    | Absent
+)
 
 
 @dataclass(frozen=True, slots=True)

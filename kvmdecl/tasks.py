@@ -8,7 +8,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from kvmdecl.state import GENTLY, FileContent, PowerOff, SeedContent
+from kvmdecl.state import GENTLY, FileContent, PowerOff, SecretSource, SeedContent
+
+
+@dataclass(frozen=True, slots=True)
+class DefineSecret:
+    """Define a secret and set its value, which is read from `source` then; note its `version` in the ledger."""
+
+    name: str
+    uuid: str
+    usage: str
+    xml: str
+    version: str
+    source: SecretSource
+    task: Literal["define-secret"] = "define-secret"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +128,10 @@ class DeleteFilter:
 
 @dataclass(frozen=True, slots=True)
 class CreateVolume:
-    """Make a volume and fill it. `capacity` in bytes, None for that of its content or backing volume."""
+    """Make a volume and fill it. `capacity` in bytes, None for that of its content or backing volume.
+
+    `encryption` is the UUID of the secret that opens it.
+    """
 
     pool: str
     name: str
@@ -126,6 +142,7 @@ class CreateVolume:
     backing: str | None
     content: FileContent | SeedContent | None
     owner: str
+    encryption: str | None = None
     task: Literal["create-volume"] = "create-volume"
 
 
@@ -248,4 +265,5 @@ Task = (
     | DefineDomain
     | AdoptDomain
     | DeleteDomain
+    | DefineSecret
 )

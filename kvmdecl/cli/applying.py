@@ -48,7 +48,9 @@ def read_saved(path: Path) -> Plan:
     with ReadingFleet(
         _uris(plan, {host.name for host in plan.hosts if host.status is HostStatus.OK})
     ) as fleet:
-        return retrace(plan, believable(fleet.observe(Scope(pools, filters=filtered))))
+        secrets = any(step.address.kind is Kind.SECRET for step in plan.steps)
+        scope = Scope(pools, filters=filtered, secrets=secrets)
+        return retrace(plan, believable(fleet.observe(scope)))
 
 
 def show(plan: Plan, progress: common.ProgressView, warnings: Sequence[Diagnostic] = ()) -> None:

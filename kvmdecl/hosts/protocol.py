@@ -22,6 +22,7 @@ class Scope:
     devices: bool = False
     interfaces: bool = False
     pool_types: bool = False
+    secrets: bool = False
     domain_support: bool = False
     filters: bool = False
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import libvirt
 
 from kvmdecl.hosts.errors import is_gone, is_unsupported
-from kvmdecl.hosts.ledger import read_ledgers
+from kvmdecl.hosts.ledger import USAGE_PREFIX, read_ledgers
 from kvmdecl.libvirt_xml.capabilities import (
     parse_capabilities,
     parse_domain_capabilities,
@@ -21,6 +21,7 @@ from kvmdecl.libvirt_xml.capabilities import (
     parse_pool_types,
 )
 from kvmdecl.libvirt_xml.observed import checked, parse_volume
+from kvmdecl.libvirt_xml.secret import parse_secret
 from kvmdecl.state import (
     HostSnapshot,
     HostState,
@@ -28,6 +29,7 @@ from kvmdecl.state import (
     ObservedFilter,
     ObservedNetwork,
     ObservedPool,
+    ObservedSecret,
     ObservedVolume,
 )
 
@@ -100,6 +102,11 @@ def read_volume(volume: libvirt.virStorageVol) -> ObservedVolume:
     return parse_volume(volume.XMLDesc(0), volume.storagePoolLookupByVolume().name())
 
 
+def read_secret(secret: libvirt.virSecret) -> ObservedSecret:
+    """Read one secret without its value (virSecretGetXMLDesc). Raises as `read_pool`."""
+    return parse_secret(secret.XMLDesc())
+
+
 class _Calls:
     """Calls over one connection, many at once."""
 
@@ -139,11 +146,13 @@ def _read(connection: libvirt.virConnect, host: str, scope: Scope, calls: _Calls
     )
     ledgers = calls.ask(_ledgers, connection)
     filters = calls.ask(connection.listAllNWFilters, 0) if scope.filters else None
+    secrets = calls.ask(connection.listAllSecrets) if scope.secrets else None
     facts = _facts(connection, scope, calls)
     state = HostState(
         domains=calls.each(lambda found: _domain(found[0], **found[1]), domains.result()),
         networks=calls.each(lambda found: _network(found[0], **found[1]), networks.result()),
         pools=_pools(pools.result(), scope, calls),
+        secrets=calls.each(read_secret, _no_ledgers(_or_none(secrets))),
         ledgers=ledgers.result(),
         filters=tuple(sorted(calls.each(read_filter, _or_none(filters)), key=lambda found: found.name)),
     )
@@ -288,6 +297,11 @@ def _definition(thing: Any, inactive: int) -> str:  # noqa: ANN401 - libvirt-pyt
         if error.get_error_code() == libvirt.VIR_ERR_INVALID_ARG:
             return checked(thing.XMLDesc(0))
         raise
+
+
+def _no_ledgers(secrets: list[libvirt.virSecret]) -> list[libvirt.virSecret]:
+    ours = (secret for secret in secrets if not secret.usageID().startswith(USAGE_PREFIX))
+    return sorted(ours, key=lambda secret: str(secret.UUIDString()))
 
 
 def _ledgers(connection: libvirt.virConnect) -> tuple[Ledger, ...]:

@@ -45,7 +45,7 @@ def other_devices(vm: ResolvedVm) -> Iterator[Element]:
     yield balloon(spec.balloon)
     yield from _health(spec)
     if spec.tpm is not None:
-        yield _tpm(spec.tpm)
+        yield _tpm(spec.tpm, vm.tpm_secret)
     if spec.vsock is not None:
         yield _vsock(spec.vsock.cid)
 
@@ -182,11 +182,12 @@ def _health(spec: Vm) -> Iterator[Element]:
         yield node("panic", model=spec.panic.model)
 
 
-def _tpm(tpm: Tpm) -> Element:
+def _tpm(tpm: Tpm, secret: str | None) -> Element:
     if tpm.type == "passthrough":
         backend = node("backend", node("device", path="/dev/tpm0"), type="passthrough")
     else:
-        backend = node("backend", type="emulator", version=tpm.version or "2.0")
+        encryption = None if secret is None else node("encryption", secret=secret)
+        backend = node("backend", encryption, type="emulator", version=tpm.version or "2.0")
     return node("tpm", backend, model=tpm.model)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvmdecl.libvirt_xml.build import boot, node
 from kvmdecl.libvirt_xml.pool import volume_source
+from kvmdecl.libvirt_xml.volume import encryption
 from kvmdecl.manifest import Cdrom
 
 if TYPE_CHECKING:
@@ -36,8 +37,12 @@ def disks(vm: ResolvedVm, pools: Mapping[str, Pool]) -> Iterator[Element]:
 def _place(disk: ResolvedDisk, pools: Mapping[str, Pool]) -> tuple[str, Element]:
     """The type of a disk, and its source: what the host has already, or a volume."""
     if disk.spec.source is not None:
-        return _type(disk.spec.source), _source(disk.spec.source)
-    return volume_source(pools[disk.pool], disk.pool, disk.volume)
+        kind, source = _type(disk.spec.source), _source(disk.spec.source)
+    else:
+        kind, source = volume_source(pools[disk.pool], disk.pool, disk.volume, disk.pool_secret)
+    if disk.encryption is not None:
+        source.append(encryption(disk.encryption))
+    return kind, source
 
 
 def is_device(path: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 
 from kvmdecl.libvirt_xml.fields import fields
 from kvmdecl.libvirt_xml.marker import read_marker
@@ -14,6 +15,7 @@ from kvmdecl.state import (
     ObservedFilter,
     ObservedNetwork,
     ObservedPool,
+    ObservedSecret,
     ObservedVolume,
 )
 
@@ -50,7 +52,10 @@ def _facts(observed: Observed) -> dict[str, object]:
             return {"kind": Kind.NWFILTER, "fields": fields(observed.xml, Kind.NWFILTER)}
         case ObservedVolume():
             names = ("pool", "name", "path", "format", "capacity", "backing")
-            return {"kind": Kind.VOLUME} | {name: getattr(observed, name) for name in names}
+            encrypted = {"encrypted": True} if observed.encrypted else {}
+            return {"kind": Kind.VOLUME} | {name: getattr(observed, name) for name in names} | encrypted
+        case ObservedSecret():
+            return {"kind": Kind.SECRET} | asdict(observed)
 
 
 def _defined(kind: Kind, observed: ObservedDomain | ObservedNetwork | ObservedPool) -> dict[str, object]:

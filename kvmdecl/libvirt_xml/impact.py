@@ -451,6 +451,11 @@ ROWS: tuple[Row, ...] = (
         impact=Impact.DATA_LOSS,
     ),
     Row(
+        *(f"{_DISK}/source/encryption*", "any", "{disk}.encryption", None, _LIVE_DISK),
+        "what is on the disk is not opened by another secret, nor without one",
+        impact=Impact.DATA_LOSS,
+    ),
+    Row(
         f"{_DISK}/iotune/*",
         *("any", "{disk}.iotune", "set-iotune", "qemuDomainSetBlockIoTune"),
         visible=True,
@@ -603,6 +608,11 @@ ROWS: tuple[Row, ...] = (
     Row("devices/redirdev", "add", "usb_redirections", "attach-device", _ATTACH, visible=True),
     Row("devices/redirdev", "remove", "usb_redirections", None, _DETACH, _AT_START, visible=True),
     Row("devices/sound*", "any", "sound", None, _ATTACH, "a sound card is not plugged in live", visible=True),
+    Row(
+        *("devices/tpm/backend/encryption*", "any", "tpm.secret", None, _ATTACH),
+        "the TPM's state is not opened by another secret, nor without one",
+        impact=Impact.DATA_LOSS,
+    ),
     Row("devices/tpm*", "any", "tpm", None, _ATTACH, "a TPM is not plugged in live", visible=True),
     Row("devices/panic*", "any", "panic", None, _ATTACH, _AT_START, visible=True),
     Row("devices/serial/log*", "any", "serial.log", None, "qemuBuildChardevStr", _AT_START, visible=True),
@@ -651,7 +661,7 @@ def assess(desired: str, base: str | None, observed: ObservedDomain, origin: Ori
     kept = compare_documents(wanted, before, config)
     found = kept.differences
     if running is None:
-        changes = [_change(d, None, origin) for d in found]
+        changes = [_change_of_a_stopped_guest(d, kept, origin) for d in found]
         return Assessment(_with_origins(changes, kept), ())
     live = compare_documents(wanted, before, guest)
     only_live = _left_over(found, live)
@@ -735,12 +745,17 @@ _FILLED_IN_AT_START = frozenset(
 )
 
 
-def _change(difference: FieldDifference, live: Comparison | None, origin: Origin) -> Change:
-    """A difference of the definition, with what it does to the guest that runs (`live`), if one does."""
-    case = Case(difference, live or Comparison({}, {}, {}, ()))
-    row = find_row(case)
-    if live is None:
-        return _as_change(difference, row, origin, Impact.NONE, _FUNCTIONS[None], "")
+def _change_of_a_stopped_guest(difference: FieldDifference, kept: Comparison, origin: Origin) -> Change:
+    """A difference of the definition. Nobody notices it, unless the guest would find other data when it starts."""
+    row = find_row(Case(difference, kept))
+    if row.impact is Impact.DATA_LOSS:
+        return _as_change(difference, row, origin, Impact.DATA_LOSS, _FUNCTIONS[None], row.why)
+    return _as_change(difference, row, origin, Impact.NONE, _FUNCTIONS[None], "")
+
+
+def _change(difference: FieldDifference, live: Comparison, origin: Origin) -> Change:
+    """A difference of the definition, with what it does to the guest that runs (`live`)."""
+    row = find_row(Case(difference, live))
     if row.visible and not _differs(difference.path, live):
         why = "the running guest is so already"
         return _as_change(difference, row, origin, Impact.NONE, _FUNCTIONS[None], why)

@@ -52,6 +52,7 @@ def parse_volume(text: str, pool: str) -> ObservedVolume:
         capacity=_bytes(root.findtext("capacity")),
         allocation=_bytes(root.findtext("allocation")),
         backing=(root.findtext("backingStore/path") or "").strip() or None,
+        encrypted=root.find("target/encryption") is not None,
     )
 
 

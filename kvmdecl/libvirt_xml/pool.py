@@ -52,6 +52,9 @@ def _source(pool: ResolvedPool) -> Iterator[Element]:
         yield node("name", spec.source)
     if spec.initiator is not None:
         yield node("initiator", node("iqn", name=spec.initiator))
+    if spec.auth is not None:
+        kind = "ceph" if spec.type == "rbd" else "chap"
+        yield node("auth", node("secret", uuid=pool.secret), type=kind, username=spec.auth.user)
     if spec.format is not None:
         yield node("format", type=spec.format)
     if spec.protocol_version is not None:
@@ -65,7 +68,7 @@ def _adapter(spec: Pool) -> Element:
     return node("adapter", type="fc_host", parent=adapter.parent, wwnn=adapter.wwnn, wwpn=adapter.wwpn)
 
 
-def volume_source(pool: Pool, name: str, volume: str) -> tuple[str, Element]:
+def volume_source(pool: Pool, name: str, volume: str, secret: str | None = None) -> tuple[str, Element]:
     """The type of a disk on a volume, and its source.
 
     A source that names pool and volume would be shorter, but AppArmor's helper, which runs without a
@@ -80,7 +83,10 @@ def volume_source(pool: Pool, name: str, volume: str) -> tuple[str, Element]:
     if pool.traits.holds == "objects":
         servers = [server for server in (pool.server, *pool.servers) if server is not None]
         path = f"{pool.source}/{volume}"
-        return "network", node("source", *map(host, servers), protocol=pool.type, name=path)
+        proof = node("secret", type="ceph", uuid=secret)
+        user = node("auth", proof, username=pool.auth.user) if pool.auth else None
+        parts = (*map(host, servers), user)
+        return "network", node("source", *parts, protocol=pool.type, name=path)
     return "volume", node("source", pool=name, volume=volume)
 
 

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from kvmdecl.libvirt_xml.build import node
 from kvmdecl.libvirt_xml.overlay import to_text
+
+if TYPE_CHECKING:
+    from kvmdecl.libvirt_xml.safe import Element
+
+
+def encryption(secret: str) -> Element:
+    """LUKS, opened by the secret of that UUID."""
+    return node("encryption", node("secret", type="passphrase", uuid=secret), format="luks")
 
 
 def volume_xml(
@@ -14,6 +24,7 @@ def volume_xml(
     allocation: int = 0,
     backing_path: str | None = None,
     backing_format: str | None = None,
+    secret: str | None = None,
 ) -> str:
     """The definition of a volume.
 
@@ -24,6 +35,7 @@ def volume_xml(
         allocation: bytes of a raw volume to allocate at once (virStorageBackendCreateRaw).
         backing_path: file that a qcow2 volume begins as.
         backing_format: format of that file; libvirt does not guess it.
+        secret: UUID of the secret that it is encrypted with.
     """
     return to_text(
         node(
@@ -36,6 +48,7 @@ def volume_xml(
                 volume_format is not None and node("format", type=volume_format),
                 # What qemu-img makes by itself; the older 0.10 lacks zero clusters and lazy reference counts.
                 volume_format == "qcow2" and node("compat", "1.1"),
+                secret is not None and encryption(secret),
             ),
             backing_path is not None
             and node("backingStore", node("path", backing_path), node("format", type=backing_format)),

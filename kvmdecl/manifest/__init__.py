@@ -30,6 +30,7 @@ from kvmdecl.manifest.networks import Dhcp, DhcpHost, Network
 from kvmdecl.manifest.nics import Nic
 from kvmdecl.manifest.numa import Numa
 from kvmdecl.manifest.pools import Pool
+from kvmdecl.manifest.secrets import Secret
 from kvmdecl.manifest.vms import After, CloudInit, Shutdown, Vm
 from kvmdecl.names import Name
 
@@ -37,7 +38,7 @@ __all__ = [
     "After", "Balloon", "BandwidthShare", "CacheShare", "Cdrom", "Channel", "CloudInit", "Cpus", "Dhcp", "DhcpHost",
     "Disk", "FilterRule", "Firmware", "Graphics", "Host", "Image", "Input", "IoTune", "Manifest", "Memory",
     "Network", "NetworkFilter", "Nic", "Numa", "Panic", "PlacementSection", "Pool", "Reserve", "Scheduler",
-    "Section", "SerialConsole", "Shutdown", "Sound", "Topology", "Tpm", "Video", "Vm", "Vsock", "Watchdog",
+    "Secret", "Section", "SerialConsole", "Shutdown", "Sound", "Topology", "Tpm", "Video", "Vm", "Vsock", "Watchdog",
 ]  # fmt: skip
 
 
@@ -65,6 +66,8 @@ class Manifest(Section):
     """Networks by name."""
     filters: dict[Name, NetworkFilter] = Field(default_factory=dict)
     """Network filters by name."""
+    secrets: dict[Name, Secret] = Field(default_factory=dict)
+    """Secrets by name; their values are elsewhere."""
     storage: dict[Name, Pool] = Field(default_factory=dict)
     """Storage pools by name."""
     images: dict[Name, Image] = Field(default_factory=dict)

@@ -9,7 +9,18 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from kvmdecl.manifest.base import Section, wrong
-from kvmdecl.names import MIB, Bool, Duration, HostPath, IpAddress, Positive, Size, parse_integer, parse_ip
+from kvmdecl.names import (
+    MIB,
+    Bool,
+    Duration,
+    HostPath,
+    IpAddress,
+    Name,
+    Positive,
+    Size,
+    parse_integer,
+    parse_ip,
+)
 
 AGENT_CHANNEL = "org.qemu.guest_agent.0"
 """Channel of the QEMU guest agent."""
@@ -326,11 +337,15 @@ class Tpm(Section):
     """How the guest sees it."""
     version: Literal["2.0", "1.2"] | None = None
     """Version that is emulated; `2.0` if not given."""
+    secret: Name | None = None
+    """Secret (`secrets`, of `usage: vtpm`) that its state is encrypted with on the host."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if self.type == "passthrough" and self.version is not None:
             raise wrong("tpm", "a host's TPM has the version that it has", "leave `version` out", "version")
+        if self.type == "passthrough" and self.secret is not None:
+            raise wrong("tpm", "a host's TPM keeps its state itself", "leave `secret` out", "secret")
         if self.version == "1.2" and self.model == "tpm-crb":
             raise wrong("tpm", "a TPM 1.2 has no CRB interface", "add `model: tpm-tis`", "version")
         return self

@@ -102,6 +102,19 @@ class IoTune(Section):
 TargetName = Annotated[str, Field(pattern="^(vd|sd|hd|fd)[a-z]{1,3}$")]
 
 
+class Encryption(Section):
+    """How a disk is encrypted: with LUKS, by QEMU, so that the host's disk or a storage server sees nothing of it.
+
+    A disk is encrypted from the beginning or not at all. What an image holds stays as it is; what the guest writes is
+    encrypted.
+    """
+
+    shorthand = "secret"
+
+    secret: Name
+    """Secret (`secrets`, of `usage: volume`) that opens it."""
+
+
 class Disk(Section):
     """A disk: kept in a volume of its own, or what the host has already (`source`)."""
 
@@ -148,6 +161,8 @@ class Disk(Section):
     """The guest cannot write to it (virtio and scsi only)."""
     shareable: Bool = False
     """Several guests may use it at once (raw only); what keeps them apart is up to the guests."""
+    encryption: Encryption | None = None
+    """Secret that the disk is encrypted with (LUKS)."""
     iotune: IoTune = IoTune()
     """Limits of its throughput."""
     serial: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+ -]{1,20}$")] | None = None
@@ -170,6 +185,7 @@ class Disk(Section):
             hint = "use `falloc`, or `format: raw`"
             raise wrong("disk", "a qcow2 disk cannot be filled with zeros", hint, "preallocation")
         self._check_volume()
+        self._check_encryption()
         self._check_bus()
         self._check_driver()
         return self
@@ -201,6 +217,12 @@ class Disk(Section):
                 hint = f"use {' or '.join(f'`bus: {bus}`' for bus in buses)}, or leave it out"
                 return key, f"a disk on the {self.bus} bus has no `{key}`", hint
         return None
+
+    def _check_encryption(self) -> None:
+        """To fill a volume beforehand would overwrite the header of LUKS, or show how much of it is in use."""
+        if self.encryption is not None and self.preallocation != "off":
+            hint = "use `preallocation: off`"
+            raise wrong("disk", "an encrypted disk is not preallocated", hint, "preallocation")
 
     def _check_volume(self) -> None:
         """A volume that is there already is what it is."""

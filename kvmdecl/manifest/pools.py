@@ -52,10 +52,10 @@ TRAITS: dict[str, Traits] = {
     "logical": Traits(("source",), ("devices",), "devices", formats=True),
     "zfs": Traits(("source",), ("devices",), "devices", formats=True),
     "disk": Traits(("devices",), ("format",), "units", makes=False, formats=True),
-    "rbd": Traits(("source", "servers"), (), "objects"),
+    "rbd": Traits(("source", "servers"), ("auth",), "objects"),
     "gluster": Traits(("source", "server"), (), "objects", makes=False),
-    "iscsi": Traits(_ISCSI, ("initiator",), "units", makes=False),
-    "iscsi-direct": Traits((*_ISCSI, "initiator"), (), "units", makes=False),
+    "iscsi": Traits(_ISCSI, ("initiator", "auth"), "units", makes=False),
+    "iscsi-direct": Traits((*_ISCSI, "initiator"), ("auth",), "units", makes=False),
     "scsi": Traits(("adapter",), (), "units", makes=False),
 }
 _SPECIFIC = {key: None for traits in TRAITS.values() for key in traits.needs + traits.takes}
@@ -88,6 +88,15 @@ class FcHost(Section):
     """World Wide Port Name: 16 hexadecimal digits, in quotes."""
     parent: HostAdapter | None = None
     """Adapter that it is made on; libvirt chooses one if not given."""
+
+
+class Auth(Section):
+    """Who a host is to a storage server."""
+
+    user: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@+:/-]{0,222}$")]
+    """Name of the user."""
+    secret: Name
+    """Secret (`secrets`) that proves it: of `usage: ceph` for rbd, `usage: iscsi` for iscsi and iscsi-direct."""
 
 
 class Pool(Section):
@@ -123,6 +132,8 @@ class Pool(Section):
     """Name of the host to the target (iscsi, iscsi-direct)."""
     adapter: HostAdapter | FcHost | None = None
     """Host adapter (scsi), for example `scsi_host3`, or a virtual one by its World Wide Names."""
+    auth: Auth | None = None
+    """User and secret (rbd, iscsi, iscsi-direct)."""
     build: Bool = False
     """Format the devices when the pool is made (fs, disk, logical, zfs). Devices that hold anything are refused."""
     shared: Bool | None = None
@@ -176,6 +187,15 @@ class Pool(Section):
             if getattr(self, key) and key not in traits.needs + traits.takes:
                 hint = f"leave it out, or choose another `type:` (it is {self.type})"
                 raise wrong("pool", f"a {self.type} pool has no `{key}`", hint, key)
+        if (
+            self.type == "rbd"
+            and self.auth
+            and not self.auth.user.replace("-", "").replace("+", "").isalnum()
+        ):
+            hint = "leave `client.` out, and use a user of letters, digits, `-` and `+`"
+            raise wrong(
+                "pool", f"libvirt takes no user of Ceph called {self.auth.user}", hint, "auth", "user"
+            )
         self._check_devices()
         if self.format and self.format not in _FORMATS[self.type]:
             hint = f"use one of {', '.join(_FORMATS[self.type])}"

@@ -17,6 +17,7 @@ from kvmdecl.planner.filters import plan_absent_filter, plan_filter
 from kvmdecl.planner.networks import plan_absent_network, plan_existing_network, plan_network
 from kvmdecl.planner.order import in_turn
 from kvmdecl.planner.pools import plan_absent_pool, plan_pool
+from kvmdecl.planner.secrets import plan_secret
 from kvmdecl.planner.seeds import changed_seeds
 from kvmdecl.planner.shared import makers
 from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict
@@ -29,6 +30,7 @@ from kvmdecl.state import (
     DesiredFilter,
     DesiredNetwork,
     DesiredPool,
+    DesiredSecret,
     DesiredState,
     DesiredVolume,
     Existing,
@@ -98,6 +100,8 @@ def _waiting_there(step: Step, made_by: Mapping[Address, Address]) -> Step:
 
 def _plan_one(resource: Desired, view: HostView) -> Verdict:
     match resource:
+        case DesiredSecret():
+            return plan_secret(resource, view)
         case DesiredPool():
             return plan_pool(resource, view)
         case DesiredNetwork():

@@ -303,6 +303,15 @@ def _replaced_disk(desired: DesiredDomain, change: Change) -> Verdict:
             "put the path back, or copy the file on the host and move the definition with `virsh edit` first.",
             key=change.key,
         )
+    if change.key == "tpm.secret" or change.key.endswith(".encryption"):
+        return blocked(
+            desired,
+            "plan.other-secret",
+            f"{change.key} of {desired.address.name} would change: {change.why}",
+            "A disk and the state of a TPM are encrypted from the beginning, with one secret, or not at all.",
+            "put it back as it was, or declare a further disk and copy the data inside of the guest.",
+            key=change.key,
+        )
     return blocked(
         desired,
         "plan.disk-replaced",

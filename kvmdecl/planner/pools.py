@@ -39,8 +39,10 @@ def plan_pool(desired: DesiredPool, view: HostView) -> Verdict:
     if observed is None:
         task = CreatePool(name, uuid, desired.xml, desired.autostart, desired.build)
         if desired.build:
-            return step(desired, Action.CREATE, task, None, _FORMATTED, impact=Impact.DATA_LOSS)
-        return step(desired, Action.CREATE, task, None, "defined, built and started")
+            return step(
+                desired, Action.CREATE, task, None, _FORMATTED, impact=Impact.DATA_LOSS, after=desired.needs
+            )
+        return step(desired, Action.CREATE, task, None, "defined, built and started", after=desired.needs)
     found = differences(desired.xml, None, observed.xml, Kind.POOL)
     if observed.uuid != uuid:
         return _foreign(desired, observed, differs=any(difference.path != "uuid" for difference in found))
@@ -61,7 +63,9 @@ def plan_pool(desired: DesiredPool, view: HostView) -> Verdict:
     unbuilt = start and desired.build and view.ledger.find(Kind.POOL, name) is None
     task_ = UpdatePool(name, uuid, start, desired.autostart, unbuilt)
     summary, impact = (_FORMATTED, Impact.DATA_LOSS) if unbuilt else ("", None)
-    return step(desired, Action.UPDATE, task_, observed, summary, changes=changes, impact=impact)
+    return step(
+        desired, Action.UPDATE, task_, observed, summary, changes=changes, impact=impact, after=desired.needs
+    )
 
 
 def _foreign(desired: DesiredPool, observed: ObservedPool, *, differs: bool) -> Verdict:

@@ -6,6 +6,7 @@ looks at the file alone; `retrace` plans every step again from its task and the 
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -17,12 +18,15 @@ from kvmdecl.hosts.checkin import other_machine
 from kvmdecl.libvirt_xml.fingerprint import ABSENT, fingerprint
 from kvmdecl.libvirt_xml.observed import parse_head
 from kvmdecl.libvirt_xml.safe import BadXml
+from kvmdecl.libvirt_xml.secret import parse_secret, usage_id
+from kvmdecl.manifest.secrets import ENV_PREFIX
 from kvmdecl.names import derive_uuid, parse_name
 from kvmdecl.plan import Action, HostStatus, Plan, PlannedHost, Step
 from kvmdecl.planner.domains import plan_absent_domain, plan_domain
 from kvmdecl.planner.filters import plan_absent_filter, plan_filter
 from kvmdecl.planner.networks import plan_absent_network, plan_network
 from kvmdecl.planner.pools import plan_absent_pool, plan_pool
+from kvmdecl.planner.secrets import plan_secret
 from kvmdecl.planner.verdict import HostView, Verdict
 from kvmdecl.planner.volumes import plan_volume
 from kvmdecl.state import (
@@ -32,6 +36,7 @@ from kvmdecl.state import (
     DesiredFilter,
     DesiredNetwork,
     DesiredPool,
+    DesiredSecret,
     DesiredVolume,
     FileContent,
     HostSnapshot,
@@ -50,6 +55,7 @@ from kvmdecl.tasks import (
     DefineDomain,
     DefineFilter,
     DefineNetwork,
+    DefineSecret,
     DeleteDomain,
     DeleteFilter,
     DeleteNetwork,
@@ -62,6 +68,7 @@ from kvmdecl.tasks import (
 from kvmdecl.text import quoted
 
 _KINDS: Mapping[type[Task], Kind] = {
+    DefineSecret: Kind.SECRET,
     CreatePool: Kind.POOL,
     UpdatePool: Kind.POOL,
     DeletePool: Kind.POOL,
@@ -169,6 +176,8 @@ def _identity_faults(task: Task, plan: Plan) -> Iterator[str]:
         plan.revision,
     ):
         yield "its task is one of another plan"
+    if isinstance(task, DefineSecret):
+        yield from _secret_faults(task, plan.cluster)
     if isinstance(task, CreatePool | DefineNetwork | DefineFilter | DefineDomain | AdoptDomain):
         try:
             head = parse_head(task.xml, kind.tag)
@@ -177,6 +186,27 @@ def _identity_faults(task: Task, plan: Plan) -> Iterator[str]:
         else:
             if (head.name, head.uuid) != (task.name, task.uuid):
                 yield "its definition is that of another object"
+
+
+def _secret_faults(task: DefineSecret, cluster: str) -> Iterator[str]:
+    """Its value comes from where a manifest could say, and goes where the step says."""
+    try:
+        said = parse_secret(task.xml)
+    except BadXml as error:
+        yield f"its definition cannot be read: {error}"
+        return
+    if (said.uuid, said.usage, said.usage_id) != (
+        task.uuid,
+        task.usage,
+        usage_id(cluster, task.usage, task.name),
+    ):
+        yield "its definition is that of another object"
+    source = task.source
+    is_below = os.path.normpath(source.file).startswith(os.path.normpath(f"{source.folder or '.'}/x")[:-1])
+    if source.file and (source.env or not is_below):
+        yield "its value is in no file of the manifest's folder"
+    if not source.file and not source.env.startswith(ENV_PREFIX):
+        yield "its value is in no variable that a manifest can name"
 
 
 def _content_faults(task: CreateVolume) -> Iterator[str]:
@@ -252,6 +282,8 @@ def _core(step: Step) -> Step:
 
 
 def _observed(address: Address, view: HostView) -> Observed | None:
+    if address.kind is Kind.SECRET:
+        return view.secrets.get(derive_uuid(view.cluster, Kind.SECRET, address.name))
     things: Mapping[Kind, Mapping[str, Observed]] = {
         Kind.POOL: view.pools,
         Kind.NETWORK: view.networks,
@@ -264,6 +296,8 @@ def _observed(address: Address, view: HostView) -> Observed | None:
 
 def _plan_again(step: Step, observed: Observed | None, view: HostView) -> Verdict:
     match step.task:
+        case DefineSecret() as task:
+            return plan_secret(_declared_secret(step.address, task), view)
         case CreatePool() as task:
             declared = DesiredPool(step.address, task.uuid, task.xml, task.autostart, task.build)
             return plan_pool(declared, view)
@@ -310,15 +344,24 @@ def _plan_again(step: Step, observed: Observed | None, view: HostView) -> Verdic
             return Verdict()  # no plan that is saved deletes a volume
 
 
+def _declared_secret(address: Address, task: DefineSecret) -> DesiredSecret:
+    said = parse_secret(task.xml)
+    return DesiredSecret(
+        address, task.uuid, said.usage, said.usage_id, said.ephemeral, task.version, task.source, task.xml
+    )
+
+
 def _declared_volume(address: Address, task: CreateVolume | ResizeVolume, view: HostView) -> DesiredVolume:
     if isinstance(task, CreateVolume):
         return DesiredVolume(
             address, Role(task.role), task.format, task.capacity, task.preallocation, task.backing, task.content,
-            task.owner or None,
+            task.owner or None, encryption=task.encryption,
         )  # fmt: skip
     entry = view.ledger.find(Kind.VOLUME, address.name)
     owner = entry.owner if entry else None
-    return DesiredVolume(address, Role.DISK, view.volumes[address.name].format, task.capacity, vm=owner)
+    volume = view.volumes[address.name]
+    encryption = "" if volume.encrypted else None  # with which secret matters only where one is made
+    return DesiredVolume(address, Role.DISK, volume.format, task.capacity, vm=owner, encryption=encryption)
 
 
 def _without_second_copies(plan: Plan, views: Mapping[str, HostView]) -> Plan:

@@ -22,6 +22,7 @@ from kvmdecl.state import (
     ObservedFilter,
     ObservedNetwork,
     ObservedPool,
+    ObservedSecret,
     ObservedVolume,
 )
 from kvmdecl.tasks import Task
@@ -77,6 +78,11 @@ class HostView:
     def pools(self) -> Mapping[str, ObservedPool]:
         """Pools by name."""
         return {pool.name: pool for pool in self.state.pools}
+
+    @cached_property
+    def secrets(self) -> Mapping[str, ObservedSecret]:
+        """Secrets by UUID: that is all that names them."""
+        return {secret.uuid: secret for secret in self.state.secrets}
 
     @cached_property
     def volumes(self) -> Mapping[str, ObservedVolume]:

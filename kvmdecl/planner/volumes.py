@@ -57,6 +57,7 @@ def _create(desired: DesiredVolume) -> CreateVolume:
         backing=desired.backing,
         content=desired.content,
         owner=desired.vm or "",
+        encryption=desired.encryption,
     )
 
 
@@ -70,14 +71,20 @@ def _describe(desired: DesiredVolume) -> str:
         parts = [f"{desired.format} image, uploaded{upload}"]
     elif desired.backing:
         parts = [size, f"{desired.format} on {desired.backing}"]
+    if desired.encryption is not None:
+        parts.append("encrypted")
     return " ".join(part for part in parts if part)
 
 
 def _after(desired: DesiredVolume) -> tuple[Address, ...]:
     pool = Address(desired.address.host, Kind.POOL, desired.pool)
     if desired.backing is None:
-        return (pool,)
-    return pool, Address(desired.address.host, Kind.VOLUME, f"{desired.pool}/{desired.backing}")
+        return (pool, *desired.needs)
+    return (
+        pool,
+        Address(desired.address.host, Kind.VOLUME, f"{desired.pool}/{desired.backing}"),
+        *desired.needs,
+    )
 
 
 def _finish(desired: DesiredVolume, observed: ObservedVolume) -> Verdict:
@@ -99,11 +106,15 @@ def _compare(desired: DesiredVolume, observed: ObservedVolume, entry: LedgerEntr
             key=f"{key}.format",
             usable=True,
         )
+    if observed.encrypted != (desired.encryption is not None):
+        return _refuse_other_encryption(desired, key)
     notes = _image_notes(desired, entry)
     if desired.capacity is None or observed.capacity == desired.capacity:
         return Verdict(notes=notes)
     if observed.capacity > desired.capacity:
         return _refuse_shrinking(desired, observed, desired.capacity, key)
+    if observed.encrypted and not _runs(desired, view):
+        return _refuse_growing(desired, key)
     verdict = _grow(desired, observed, desired.capacity, view, key)
     return Verdict(verdict.step, notes=notes)
 
@@ -137,11 +148,41 @@ def _refuse_shrinking(desired: DesiredVolume, observed: ObservedVolume, capacity
     )
 
 
+def _refuse_other_encryption(desired: DesiredVolume, key: str) -> Verdict:
+    was, says = (
+        ("in the clear", "that it is encrypted") if desired.encryption else ("encrypted", "nothing of that")
+    )
+    return blocked(
+        desired,
+        "plan.volume-encryption",
+        f"{key} of {desired.vm} is stored {was}, and the manifest says {says}",
+        "A disk is encrypted from its first byte on or not at all; kvmdecl does not replace one that holds data.",
+        "put `encryption` back as it was, or declare a new disk and copy the data in the guest.",
+        key=f"{key}.encryption",
+    )
+
+
+def _refuse_growing(desired: DesiredVolume, key: str) -> Verdict:
+    return blocked(
+        desired,
+        "plan.volume-encryption",
+        f"{key} of {desired.vm} is encrypted and grows only while the guest runs",
+        "libvirt does not remember which secret opens a volume, and QEMU, which knows, is not running.",
+        "start the guest, then apply again.",
+        key=f"{key}.size",
+        usable=True,
+    )
+
+
+def _runs(desired: DesiredVolume, view: HostView) -> bool:
+    domain = view.domains.get(desired.vm or "")
+    return domain is not None and domain.active
+
+
 def _grow(
     desired: DesiredVolume, observed: ObservedVolume, capacity: int, view: HostView, key: str
 ) -> Verdict:
-    domain = view.domains.get(desired.vm or "")
-    running = domain is not None and domain.active
+    domain, running = view.domains.get(desired.vm or ""), _runs(desired, view)
     change = Change(
         field="capacity",
         key=f"{key}.size",

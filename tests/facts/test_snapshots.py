@@ -217,7 +217,8 @@ def test_volumes_and_ledgers_are_read(saved: Path):
     )
     (saved / "secrets").mkdir()
     (saved / "secrets" / "other.xml").write_text(
-        "<secret><usage type='ceph'><name>other</name></usage></secret>"
+        "<secret><uuid>1b671a64-40d5-491e-99b0-da01ff1f3341</uuid>"
+        "<usage type='ceph'><name>other</name></usage></secret>"
     )
     note = json.dumps({"format": 1, "cluster": "demo", "entries": []})
     (saved / "secrets" / "ledger.xml").write_text(

@@ -50,6 +50,7 @@ FOREIGN = """<domain>
 def disk(name: str = "root", **given: Any) -> ResolvedDisk:
     """A resolved disk; `given` are keys of the manifest, or of what follows from them."""
     follows = {"pool": "vms", "volume": f"web-1.{name}.qcow2", "image": None, "boot_order": None}
+    follows |= {"encryption": None, "pool_secret": None}
     spec = Disk(**{"size": 8 * MIB} | _rest(given, follows))
     return ResolvedDisk(name=name, spec=spec, **follows | _only(given, follows))
 
@@ -83,6 +84,7 @@ def vm(**given: Any) -> ResolvedVm:
         "seed": None,
         "seed_pool": "",
         "seed_volume": "",
+        "tpm_secret": None,
     }
     long = {"cpus": 1, "max_cpus": 2, "cpu_model": None, "memory": 64 * MIB, "max_memory": 128 * MIB}
     long |= {"cpu_keys": {}, "memory_keys": {}}

@@ -337,3 +337,15 @@ def test_every_row_names_the_function_that_decides_it_and_the_last_fits_everythi
     assert all(row.source.startswith(("qemu", "vir")) for row in ROWS)
     assert ROWS[-1].path == "*"
     assert ROWS[-1].on == "any"
+
+
+def test_a_stopped_guest_is_not_given_another_disk_in_passing():
+    before, after = declared(), declared(disks=(disk(volume="other.qcow2"),))
+    found = assess(after, before, observed(kept(before)), Origin())
+    assert [change.impact for change in found.changes] == [Impact.DATA_LOSS]
+
+
+def test_what_is_in_the_drive_of_a_stopped_guest_is_changed_without_ado():
+    before, after = declared(cdroms=(cdrom("cd", "a.iso"),)), declared(cdroms=(cdrom("cd", "b.iso"),))
+    found = assess(after, before, observed(kept(before)), Origin())
+    assert [change.impact for change in found.changes] == [Impact.NONE]

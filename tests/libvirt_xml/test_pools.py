@@ -46,7 +46,12 @@ POOLS: dict[str, dict[str, Any]] = {
     "disk": {"devices": ["/dev/sdd"], "format": "gpt"},
     "iscsi": {**PORTAL, "initiator": "iqn.2026-01.com.example:kvm-1"},
     "iscsi-direct": {**PORTAL, "server": "san.example", "initiator": "iqn.2026-01.com.example:kvm-1"},
-    "rbd": {"source": "vms", "servers": ["ceph-1.example:6789", "ceph-2.example"]},
+    "rbd": {
+        "source": "vms",
+        "servers": ["ceph-1.example:6789", "ceph-2.example"],
+        "auth": {"user": "kvm", "secret": "ceph"},
+    },
+    "iscsi with a user": {"type": "iscsi", **PORTAL, "auth": {"user": "kvm", "secret": "chap"}},
     "zfs": {"source": "tank/vms", "devices": ["/dev/sde"]},
     "gluster": {"source": "vol0", "server": "gluster.example"},
     "scsi": {"adapter": "scsi_host3"},
@@ -76,7 +81,7 @@ def spec(name: str) -> Pool:
 
 
 def declared(name: str) -> str:
-    return pool_xml(ResolvedPool("vms", UUID, spec(name), ("kvm-1",)))
+    return pool_xml(ResolvedPool("vms", UUID, spec(name), ("kvm-1",), UUID))
 
 
 @pytest.mark.parametrize("name", POOLS)
@@ -86,7 +91,7 @@ def test_a_pool_fits_libvirts_schema(against_schema: Schema, name: str):
 
 @pytest.mark.parametrize("name", DISKS)
 def test_a_disk_finds_its_volume_by_what_the_pool_holds(against_schema: Schema, name: str):
-    text = domain_xml(vm(disks=(disk(volume="v", format="raw"),)), {"vms": spec(name)})
+    text = domain_xml(vm(disks=(disk(volume="v", format="raw", pool_secret=UUID),)), {"vms": spec(name)})
 
     found = etree.fromstring(text).find("devices/disk")
 
@@ -98,7 +103,7 @@ def test_a_disk_finds_its_volume_by_what_the_pool_holds(against_schema: Schema, 
 
 
 def test_an_object_is_asked_of_every_server_of_its_pool():
-    text = domain_xml(vm(disks=(disk(volume="v", format="raw"),)), {"vms": spec("rbd")})
+    text = domain_xml(vm(disks=(disk(volume="v", format="raw", pool_secret=UUID),)), {"vms": spec("rbd")})
     hosts = etree.fromstring(text).iterfind("devices/disk/source/host")
     assert [dict(host.attrib) for host in hosts] == [
         {"name": "ceph-1.example", "port": "6789"},

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from kvmdecl.manifest import Host, Image, Network, NetworkFilter, Pool, Vm
+from kvmdecl.manifest import Host, Image, Network, NetworkFilter, Pool, Secret, Vm
 
 ROOT = Path(__file__).parents[2]
 SECTIONS = {
@@ -17,6 +17,7 @@ SECTIONS = {
     "hosts": Host,
     "images": Image,
     "networks": Network,
+    "secrets": Secret,
     "storage": Pool,
     "vms": Vm,
 }

@@ -10,6 +10,7 @@ from kvmdecl.hosts.perform.filters import define_filter, delete_filter
 from kvmdecl.hosts.perform.job import Job, Patience
 from kvmdecl.hosts.perform.networks import define_network, delete_network
 from kvmdecl.hosts.perform.pools import create_pool, delete_pool, update_pool
+from kvmdecl.hosts.perform.secrets import define_secret
 from kvmdecl.hosts.perform.volumes import create_volume, delete_volume, resize_volume
 from kvmdecl.tasks import (
     AdoptDomain,
@@ -18,6 +19,7 @@ from kvmdecl.tasks import (
     DefineDomain,
     DefineFilter,
     DefineNetwork,
+    DefineSecret,
     DeleteDomain,
     DeleteFilter,
     DeleteNetwork,
@@ -69,6 +71,8 @@ def perform(
 
 def _dispatch(job: Job) -> TaskResult:
     match job.request.task:
+        case DefineSecret() as task:
+            return define_secret(job, task)
         case CreatePool() as task:
             return create_pool(job, task)
         case UpdatePool() as task:

@@ -268,6 +268,7 @@ def _create(
         allocation=capacity if wanted in _ALLOCATING or kind == "logical" else 0,
         backing_path=backing.path if backing else None,
         backing_format=backing.format if backing else None,
+        secret=task.encryption,
     )
     metadata = task.format == "qcow2" and wanted != "off"
     try:
@@ -328,9 +329,14 @@ def _deviations(task: CreateVolume, observed: ObservedVolume) -> list[tuple[str,
     is_iso = task.content is not None and (task.format, observed.format) == ("raw", "iso")
     if not is_iso:
         compared.append(("format", observed.format, task.format))
+    compared.append(("encryption", _luks(observed.encrypted), _luks(task.encryption is not None)))
     if task.capacity is not None:
         compared.append(("capacity", str(observed.capacity), str(task.capacity)))
     return [(field, found, declared) for field, found, declared in compared if found != declared]
+
+
+def _luks(encrypted: bool) -> str | None:
+    return "luks" if encrypted else None
 
 
 def _file_name(path: str | None) -> str | None:

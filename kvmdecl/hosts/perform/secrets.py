@@ -1,0 +1,94 @@
+"""Secrets: defined, and given the value that was found where the manifest says. The value goes to the host alone."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from kvmdecl.hosts.protocol import TaskResult
+from kvmdecl.hosts.read import read_secret
+from kvmdecl.state import Kind, LedgerEntry
+
+if TYPE_CHECKING:
+    import libvirt
+
+    from kvmdecl.hosts.perform.job import Job
+    from kvmdecl.state import SecretSource
+    from kvmdecl.tasks import DefineSecret
+
+MAX_VALUE = 64 * 1024
+"""Bytes; libvirt's own limit of a value (VIR_SECRET_VALUE_MAX in its protocol)."""
+
+
+class _UnusableError(Exception):
+    """Why there is no value, as a clause that holds nothing of it."""
+
+
+def define_secret(job: Job, task: DefineSecret) -> TaskResult:
+    """Define a secret and set its value (virSecretDefineXML, virSecretSetValue), then note down which version."""
+    found = _find(job, task.uuid)
+    job.require_unmoved(read_secret(found) if found else None)
+    try:
+        value = _read(task.source)
+    except _UnusableError as reason:
+        _refuse(job, task.source, str(reason))
+    entry = LedgerEntry(Kind.SECRET, task.name, owner="", applied=task.version, complete=False)
+    job.ledger.note(entry)
+    job.connection.secretDefineXML(task.xml).setValue(value)
+    job.ledger.note(LedgerEntry(Kind.SECRET, task.name, owner="", applied=task.version, complete=True))
+    return TaskResult()
+
+
+def _find(job: Job, uuid: str) -> libvirt.virSecret | None:
+    import libvirt
+
+    try:
+        return job.connection.secretLookupByUUIDString(uuid)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_SECRET:
+            return None
+        raise
+
+
+def _refuse(job: Job, source: SecretSource, why: str) -> NoReturn:
+    job.fail(
+        "step.secret-unreadable",
+        f"there is no value for {job.request.address} in {source}: {why}",
+        "The value is read when it is set, by whoever runs apply; nothing was changed.",
+        "put it there, and apply again.",
+    )
+
+
+def _read(source: SecretSource) -> bytes:
+    value = _from_file(source) if source.file else os.environb.get(source.env.encode())
+    if value is None:
+        raise _UnusableError("the variable is not set")
+    if source.encoding == "base64":
+        try:
+            value = base64.b64decode(value.strip(), validate=True)
+        except binascii.Error:
+            raise _UnusableError("it is not base64") from None
+    if not value:
+        raise _UnusableError("it is empty")
+    if len(value) > MAX_VALUE:
+        raise _UnusableError(f"it has more than {MAX_VALUE} bytes")
+    return value
+
+
+def _from_file(source: SecretSource) -> bytes:
+    """The file's content. A link that leads out of the manifest's folder would take other files of this machine."""
+    path = Path(source.file)
+    try:
+        if not path.resolve(strict=True).is_relative_to(Path(source.folder or ".").resolve()):
+            raise _UnusableError("it leads out of the manifest's folder")
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise _UnusableError("it is no regular file")
+            value = stream.read(2 * MAX_VALUE + 1)
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of symbolic links
+        raise _UnusableError(getattr(error, "strerror", None) or "it cannot be read") from None
+    return value.removesuffix(b"\n").removesuffix(b"\r")
