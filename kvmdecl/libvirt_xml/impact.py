@@ -90,6 +90,44 @@ def _on_a_pluggable_bus(case: Case) -> bool:
     return (case.running(target) or case.declared(target)) in {"virtio", "scsi", "usb"}
 
 
+def _has_room(case: Case) -> bool:
+    """Whether the guest has a place left for a device, beside those that come before it in the same plan.
+
+    A PCIe machine has one in each root port, and gets no further port while it runs.
+    """
+    live = case.live
+    ports = {_bus(path) for path, model in live.observed.items() if model == "pcie-root-port"}
+    if not ports or not _takes_a_port(case.difference.path, live):
+        return True
+    taken = {
+        value
+        for path, value in live.observed.items()
+        if plain(path).endswith("/address@bus") and _is_pci(path, live)
+    }
+    coming = [d.path for d in live.differences if _kind_of_change(d) == "add" and _takes_a_port(d.path, live)]
+    return coming.index(case.difference.path) < len(ports - taken) if case.difference.path in coming else True
+
+
+def _bus(path: str) -> str:
+    """The number of a PCI controller: `7` in `devices/controller[pci:7]@model`."""
+    return member_name(path).rpartition(":")[2]
+
+
+def _is_pci(path: str, live: Comparison) -> bool:
+    return live.observed.get(path.replace("address@bus", "address@type")) == "pci"
+
+
+def _takes_a_port(path: str, live: Comparison) -> bool:
+    tag = plain(path).removeprefix("devices/")
+    if tag == "disk":
+        return live.desired.get(f"{path}/target@bus") == "virtio"
+    return tag in {"interface", "rng", "vsock"} or (tag == "controller" and "[scsi:" in path)
+
+
+def _has_no_room(case: Case) -> bool:
+    return not _has_room(case)
+
+
 def _is_cdrom(case: Case) -> bool:
     return case.running(f"devices/{device_key(case.difference.path)}@device") == "cdrom"
 
@@ -217,6 +255,7 @@ _FUNCTIONS: Mapping[LiveCall | None, str] = {
 _DISK, _NIC = "devices/disk", "devices/interface"
 _MODULES, _REQUESTED = "memory.modules", "devices/memory/target/requested"
 _AT_START = "QEMU gets it when it starts"
+_NO_PORT = "the guest has no PCIe port left for it; the next boot brings one"
 _LETS_GO = "the guest has to let it go; until then it stays"
 _LIVE_CPUS = "qemuDomainSetVcpusLive"
 _BUILD_CPU = "qemuBuildCpuCommandLine"
@@ -430,6 +469,16 @@ ROWS: tuple[Row, ...] = (
         for text, key in (("description", "description"), ("title", "xml"))
     ),
     # disks
+    *(
+        Row(f"devices/{tag}", "add", key, None, _ATTACH, _NO_PORT, _has_no_room, visible=True)
+        for tag, key in (
+            ("disk", "{disk}"),
+            ("interface", "nics"),
+            ("rng", "rng"),
+            ("vsock", "vsock"),
+            ("controller", "disks"),
+        )
+    ),
     Row(_DISK, "add", "{disk}", "attach-device", _ATTACH, when=_on_a_pluggable_bus, visible=True),
     Row(_DISK, "remove", "{disk}", "detach-device", _DETACH, _LETS_GO, _on_a_pluggable_bus, visible=True),
     Row(
@@ -704,6 +753,21 @@ def not_running_as_declared(desired: str, live_xml: str) -> tuple[FieldDifferenc
     return tuple(_left_over((), compare_documents(wanted, before, guest)))
 
 
+def not_done_live(desired: str, base: str | None, live_xml: str) -> tuple[FieldDifference, ...]:
+    """What a running guest visibly is not, though there are calls that make it so.
+
+    Args:
+        desired: declared definition.
+        base: declared definition that was last applied.
+        live_xml: that of the running guest.
+
+    Raises:
+        BadXml: one of the definitions is not acceptable XML.
+    """
+    live = compare_documents(*open_documents([desired, base or "<domain/>", live_xml], Kind.DOMAIN))
+    return tuple(d for d in _left_over((), live) if find_row(Case(d, live)).call)
+
+
 def is_settled(desired: str, config: str, live_xml: str) -> bool:
     """Whether a running guest visibly waits for nothing: it has what is declared, and nothing that its definition lost.
 
@@ -729,19 +793,22 @@ def _kept_by_the_guest(config: Document, guest: Document, known: Collection[str]
         for d in gone.differences
         if d.after is None
         and d.path not in known
-        and plain(d.path) not in _FILLED_IN_AT_START
+        and not _is_filled_in_at_start(d.path, config)
         and find_row(Case(d, gone)).visible
     ]
 
 
-# What libvirt writes into the definition of a running guest alone.
-_FILLED_IN_AT_START = frozenset(
-    {
-        "devices/interface/source@bridge",  # of the network that it is plugged into (networkAllocatePort)
-        "devices/interface/source@dev",
-        "devices/interface/source@mode",
-        "devices/interface/bandwidth",
-    }
+def _is_filled_in_at_start(path: str, config: Document) -> bool:
+    """Whether libvirt writes a field into the definition of the running guest alone."""
+    if plain(path) == f"{_DISK}/driver@cache":
+        return f"devices/{device_key(path)}/shareable" in config.fields  # qemuDomainPrepareDiskCachemode
+    return plain(path) in _FILLED_IN_AT_START
+
+
+_FILLED_IN_AT_START = (
+    frozenset(  # of the network that a NIC is plugged into (virDomainActualNetDefContentsFormat)
+        {f"{_NIC}/source@bridge", f"{_NIC}/source@dev", f"{_NIC}/source@mode", f"{_NIC}/bandwidth"}
+    )
 )
 
 

@@ -105,6 +105,10 @@ def overlay_device(observed: str, declared: str, base: str | None = None) -> str
     """
     before, wanted = parse_xml(observed), parse_xml(declared)
     own = before.find("alias")
+    for source in before.findall("source"):
+        discard(source, "index")  # libvirt's own number; an emptied drive has nothing else there
+        if not (len(source) or source.attrib):
+            before.remove(source)
     merged = parse_xml(overlay(_alone(before), _alone(wanted), taken_away(base)))
     device = next(merged.iterfind("devices/*"))
     if device.tag == "interface":
@@ -470,9 +474,13 @@ def _place_devices(comparison: Comparison, target: Document, running: Document) 
     """Another chipset has places of its own; on the present one devices go where they are plugged in."""
     if any(d.path == "os/type@machine" and _other_chipset(d.before, d.after) for d in comparison.differences):
         _add_spare_ports(target.root)
-    else:
+    elif not _other_chipset(_machine(target), _machine(running)):  # the guest may have begun with another one
         _take_places(comparison, target, running)
     assign_targets(target.root, frozenset(_targets(running.root)))
+
+
+def _machine(document: Document) -> str:
+    return document.fields.get("os/type@machine", "")
 
 
 def _take_places(comparison: Comparison, target: Document, running: Document) -> None:

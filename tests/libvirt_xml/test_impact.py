@@ -326,6 +326,42 @@ def test_what_left_the_definition_and_not_the_guest_is_pending():
     assert is_settled(declared(), kept(declared()), kept(declared()))
 
 
+def with_ports(xml: str, *free: int) -> str:
+    """A guest whose ports are all taken, but for these."""
+    root = etree.fromstring(xml)
+    devices = root.find("devices")
+    for port in devices.xpath("controller[@model='pcie-root-port']"):
+        devices.remove(port)
+    for number in free:
+        etree.SubElement(devices, "controller", type="pci", index=str(number), model="pcie-root-port")
+    return etree.tostring(root, encoding="unicode")
+
+
+def test_devices_for_which_no_port_is_left_wait_for_the_next_boot():
+    was = with_ports(kept(declared()), 30, 31)
+    more = declared(disks=(*TWO, disk("scsi", bus="scsi")), nics=(nic(), nic(2), nic(3)), rng=True)
+
+    found = assess(more, declared(), observed(was, was), NOWHERE)
+
+    impacts = {change.field: change.impact for change in found.changes}
+    assert impacts == {
+        "devices/controller[scsi:0]": Impact.LIVE,
+        "devices/disk[data]": Impact.LIVE,
+        "devices/disk[scsi]": Impact.LIVE,
+        "devices/interface[52:54:00:00:00:02]": Impact.NEXT_BOOT,
+        "devices/interface[52:54:00:00:00:03]": Impact.NEXT_BOOT,
+    }
+    assert [call.call for call in found.live] == ["attach-device"] * 3
+
+
+def test_what_libvirt_fills_in_at_the_start_is_no_left_over():
+    shared = declared(disks=(disk(format="raw", shareable=True),))
+    started = kept(shared).replace('type="raw"', 'type="raw" cache="none"')
+    assert started != kept(shared)
+
+    assert is_settled(shared, kept(shared), started)
+
+
 def test_what_a_running_guest_cannot_show_is_never_pending():
     live = kept(declared()).replace('mode="maximum"', 'mode="custom"').replace(">65536<", ">131072<")
     live = live.replace("<acpi/>", "")

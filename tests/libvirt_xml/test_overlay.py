@@ -301,3 +301,23 @@ def test_networks_are_overlaid_too():
     merged = overlay(was, "<network><name>n</name><bridge name='virbr7'/></network>", base, kind=Kind.NETWORK)
 
     assert values(merged, "bridge/@name | mtu/@size | forward") == ["virbr7", "1400"]
+
+
+def test_a_device_takes_no_place_of_a_running_guest_that_has_another_chipset():
+    pc, more = declared(machine="pc"), declared(machine="pc", disks=(disk(), disk("data")))
+    runs_as_q35 = kept(declared(disks=(disk(), disk("data"))))
+
+    made = overlay(kept(pc), more, pc, live=runs_as_q35)
+
+    assert values(made, "devices/disk[alias/@name='ua-data']/address/@bus") == []
+
+
+def test_a_medium_for_an_emptied_drive_is_its_only_source():
+    drive = (
+        "<disk type='file' device='cdrom'>{}<target dev='sda' bus='sata'/><alias name='ua-cdrom_cd'/></disk>"
+    )
+
+    made = overlay_device(drive.format("<source index='5'/>"), drive.format("<source file='/srv/a.iso'/>"))
+
+    assert values(made, "source/@*") == ["/srv/a.iso"]
+    assert len(tree(made).findall("source")) == 1

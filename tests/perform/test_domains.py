@@ -376,6 +376,45 @@ def test_a_disk_grows_under_its_running_guest(hand: Hand, pool: libvirt.virStora
     assert pool.storageVolLookupByName(volume.name).info()[1] == 4 << 20
 
 
+LINK_DOWN = BRIDGE_NIC.replace("</interface>", "<link state='down'/></interface>")
+PINNED = "<cputune><vcpupin vcpu='0' cpuset='0'/><emulatorpin cpuset='0'/></cputune>"
+
+
+@pytest.mark.parametrize(
+    ("call", "changes", "live", "field"),
+    [
+        ("updateDeviceFlags", {"nic": LINK_DOWN}, ("update-device", LINK_DOWN), "link@state"),
+        ("pinVcpuFlags", {"head": PINNED}, ("pin-vcpu", "0=0"), "cputune/"),
+        ("pinEmulator", {"head": PINNED}, ("pin-emulator", "0"), "cputune/"),
+        ("addIOThread", {"head": "<iothreads>1</iothreads>"}, ("add-iothreads", "1"), "iothreads"),
+        ("setVcpusFlags", {"cpus": 2}, ("set-vcpus", "2"), "virtual CPUs"),
+        (
+            "setLifecycleAction",
+            {"head": "<on_crash>preserve</on_crash>"},
+            ("set-lifecycle", "on_crash preserve"),
+            "on_crash",
+        ),
+        ("setAutostart", {}, None, "autostart"),
+    ],
+)
+def test_a_call_that_reports_success_and_does_nothing_is_a_failed_step_that_names_the_field(
+    hand: Hand, deaf: str, monkeypatch: pytest.MonkeyPatch, call: str, changes, live, field: str
+):
+    def guest(nic: str = BRIDGE_NIC, **keys: object) -> str:
+        return domain_xml(deaf, nic, **keys)
+
+    old, new = guest(), guest(**changes)
+    hand.do(define(old, power="start"))
+    before = domain(hand).XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    monkeypatch.setattr(libvirt.virDomain, call, lambda *_args: 0)
+    changed = (LiveChange(*live),) if live else ()
+    with pytest.raises(TaskFailed, match=r"step\.not-as-declared") as failed:
+        hand.do(define(new, old, live=changed, autostart=live is None))
+    assert field in failed.value.diagnostic.summary
+    if live:  # what did not reach the guest does not reach its definition either: the next plan repeats it
+        assert domain(hand).XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE) == before
+
+
 # -- power -----------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ from kvmdecl.hosts.perform.live import change_live
 from kvmdecl.hosts.protocol import TaskResult
 from kvmdecl.hosts.read import read_domain
 from kvmdecl.libvirt_xml.fields import differences
-from kvmdecl.libvirt_xml.impact import is_settled, not_running_as_declared
+from kvmdecl.libvirt_xml.impact import is_settled, not_done_live, not_running_as_declared
 from kvmdecl.libvirt_xml.marker import NAMESPACE, PREFIX, Left, Marker, alone, belongs, with_marker
 from kvmdecl.libvirt_xml.overlay import complete, overlay
 from kvmdecl.libvirt_xml.safe import parse_xml
@@ -51,6 +51,8 @@ def define_domain(job: Job, task: DefineDomain) -> TaskResult:
         remarks = tuple(
             remark for change in task.live for remark in change_live(job, domain, change, task.base)
         )
+        if task.live and not remarks:  # these say already what the guest did not take
+            _require_done_live(job, task, domain)
         xml = changed_definition(domain, task)
     if before is None or not before.managed_save:
         domain, kept = _define(job, task, xml)
@@ -247,6 +249,13 @@ def _require_no_image(job: Job, domain: libvirt.virDomain) -> None:
             "Starting it would resume the guest with the definition that was saved with it.",
             "start it once, or discard the image with `virsh managedsave-remove`, then plan again.",
         )
+
+
+def _require_done_live(job: Job, task: DefineDomain, domain: libvirt.virDomain) -> None:
+    """Make sure that a running guest took its live changes: libvirt reports success also for what it ignores."""
+    ignored = not_done_live(task.xml, task.base, domain.XMLDesc(0))
+    if ignored:
+        job.require_value(ignored[0].path, ignored[0].before, ignored[0].after)
 
 
 def _require_runs_as_declared(job: Job, task: DefineDomain, domain: libvirt.virDomain) -> None:

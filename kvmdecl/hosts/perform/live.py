@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from kvmdecl.libvirt_xml.fields import device_key, differences, fields
+from kvmdecl.libvirt_xml.fields import device_key, fields
 from kvmdecl.libvirt_xml.overlay import attachable, find_device, overlay_device
 from kvmdecl.libvirt_xml.safe import parse_xml
 from kvmdecl.names import KIB, about_size, format_size
@@ -296,9 +296,7 @@ def _update(domain: libvirt.virDomain, declared: str, base: str | None) -> tuple
     last = find_device(base, key, alone) if base is not None else None
     after = overlay_device(before, declared, last)
     domain.updateDeviceFlags(after, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-    live = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE)
-    ignored = differences(alone, None, live, Kind.DOMAIN)
-    return tuple(f"{found.path} takes effect when the guest is next powered on" for found in ignored)
+    return ()
 
 
 def _detach(job: Job, domain: libvirt.virDomain, key: str, base: str | None) -> tuple[str, ...]:

@@ -42,10 +42,12 @@ def define_network(job: Job, task: DefineNetwork) -> TaskResult:
     if bool(network.autostart()) != task.autostart:
         network.setAutostart(task.autostart)
     after = read_network(network)
+    job.require_value("autostart", after.autostart, task.autostart)
     job.require_as_declared(Kind.NETWORK, task.xml, task.base, after.xml)
     _note_what_is_left(job, task, after)
     if task.start and not after.active:
         network.create()
+        job.require_value("state", bool(network.isActive()), True)
         return TaskResult()
     return TaskResult(_require_live(job, task, after))
 

@@ -40,6 +40,7 @@ def create_pool(job: Job, task: CreatePool) -> TaskResult:
     pool.setAutostart(task.autostart)
     pool.create()
     job.require_as_declared(Kind.POOL, task.xml, None, read_pool(pool, volumes=False).xml)
+    _require_state(job, pool, autostart=task.autostart)
     job.ledger.note(LedgerEntry(Kind.POOL, task.name, owner="", applied="", complete=True))
     return TaskResult()
 
@@ -52,7 +53,16 @@ def update_pool(job: Job, task: UpdatePool) -> TaskResult:
         pool.create()
     if bool(pool.autostart()) != task.autostart:
         pool.setAutostart(task.autostart)
+    if task.start:
+        _require_state(job, pool, autostart=task.autostart)
+    else:
+        job.require_value("autostart", bool(pool.autostart()), task.autostart)
     return TaskResult()
+
+
+def _require_state(job: Job, pool: libvirt.virStoragePool, *, autostart: bool) -> None:
+    job.require_value("state", bool(pool.isActive()), True)
+    job.require_value("autostart", bool(pool.autostart()), autostart)
 
 
 def delete_pool(job: Job, task: DeletePool) -> TaskResult:
