@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from kvmdecl.candidates import Candidates
 from kvmdecl.diagnostics import Diagnostic, Severity, in_order
 from kvmdecl.manifest.cpus import LEVELS, numbers_of
 from kvmdecl.names import about_size, format_size
@@ -34,6 +35,7 @@ def check(placed: PlacedCluster, facts: Mapping[str, HostFacts], plugins: Plugin
     built_in = chain(
         chain.from_iterable(_check_vm(vm, views[vm.host]) for vm in _present(placed) if vm.host in views),
         _check_bridges(placed, views),
+        _check_elsewhere(placed, views),
         _check_pools(placed, facts),
         _check_consoles(placed),
         _check_memory(placed, facts),
@@ -94,6 +96,7 @@ class _HostView:
         self.bandwidth_nodes = facts.bandwidth_nodes
         self.security_models = facts.security_models  # empty if they were not read
         self._facts = facts
+        self._shown: dict[tuple[str, str, str], frozenset[str]] = {}
         self._machines: dict[tuple[str, str], dict[str, Machine]] = {}
 
     def lacks(self, interface: str) -> bool:
@@ -116,6 +119,17 @@ class _HostView:
         wanted = {(vm.arch, vm.type, machine.name), (vm.arch, vm.type, machine.canonical)}
         support = self._facts.domain_support
         return next((s for s in support if (s.arch, s.type, s.machine) in wanted), None)
+
+    def cpus_for(self, vm: ResolvedVm) -> frozenset[str]:
+        """The named models and levels that it can show a guest like this one; none if they were not read."""
+        key = (vm.arch, vm.type, vm.machine)
+        if key not in self._shown:
+            machine = self.machines(vm).get(vm.machine)
+            support = self.support(vm, machine) if machine is not None else None
+            models = support.cpu_models if support is not None else ()
+            more = self.levels(support) if support is not None and models else ()
+            self._shown[key] = frozenset((*models, *more))
+        return self._shown[key]
 
     def devices_of(self, capability: str) -> list[dict[str, str]]:
         """The properties of its devices of a kind; none if they were not read."""
@@ -293,6 +307,35 @@ def _check_cpu_model(vm: ResolvedVm, host: _HostView, support: DomainSupport | N
             f"It can show {safe_text(', '.join(usable)) or 'none of the levels'}.",
             did_you_mean(cpus.model or "", usable) or "choose one of these, or another host",
         )
+
+
+def _check_elsewhere(placed: PlacedCluster, views: Mapping[str, _HostView]) -> Iterator[Diagnostic]:
+    """Warn of a named CPU that keeps a vm, which names no host, from some of the hosts that it may run on."""
+    cluster = placed.cluster
+    candidates = Candidates([host.name for host in cluster.hosts], cluster.pools, cluster.networks)
+    free = {vm.name for vm in cluster.vms if vm.host is None}
+    for vm in _present(placed):
+        if vm.name not in free or not vm.spec.cpus.is_named or vm.spec.cpus.fallback == "allow":
+            continue
+        shown = {name: views[name].cpus_for(vm) for name in candidates.of(vm) if name in views}
+        lacking = [name for name, models in shown.items() if models and vm.spec.cpus.model not in models]
+        if lacking and vm.host not in lacking:
+            common = frozenset.intersection(*(models for models in shown.values() if models))
+            yield Diagnostic(
+                "check.cpu-elsewhere",
+                f"{vm.name} cannot move to {', '.join(lacking)}: no CPU {safe_text(vm.spec.cpus.model or '')} there",
+                vm.origin.find("cpus.model"),
+                f"All of its hosts can show {_best(common)}.",
+                "use a CPU that all of them can show, or name its `host`",
+                severity=Severity.WARNING,
+                subject=f"vm/{vm.name}",
+            )
+
+
+def _best(models: frozenset[str]) -> str:
+    """The highest level among models, or some of them."""
+    levels_ = sorted(LEVELS.keys() & models)
+    return levels_[-1] if levels_ else safe_text(", ".join(sorted(models)[:5])) or "none in common"
 
 
 def _check_shares(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:

@@ -224,6 +224,31 @@ def test_a_named_cpu_is_one_that_the_host_can_run_as_it_is(
     ] == codes
 
 
+@pytest.mark.parametrize(
+    ("vm", "said"),
+    [
+        ("{cpus: {model: x86-64-v3}}", "All of its hosts can show x86-64-v2."),
+        ("{cpus: {model: EPYC}}", "All of its hosts can show x86-64-v2."),
+        ("{cpus: {model: EPYC, fallback: allow}}", None),
+        ("{cpus: {model: x86-64-v2}}", None),
+        ("{cpus: {model: Nehalem}}", None),
+        ("{host: kvm-1, cpus: {model: EPYC}}", None),
+        ("{cpus: 2}", None),
+    ],
+)
+def test_a_vm_that_may_move_is_warned_of_a_cpu_that_not_all_of_its_hosts_can_show(
+    vm: str, said: str | None
+) -> None:
+    def host(*models: str) -> HostFacts:
+        return facts(support=(DomainSupport("x86_64", "kvm", "pc-q35-9.2", 288, (), models),))
+
+    cluster = resolved(f"vms: {{web: {vm}}}")
+    placed = PlacedCluster(cluster, tuple(vm.on("kvm-1") for vm in cluster.vms))
+    hosts = {"kvm-1": host(*ZEN_4), "kvm-2": host(*OLD_INTEL), "kvm-3": facts()}
+    told = [(d.code, d.severity, d.cause) for d in check(placed, hosts, load_plugins())]
+    assert told == ([("check.cpu-elsewhere", Severity.WARNING, said)] if said else [])
+
+
 DIVISIBLE = CacheBank(0, 3, 15 * MIB, (("both", 768 * KIB, 1536 * KIB),))
 WHOLE = CacheBank(1, 3, 15 * MIB, ())
 
