@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from kvmdecl.cluster import ResolvedVm
     from kvmdecl.libvirt_xml.safe import Element
-    from kvmdecl.manifest import Channel, Graphics, SerialConsole, Tpm, Vm
-    from kvmdecl.manifest.devices import Rng
+    from kvmdecl.manifest import Channel, Graphics, Tpm, Vm
+    from kvmdecl.manifest.devices import CharacterDevice, Rng
 
 _LOGS = "/var/log/libvirt/qemu"  # where libvirt has the guests' other logs, and may write
 
@@ -55,11 +55,15 @@ def _serial(vm: ResolvedVm) -> Iterator[Element]:
     if serial.enabled:
         log = serial.log and node("log", file=f"{_LOGS}/{vm.name}.serial.log", append="on")
         yield node("serial", log, *_character_source(serial), type=serial.type)
+        for number, port in enumerate(vm.spec.serials, 1):
+            yield node("serial", *_character_source(port), node("target", port=str(number)), type=port.type)
         console = node("target", type="serial", port="0")
         yield node("console", *_character_source(serial), console, type=serial.type)
+    for other in vm.spec.consoles:
+        yield node("console", *_character_source(other), node("target", type="virtio"), type=other.type)
 
 
-def _character_source(serial: SerialConsole) -> Iterator[Element]:
+def _character_source(serial: CharacterDevice) -> Iterator[Element]:
     """Where a serial port leads to; the console on it is told the same."""
     mode = {"server": "bind", "client": "connect"}[serial.mode or "server"]
     port = None if serial.port is None else str(serial.port)

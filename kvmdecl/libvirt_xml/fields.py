@@ -242,6 +242,7 @@ FILLED_IN: Mapping[str, str] = {
     "on_reboot": "restart",
     "on_crash": "destroy",
     "devices/video/model@heads": "1",
+    "devices/serial/target@port": "0",
 }
 _CHOSEN: Mapping[str, frozenset[str]] = {  # by the model of the card (virDomainVideoDefaultRAM)
     "devices/video/model@ram": frozenset({"65536"}),

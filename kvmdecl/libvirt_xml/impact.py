@@ -184,6 +184,12 @@ def _is_on_openvswitch(case: Case) -> bool:
     return case.running(port) == "openvswitch"
 
 
+def _is_further(case: Case) -> bool:
+    """Whether a console or serial port is not the first, which is the serial console."""
+    target = f"devices/{device_key(case.difference.path)}/target@type"
+    return "#" in case.difference.path or "virtio" in {case.running(target), case.declared(target)}
+
+
 def _is_scsi(case: Case) -> bool:
     return case.declared(f"{case.difference.path}@type") == "scsi"
 
@@ -665,7 +671,9 @@ ROWS: tuple[Row, ...] = (
     Row("devices/tpm*", "any", "tpm", None, _ATTACH, "a TPM is not plugged in live", visible=True),
     Row("devices/panic*", "any", "panic", None, _ATTACH, _AT_START, visible=True),
     Row("devices/serial/log*", "any", "serial.log", None, "qemuBuildChardevStr", _AT_START, visible=True),
+    Row("devices/serial*", "any", "serials", None, _ATTACH, _AT_START, _is_further, visible=True),
     Row("devices/serial*", "any", "serial", None, _ATTACH, _AT_START, visible=True),
+    Row("devices/console*", "any", "consoles", None, _ATTACH, _AT_START, _is_further, visible=True),
     Row("devices/console*", "any", "serial", None, _ATTACH, _AT_START),
     Row("*", "any", "", None, _BUILD, _AT_START),
 )

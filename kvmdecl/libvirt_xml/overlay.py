@@ -62,6 +62,7 @@ def overlay(
     comparison = _lay_over(wanted, last, target, kind)
     if kind is Kind.DOMAIN:
         _place_devices(comparison, target, running)
+        _put_serial_console_first(target.root)
     for forward in target.root.iterfind("forward[interface]") if kind is Kind.NETWORK else ():
         discard(forward, "dev")  # libvirt writes the first interface there once more
     return to_text(target.root)
@@ -511,6 +512,14 @@ def _take_place(device: Element, there: Element, taken: set[bytes]) -> None:
         and etree.tostring(address, method="c14n") not in taken
     ):
         device.append(deepcopy(address))
+
+
+def _put_serial_console_first(root: Element) -> None:
+    """Only the first console can be a serial port (qemuValidateDomainDeviceDefConsole)."""
+    consoles = root.findall("devices/console")
+    serial = [console for console in consoles if console.find("target[@type='serial']") is not None]
+    if serial and serial[0] is not consoles[0]:
+        consoles[0].addprevious(serial[0])
 
 
 def assign_targets(root: Element, taken: frozenset[str] = frozenset()) -> None:

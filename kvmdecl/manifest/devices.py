@@ -218,15 +218,11 @@ class Sound(Section):
         return self
 
 
-class SerialConsole(Section):
-    """The first serial port, and the console on it."""
+class CharacterDevice(Section):
+    """A serial port or console beside the first one."""
 
-    shorthand = "enabled"
+    shorthand = "type"
 
-    enabled: Bool = True
-    """Whether there is one."""
-    log: Bool = False
-    """Keep what the guest writes: the host has it in `/var/log/libvirt/qemu/NAME.serial.log`."""
     type: Literal["pty", "file", "unix", "tcp", "udp"] = "pty"
     """Where it leads to: a terminal of the host (`virsh console`), a file, a socket."""
     path: HostPath | None = None
@@ -241,34 +237,45 @@ class SerialConsole(Section):
     """Speak telnet (`tcp`)."""
 
     @model_validator(mode="after")
-    def _possible(self) -> Self:
-        if self.log and not self.enabled:
-            raise wrong("serial", "without a serial console there is nothing to log", "drop `enabled`", "log")
-        if self.type != "pty" and not self.enabled:
-            raise wrong("serial", "without a serial console there is no type of it", "drop `enabled`", "type")
-        for key, types in _SERIAL_KEYS.items():
+    def _leads_somewhere(self) -> Self:
+        for key, types in _SOURCE_KEYS.items():
             if getattr(self, key) not in {None, False} and self.type not in types:
-                raise wrong(
-                    "serial",
-                    f"a console of type {self.type} has no {key}",
-                    f"it is for {', '.join(types)}",
-                    key,
-                )
+                hint = f"it is for {', '.join(types)}"
+                raise wrong("serial", f"a console of type {self.type} has no {key}", hint, key)
         for key in ("path", "address", "port"):
-            if self.type in _SERIAL_KEYS[key] and getattr(self, key) is None:
+            if self.type in _SOURCE_KEYS[key] and getattr(self, key) is None:
                 raise wrong(
                     "serial", f"a console of type {self.type} needs its {key}", f"add `{key}:`", "type"
                 )
         return self
 
 
-_SERIAL_KEYS: Mapping[str, tuple[str, ...]] = {
+_SOURCE_KEYS: Mapping[str, tuple[str, ...]] = {
     "path": ("file", "unix"),
     "address": ("tcp", "udp"),
     "port": ("tcp", "udp"),
     "mode": ("unix", "tcp"),
     "telnet": ("tcp",),
 }
+
+
+class SerialConsole(CharacterDevice):
+    """The first serial port, and the console on it."""
+
+    shorthand = "enabled"
+
+    enabled: Bool = True
+    """Whether there is one."""
+    log: Bool = False
+    """Keep what the guest writes: the host has it in `/var/log/libvirt/qemu/NAME.serial.log`."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.log and not self.enabled:
+            raise wrong("serial", "without a serial console there is nothing to log", "drop `enabled`", "log")
+        if self.type != "pty" and not self.enabled:
+            raise wrong("serial", "without a serial console there is no type of it", "drop `enabled`", "type")
+        return self
 
 
 class Channel(Section):

@@ -13,6 +13,7 @@ from kvmdecl.manifest.cpus import Cpus, Label, numbers_of
 from kvmdecl.manifest.devices import (
     AGENT_CHANNEL,
     Channel,
+    CharacterDevice,
     Graphics,
     Input,
     Panic,
@@ -205,6 +206,10 @@ class Vm(Section):
     and `[]` for none."""
     serial: SerialConsole = SerialConsole()
     """Serial console (`serial: false` for none)."""
+    serials: Annotated[tuple[CharacterDevice, ...], Field(max_length=3)] = ()
+    """Further serial ports (`serials: [pty]`); the guest numbers them from 1."""
+    consoles: Annotated[tuple[CharacterDevice, ...], Field(max_length=8)] = ()
+    """virtio consoles (`consoles: [pty]`), `/dev/hvc0` and so on in a Linux guest."""
     graphics: Graphics = Graphics()
     """Graphical console (`graphics: vnc`)."""
     video: Video | None = None
@@ -287,6 +292,9 @@ class Vm(Section):
                 raise _wrong("nic", summary, hint, "nics", index, "vhost_user")
 
     def _check_screen(self) -> None:
+        if self.serials and not self.serial.enabled:
+            summary, hint = "further serial ports need a first one", "drop `serial: false`"
+            raise _wrong("serial", summary, hint, "serials")
         if self.usb_redirections and self.graphics.type != "spice":
             summary, hint = "only a SPICE client has devices to plug in", "add `graphics: spice`"
             raise _wrong("graphics", summary, hint, "usb_redirections")

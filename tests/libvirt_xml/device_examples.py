@@ -73,6 +73,12 @@ DEVICES: dict[str, dict[str, Any]] = {
         "serial": {"type": "tcp", "address": "127.0.0.1", "port": 4555, "telnet": True}
     },
     "a serial console by udp": {"serial": {"type": "udp", "address": "127.0.0.1", "port": 4556}},
+    "serial ports and consoles": {
+        "serial": True,
+        "serials": ["pty", {"type": "file", "path": "/srv/second.txt"}],
+        "consoles": ["pty", {"type": "unix", "path": "/srv/hvc1.sock"}],
+    },
+    "consoles alone": {"serial": False, "consoles": ["pty"]},
     "a generator with a limit": {"rng": {"path": "/dev/random", "rate": "1KiB", "period": "2s"}},
     "a generator of QEMU's": {"rng": {"source": "builtin"}},
     "a balloon that gives way": {

@@ -60,6 +60,9 @@ SPICE = {"graphics": {"type": "spice"}}
         ({}, {"inputs": [{"type": "mouse", "bus": "virtio"}]}, {"inputs"}, Impact.NEXT_BOOT, []),
         ({}, {"serial": {"log": True}}, {"serial.log"}, Impact.NEXT_BOOT, []),
         ({}, {"serial": {"type": "file", "path": "/srv/x"}}, {"serial"}, Impact.NEXT_BOOT, []),
+        ({}, {"serials": ["pty"]}, {"serials"}, Impact.NEXT_BOOT, []),
+        ({}, {"consoles": ["pty"]}, {"consoles"}, Impact.NEXT_BOOT, []),
+        ({"consoles": ["pty"]}, {}, {"consoles"}, Impact.NEXT_BOOT, []),
         (SPICE, SPICE | {"usb_redirections": 1}, {"usb_redirections"}, Impact.LIVE, ["attach-device"]),
         (SPICE | {"usb_redirections": 1}, SPICE, {"usb_redirections"}, Impact.NEXT_BOOT, []),
         (SPICE, {"graphics": {"type": "spice", "clipboard": False}}, {"graphics"}, Impact.NEXT_BOOT, []),
@@ -131,6 +134,8 @@ SERIAL_CONTROLLER = '<controller type="virtio-serial" index="0"/></devices>'
                 {"enabled": False, "type": "file", "path": "/srv/x"},
             )
         ),
+        (lambda: Vm(serial="false", serials=["pty"]), "manifest.bad-serial"),
+        (lambda: Vm(consoles=["file"]), "manifest.bad-serial"),
         (lambda: Channel(name="a.0", type="vdagent"), "manifest.bad-channel"),
         (lambda: Channel(name="a.0", clipboard=True), "manifest.bad-channel"),
         (
@@ -158,6 +163,14 @@ def test_a_generator_that_reads_no_device_any_more_keeps_no_path():
     backend = etree.fromstring(overlay(kept(before), after, before)).find("devices/rng/backend")
 
     assert (backend.get("model"), (backend.text or "").strip()) == ("builtin", "")
+
+
+def test_the_console_on_the_serial_port_is_the_first_of_all():
+    before, after = declared(serial=False, consoles=["pty"]), declared(consoles=["pty", "pty"])
+
+    targets = etree.fromstring(overlay(kept(before), after, before)).iterfind("devices/console/target")
+
+    assert [target.get("type") for target in targets] == ["serial", "virtio", "virtio"]
 
 
 def test_listening_on_every_address_has_to_be_meant():
