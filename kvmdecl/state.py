@@ -43,8 +43,24 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class ObservedSnapshot:
+    """A snapshot of a domain. `created` in seconds since 1970.
+
+    `cluster` and `by` (`command` or `policy`) say who made it; both are empty if kvmdecl did not.
+    """
+
+    name: str
+    created: int
+    cluster: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedDomain:
-    """A domain. `xml` is the persistent definition (for a transient domain the live one), `live_xml` what runs now."""
+    """A domain. `xml` is the persistent definition (for a transient domain the live one), `live_xml` what runs now.
+
+    `snapshots` are read where they are asked for.
+    """
 
     name: str
     uuid: str
@@ -54,6 +70,7 @@ class ObservedDomain:
     persistent: bool
     autostart: bool
     managed_save: bool
+    snapshots: tuple[ObservedSnapshot, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -251,6 +251,25 @@ class DeleteDomain:
     task: Literal["delete-domain"] = "delete-domain"
 
 
+@dataclass(frozen=True, slots=True)
+class ChangeSnapshots:
+    """Take a snapshot of a running guest's disks, or merge snapshots into the files beneath them; first the one.
+
+    `take` is its name, empty for none. `disks` leads from the targets of the disks that it takes along to the files
+    that the guest writes to from then on. `quiesce` has the guest agent freeze file systems meanwhile. `drop` are the
+    names of those that are merged, and are no more then.
+    """
+
+    name: str
+    uuid: str
+    take: str
+    by: Literal["command", "policy"]
+    quiesce: bool
+    disks: tuple[tuple[str, str], ...]
+    drop: tuple[str, ...]
+    task: Literal["change-snapshots"] = "change-snapshots"
+
+
 Task = (
     CreatePool
     | UpdatePool
@@ -266,4 +285,5 @@ Task = (
     | AdoptDomain
     | DeleteDomain
     | DefineSecret
+    | ChangeSnapshots
 )

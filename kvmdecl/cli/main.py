@@ -24,6 +24,7 @@ COMMANDS = {
     "apply": "Bring the hosts to what the manifest, or a saved plan, says",
     "destroy": "Delete what the cluster made on its hosts",
     "adopt": "Take guests that exist on a host into the manifest",
+    "snapshot": "Take, list and merge snapshots of running vms",
     "show": "Print the libvirt XML that a vm compiles to",
     "facts": "Save what hosts are and hold, to plan offline",
     "explain": "Say why something is a problem and how to fix it",

@@ -25,6 +25,7 @@ class Scope:
     secrets: bool = False
     domain_support: bool = False
     filters: bool = False
+    snapshots: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from kvmdecl.libvirt_xml.capabilities import (
     parse_node_device,
     parse_pool_types,
 )
-from kvmdecl.libvirt_xml.observed import checked, parse_volume
+from kvmdecl.libvirt_xml.observed import checked, parse_snapshot, parse_volume
 from kvmdecl.libvirt_xml.secret import parse_secret
 from kvmdecl.state import (
     HostSnapshot,
@@ -149,7 +149,7 @@ def _read(connection: libvirt.virConnect, host: str, scope: Scope, calls: _Calls
     secrets = calls.ask(connection.listAllSecrets) if scope.secrets else None
     facts = _facts(connection, scope, calls)
     state = HostState(
-        domains=calls.each(lambda found: _domain(found[0], **found[1]), domains.result()),
+        domains=calls.each(lambda found: _domain_in(scope, found[0], found[1]), domains.result()),
         networks=calls.each(lambda found: _network(found[0], **found[1]), networks.result()),
         pools=_pools(pools.result(), scope, calls),
         secrets=calls.each(read_secret, _no_ledgers(_or_none(secrets))),
@@ -262,6 +262,14 @@ def _domain(
         autostart=autostart,
         managed_save=managed_save,
     )
+
+
+def _domain_in(scope: Scope, domain: libvirt.virDomain, flags: dict[str, bool]) -> ObservedDomain:
+    found = _domain(domain, **flags)
+    if not scope.snapshots:
+        return found
+    snapshots = (parse_snapshot(snapshot.getXMLDesc()) for snapshot in domain.listAllSnapshots())
+    return replace(found, snapshots=tuple(sorted(snapshots, key=lambda s: (s.created, s.name))))
 
 
 def _network(network: libvirt.virNetwork, *, active: bool, autostart: bool) -> ObservedNetwork:

@@ -112,6 +112,7 @@ def compare_documents(desired: Document, base: Document, observed: Document) -> 
         for path, value in desired.fields.items()
         if not _satisfied(path, value, observed.fields.get(path))
         and not (path not in observed.fields and _ASSUMED.get(plain(path)) in {value, ""})
+        and not is_beneath(path, desired.fields, observed.fields)
     )
     removed = (
         FieldDifference(path, observed.fields[path], None)
@@ -235,6 +236,20 @@ _ASSUMED: Mapping[str, str] = {
 
 # What stays when it leaves the declaration: a firmware's variables are where they are.
 _KEPT = frozenset({"os/nvram"})
+_LAYER = re.compile(r"(devices/disk(?:\[[^\]]*\])?(?:#[0-9]+)?)/(?:source@file|driver@type)")
+
+
+def is_beneath(path: str, desired: Mapping[str, str], observed: Mapping[str, str]) -> bool:
+    """Whether a field speaks of the file of a disk that snapshots put others on: it is there, a few layers down."""
+    match = _LAYER.fullmatch(path)
+    layer = f"{match[1]}/backingStore" if match else ""
+    declared = desired.get(f"{match[1]}/source@file") if match else None
+    while (file := observed.get(f"{layer}/source@file")) is not None:
+        if file == declared:
+            return True
+        layer += "/backingStore"
+    return False
+
 
 # What libvirt writes where nothing is said: a field that left the declaration looks like this when it has gone.
 FILLED_IN: Mapping[str, str] = {

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from kvmdecl.libvirt_xml.safe import MAX_DOCUMENT, BadXml, parse_xml
-from kvmdecl.state import ObservedVolume
+from kvmdecl.state import ObservedSnapshot, ObservedVolume
 
 _NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
 
@@ -31,6 +31,28 @@ def parse_head(text: str, tag: str) -> Head:
     if root.tag != tag or not name:
         raise BadXml(f"the document is not a <{tag}> with a name")
     return Head(name, (root.findtext("uuid") or "").strip().lower(), root.get("id") is not None)
+
+
+_MARK = re.compile(r"kvmdecl (\S+) (command|policy)")
+
+
+def parse_snapshot(text: str) -> ObservedSnapshot:
+    """Read the XML of a domain's snapshot (virDomainSnapshotGetXMLDesc).
+
+    Raises:
+        BadXml: not such a document.
+    """
+    root = parse_xml(text)
+    name, created = root.findtext("name") or "", root.findtext("creationTime") or "0"
+    if root.tag != "domainsnapshot" or not name or not created.isdecimal():
+        raise BadXml("this is no snapshot")
+    mark = _MARK.fullmatch(root.findtext("description") or "")
+    return ObservedSnapshot(name, int(created), *(mark.groups() if mark else ("", "")))
+
+
+def snapshot_mark(cluster: str, by: str) -> str:
+    """The description by which a snapshot is known to be this cluster's, and whether its policy made it."""
+    return f"kvmdecl {cluster} {by}"
 
 
 def parse_volume(text: str, pool: str) -> ObservedVolume:

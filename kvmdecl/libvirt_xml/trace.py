@@ -10,7 +10,13 @@ from __future__ import annotations
 import hashlib
 import re
 
-from kvmdecl.libvirt_xml.fields import Document, FieldDifference, compare_documents, open_documents
+from kvmdecl.libvirt_xml.fields import (
+    Document,
+    FieldDifference,
+    compare_documents,
+    is_beneath,
+    open_documents,
+)
 from kvmdecl.libvirt_xml.marker import Left, Marker, packed
 from kvmdecl.state import Kind
 
@@ -97,7 +103,16 @@ def changed_outside(
     wanted, before, now, then = open_documents(texts, kind)
     told = {difference.path for difference in compare_documents(wanted, before, now).differences}
     found = compare_documents(now, then, then).differences
-    return tuple(d for d in found if d.path not in told and _is_not_ours(d, wanted, before))
+    return tuple(
+        d
+        for d in found
+        if d.path not in told and _is_not_ours(d, wanted, before) and not _is_layer(d.path, wanted, now)
+    )
+
+
+def _is_layer(path: str, wanted: Document, now: Document) -> bool:
+    """Whether a field tells what lies on and beneath a disk's file, which comes and goes with snapshots."""
+    return "/backingStore" in path or is_beneath(path, wanted.fields, now.fields)
 
 
 def _is_not_ours(difference: FieldDifference, wanted: Document, before: Document) -> bool:

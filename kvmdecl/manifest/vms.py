@@ -95,6 +95,19 @@ class MetaData(Section):
     """SSH public keys of the default user."""
 
 
+class Snapshots(Section):
+    """Snapshots that `kvmdecl snapshot run` takes and merges again; it takes none by itself."""
+
+    shorthand = "keep"
+
+    keep: Annotated[Positive, Field(le=365)]
+    """How many of them are kept."""
+    every: Literal["hourly", "daily", "weekly"] = "daily"
+    """How often one is due: once in each hour, day, or week from Monday (UTC)."""
+    quiesce: Bool = False
+    """Have the guest agent freeze file systems meanwhile; without an agent that answers none is taken then."""
+
+
 class CloudInit(Section):
     """Data for cloud-init's NoCloud source, on a small ISO image. Text inline, or the name of a file."""
 
@@ -250,6 +263,8 @@ class Vm(Section):
     """What follows when the guest reboots itself; `restart` if not given."""
     on_crash: Literal["destroy", "restart", "preserve", "coredump-destroy", "coredump-restart"] | None = None
     """What follows when the guest crashed, which a `panic` device tells; `destroy` if not given."""
+    snapshots: Snapshots | None = None
+    """Snapshots that are taken by policy (`snapshots: {keep: 7, every: daily}`), when `kvmdecl snapshot run` runs."""
     cloud_init: CloudInit | None = None
     """Data for cloud-init; a vm with an image gets a seed that sets its host name even without this."""
     omit: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][^\x00-\x1f]{0,199}$")], ...] = ()
@@ -272,6 +287,7 @@ class Vm(Section):
         self._check_channels()
         self._check_screen()
         self._check_shared_memory()
+        self._check_snapshots()
         self._check_emulated()
         self._check_numa()
         self._check_board()
@@ -304,6 +320,12 @@ class Vm(Section):
                 "add `graphics: {type: vnc, gl: true}`",
             )
             raise _wrong("video", summary, hint, "video", "accel3d")
+
+    def _check_snapshots(self) -> None:
+        if self.snapshots and self.snapshots.quiesce and not self.agent:
+            raise _wrong(
+                "snapshots", "quiescing needs a guest agent", "take `agent: false` back", "snapshots"
+            )
 
     def _check_channels(self) -> None:
         taken = {AGENT_CHANNEL: "agent"} if self.agent else {}

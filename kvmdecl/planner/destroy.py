@@ -12,11 +12,11 @@ from kvmdecl.libvirt_xml.nwfilter import filters_in
 from kvmdecl.libvirt_xml.safe import Element, parse_xml
 from kvmdecl.membership import membership
 from kvmdecl.names import derive_uuid, format_size
-from kvmdecl.plan import Action, HostStatus, Impact, Plan, PlannedHost, Step
+from kvmdecl.plan import Action, Impact, Plan, Step
 from kvmdecl.planner.departed import departed_hosts
 from kvmdecl.planner.order import in_turn
-from kvmdecl.planner.verdict import HostView
-from kvmdecl.state import Address, HostSnapshot, Kind, Observation, ObservedVolume, Unreachable
+from kvmdecl.planner.verdict import HostView, planned_hosts
+from kvmdecl.state import Address, HostSnapshot, Kind, Observation, ObservedVolume
 from kvmdecl.tasks import DeleteDomain, DeleteFilter, DeleteNetwork, DeletePool, DeleteVolume
 
 
@@ -40,7 +40,7 @@ def make_destroy_plan(
     return Plan(
         cluster=cluster.name,
         revision=cluster.revision,
-        hosts=tuple(_host(host.name, str(host.uri), observations[host.name]) for host in cluster.hosts),
+        hosts=planned_hosts(cluster, observations),
         steps=steps,
         unchanged=0,
         notes=in_order(
@@ -52,12 +52,6 @@ def make_destroy_plan(
             ]
         ),
     )
-
-
-def _host(name: str, uri: str, seen: Observation) -> PlannedHost:
-    if isinstance(seen, Unreachable):
-        return PlannedHost(name, uri, HostStatus.UNREACHABLE, seen.diagnostic.summary)
-    return PlannedHost(name, uri, HostStatus.OK, machine=seen.facts.uuid)
 
 
 def _host_steps(view: HostView, volumes: frozenset[str]) -> Iterator[Step]:

@@ -221,7 +221,9 @@ def _power_changes(desired: DesiredDomain, observed: ObservedDomain, left: Left 
         how = "virDomainCreate" if desired.running else _how_to_stop(desired.power_off)
         why = "" if desired.running else _how_long(desired.power_off)
         impact = Impact.NONE if desired.running else Impact.DOWNTIME
-        before, after = _POWER[observed.active], _POWER[desired.running]
+        # A start resumes a saved guest; it would not be planned with another definition (`_saved_state`).
+        before = "saved" if observed.managed_save else _POWER[observed.active]
+        after = _POWER[desired.running]
         at, origin = desired.origin.find("state"), _origin(desired.running, left.running if left else None)
         yield Change("power", "state", before, after, impact, how, why, at=at, origin=origin)
     if desired.autostart != observed.autostart:

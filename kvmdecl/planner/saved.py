@@ -50,6 +50,7 @@ from kvmdecl.state import (
 )
 from kvmdecl.tasks import (
     AdoptDomain,
+    ChangeSnapshots,
     CreatePool,
     CreateVolume,
     DefineDomain,
@@ -82,6 +83,7 @@ _KINDS: Mapping[type[Task], Kind] = {
     DefineDomain: Kind.DOMAIN,
     AdoptDomain: Kind.DOMAIN,
     DeleteDomain: Kind.DOMAIN,
+    ChangeSnapshots: Kind.DOMAIN,
 }
 _LONGEST_SHOWN_DIGEST = 12
 
@@ -340,8 +342,8 @@ def _plan_again(step: Step, observed: Observed | None, view: HostView) -> Verdic
             )
         case DeleteDomain() as task:
             return plan_absent_domain(Absent(step.address, power_off=task.power_off), task.uuid, view)
-        case DeleteVolume():
-            return Verdict()  # no plan that is saved deletes a volume
+        case DeleteVolume() | ChangeSnapshots():
+            return Verdict()  # no plan that is saved deletes a volume or takes a snapshot
 
 
 def _declared_secret(address: Address, task: DefineSecret) -> DesiredSecret:

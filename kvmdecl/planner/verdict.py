@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from kvmdecl.cluster import ResolvedCluster
 from kvmdecl.diagnostics import Diagnostic, Severity
 from kvmdecl.libvirt_xml.fingerprint import fingerprint
 from kvmdecl.names import derive_uuid
-from kvmdecl.plan import Action, Change, ChangeOrigin, Impact, Step
+from kvmdecl.plan import Action, Change, ChangeOrigin, HostStatus, Impact, PlannedHost, Step
 from kvmdecl.state import (
     Address,
     Desired,
@@ -17,6 +18,7 @@ from kvmdecl.state import (
     DesiredPool,
     HostState,
     Ledger,
+    Observation,
     Observed,
     ObservedDomain,
     ObservedFilter,
@@ -24,6 +26,7 @@ from kvmdecl.state import (
     ObservedPool,
     ObservedSecret,
     ObservedVolume,
+    Unreachable,
 )
 from kvmdecl.tasks import Task
 
@@ -95,6 +98,19 @@ class HostView:
     def ledger(self) -> Ledger:
         """What kvmdecl did for this cluster to objects that cannot carry a marker."""
         return self.state.ledger(self.cluster)
+
+
+def planned_hosts(
+    cluster: ResolvedCluster, observations: Mapping[str, Observation]
+) -> tuple[PlannedHost, ...]:
+    """The hosts of a plan that does not come from a desired state, so that nothing is noted and nothing frozen."""
+    return tuple(_planned(host.name, str(host.uri), observations[host.name]) for host in cluster.hosts)
+
+
+def _planned(name: str, uri: str, seen: Observation) -> PlannedHost:
+    if isinstance(seen, Unreachable):
+        return PlannedHost(name, uri, HostStatus.UNREACHABLE, seen.diagnostic.summary)
+    return PlannedHost(name, uri, HostStatus.OK, machine=seen.facts.uuid)
 
 
 def step(

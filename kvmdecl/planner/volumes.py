@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kvmdecl.diagnostics import Diagnostic
+from kvmdecl.libvirt_xml.chains import disk_files
 from kvmdecl.names import format_size
 from kvmdecl.plan import Action, Change, Impact
 from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, blocked, not_ours, note, step
@@ -115,8 +118,7 @@ def _compare(desired: DesiredVolume, observed: ObservedVolume, entry: LedgerEntr
         return _refuse_shrinking(desired, observed, desired.capacity, key)
     if observed.encrypted and not _runs(desired, view):
         return _refuse_growing(desired, key)
-    verdict = _grow(desired, observed, desired.capacity, view, key)
-    return Verdict(verdict.step, notes=notes)
+    return replace(_grow(desired, observed, desired.capacity, view, key), notes=notes)
 
 
 def _image_notes(desired: DesiredVolume, entry: LedgerEntry) -> tuple[Diagnostic, ...]:
@@ -183,6 +185,8 @@ def _grow(
     desired: DesiredVolume, observed: ObservedVolume, capacity: int, view: HostView, key: str
 ) -> Verdict:
     domain, running = view.domains.get(desired.vm or ""), _runs(desired, view)
+    if domain is not None and any(observed.path in disk.files[1:] for disk in disk_files(domain.xml)):
+        return _refuse_growing_beneath(desired, key)
     change = Change(
         field="capacity",
         key=f"{key}.size",
@@ -194,6 +198,18 @@ def _grow(
     )
     task = ResizeVolume(desired.pool, desired.name, capacity, domain.uuid if domain and running else None)
     return step(desired, Action.UPDATE, task, observed, "", changes=(change,), after=_after(desired))
+
+
+def _refuse_growing_beneath(desired: DesiredVolume, key: str) -> Verdict:
+    return blocked(
+        desired,
+        "plan.disk-has-snapshots",
+        f"{key} of {desired.vm} cannot grow while there are snapshots of it",
+        "The guest writes to a file on top of the volume, and the snapshots have the size that it had.",
+        f"delete them first: `kvmdecl snapshot list` names them, `kvmdecl snapshot delete PATH {desired.vm} NAME`.",
+        key=f"{key}.size",
+        usable=True,
+    )
 
 
 def _key(desired: DesiredVolume) -> str:

@@ -11,9 +11,11 @@ from kvmdecl.hosts.perform.job import Job, Patience
 from kvmdecl.hosts.perform.networks import define_network, delete_network
 from kvmdecl.hosts.perform.pools import create_pool, delete_pool, update_pool
 from kvmdecl.hosts.perform.secrets import define_secret
+from kvmdecl.hosts.perform.snapshots import change_snapshots
 from kvmdecl.hosts.perform.volumes import create_volume, delete_volume, resize_volume
 from kvmdecl.tasks import (
     AdoptDomain,
+    ChangeSnapshots,
     CreatePool,
     CreateVolume,
     DefineDomain,
@@ -99,3 +101,5 @@ def _dispatch(job: Job) -> TaskResult:
             return adopt_domain(job, task)
         case DeleteDomain() as task:
             return delete_domain(job, task)
+        case ChangeSnapshots() as task:
+            return change_snapshots(job, task)

@@ -370,7 +370,7 @@ def _require_nothing_to_lose(job: Job, domain: libvirt.virDomain) -> None:
             "step.saved-states",
             f"{job.request.address} has {', '.join(saved)}; nothing was done to it",
             "Undefining it would take away the only way back to them.",
-            "remove them with virsh if nobody needs them, then plan again.",
+            "if nobody needs them, take them away (`kvmdecl snapshot delete`, or virsh), then plan again.",
         )
 
 

@@ -166,6 +166,7 @@ class Job:
 
 
 _DOING = {
+    "change": "changing the snapshots of",
     "create": "creating",
     "adopt": "taking over",
     "define": "defining",

@@ -1,0 +1,48 @@
+"""The files that disks are made of: the one that a guest writes to, and those beneath it, as snapshots leave them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from kvmdecl.libvirt_xml.safe import Element, parse_xml
+
+
+@dataclass(frozen=True, slots=True)
+class DiskFiles:
+    """A disk. `files` begin with the one that the guest writes to; each stands on the next.
+
+    `snapped` says whether a snapshot of the guest can take the disk along: not drives, read-only or shared disks, nor
+    what is no file.
+    """
+
+    target: str
+    files: tuple[str, ...]
+    snapped: bool
+
+
+def disk_files(xml: str) -> tuple[DiskFiles, ...]:
+    """All disks of a definition. That of a running guest tells all files, an inactive one some.
+
+    Raises:
+        BadXml: the definition is not acceptable XML.
+    """
+    return tuple(_disk(disk) for disk in parse_xml(xml).iterfind("devices/disk"))
+
+
+def _disk(disk: Element) -> DiskFiles:
+    target = disk.find("target")
+    files = tuple(_files(disk))
+    apart = any(disk.find(tag) is not None for tag in ("readonly", "shareable", "transient"))
+    plain = disk.get("device", "disk") == "disk" and not apart
+    return DiskFiles("" if target is None else target.get("dev", ""), files, plain and bool(files))
+
+
+def _files(layer: Element | None) -> Iterator[str]:
+    while layer is not None:
+        source = layer.find("source")
+        file = source.get("file") if source is not None else None
+        if file is None:
+            return
+        yield file
+        layer = layer.find("backingStore")
