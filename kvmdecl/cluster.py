@@ -160,7 +160,7 @@ class ResolvedVm:
     """A vm: what the manifest says of it (`spec`), and everything that follows from that.
 
     `host` is None until placement, unless the manifest names one. `type` is the spec's, or another one in a rehearsal.
-    `seed` is the content of its cloud-init image, in volume `seed_volume` of `seed_pool`.
+    `seed` is the content of its cloud-init image or its Ignition configuration, in volume `seed_volume` of `seed_pool`.
     """
 
     name: str

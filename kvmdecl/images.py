@@ -275,11 +275,16 @@ def _read_texts(loaded: LoadedManifest, found: list[Diagnostic]) -> dict[tuple[s
     seen: dict[Path, str | None] = {}
     texts: dict[tuple[str, str], str] = {}
     for vm, spec in loaded.manifest.vms.items():
+        if spec.ignition is not None and (source := spec.ignition.config_file) is not None:
+            at = ("vms", vm, "ignition", "config_file")
+            path, home = _reached(loaded, source, *at), loaded.file_of(*at).parent
+            if (text := _collect_text(found, path, home, loaded.span(*at))) is not None:
+                texts[vm, "ignition"] = text
         for key in _TEXT_KEYS if spec.cloud_init else ():
-            source: str | None = getattr(spec.cloud_init, key)
-            if source is None:
+            given: str | None = getattr(spec.cloud_init, key)
+            if given is None:
                 continue
-            path = _reached(loaded, source, "vms", vm, "cloud_init", key)
+            path = _reached(loaded, given, "vms", vm, "cloud_init", key)
             if path not in seen:
                 home = loaded.file_of("vms", vm, "cloud_init", key).parent
                 seen[path] = _collect_text(found, path, home, loaded.span("vms", vm, "cloud_init", key))

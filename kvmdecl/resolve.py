@@ -26,6 +26,7 @@ from kvmdecl.cluster import (
 )
 from kvmdecl.conflicts import conflicts
 from kvmdecl.diagnostics import Diagnostic, Note, Rejected, Span
+from kvmdecl.ignition import configuration, fault
 from kvmdecl.libvirt_xml.secret import usage_id
 from kvmdecl.manifest import Disk
 from kvmdecl.manifest.guest_os import with_os_defaults
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     from kvmdecl.images import Inputs
     from kvmdecl.load import LoadedManifest
-    from kvmdecl.manifest import Network, NetworkFilter, Nic, Pool, Secret, Vm
+    from kvmdecl.manifest import Ignition, Network, NetworkFilter, Nic, Pool, Secret, Vm
     from kvmdecl.manifest.pools import Traits
     from kvmdecl.state import SeedContent
     from kvmdecl.uri import HostUri
@@ -263,7 +264,7 @@ class _Linker:
             ),
             seed=content,
             seed_pool=self._seed_pool(vm, disks) if content else "",
-            seed_volume=f"{name}.seed.{content.sha256[:_DIGEST_LENGTH]}.iso" if content else "",
+            seed_volume=_seed_volume(name, content) if content else "",
             origin=self._origin("vms", name),
         )
 
@@ -530,7 +531,24 @@ class _Linker:
 
     # -- cloud-init ----------------------------------------------------------------------------------------
 
+    def _ignition(self, name: str, given: Ignition) -> SeedContent | None:
+        key = "config_file" if given.config is None else "config"
+        text = given.config if given.config is not None else self._inputs.texts.get((name, "ignition"))
+        if text is None:
+            return None  # the file cannot be read, which was told
+        if why := fault(text):
+            self._refuse(
+                "ignition.bad-config",
+                "Ignition would not take this configuration",
+                self._loaded.span("vms", name, "ignition", key),
+                safe_text(f"In it, {why}."),
+                "write a Butane file and let `butane --strict` make the JSON of it",
+            )
+        return configuration(text)
+
     def _seed(self, name: str, uuid_: str, spec: Vm) -> SeedContent | None:
+        if spec.ignition is not None:
+            return self._ignition(name, spec.ignition)
         given = spec.cloud_init
         if given is None:
             from_image = spec.image or (spec.disk and spec.disk.image)
@@ -794,6 +812,11 @@ def _unfit(spec: Disk, image: str | None, kind: str, traits: Traits) -> Iterator
     if kind == "logical" and spec.size is not None and spec.size % _EXTENT:
         cause = "libvirt would round it up, and the next plan would see a disk larger than declared."
         yield "size", "the size of a logical volume is a multiple of 4MiB", cause, "round it up yourself"
+
+
+def _seed_volume(vm: str, content: SeedContent) -> str:
+    kind, ending = ("ignition", "json") if content.plain else ("seed", "iso")
+    return f"{vm}.{kind}.{content.sha256[:_DIGEST_LENGTH]}.{ending}"
 
 
 def _boot_order(spec: Vm) -> dict[str, int]:

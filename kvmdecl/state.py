@@ -274,13 +274,14 @@ class FileContent:
 
 @dataclass(frozen=True, slots=True)
 class SeedContent:
-    """A volume's content: a NoCloud seed made of these files (name, text).
+    """A volume's content: a NoCloud seed made of these files (name, text), or one file as it is (`plain`).
 
     `sha256` is a digest of the files. The image is a function of them, and is built only where it is uploaded.
     """
 
     files: tuple[tuple[str, str], ...]
     sha256: str
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvmdecl.ignition import FW_CFG
 from kvmdecl.libvirt_xml.build import node
 from kvmdecl.libvirt_xml.domain_board import board, surroundings
 from kvmdecl.libvirt_xml.domain_cpu import cpu
@@ -43,10 +44,18 @@ def domain_xml(vm: ResolvedVm, pools: Mapping[str, Pool]) -> str:
             *tuning(vm),
             *surroundings(vm),
             *_lifecycle(vm),
+            vm.seed is not None
+            and vm.seed.plain
+            and _firmware_entry(f"{pools[vm.seed_pool].path}/{vm.seed_volume}"),
             node("devices", *disks(vm, pools), *map(interface, vm.nics), *other_devices(vm)),
             type=vm.type,
         )
     )
+
+
+def _firmware_entry(path: str) -> Element:
+    """A file that the guest finds in its firmware configuration device."""
+    return node("sysinfo", node("entry", name=FW_CFG, file=path), type="fwcfg")
 
 
 def _lines(text: str) -> str:

@@ -30,7 +30,7 @@ def disks(vm: ResolvedVm, pools: Mapping[str, Pool]) -> Iterator[Element]:
     for drive in vm.cdroms:
         path = f"{pools[drive.pool].path}/{drive.volume}" if drive.volume else drive.spec.source
         yield _cdrom(f"{DRIVE_PREFIX}{drive.name}", drive.spec, path, drive.boot_order)
-    if vm.seed is not None:
+    if vm.seed is not None and not vm.seed.plain:
         yield _cdrom(SEED_ALIAS, Cdrom(), f"{pools[vm.seed_pool].path}/{vm.seed_volume}", None)
 
 

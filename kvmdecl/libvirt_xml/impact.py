@@ -81,6 +81,10 @@ def _is_present(case: Case) -> bool:
     return _number(member_name(case.difference.path)) < _number(case.running("vcpu@current"))
 
 
+def _is_for_ignition(case: Case) -> bool:
+    return member_name(case.difference.path) == "fwcfg"
+
+
 def _is_nesting(case: Case) -> bool:
     return member_name(case.difference.path) in {"vmx", "svm"}
 
@@ -436,6 +440,7 @@ ROWS: tuple[Row, ...] = (
             ("smbios", "smbios"),
         )
     ),
+    Row("sysinfo*", "any", "ignition", None, "qemuBuildFWCfgCommandLine", _AT_START, _is_for_ignition),
     Row("sysinfo*", "any", "smbios", None, "qemuBuildSmbiosCommandLine", _AT_START, visible=True),
     Row(
         "os/nvram@template", "any", "firmware.nvram_template", None, "qemuPrepareNVRAM", "a new guest's only"

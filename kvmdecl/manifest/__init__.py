@@ -31,12 +31,12 @@ from kvmdecl.manifest.nics import Nic
 from kvmdecl.manifest.numa import Numa
 from kvmdecl.manifest.pools import Pool
 from kvmdecl.manifest.secrets import Secret
-from kvmdecl.manifest.vms import After, CloudInit, Shutdown, Snapshots, Vm
+from kvmdecl.manifest.vms import After, CloudInit, Ignition, Shutdown, Snapshots, Vm
 from kvmdecl.names import Name
 
 __all__ = [
     "After", "Balloon", "BandwidthShare", "CacheShare", "Cdrom", "Channel", "CloudInit", "Cpus", "Dhcp", "DhcpHost",
-    "Disk", "FilterRule", "Firmware", "Graphics", "Host", "Image", "Input", "IoTune", "Manifest", "Memory",
+    "Disk", "FilterRule", "Firmware", "Graphics", "Host", "Ignition", "Image", "Input", "IoTune", "Manifest", "Memory",
     "Network", "NetworkFilter", "Nic", "Numa", "Panic", "PlacementSection", "Pool", "Reserve", "Scheduler",
     "Secret", "Section", "SerialConsole", "Shutdown", "Snapshots", "Sound", "Topology", "Tpm", "Video", "Vm", "Vsock",
     "Watchdog",

@@ -95,6 +95,21 @@ class MetaData(Section):
     """SSH public keys of the default user."""
 
 
+class Ignition(Section):
+    """A configuration for Ignition, which sets up Fedora CoreOS, Flatcar and their like at their first boot."""
+
+    config: Annotated[str, Field(max_length=1024 * 1024)] | None = None
+    """Text of the configuration: JSON, as `butane` writes it."""
+    config_file: str | None = None
+    """File with the configuration, relative to the manifest that names it."""
+
+    @model_validator(mode="after")
+    def _given(self) -> Self:
+        if (self.config is None) == (self.config_file is None):
+            raise _wrong("ignition", "Ignition needs one configuration", "give `config` or `config_file`")
+        return self
+
+
 class Snapshots(Section):
     """Snapshots that `kvmdecl snapshot run` takes and merges again; it takes none by itself."""
 
@@ -270,6 +285,8 @@ class Vm(Section):
     omit: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][^\x00-\x1f]{0,199}$")], ...] = ()
     """Parts of the definition that keys imply and that shall not be declared, by the path that plans show
     (`[features/apic]`)."""
+    ignition: Ignition | None = None
+    """Configuration for Ignition, in place of cloud-init."""
     xml: Text | None = None
     """libvirt XML laid over the definition, for what no key names; elements find their place by identity."""
 
@@ -288,6 +305,9 @@ class Vm(Section):
         self._check_screen()
         self._check_shared_memory()
         self._check_snapshots()
+        if self.ignition and self.cloud_init:
+            summary, hint = "a guest is set up by Ignition or by cloud-init", "leave one of the two out"
+            raise _wrong("ignition", summary, hint, "ignition")
         self._check_emulated()
         self._check_numa()
         self._check_board()

@@ -9,7 +9,16 @@ from kvmdecl.libvirt_xml.chains import disk_files
 from kvmdecl.names import format_size
 from kvmdecl.plan import Action, Change, Impact
 from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, blocked, not_ours, note, step
-from kvmdecl.state import Address, DesiredVolume, FileContent, Kind, LedgerEntry, ObservedVolume, Role
+from kvmdecl.state import (
+    Address,
+    DesiredVolume,
+    FileContent,
+    Kind,
+    LedgerEntry,
+    ObservedVolume,
+    Role,
+    SeedContent,
+)
 from kvmdecl.tasks import CreateVolume, ResizeVolume
 
 
@@ -68,7 +77,8 @@ def _describe(desired: DesiredVolume) -> str:
     size = format_size(desired.capacity) if desired.capacity is not None else ""
     parts = [size, desired.format]
     if desired.role is Role.SEED:
-        parts = ["cloud-init seed"]
+        plain = isinstance(desired.content, SeedContent) and desired.content.plain
+        parts = ["Ignition configuration" if plain else "cloud-init seed"]
     elif isinstance(desired.content, FileContent):
         upload = f", {format_size(desired.content.size)}" if desired.content.size is not None else ""
         parts = [f"{desired.format} image, uploaded{upload}"]

@@ -17,7 +17,7 @@ from kvmdecl.libvirt_xml.impact import assess
 from kvmdecl.libvirt_xml.overlay import SPARE_PORTS, attachable, complete, find_device, overlay
 from kvmdecl.manifest import Balloon, Firmware, Graphics, Numa, Pool, Watchdog
 from kvmdecl.names import GIB, MIB
-from kvmdecl.state import Kind, ObservedDomain, Origin
+from kvmdecl.state import Kind, ObservedDomain, Origin, SeedContent
 from tests.libvirt_xml.device_examples import DEVICES, NEEDS_SWTPM, has_swtpm, skip_without_swtpm
 from tests.libvirt_xml.examples import SEED, UUID, cdrom, disk, nic, vm
 from tests.libvirt_xml.test_emit import NETWORKS, network
@@ -63,6 +63,7 @@ GUESTS: dict[str, dict[str, Any]] = {
         "balloon": False,
     },
     "uefi": {"firmware": Firmware(type="uefi"), **SEED},
+    "ignition": SEED | {"seed": SeedContent((("config.ign", "{}"),), "0" * 64, plain=True)},
     "secure boot": {"firmware": Firmware(type="uefi", secure_boot=True)},
     "every bus": {
         "disks": (

@@ -36,7 +36,7 @@ def open_content(content: Content) -> Iterator[tuple[IO[bytes], int]]:
         OSError: the file cannot be read.
     """
     if isinstance(content, SeedContent):
-        image = seed_iso(content.files)
+        image = content.files[0][1].encode() if content.plain else seed_iso(content.files)
         yield io.BytesIO(image), len(image)
         return
     path = Path(content.path)
