@@ -13,12 +13,13 @@ class DiskFiles:
     """A disk. `files` begin with the one that the guest writes to; each stands on the next.
 
     `snapped` says whether a snapshot of the guest can take the disk along: not drives, read-only or shared disks, nor
-    what is no file.
+    what is no file. `encrypted` disks have a key, which a new file on top would lack.
     """
 
     target: str
     files: tuple[str, ...]
     snapped: bool
+    encrypted: bool
 
 
 def disk_files(xml: str) -> tuple[DiskFiles, ...]:
@@ -35,7 +36,12 @@ def _disk(disk: Element) -> DiskFiles:
     files = tuple(_files(disk))
     apart = any(disk.find(tag) is not None for tag in ("readonly", "shareable", "transient"))
     plain = disk.get("device", "disk") == "disk" and not apart
-    return DiskFiles("" if target is None else target.get("dev", ""), files, plain and bool(files))
+    return DiskFiles(
+        "" if target is None else target.get("dev", ""),
+        files,
+        plain and bool(files),
+        next(disk.iter("encryption"), None) is not None,
+    )
 
 
 def _files(layer: Element | None) -> Iterator[str]:

@@ -180,6 +180,14 @@ def _obstacles(wish: Wish, cluster: ResolvedCluster, found: Found | None) -> Ite
             "take a backup from inside of the guest.",
             wish,
         )
+    if wish.take and any(disk.encrypted for disk in disk_files(found.domain.live_xml or found.domain.xml)):
+        yield _obstacle(
+            "snapshot.encrypted",
+            f"{wish.vm} has an encrypted disk",
+            "What it writes after a snapshot would lie in a file that is not encrypted.",
+            "take a backup from inside of the guest.",
+            wish,
+        )
     for name in wish.drop:
         if (snapshot := known.get(name)) is None or snapshot.cluster != cluster.name:
             yield _not_ours(wish, name, snapshot)

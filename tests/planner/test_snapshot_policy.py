@@ -126,6 +126,11 @@ def blocked(plan: Plan) -> list[str]:
             Wish("db", take="one"),
             "snapshot.no-disk",
         ),
+        (
+            seen(disk=DISK.replace("</disk>", "<encryption/></disk>")),
+            Wish("db", take="one"),
+            "snapshot.encrypted",
+        ),
         (seen(), Wish("db", drop=("s0",)), "snapshot.not-ours"),
         (seen(*made(timedelta(), of="", by="")), Wish("db", drop=("s0",)), "snapshot.not-ours"),
     ],
