@@ -149,6 +149,8 @@ def _adopt(
 
 
 def _section(path: str) -> str:
+    if path.startswith("{"):  # of a namespace: QEMU's arguments
+        return path.partition("}")[2].partition("/")[0]
     parts = plain(path).partition("@")[0].split("/")
     return "/".join(parts[:2] if parts[0] == "devices" else parts[:1]) or "domain"
 
