@@ -103,9 +103,9 @@ def compile_cluster(
 
 
 def plan_cluster(
-    cluster: ResolvedCluster, reader: HostReader, plugins: Plugins
+    cluster: ResolvedCluster, reader: HostReader, plugins: Plugins, *, foreign: bool = False
 ) -> tuple[Plan, tuple[Diagnostic, ...]]:
-    """Read the hosts, compile, compare. Returns the plan and the warnings.
+    """Read the hosts, compile, compare. Returns the plan, with what nobody declares if `foreign`, and the warnings.
 
     Raises:
         Rejected: as `compile_cluster`, and when two hosts turn out to be one machine.
@@ -113,4 +113,5 @@ def plan_cluster(
     observations = believable(reader.observe(scope_of(cluster)))
     reject_errors(check_identities(observations))
     compiled = compile_cluster(cluster, observations, plugins)
-    return make_plan(cluster, compiled.desired, observations), compiled.warnings
+    plan = make_plan(cluster, compiled.desired, observations, foreign=foreign)
+    return plan, compiled.warnings

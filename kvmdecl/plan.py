@@ -143,13 +143,52 @@ class PlannedHost:
     noted: bool = True
 
 
+class Owner(StrEnum):
+    """Whose an undeclared field is. LIBVIRT: it was so right after the last apply. OTHERS: somebody changed it since.
+
+    UNKNOWN: how the object was then is not known.
+    """
+
+    LIBVIRT = "libvirt"
+    OTHERS = "others"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignField:
+    """A field that no manifest declares. `before` is what it was at the last apply, `after` what it is."""
+
+    field: str
+    owner: Owner
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignObject:
+    """What nobody declares of an object, or an object that nobody declares.
+
+    Attributes:
+        address: of the object.
+        ours: whether the cluster made it; another one has no `fields`.
+        declared: how many fields the manifest declares.
+        fields: those that it does not.
+    """
+
+    address: Address
+    ours: bool
+    declared: int = 0
+    fields: tuple[ForeignField, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The whole answer. `unchanged` counts the objects that are as declared already.
 
     `blocked` are objects that cannot be brought to what is declared, each with the reason; `notes` are warnings and
     things worth knowing (objects of ours that the manifest no longer names). `members` are the hosts that every host
-    shall remember before anything is made, `let_go` those that it shall forget.
+    shall remember before anything is made, `let_go` those that it shall forget. `foreign` is what
+    nobody declares, if it was asked for; nothing is done about it.
     """
 
     cluster: str
@@ -161,6 +200,7 @@ class Plan:
     notes: tuple[Diagnostic, ...] = ()
     members: tuple[Member, ...] = ()
     let_go: tuple[Member, ...] = ()
+    foreign: tuple[ForeignObject, ...] = ()
 
     @property
     def empty(self) -> bool:

@@ -35,6 +35,10 @@ def run(
             "--deep", help="Have each host's libvirt try its new and changed vms, without defining them."
         ),
     ] = False,
+    foreign: Annotated[
+        bool,
+        typer.Option("--foreign", help="Also show what no manifest declares: fields, and objects of others."),
+    ] = False,
     forget_host: Annotated[
         list[str] | None,
         typer.Option(
@@ -51,6 +55,9 @@ def run(
     --deep finds what only a start would show, such as an unknown CPU model. It changes nothing either, but libvirt
     demands read-write connections for it.
 
+    --foreign shows what is left alone: how many fields of each object the manifest declares, libvirt filled in, and
+    somebody else changed, and the objects that this cluster did not make. None of it is a change.
+
     Examples:
       kvmdecl plan clusters/demo
       kvmdecl plan clusters/demo --out plan.json --detailed-exitcode
@@ -63,7 +70,9 @@ def run(
 
     if deep and facts is not None:
         raise typer.BadParameter("--deep asks the hosts and --facts contacts none")
-    plan, warnings = planning.make(path, facts, deep=deep, scheduled=scheduled, forget=forget_host or ())
+    plan, warnings = planning.make(
+        path, facts, deep=deep, scheduled=scheduled, forget=forget_host or (), foreign=foreign
+    )
     if out is not None:
         common.write_file(out, _json(plan), private=True)  # it holds the seeds of guests
     if format_ is common.Format.JSON:

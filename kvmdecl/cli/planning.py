@@ -39,11 +39,13 @@ def make(
     deep: bool = False,
     scheduled: bool = False,
     forget: Iterable[str] = (),
+    foreign: bool = False,
 ) -> tuple[Plan, tuple[Diagnostic, ...]]:
     """Plan the manifest at `path` against its hosts, or against saved facts.
 
     `deep` asks the hosts' libvirt about each domain, over read-write connections; not with `facts`. `scheduled` lets
     vms of `restart: scheduled` restart. `forget` names hosts that left the cluster for good.
+    `foreign` adds what nobody declares.
 
     Raises:
         Rejected: with everything that stands in the way of a plan.
@@ -54,9 +56,9 @@ def make(
     if scheduled:
         cluster = in_schedule(cluster)
     if facts is not None:
-        return plan_cluster(cluster, SnapshotReader(facts, uris), plugins)
+        return plan_cluster(cluster, SnapshotReader(facts, uris), plugins, foreign=foreign)
     with ReadingFleet(uris) as fleet:
-        plan, warnings = plan_cluster(cluster, fleet, plugins)
+        plan, warnings = plan_cluster(cluster, fleet, plugins, foreign=foreign)
     if deep:
         with ConvertingFleet(uris) as converter:
             plan = deepen(plan, converter)

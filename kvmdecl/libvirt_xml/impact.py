@@ -795,7 +795,25 @@ def is_settled(desired: str, config: str, live_xml: str) -> bool:
 def _left_over(found: tuple[FieldDifference, ...], live: Comparison) -> list[FieldDifference]:
     """What the definition has already and the running guest visibly has not."""
     paths = {difference.path for difference in found}
-    return [d for d in live.differences if d.path not in paths and find_row(Case(d, live)).visible]
+    return [
+        d
+        for d in live.differences
+        if d.path not in paths and not _is_rounded_up(d) and find_row(Case(d, live)).visible
+    ]
+
+
+def _is_rounded_up(difference: FieldDifference) -> bool:
+    """Whether a guest runs with what is declared in whole MiB, as it does (qemuDomainAlignMemorySizes)."""
+    before, after = difference.before or "", difference.after or ""
+    return (
+        plain(difference.path) in _WHOLE_MIB
+        and before.isdecimal()
+        and after.isdecimal()
+        and int(before) == -(-int(after) // 1024) * 1024
+    )
+
+
+_WHOLE_MIB = frozenset({"memory", "cpu/numa/cell@memory", "devices/memory/target/size"})  # in KiB
 
 
 def _kept_by_the_guest(config: Document, guest: Document, known: Collection[str]) -> list[FieldDifference]:
@@ -822,6 +840,8 @@ _FILLED_IN_AT_START = (
     frozenset(  # of the network that a NIC is plugged into (virDomainActualNetDefContentsFormat)
         {f"{_NIC}/source@bridge", f"{_NIC}/source@dev", f"{_NIC}/source@mode", f"{_NIC}/bandwidth"}
     )
+    # the host's address for consoles (qemuProcessGraphicsSetupListen)
+    | {"devices/graphics@listen", "devices/graphics/listen@address"}
 )
 
 

@@ -14,6 +14,7 @@ from kvmdecl.plan import Action, HostStatus, Plan, PlannedHost, Step
 from kvmdecl.planner.departed import departed_hosts, gone_hosts
 from kvmdecl.planner.domains import orphans, plan_absent_domain, plan_domain
 from kvmdecl.planner.filters import plan_absent_filter, plan_filter
+from kvmdecl.planner.foreign import foreign_objects
 from kvmdecl.planner.networks import plan_absent_network, plan_existing_network, plan_network
 from kvmdecl.planner.order import in_turn
 from kvmdecl.planner.pools import plan_absent_pool, plan_pool
@@ -45,9 +46,13 @@ _ORDER = {kind: number for number, kind in enumerate(Kind)}
 
 
 def make_plan(
-    cluster: ResolvedCluster, desired: DesiredState, observations: Mapping[str, Observation]
+    cluster: ResolvedCluster,
+    desired: DesiredState,
+    observations: Mapping[str, Observation],
+    *,
+    foreign: bool = False,
 ) -> Plan:
-    """Compare what should be with what is, on every host that answered.
+    """Compare what should be with what is, on every host that answered; `foreign` adds what nobody declares.
 
     Objects on a host that did not answer are frozen: unknown is never taken for gone.
     """
@@ -90,6 +95,7 @@ def make_plan(
         notes=in_order(notes),
         members=roll.members,
         let_go=roll.let_go,
+        foreign=foreign_objects(desired, views) if foreign else (),
     )
 
 

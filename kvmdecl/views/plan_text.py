@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from kvmdecl.plan import Action, Change, ChangeOrigin, HostStatus, Impact, Plan, PlannedHost, Step
-from kvmdecl.text import safe_text
+from kvmdecl.plan import Action, Change, ChangeOrigin, HostStatus, Impact, Owner, Plan, PlannedHost, Step
+from kvmdecl.text import quoted, safe_text
 
 _STYLES = {Action.CREATE: "32", Action.ADOPT: "32", Action.UPDATE: "33", Action.DELETE: "31"}
 _VERBS = {
@@ -20,6 +20,7 @@ _VERBS = {
 def render_plan(plan: Plan, *, color: bool, next_command: str = "") -> str:
     """The whole plan, and the command that carries it out if one is given. Its diagnostics are shown elsewhere."""
     blocks = [block for host in plan.hosts for block in _host(host, plan, color=color)]
+    blocks += [line for host in plan.hosts for line in _foreign(host, plan, color=color)]
     forgotten = [line for member in plan.let_go for line in (f"{safe_text(member.name)}  let go", "")]
     return "\n".join([*blocks, *forgotten, *_closing(plan, next_command)]) + "\n"
 
@@ -55,6 +56,33 @@ def _step(step: Step, width: int, *, color: bool) -> Iterator[str]:
     keys = max((len(change.key) for change in step.changes), default=0)
     for change in step.changes:
         yield from _change(change, keys, color=color)
+
+
+def _foreign(host: PlannedHost, plan: Plan, *, color: bool) -> Iterator[str]:
+    found = [thing for thing in plan.foreign if thing.address.host == host.name]
+    if not found:
+        return
+    yield _paint(f"{host.name}  not declared, and left alone", "1", color=color)
+    for thing in found:
+        name = f"{thing.address.kind} {safe_text(thing.address.name)}"
+        if not thing.ours:
+            yield f"    {name}  not made by this cluster"
+            continue
+        counts = Counter(field.owner for field in thing.fields)
+        by = [f"{counts[owner]} {word}" for owner, word in _OWNERS.items() if counts[owner]]
+        yield f"    {name}  {count(thing.declared, 'field')} declared{''.join(f', {part}' for part in by)}"
+        for field in thing.fields:
+            if field.owner is Owner.OTHERS:
+                values = ("nothing" if v is None else quoted(v) for v in (field.before, field.after))
+                yield f"        {safe_text(field.field)}  {' -> '.join(values)}"
+    yield ""
+
+
+_OWNERS = {
+    Owner.LIBVIRT: "filled in by libvirt",
+    Owner.OTHERS: "changed by others",
+    Owner.UNKNOWN: "by libvirt or others",
+}
 
 
 def _change(change: Change, width: int, *, color: bool) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import libvirt
@@ -193,3 +194,27 @@ def test_a_silent_host_outweighs_what_was_found(own_story: Story):
     own_story.lab.power_off("kvm-1")
 
     assert own_story.run("drift").code == 3
+
+
+def test_what_nobody_declares_is_shown_when_asked_for_and_is_no_change(applied: Story):
+    edit(applied, "<vcpu ", "<iothreads>2</iothreads><vcpu ")
+    with applied.connect("kvm-1") as connection:
+        connection.defineXML(OTHER)
+
+    plan = applied.run("plan", "--foreign", "--detailed-exitcode")
+    document = json.loads(applied.run("plan", "--foreign", "--format", "json").out)
+
+    assert plan.code == 0, plan.out
+    assert "domain other  not made by this cluster" in plan.out
+    assert "1 changed by others" in plan.out
+    assert "iothreads  nothing -> `2`" in plan.out
+    by_name = {thing["address"]["name"]: thing for thing in document["foreign"]}
+    assert (by_name["other"]["ours"], by_name["other"]["fields"]) == (False, [])
+    guest = next(
+        thing for thing in document["foreign"] if thing["ours"] and thing["address"]["kind"] == "domain"
+    )
+    assert {field["owner"] for field in guest["fields"]} == {"libvirt", "others"}
+    assert applied.run("plan").out.startswith("No changes")
+
+
+OTHER = "<domain type='qemu'><name>other</name><memory>65536</memory><os><type>hvm</type></os></domain>"

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kvmdecl.libvirt_xml.build import attributes
@@ -16,7 +16,7 @@ from kvmdecl.libvirt_xml.marker import Marker
 from kvmdecl.libvirt_xml.safe import Element, parse_xml
 from kvmdecl.libvirt_xml.trace import changed_outside, leave
 from kvmdecl.state import Kind, ObservedDomain, Origin
-from tests.fidelity.corpus import Trial, attempt, definitions, startable
+from tests.fidelity.corpus import Trial, attempt, definitions, renamed, startable
 from tests.fidelity.host import Refused, Target, dump, remove, to_text
 from tests.fidelity.losses import losses
 from tests.fidelity.mutate import Mutation, mutate
@@ -215,12 +215,13 @@ def _names(told: set[str], path: str, mutation: Mutation) -> bool:
 def restart(target: Target, trials: Sequence[Trial]) -> Tally:
     """Define everything, restart libvirtd: nothing may differ from what was declared, or from before."""
     tally, defined = Tally(), list[tuple[Trial, str, str]]()
-    for trial in trials:
+    for number, trial in enumerate(trials):
         if trial.kind is Kind.VOLUME:
             continue
-        with suppress(Refused):  # two of one name, or of one bridge
-            thing = target.define(trial.declared, trial.kind)
-            defined.append((trial, thing.name(), dump(thing, trial.kind)))
+        own = replace(trial, declared=renamed(trial.declared, number))
+        with suppress(Refused):  # two of one bridge, or of one source
+            thing = target.define(own.declared, own.kind)
+            defined.append((own, thing.name(), dump(thing, own.kind)))
     target.restart()
     for trial, name, before in defined:
         found = target.find(name, trial.kind)
@@ -254,7 +255,9 @@ def run(target: Target, trials: Sequence[Trial]) -> Tally:
         tally.counts["started"] += 1
         observed = ObservedDomain("n", "u", config, live, True, True, False, False)
         assessment = assess(text, text, observed, Origin())
-        told = [*(f"pending {d.path}: runs with {d.before}, will have {d.after}" for d in assessment.pending)]
+        told = [
+            *(f"pending {c.field}: runs with {c.before}, will have {c.after}" for c in assessment.pending)
+        ]
         told += [f"change {c.field}: {c.before} -> {c.after}" for c in assessment.changes]
         tally.wrong += [f"{trial.name}: {line}" for line in told]
         tally.counts["clean"] += not told

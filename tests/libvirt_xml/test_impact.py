@@ -311,6 +311,15 @@ def test_what_only_a_restart_can_bring_is_pending_and_no_change():
     assert not_running_as_declared(new, kept(new)) == ()
 
 
+def test_what_every_guest_has_otherwise_than_its_definition_is_never_pending():
+    odd = "<domain><memory>131100</memory><devices><graphics type='vnc'/></devices></domain>"
+    live = odd.replace("131100", "132096").replace("type='vnc'", "type='vnc' listen='127.0.0.1'")
+
+    found = assess(odd, odd, observed(odd, live), Origin())
+
+    assert (found.changes, found.pending) == ((), ())
+
+
 def test_what_left_the_definition_and_not_the_guest_is_pending():
     pinned, served = declared(cpu_keys={"pins": {"0": "1"}}), declared(disks=TWO)
 
