@@ -30,7 +30,6 @@ from kvmdecl.ignition import configuration, fault
 from kvmdecl.libvirt_xml.secret import usage_id
 from kvmdecl.manifest import Disk
 from kvmdecl.manifest.guest_os import with_os_defaults
-from kvmdecl.manifest.nics import nic_default
 from kvmdecl.names import MIB, NAMESPACE, derive_mac, derive_uuid, format_size
 from kvmdecl.source import gc_paused
 from kvmdecl.state import FileContent, Kind, Origin, SecretSource
@@ -501,7 +500,7 @@ class _Linker:
     def _check_port(self, nic: Nic, network: ResolvedNetwork, *at: str | int) -> None:
         """Refuse what ports of such a network do not have."""
         mode = network.spec.mode
-        lacking = [key for key in _NO_PORT_OF.get(mode, ()) if getattr(nic, key) != nic_default(key)]
+        lacking = [key for key in _NO_PORT_OF.get(mode, ()) if key in nic.said]
         if nic.vlan is not None and not network.spec.may_have_vlans:
             lacking.append("vlan")
         for key in lacking:

@@ -62,10 +62,12 @@ def _row(key: str, schema: Schema, required: bool) -> tuple[str, str, str, str]:
 
 def _default(schema: Schema) -> str:
     default = schema.get("default")
-    if default is None or default in ([], {}):
-        return "none" if default is None else "empty"
-    if isinstance(default, dict):
+    if default is None:
+        return "none"
+    if "$ref" in schema:
         return "its defaults"
+    if default in ([], {}):
+        return "empty"
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
     if isinstance(default, int) and default >= 1024:

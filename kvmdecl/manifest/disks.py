@@ -210,7 +210,7 @@ class Disk(Section):
     @property
     def misplaced(self) -> tuple[str, str, str] | None:
         """A key that a disk on this bus does not have, what to say of it and what to do; None if all is well."""
-        if self.model_fields_set.isdisjoint(_ONLY_ON):
+        if self.said.isdisjoint(_ONLY_ON):
             return None
         for key, buses in _ONLY_ON.items():
             if getattr(self, key) and self.bus not in buses:

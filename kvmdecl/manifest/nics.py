@@ -222,7 +222,7 @@ class Nic(Section):
     @property
     def kind(self) -> str:
         """Which of `KINDS` it is."""
-        return next(kind for kind in KINDS if getattr(self, kind) is not None)
+        return next(kind for kind in KINDS if kind in self.said)
 
     @property
     def plug(self) -> str:
@@ -231,7 +231,8 @@ class Nic(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        kinds = [kind for kind in KINDS if getattr(self, kind) is not None]
+        said = self.said
+        kinds = [kind for kind in KINDS if kind in said]
         if not kinds:
             raise wrong("nic", "the NIC is plugged into nothing", f"add one of {', '.join(KINDS)}")
         if len(kinds) > 1:
@@ -239,7 +240,7 @@ class Nic(Section):
                 "nic", f"the NIC is plugged into both {kinds[0]} and {kinds[1]}", "keep one", kinds[1]
             )
         for key, allowed in _KINDS_OF_KEYS.items():
-            if kinds[0] not in allowed and getattr(self, key) != nic_default(key):
+            if key in said and kinds[0] not in allowed:
                 hint = f"it is for {', '.join(allowed)}"
                 raise wrong("nic", f"a NIC of kind {kinds[0]} has no {key}", hint, key)
         self._check_model()
@@ -247,7 +248,7 @@ class Nic(Section):
 
     def _check_model(self) -> None:
         for key in ("queues", "trust_guest_rx_filters", "driver", "offloads"):
-            if getattr(self, key) != nic_default(key) and self.model != "virtio":
+            if key in self.said and self.model != "virtio":
                 raise wrong("nic", f"{key} is for virtio, not {self.model}", "use `model: virtio`", key)
         if self.model != "virtio" and (self.vhost_user or self.vdpa):
             raise wrong("nic", f"a NIC of kind {self.kind} is a virtio one", "leave `model` out", "model")
@@ -265,8 +266,3 @@ class Nic(Section):
         if self.vlan is not None and self.device and self.macvtap_mode != "passthrough":
             hint = "add `macvtap_mode: passthrough`, or leave it out"
             raise wrong("nic", "a shared device has no VLANs of one guest", hint, "vlan")
-
-
-def nic_default(key: str) -> object:
-    """What a key of a NIC is if it is not given."""
-    return Nic.model_fields[key].default
