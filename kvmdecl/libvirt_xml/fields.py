@@ -258,6 +258,11 @@ FILLED_IN: Mapping[str, str] = {
     "on_crash": "destroy",
     "devices/video/model@heads": "1",
     "devices/serial/target@port": "0",
+    **{  # a burst lasts a second
+        f"devices/disk/iotune/{way}_{unit}_sec_max_length": "1"
+        for way in ("total", "read", "write")
+        for unit in ("bytes", "iops")
+    },
 }
 _CHOSEN: Mapping[str, frozenset[str]] = {  # by the model of the card (virDomainVideoDefaultRAM)
     "devices/video/model@ram": frozenset({"65536"}),
