@@ -139,6 +139,11 @@ def _passed_on(vm: ResolvedVm) -> Asked:
     )
 
 
+def _shares(vm: ResolvedVm) -> Asked:
+    for name, share in vm.spec.shares.items():
+        yield f"shares.{name}", "virtiofs" if share.driver == "virtiofs" else "path"
+
+
 _NOT_OFFERED = "check.not-offered"
 _INSTALL_SPICE = "install QEMU's SPICE support on the host"
 
@@ -162,6 +167,10 @@ OFFERS: tuple[Offer, ...] = (
     Offer(
         *("devices/hostdev/pciBackend", "PCI devices by", _passed_on),
         hints={"vfio": "switch the host's IOMMU on, in its firmware and on its kernel's command line"},
+    ),
+    Offer(
+        *("devices/filesystem/driverType", "driver of shares", _shares),
+        hints={"virtiofs": "use `driver: 9p`, or a host with a newer QEMU"},
     ),
     Offer("devices/disk/bus", "bus of disks", _buses),
     Offer("devices/disk/diskDevice", "kind of disk", _kinds_of_disk),

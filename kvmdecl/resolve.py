@@ -47,7 +47,9 @@ if TYPE_CHECKING:
 
 _DIGEST_LENGTH = 12
 # Mappings whose keys may be digits.
-_NAMED = frozenset({"disks", "cdroms", "pins", "iothread_pins", "modules", "timers", "shared_memory"})
+_NAMED = frozenset(
+    {"disks", "cdroms", "pins", "iothread_pins", "modules", "timers", "shared_memory", "shares"}
+)
 _EXTENT = 4 * MIB  # what LVM counts in unless a volume group was made otherwise
 
 

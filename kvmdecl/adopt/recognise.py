@@ -300,6 +300,47 @@ def _filter(filter_: Element | None) -> Keys | None:
     return {"name": filter_.get("filter"), "parameters": parameters}
 
 
+def _shares(guest: Guest) -> Iterator[Keys]:
+    for share in guest.all("devices/filesystem"):
+        source, driver = _attributes(share.find("source")), _attributes(share.find("driver"))
+        access, name = share.get("accessmode"), _attributes(share.find("target")).get("dir", "")
+        is_virtiofs = driver.get("type") == "virtiofs"
+        keys = {
+            "path": source.get("dir"),
+            "socket": source.get("socket"),
+            "driver": None if is_virtiofs else "9p",
+            "readonly": True if share.find("readonly") is not None else None,
+            "access": access if access != "passthrough" else None,
+            "file_mode": _mode(share.get("fmode")),
+            "dir_mode": _mode(share.get("dmode")),
+            "several_devices": share.get("multidevs"),
+            "write_through": True if driver.get("wrpolicy") == "immediate" else None,
+            "queue_size": driver.get("queue"),
+            "daemon": _daemon(share.find("binary")),
+        }
+        if _DEVICE_NAME.fullmatch(name):
+            yield {"shares": {name: short(keys, "path")}}
+
+
+def _mode(text: str | None) -> str | None:
+    return None if text is None else text[-3:]
+
+
+def _daemon(binary: Element | None) -> Keys | None:
+    if binary is None:
+        return None
+    lock = _attributes(binary.find("lock"))
+    return {
+        "path": binary.get("path"),
+        "cache": _attributes(binary.find("cache")).get("mode"),
+        "xattr": _flag(binary.get("xattr"), "on", "off"),
+        "sandbox": _attributes(binary.find("sandbox")).get("mode"),
+        "threads": _number(_attributes(binary.find("thread_pool")).get("size")),
+        "posix_locks": _flag(lock.get("posix"), "on", "off"),
+        "flocks": _flag(lock.get("flock"), "on", "off"),
+    }
+
+
 # -- other devices -------------------------------------------------------------------------------------------
 
 
@@ -383,7 +424,7 @@ def _is_urandom(backend: Element | None) -> bool:
 
 RECOGNISERS: tuple[Callable[[Guest], Iterator[Keys]], ...] = (
     *(_head, _cpus, _tuning, _memory),
-    *(_disks, _nics, _consoles, _channels, _others),
+    *(_disks, _shares, _nics, _consoles, _channels, _others),
 )
 
 

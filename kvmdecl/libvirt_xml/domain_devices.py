@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kvmdecl.libvirt_xml.build import node
 from kvmdecl.libvirt_xml.domain_hostdevs import host_devices
 from kvmdecl.libvirt_xml.domain_memory import balloon, modules
+from kvmdecl.libvirt_xml.domain_shares import share
 from kvmdecl.manifest.devices import AGENT_CHANNEL, Input, Video
 from kvmdecl.names import KIB
 
@@ -29,6 +30,7 @@ def other_devices(vm: ResolvedVm) -> Iterator[Element]:
             "controller", type="scsi", index="0", model="virtio-scsi"
         )  # libvirt's choice would be an lsilogic
     yield from modules(spec)
+    yield from (share(name, directory) for name, directory in spec.shares.items())
     yield from _serial(vm)
     if spec.agent:
         yield node("channel", node("target", type="virtio", name=AGENT_CHANNEL), type="unix")

@@ -125,7 +125,7 @@ def _takes_a_port(path: str, live: Comparison) -> bool:
     tag = plain(path).removeprefix("devices/")
     if tag == "disk":
         return live.desired.get(f"{path}/target@bus") == "virtio"
-    return tag in {"interface", "rng", "vsock"} or (tag == "controller" and "[scsi:" in path)
+    return tag in {"interface", "rng", "vsock", "filesystem"} or (tag == "controller" and "[scsi:" in path)
 
 
 def _has_no_room(case: Case) -> bool:
@@ -198,6 +198,20 @@ def _is_scsi(case: Case) -> bool:
     return case.declared(f"{case.difference.path}@type") == "scsi"
 
 
+def _is_virtiofs(case: Case) -> bool:
+    driver = f"devices/{device_key(case.difference.path)}/driver@type"
+    return (case.running(driver) or case.declared(driver)) == "virtiofs"
+
+
+def _is_share_for_live(case: Case) -> bool:
+    """Whether a share could be plugged in: only virtiofs (qemuDomainAttachFSDevice), whose daemon needs the memory."""
+    return _is_virtiofs(case) and case.running("memoryBacking/access@mode") == "shared"
+
+
+def _is_pluggable_share(case: Case) -> bool:
+    return _is_share_for_live(case) and _has_room(case)
+
+
 def _number(text: str | None) -> int:
     return int(text) if text and text.isdecimal() else 0
 
@@ -209,7 +223,7 @@ class Row:
     Attributes:
         path: pattern of plain paths.
         on: whether the field or device is new (`add`), goes (`remove`) or changes its value (`set`).
-        key: the manifest's word for it; `{disk}` is the disk's key.
+        key: the manifest's word for it; `{disk}` is the disk's key, `{name}` that of a list's member.
         call: how the running guest is changed; None if only its definition is, which counts from the next
             boot on. source: the libvirt function that decides it. why: why the impact is no smaller, or what
             else to know. when: further condition. visible: whether a running guest's XML proves that the
@@ -264,6 +278,7 @@ _FUNCTIONS: Mapping[LiveCall | None, str] = {
 
 _DISK, _NIC = "devices/disk", "devices/interface"
 _MODULES, _REQUESTED = "memory.modules", "devices/memory/target/requested"
+_SHARE, _SHARES = "devices/filesystem", "shares.{name}"
 _AT_START = "QEMU gets it when it starts"
 _NO_PORT = "the guest has no PCIe port left for it; the next boot brings one"
 _LETS_GO = "the guest has to let it go; until then it stays"
@@ -624,6 +639,27 @@ ROWS: tuple[Row, ...] = (
     Row("devices/shmem", "add", "shared_memory", "attach-device", _ATTACH, visible=True),
     Row("devices/shmem", "remove", "shared_memory", "detach-device", _DETACH, _LETS_GO, visible=True),
     Row("devices/shmem*", "any", "shared_memory", None, _UPDATE, _AT_START, visible=True),
+    Row(_SHARE, "add", _SHARES, "attach-device", _ATTACH, when=_is_pluggable_share, visible=True),
+    Row(_SHARE, "add", _SHARES, None, _ATTACH, _NO_PORT, _is_share_for_live, visible=True),
+    Row(
+        _SHARE,
+        "add",
+        _SHARES,
+        None,
+        _ATTACH,
+        "only virtiofs, with shared memory, is plugged in live",
+        visible=True,
+    ),
+    Row(_SHARE, "remove", _SHARES, "detach-device", _DETACH, _LETS_GO, _is_virtiofs, visible=True),
+    Row(
+        f"{_SHARE}*",
+        "any",
+        _SHARES,
+        None,
+        _UPDATE,
+        "a share is not changed while it is plugged in",
+        visible=True,
+    ),
     Row("devices/smartcard*", "any", "smartcard", None, _ATTACH, _AT_START, visible=True),
     Row("devices/iommu*", "any", "iommu", None, _ATTACH, _AT_START, visible=True),
     Row("devices/rng", "add", "rng", "attach-device", _ATTACH, visible=True),
@@ -842,6 +878,8 @@ _FILLED_IN_AT_START = (
     )
     # the host's address for consoles (qemuProcessGraphicsSetupListen)
     | {"devices/graphics@listen", "devices/graphics/listen@address"}
+    # the daemon that the host has (qemuVirtioFSPrepareDomain)
+    | {f"{_SHARE}/binary", f"{_SHARE}/binary@path"}
 )
 
 
@@ -885,7 +923,9 @@ def _wait(difference: FieldDifference, live: Comparison, origin: Origin) -> Chan
 def _as_change(
     difference: FieldDifference, row: Row, origin: Origin, impact: Impact, how: str, why: str
 ) -> Change:
-    key = row.key.format(disk=_disk_key(difference.path)) or difference.path
+    key = (
+        row.key.format(disk=_disk_key(difference.path), name=member_name(difference.path)) or difference.path
+    )
     return Change(
         field=difference.path,
         key=key,

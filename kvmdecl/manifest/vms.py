@@ -43,6 +43,7 @@ from kvmdecl.manifest.hostdevs import HostDevice, Iommu, SharedMemory, Smartcard
 from kvmdecl.manifest.memory import Balloon, Memory
 from kvmdecl.manifest.nics import Nic
 from kvmdecl.manifest.numa import GuestCell, Numa, check_cells, guest_cells
+from kvmdecl.manifest.shares import Share
 from kvmdecl.names import Bool, Duration, Integer, Name, Positive, Text, Uuid
 
 DeviceName = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,19}$")]
@@ -258,6 +259,8 @@ class Vm(Section):
     """Devices of the host (`[{usb: {vendor: "046d", product: c52b}}]`)."""
     shared_memory: dict[DeviceName, SharedMemory] = Field(default_factory=dict)
     """Memory shared with other guests and the host, by its name there (`{ring: 4MiB}`)."""
+    shares: dict[DeviceName, Share] = Field(default_factory=dict)
+    """Directories of the host by the name that the guest mounts (`{code: /srv/code}`)."""
     smartcard: Smartcard | None = None
     """Reader of smart cards (`smartcard: spice`); none if not given."""
     iommu: Iommu | None = None
@@ -321,11 +324,15 @@ class Vm(Section):
         return self
 
     def _check_shared_memory(self) -> None:
+        hint = "add `memory: {source: memfd, access: shared}`"
         for index, nic in enumerate(self.nics):
             if nic.vhost_user is not None and self.memory.access != "shared":
-                hint = "add `memory: {source: memfd, access: shared}`"
                 summary = "a software switch reads and writes the guest's memory, which is not shared"
                 raise _wrong("nic", summary, hint, "nics", index, "vhost_user")
+        for name, share in self.shares.items():
+            if share.driver == "virtiofs" and self.memory.access != "shared":
+                summary = "the daemon of virtiofs reads and writes the guest's memory, which is not shared"
+                raise _wrong("share", summary, f"{hint}, or use `driver: 9p`", "shares", name)
 
     def _check_screen(self) -> None:
         if self.serials and not self.serial.enabled:
