@@ -47,14 +47,14 @@ def give_images(folder: Path) -> None:
     """Put a tiny guest where a manifest has an image, and its digest for the one that stands there."""
     for path in folder.glob("*.yaml"):
         text = path.read_text()
-        for name, digest in re.findall(r"source: ([\w./-]+)[^}]*?sha256: (\w{64})", text, re.DOTALL):
+        for name, digest in re.findall(r"source: ([\w./-]+)[^}]*?sha256: \"?(\w{64})", text, re.DOTALL):
             image = folder / name
             image.parent.mkdir(exist_ok=True)
-            raw = tiny_image(tmp := folder / "tiny.img")
-            if image.suffix == ".img":
-                raw.rename(image)
+            raw = tiny_image(folder / "made.img")
+            if image.suffix == ".qcow2":
+                subprocess.run(["qemu-img", "convert", "-O", "qcow2", raw, image], check=True)
+                raw.unlink()
             else:
-                subprocess.run(["qemu-img", "convert", "-O", image.suffix[1:], raw, image], check=True)
-                tmp.unlink()
+                raw.rename(image)
             text = text.replace(digest, sha256(image))
         path.write_text(text)

@@ -126,8 +126,8 @@ def test_what_waits_for_the_next_boot_stays_a_note_until_then(applied: Story):
 
     assert (waiting.code, after.code) == (0, 0)
     assert "plan.pending" in waiting.err
-    assert "131072" in waiting.err
-    assert "98304" in waiting.err
+    assert "128MiB" in waiting.err
+    assert "96MiB" in waiting.err
     assert "plan." not in after.err
 
 
