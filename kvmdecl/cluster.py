@@ -99,7 +99,7 @@ class ResolvedDisk:
     """A disk of a vm: what the manifest says of it (`spec`), and what follows.
 
     `volume` is its volume in `pool`; both are empty for a disk that the host has already. `encryption` is the UUID of
-    the secret that opens it, `pool_secret` of the one that the pool proves with who the host is.
+    the secret that opens it, `server_secret` of the one that proves to a storage server who the host is.
     """
 
     name: str
@@ -109,7 +109,7 @@ class ResolvedDisk:
     image: str | None
     boot_order: int | None
     encryption: str | None = None
-    pool_secret: str | None = None
+    server_secret: str | None = None
 
     @property
     def size(self) -> int | None:

@@ -27,6 +27,7 @@ def conflicts(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
         _same_bridges(cluster.networks),
         _overlapping_subnets(cluster.networks),
         _same_volumes(cluster),
+        _same_sources(cluster),
         _same_cids(cluster),
         _rings(cluster.vms),
         _same_taps(cluster),
@@ -174,6 +175,33 @@ def _same_existing_volumes(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
                 other.origin.find(f"{_key(its_disk)}.volume"),
                 "Two guests that write to one disk destroy what is on it.",
                 "name another volume, or say `shareable: true` of both if the guests agree who writes where",
+            )
+
+
+def _same_sources(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
+    """What two disks have for their source: a server's is one everywhere, a path or socket is one on one host."""
+    first: dict[Hashable, tuple[ResolvedVm, ResolvedDisk]] = {}
+    for vm in cluster.vms:
+        for disk in vm.disks if vm.state != "absent" else ():
+            source = disk.spec.source
+            where = "" if source is not None and source.is_elsewhere else vm.host
+            if source is None or where is None:
+                continue
+            other, its_disk = first.setdefault((where, source.identity), (vm, disk))
+            both = (disk.spec, its_disk.spec)
+            if (
+                its_disk is disk
+                or all(spec.shareable for spec in both)
+                or all(spec.readonly for spec in both)
+            ):
+                continue
+            yield _twice(
+                "reference.duplicate-source",
+                f"disk {its_disk.name} of {other.name} and disk {disk.name} of {vm.name} are one",
+                vm.origin.find(f"{_key(disk)}.source"),
+                other.origin.find(f"{_key(its_disk)}.source"),
+                "Two guests that write to one disk destroy what is on it.",
+                "name another source, or say `shareable: true` of both if the guests agree who writes where",
             )
 
 

@@ -79,7 +79,11 @@ def _asked_for(placed: PlacedCluster) -> Iterator[tuple[str, str]]:
 
 
 def _secrets_of(vm: ResolvedVm) -> list[str]:
-    asked = [vm.tpm_secret, *(disk.encryption for disk in vm.disks), *(disk.pool_secret for disk in vm.disks)]
+    asked = [
+        vm.tpm_secret,
+        *(disk.encryption for disk in vm.disks),
+        *(disk.server_secret for disk in vm.disks),
+    ]
     return [uuid for uuid in asked if uuid is not None]
 
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from kvmdecl.images import Inputs
     from kvmdecl.load import LoadedManifest
     from kvmdecl.manifest import Ignition, Network, NetworkFilter, Nic, Pool, Secret, Vm
+    from kvmdecl.manifest.disk_sources import Source
     from kvmdecl.manifest.pools import Traits
     from kvmdecl.state import SeedContent
     from kvmdecl.uri import HostUri
@@ -295,7 +296,16 @@ class _Linker:
         image = image or (disk.image if disk else None)
         if disk is not None and disk.source is not None:
             self._check_bus(vm, disk, key)
-            yield ResolvedDisk(name, disk, "", "", None, vm.boot.get(name), self._encryption(vm, disk, key))
+            yield ResolvedDisk(
+                name=name,
+                spec=disk,
+                pool="",
+                volume="",
+                image=None,
+                boot_order=vm.boot.get(name),
+                encryption=self._encryption(vm, disk, key),
+                server_secret=self._server_secret(vm, disk.source, key),
+            )
             return
         pool = self._pool_of(vm, disk.pool if disk else None, key)
         self._check_image(vm, disk, image, key)
@@ -311,12 +321,17 @@ class _Linker:
             image=image,
             boot_order=vm.boot.get(name),
             encryption=self._encryption(vm, spec, key),
-            pool_secret=self._pools[pool].secret,
+            server_secret=self._pools[pool].secret,
         )
 
     def _encryption(self, vm: _Link, disk: Disk, key: tuple[str, ...]) -> str | None:
         named = disk.encryption.secret if disk.encryption else None
         return self._secret_for("volume", named, "vms", vm.name, *key, "encryption", "secret")
+
+    def _server_secret(self, vm: _Link, source: Source, key: tuple[str, ...]) -> str | None:
+        usage = "ceph" if source.protocol == "rbd" else "iscsi"
+        named = source.auth.secret if source.auth else None
+        return self._secret_for(usage, named, "vms", vm.name, *key, "source", "auth", "secret")
 
     def _in_pool(
         self, vm: _Link, spec: Disk, image: str | None, pool: ResolvedPool, key: tuple[str, ...]

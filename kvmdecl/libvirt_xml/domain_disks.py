@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmdecl.libvirt_xml.build import boot, node
+from kvmdecl.libvirt_xml.disk_sources import existing_source, path_source
 from kvmdecl.libvirt_xml.pool import volume_source
 from kvmdecl.libvirt_xml.volume import encryption
 from kvmdecl.manifest import Cdrom
@@ -37,25 +38,12 @@ def disks(vm: ResolvedVm, pools: Mapping[str, Pool]) -> Iterator[Element]:
 def _place(disk: ResolvedDisk, pools: Mapping[str, Pool]) -> tuple[str, Element]:
     """The type of a disk, and its source: what the host has already, or a volume."""
     if disk.spec.source is not None:
-        kind, source = _type(disk.spec.source), _source(disk.spec.source)
+        kind, source = existing_source(disk.spec.source, disk.server_secret)
     else:
-        kind, source = volume_source(pools[disk.pool], disk.pool, disk.volume, disk.pool_secret)
+        kind, source = volume_source(pools[disk.pool], disk.pool, disk.volume, disk.server_secret)
     if disk.encryption is not None:
         source.append(encryption(disk.encryption))
     return kind, source
-
-
-def is_device(path: str) -> bool:
-    """Whether a path of the host is a block device's: their place is `/dev`."""
-    return path.startswith("/dev/")
-
-
-def _source(path: str) -> Element:
-    return node("source", dev=path) if is_device(path) else node("source", file=path)
-
-
-def _type(path: str | None) -> str:
-    return "block" if path is not None and is_device(path) else "file"
 
 
 def _disk(disk: ResolvedDisk, kind: str, source: Element) -> Element:
@@ -79,15 +67,16 @@ def _disk(disk: ResolvedDisk, kind: str, source: Element) -> Element:
 
 def _cdrom(name: str, spec: Cdrom, path: str | None, boot_order: int | None) -> Element:
     """Every chipset takes a drive on the sata bus; libvirt adds the controller that is missing."""
+    kind, source = path_source(path) if path is not None else ("file", None)
     return node(
         "disk",
         node("driver", name="qemu", type="raw"),
-        path is not None and _source(path),
+        source,
         node("target", dev=spec.target, bus=spec.bus),
         node("readonly"),
         boot(boot_order),
         node("alias", name=f"ua-{name}"),
-        type=_type(path),
+        type=kind,
         device="cdrom",
     )
 

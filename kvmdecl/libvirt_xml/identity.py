@@ -94,6 +94,7 @@ KEYS: Mapping[tuple[Kind, str], tuple[Key, ...]] = {
         for tag in ("", "bios/", "system/", "baseBoard/", "chassis/")
     },
     (Kind.DOMAIN, "devices/graphics/channel"): (("@name",),),
+    (Kind.DOMAIN, "devices/disk/source/host"): (("@name", "@port"), ("@name",), ("@socket",)),
     (Kind.DOMAIN, "devices/interface/vlan/tag"): (("@id",),),
     (Kind.DOMAIN, f"{_QEMU}commandline/{_QEMU}env"): (("@name",),),
     (Kind.DOMAIN, f"{_QEMU}capabilities/{_QEMU}add"): (("@capability",),),

@@ -198,6 +198,12 @@ def _is_scsi(case: Case) -> bool:
     return case.declared(f"{case.difference.path}@type") == "scsi"
 
 
+def _is_on_a_cluster(case: Case) -> bool:
+    """Whether any of its servers gives a disk the same data."""
+    protocol = f"devices/{device_key(case.difference.path)}/source@protocol"
+    return {case.running(protocol), case.declared(protocol)} <= {"rbd", "gluster"}
+
+
 def _is_virtiofs(case: Case) -> bool:
     driver = f"devices/{device_key(case.difference.path)}/driver@type"
     return (case.running(driver) or case.declared(driver)) == "virtiofs"
@@ -520,6 +526,13 @@ ROWS: tuple[Row, ...] = (
     Row("iothreads", "any", "iothreads", "remove-iothreads", _THREADS, when=_is_unused, visible=True),
     Row("iothreads", "any", "iothreads", None, _THREADS, "a disk is served by a thread that goes"),
     Row(f"{_DISK}/source@*", "any", "{disk}", "update-device", _MEDIUM, when=_is_cdrom, visible=True),
+    Row(f"{_DISK}/source@tls*", "any", "{disk}.source", None, _LIVE_DISK, _AT_START),
+    Row(f"{_DISK}/source/host*", "any", "{disk}", None, _LIVE_DISK, _AT_START, _is_on_a_cluster),
+    Row(
+        *(f"{_DISK}/source/host*", "any", "{disk}", None, _LIVE_DISK),
+        "from the next boot on the guest has another server's data",
+        impact=Impact.DATA_LOSS,
+    ),
     Row(
         *(f"{_DISK}/source@*", "any", "{disk}", None, _LIVE_DISK),
         "from the next boot on the guest has other data; what is on the present disk stays behind",

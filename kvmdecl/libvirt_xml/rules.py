@@ -298,6 +298,30 @@ def _first_lun(element: Element) -> None:
         element.set("name", f"{name}/0")
 
 
+_PORTS = {
+    "http": "80",
+    "https": "443",
+    "ftp": "21",
+    "ftps": "990",
+    "tftp": "69",
+    "nfs": "2049",
+    "ssh": "22",
+    "nbd": "10809",
+    "iscsi": "3260",
+    "gluster": "24007",
+    "sheepdog": "7000",
+    "vxhs": "9999",
+}
+
+
+def _usual_port(element: Element) -> None:
+    """A server without a port has the protocol's (virStorageSourceNetworkDefaultPort)."""
+    usual = _PORTS.get(element.get("protocol", ""))
+    for host in element.iterfind("host[@port]"):
+        if host.get("port") == usual:
+            discard(host, "port")
+
+
 def _primary_first(devices: Element) -> None:
     """The primary card is the first (virDomainDefPostParseVideo)."""
     cards = devices.findall("video")
@@ -684,6 +708,7 @@ _DOMAIN = tuple(
             ("devices/disk*/source", "devices/hostdev/source"),
             _first_lun,
         ),
+        ("A protocol has its own port", ("devices/disk*/source",), _usual_port),
         ("An open tray is state", ("devices/disk/target",), without("tray")),
         ("The port of a running network is state", ("devices/interface/source",), without("portid")),
         ("What a network comes to in a running guest is state", ("devices/interface",), plain_network_nic),

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from kvmdecl.manifest.base import Section, wrong
+from kvmdecl.manifest.disk_sources import Source
 from kvmdecl.names import Bool, DiskPath, Integer, Name, Positive, Size
 
 _MOST = 10**15  # QEMU_BLOCK_IOTUNE_MAX
@@ -129,8 +130,9 @@ class Disk(Section):
     made, grown or deleted."""
     image: Name | None = None
     """Image that the disk begins as; its volume is the backing file of the disk's."""
-    source: DiskPath | None = None
-    """A file or block device that the host has (`/dev/vg0/db`), instead of a volume: never made, grown or deleted."""
+    source: Source | None = None
+    """What is there already, instead of a volume: a file or block device of the host (`/dev/vg0/db`), or data on a
+    server (`{protocol: nbd, servers: [HOST], name: db}`). Never made, grown or deleted."""
     format: Literal["qcow2", "raw"] = "qcow2"
     """Format of the volume, `raw` in a pool of devices; for a `source` it has to be said."""
     preallocation: Literal["off", "metadata", "falloc", "full"] = "off"
@@ -206,6 +208,9 @@ class Disk(Section):
         if "format" not in self.model_fields_set:
             hint = "add `format: raw` (block devices) or `format: qcow2`; `qemu-img info` on the host tells"
             raise wrong("disk", "the format of a source is never guessed", hint, "source")
+        if self.source.is_web and not self.readonly:
+            summary = f"nothing is written by {self.source.protocol}"
+            raise wrong("disk", summary, "add `readonly: true`", "source", "protocol")
 
     @property
     def misplaced(self) -> tuple[str, str, str] | None:

@@ -50,7 +50,7 @@ FOREIGN = """<domain>
 def disk(name: str = "root", **given: Any) -> ResolvedDisk:
     """A resolved disk; `given` are keys of the manifest, or of what follows from them."""
     follows = {"pool": "vms", "volume": f"web-1.{name}.qcow2", "image": None, "boot_order": None}
-    follows |= {"encryption": None, "pool_secret": None}
+    follows |= {"encryption": None, "server_secret": None}
     spec = Disk(**{"size": 8 * MIB} | _rest(given, follows))
     return ResolvedDisk(name=name, spec=spec, **follows | _only(given, follows))
 

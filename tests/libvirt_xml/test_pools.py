@@ -91,7 +91,7 @@ def test_a_pool_fits_libvirts_schema(against_schema: Schema, name: str):
 
 @pytest.mark.parametrize("name", DISKS)
 def test_a_disk_finds_its_volume_by_what_the_pool_holds(against_schema: Schema, name: str):
-    text = domain_xml(vm(disks=(disk(volume="v", format="raw", pool_secret=UUID),)), {"vms": spec(name)})
+    text = domain_xml(vm(disks=(disk(volume="v", format="raw", server_secret=UUID),)), {"vms": spec(name)})
 
     found = etree.fromstring(text).find("devices/disk")
 
@@ -103,7 +103,7 @@ def test_a_disk_finds_its_volume_by_what_the_pool_holds(against_schema: Schema, 
 
 
 def test_an_object_is_asked_of_every_server_of_its_pool():
-    text = domain_xml(vm(disks=(disk(volume="v", format="raw", pool_secret=UUID),)), {"vms": spec("rbd")})
+    text = domain_xml(vm(disks=(disk(volume="v", format="raw", server_secret=UUID),)), {"vms": spec("rbd")})
     hosts = etree.fromstring(text).iterfind("devices/disk/source/host")
     assert [dict(host.attrib) for host in hosts] == [
         {"name": "ceph-1.example", "port": "6789"},
