@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 
 
 def board(vm: ResolvedVm) -> Iterator[Element]:
-    """`os`, `sysinfo` and `features`."""
+    """`os`, `sysinfo` and `features`, where there are any."""
     spec = vm.spec
     yield node("os", *_os(vm), firmware="efi" if _chooses_uefi(spec.firmware) else None)
     if spec.smbios.says_something:
         yield _sysinfo(spec.smbios)
-    yield node("features", *_features(vm))
+    if len(features := node("features", *_features(vm))):
+        yield features
 
 
 def surroundings(vm: ResolvedVm) -> Iterator[Element]:

@@ -56,7 +56,9 @@ def _serial(vm: ResolvedVm) -> Iterator[Element]:
     serial = vm.spec.serial
     if serial.enabled:
         log = serial.log and node("log", file=f"{_LOGS}/{vm.name}.serial.log", append="on")
-        yield node("serial", log, *_character_source(serial), type=serial.type)
+        # Beside others with a port libvirt would give it the next free one.
+        first = bool(vm.spec.serials) and node("target", port="0")
+        yield node("serial", log, *_character_source(serial), first, type=serial.type)
         for number, port in enumerate(vm.spec.serials, 1):
             yield node("serial", *_character_source(port), node("target", port=str(number)), type=port.type)
         console = node("target", type="serial", port="0")

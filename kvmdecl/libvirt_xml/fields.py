@@ -226,10 +226,12 @@ def _satisfied(path: str, declared: str, observed: str | None) -> bool:
     return rule is not None and rule(declared, observed)
 
 
-# What holds where the host says nothing: a cable is plugged in. An alias is how a disk is found, not what it is:
-# one that is found by its file or target keeps the alias that it has, for a running guest cannot be given another.
+# What holds where the host says nothing: a cable is plugged in, the first port is number 0. An alias is how a disk is
+# found, not what it is: one that is found by its file or target keeps the alias that it has, for a running guest cannot
+# be given another.
 _ASSUMED: Mapping[str, str] = {
     "devices/interface/link@state": "up",
+    "devices/serial/target@port": "0",
     "devices/disk/alias@name": "",
     "devices/sound/alias@name": "",
 }

@@ -117,6 +117,9 @@ def kept(xml: str) -> str:
             etree.SubElement(
                 device, "address", type="pci", domain="0x0000", bus=number, slot="0x00", function="0x0"
             )
+    for port, serial in enumerate(root.iterfind("devices/serial")):
+        if serial.find("target") is None:
+            etree.SubElement(serial, "target", type="isa-serial", port=str(port))
     machine = root.find("os/type")
     assert machine is not None
     machine.set("machine", {"q35": "pc-q35-7.2", "pc": "pc-i440fx-7.2"}[machine.attrib["machine"]])
