@@ -24,7 +24,7 @@ from lxml import etree
 from kvmdecl import lab as labs
 from kvmdecl.adopt.entry import Entry, NotExpressible, Surroundings, make_entry
 from kvmdecl.adopt.filled_in import asked_for
-from kvmdecl.adopt.recognise import Networks
+from kvmdecl.adopt.guest import Networks
 from kvmdecl.hosts.protocol import Scope
 from kvmdecl.hosts.read import read_domain, read_host
 from kvmdecl.libvirt_xml.fields import compare, fields, plain

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kvmdecl.adopt.entry import Entry, NotExpressible, Surroundings, make_entry
+from kvmdecl.adopt.guest import Keys, Networks
 from kvmdecl.adopt.profiles import factor
-from kvmdecl.adopt.recognise import Keys, Networks
 from kvmdecl.adopt.splice import splice
 from kvmdecl.adopt.yaml_text import block
 from kvmdecl.diagnostics import Diagnostic, Note, Severity

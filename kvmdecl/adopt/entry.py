@@ -7,15 +7,17 @@ compiled once more and compared: what a plan would change, or would not see, fai
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lxml import etree
+from pydantic import ValidationError
 
 from kvmdecl.adopt.filled_in import asked_for
-from kvmdecl.adopt.recognise import Guest, Keys, Networks, proposals
+from kvmdecl.adopt.guest import Guest, Keys, Networks
+from kvmdecl.adopt.recognise import proposals
 from kvmdecl.adopt.residue import Gap, fragment, gap, members, omissions
 from kvmdecl.adopt.yaml_text import block
 from kvmdecl.diagnostics import Rejected
@@ -27,10 +29,13 @@ from kvmdecl.libvirt_xml.redact import redact
 from kvmdecl.libvirt_xml.safe import BadXml, parse_xml
 from kvmdecl.load import load
 from kvmdecl.manifest import Vm
+from kvmdecl.manifest.base import Section
 from kvmdecl.resolve import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pydantic_core import ErrorDetails
 
     from kvmdecl.facts import HostFacts
     from kvmdecl.state import ObservedDomain
@@ -101,29 +106,57 @@ class _Judge:
         self._domain = domain
         self._asked = asked
         self._around = around
+        self._gaps: dict[str, Gap] = {}
+        self._declared: dict[str, str | None] = {}
 
     def choose(self, keys: Keys) -> Keys:
-        """Add the proposals that help. Usually all do, and one look is enough."""
-        proposed = [*proposals(Guest(parse_xml(self._asked), self._around.plugged)), *self._overruled()]
-        best = self._gap(keys)
-        for chosen in (proposed, [p for p in proposed if self._compile(merged(keys, p))]):
-            everything = keys
-            for proposal in chosen:
-                everything = merged(everything, proposal)
-            found = self._gap(everything)
-            if found is not None and best is not None and set(found.untrue) <= set(best.untrue):
-                return everything
+        """Add the proposals that help."""
+        proposed = [*proposals(Guest(parse_xml(self._asked), self._around.plugged))]
+        keys, left = self._add(keys, proposed)
+        keys, _ = self._add(keys, left)  # what had to wait for another: a channel of SPICE for its console
+        for default in self._overruled():
+            keys, _ = self._add(keys, [default])
+        return self._without_defaults(keys)
+
+    def _add(self, keys: Keys, proposed: Sequence[Keys]) -> tuple[Keys, list[Keys]]:
+        """Add all if all are true, which is usual; else each half for itself. Returns also what is left."""
+        if not proposed:
+            return keys, []
+        everything = keys
         for proposal in proposed:
-            candidate = merged(keys, proposal)
-            found = self._gap(candidate)
-            if found is not None and (best is None or len(found) < len(best)):
-                keys, best = candidate, found
-        return keys
+            everything = merged(everything, proposal)
+        everything = fitting(everything, keys)
+        if self._is_better(everything, keys, alone=len(proposed) == 1):
+            return everything, []
+        if len(proposed) == 1:
+            return keys, [*proposed]
+        half = len(proposed) // 2
+        keys, left = self._add(keys, proposed[:half])
+        keys, more = self._add(keys, proposed[half:])
+        return keys, left + more
+
+    def _is_better(self, keys: Keys, before: Keys, *, alone: bool) -> bool:
+        found, best = self._gap(keys), self._gap(before)
+        if found is None or best is None:
+            return best is None and found is not None
+        return len(found) < len(best) if alone else set(found.untrue) <= set(best.untrue)
 
     def _overruled(self) -> Iterator[Keys]:
-        """What the manifest's `defaults` may say differently of this guest."""
-        plain_vm = Vm().model_dump(mode="json", exclude_none=True)
-        yield from ({key: plain_vm[key]} for key in self._around.defaults if key in plain_vm)
+        """What the manifest's `defaults` may say differently of this guest, in the words of the model's own."""
+        for key in self._around.defaults:
+            value = getattr(Vm, key, None)
+            if isinstance(value, Section) and value.shorthand is not None:
+                value = getattr(value, value.shorthand)
+            if isinstance(value, str | bool | int):
+                yield {key: value}
+
+    def _without_defaults(self, keys: Keys) -> Keys:
+        """Without what the manifest's `defaults` say already."""
+        for key in self._around.defaults.keys() & keys.keys():
+            fewer = {name: value for name, value in keys.items() if name != key}
+            if self._gap(fewer) == self._gap(keys):
+                keys = fewer
+        return keys
 
     def complete(self, keys: Keys) -> tuple[Keys, tuple[str, ...], str]:
         """Add `xml` and `omit` for the rest. Returns the entry, what `xml` is about, and the declaration."""
@@ -131,7 +164,7 @@ class _Judge:
         for _ in range(3):
             found, unsaid = self._with_rest(keys, whole)
             declared = self._compile(found)
-            left = gap(declared, self._asked, self._domain.xml) if declared else None
+            left = self._gap(found)
             if declared and left is not None and not len(left):
                 return found, unsaid, declared
             if left is None:
@@ -144,9 +177,11 @@ class _Judge:
 
     def _with_rest(self, keys: Keys, whole: frozenset[str]) -> tuple[Keys, tuple[str, ...]]:
         """An entry with `xml` and `omit`. The lists in `whole` are said by `xml` alone."""
-        implied = self._compile(keys)
-        if implied is None:
+        implied, left = self._compile(keys), self._gap(keys)
+        if implied is None or left is None:
             raise NotExpressible(("the keys of its identity",))
+        if not len(left):
+            return keys, ()
         replaced = members(implied, whole)
         declared = without(implied, replaced)[0]
         xml = fragment(declared, self._asked, whole)
@@ -160,10 +195,20 @@ class _Judge:
 
     def _gap(self, keys: Keys) -> Gap | None:
         declared = self._compile(keys)
-        return None if declared is None else gap(declared, self._asked, self._domain.xml)
+        if declared is None:
+            return None
+        if declared not in self._gaps:
+            self._gaps[declared] = gap(declared, self._asked, self._domain.xml)
+        return self._gaps[declared]
 
     def _compile(self, keys: Keys) -> str | None:
         """The declaration of an entry, None if the pipeline refuses it."""
+        text = repr(keys)
+        if text not in self._declared:
+            self._declared[text] = self._compile_anew(keys)
+        return self._declared[text]
+
+    def _compile_anew(self, keys: Keys) -> str | None:
         manifest: Keys = {
             "apiVersion": "kvmdecl/v1",
             "cluster": "adopt",
@@ -179,6 +224,50 @@ class _Judge:
             return declared_domain(cluster.vms[0], {})
         except (Rejected, BadXml, KeyError):  # KeyError: `defaults` put a disk into a pool
             return None
+
+
+def fitting(keys: Keys, given: Keys) -> Keys:
+    """Keys without those that the model of a vm refuses, such as values that it has no word for.
+
+    What is in `given` stays.
+    """
+    for _ in range(_MOST_REFUSED):
+        try:
+            Vm.model_validate(keys)
+        except ValidationError as error:
+            smaller = keys
+            found = error.errors(include_url=False)
+            for path in map(_refused, reversed(found)):  # from the end of lists, whose members have numbers
+                smaller = _pruned(smaller, path) if path and path[0] not in given else smaller
+            if smaller == keys:
+                return keys
+            keys = smaller
+        else:
+            return keys
+    return keys
+
+
+_MOST_REFUSED = 20  # rounds: one finding may hide another
+
+
+def _refused(found: ErrorDetails) -> tuple[str | int, ...]:
+    return (*found["loc"], *found.get("ctx", {}).get("at", ()))
+
+
+def _pruned(value: Any, path: Sequence[str | int]) -> Any:  # noqa: ANN401 - a tree of plain values
+    """A tree without the part at a path, or without the last part above it that is there."""
+    head, rest = path[0], path[1:]
+    if isinstance(value, dict) and head in value:
+        below = value[head]
+        kept = _pruned(below, rest) if rest and isinstance(below, dict | list) else below
+        smaller = {key: old for key, old in value.items() if key != head}
+        return smaller if kept is below or kept in ({}, []) else value | {head: kept}
+    if isinstance(value, list) and isinstance(head, int) and head < len(value):
+        below = value[head]
+        kept = _pruned(below, rest) if rest and isinstance(below, dict | list) else below
+        middle = [] if kept is below or kept in ({}, []) else [kept]
+        return [*value[:head], *middle, *value[head + 1 :]]
+    return value
 
 
 def merged(keys: Keys, more: Keys) -> Keys:
@@ -220,6 +309,13 @@ def _without_secrets(xml: str) -> tuple[str, bool]:
 
 
 _ORDER = (*Vm.model_fields,)
+_SHORT = (
+    ("cpus", "count"),
+    ("memory", "size"),
+    ("numa", "nodeset"),
+    ("firmware", "type"),
+    ("serial", "type"),
+)
 
 
 def _ordered(keys: Keys) -> Keys:
@@ -227,7 +323,7 @@ def _ordered(keys: Keys) -> Keys:
     last = len(_ORDER)
     places = {name: number for number, name in enumerate(_ORDER)}
     found = {key: keys[key] for key in sorted(keys, key=lambda key: places.get(key, last))}
-    for key, shorthand in (("cpus", "count"), ("memory", "size")):
+    for key, shorthand in _SHORT:
         if isinstance(found.get(key), dict) and set(found[key]) == {shorthand}:
             found[key] = found[key][shorthand]
     return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kvmdecl.adopt.recognise import Keys
+    from kvmdecl.adopt.guest import Keys
 
 MOST_ALIKE = 3
 """Entries that must say the same before a profile says it for them."""

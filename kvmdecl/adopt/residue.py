@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from lxml import etree
 
 from kvmdecl.libvirt_xml.build import attributes
-from kvmdecl.libvirt_xml.fields import Document, compare, open_documents, plain
+from kvmdecl.libvirt_xml.fields import Document, compare, compare_documents, open_documents, plain
 from kvmdecl.libvirt_xml.identity import KEYS, read_key
 from kvmdecl.libvirt_xml.overlay import to_text
 from kvmdecl.state import Kind
@@ -46,8 +46,8 @@ def gap(declared: str, asked_for: str, observed: str) -> Gap:
     Raises:
         BadXml: one of them is not acceptable XML.
     """
-    wanted, seen = open_documents([declared, asked_for], Kind.DOMAIN)
-    found = compare(declared, None, observed, Kind.DOMAIN).differences
+    wanted, seen, whole, nothing = open_documents([declared, asked_for, observed, "<domain/>"], Kind.DOMAIN)
+    found = compare_documents(wanted, nothing, whole).differences
     return Gap(tuple(sorted(_unsaid(wanted, seen))), tuple(difference.path for difference in found))
 
 

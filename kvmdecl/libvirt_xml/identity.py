@@ -38,7 +38,7 @@ _DEVICES = {
     ),  # companions of a USB 2 controller share
     "graphics": (("@type",),),
     "input": (("source@evdev",), ("source@dev",), ("@type", "@bus")),
-    "sound": (("alias@name",),),
+    "sound": (("alias@name",), ("@model",)),
     "audio": (("@id",),),
     "filesystem": (("target@dir",),),
     "memory": (("alias@name",),),

@@ -162,6 +162,7 @@ GUESTS: dict[str, str] = {
         "<input type='tablet' bus='usb'/><input type='keyboard' bus='usb'/><input type='mouse' bus='virtio'/>"
     ),
     "a serial console": domain("<serial type='pty'/>"),
+    "two terminals": domain("<serial type='pty'/><serial type='pty'/>"),
     "serial ports": domain(
         chars(
             "serial",

@@ -7,7 +7,7 @@ import pytest
 
 from kvmdecl.adopt.entry import NotExpressible, Surroundings, make_entry
 from kvmdecl.adopt.filled_in import asked_for
-from kvmdecl.adopt.recognise import Networks
+from kvmdecl.adopt.guest import Networks
 from kvmdecl.hosts.protocol import Scope
 from kvmdecl.hosts.read import read_domain, read_host
 from kvmdecl.lab import Lab

@@ -200,11 +200,17 @@ def test_a_nic_is_found_by_its_mac_wherever_it_stands():
 
 
 def test_members_that_nothing_identifies_are_compared_in_order():
-    two = "<sound model='{}'/><sound model='{}'/>"
+    two = "<watchdog model='{}'/><watchdog model='{}'/>"
 
-    assert difference(devices(two.format("ac97", "ich9")), devices(two.format("ac97", "es1370"))) == [
-        ("devices/sound#2@model", "es1370", "ich9")
+    assert difference(devices(two.format("itco", "ib700")), devices(two.format("itco", "diag288"))) == [
+        ("devices/watchdog#2@model", "diag288", "ib700")
     ]
+
+
+def test_a_sound_card_without_our_name_is_found_by_its_model():
+    named = "<sound model='ich9'><alias name='ua-sound'/></sound>"
+
+    assert difference(devices(named), devices("<sound model='ac97'/><sound model='ich9'/>")) == []
 
 
 def test_a_nic_without_mac_is_the_first_that_is_left():

@@ -183,7 +183,7 @@ def test_undeclared_fields_that_came_changed_or_went_are_named():
         ("iothreads", None, "2")
     ]
     assert outside(definition.replace("<devices>", "<devices><sound model='ich9'/>")) == [
-        ("devices/sound", None, "ich9")
+        ("devices/sound[ich9]", None, "ich9")
     ]
 
 
