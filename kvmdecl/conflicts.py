@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, TypeVar
 from kvmdecl.diagnostics import Diagnostic, Note
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator
+    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
-    from kvmdecl.cluster import ResolvedCluster, ResolvedDisk, ResolvedNetwork, ResolvedPool, ResolvedVm
+    from kvmdecl.cluster import (
+        ResolvedCluster,
+        ResolvedDisk,
+        ResolvedFilter,
+        ResolvedNetwork,
+        ResolvedPool,
+        ResolvedVm,
+    )
     from kvmdecl.diagnostics import Span
     from kvmdecl.state import Origin
 
@@ -29,7 +36,8 @@ def conflicts(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
         _same_volumes(cluster),
         _same_sources(cluster),
         _same_cids(cluster),
-        _rings(cluster.vms),
+        _waiting_rings(cluster.vms),
+        _filter_rings(cluster.filters),
         _same_taps(cluster),
         _same_uuids(cluster),
     )
@@ -261,39 +269,54 @@ def _same_taps(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
                 )
 
 
-def _rings(vms: Iterable[ResolvedVm]) -> Iterator[Diagnostic]:
-    """Vms that wait for each other, each ring told once."""
-    after = {vm.name: [other.vm for other in vm.spec.after] for vm in vms if vm.spec.after}
+def _waiting_rings(vms: Iterable[ResolvedVm]) -> Iterator[Diagnostic]:
+    """Vms that wait for each other."""
     origins = {vm.name: vm.origin for vm in vms}
+    for ring in _rings({vm.name: [other.vm for other in vm.spec.after] for vm in vms}):
+        yield Diagnostic(
+            "reference.ring",
+            f"vms wait for each other: {' waits for '.join([*ring, ring[0]])}",
+            origins[ring[-1]].find("after"),
+            "None of them could be started before the others.",
+            "take one of the `after:` out",
+            subject=f"vm/{ring[0]}",
+        )
+
+
+def _filter_rings(filters: Iterable[ResolvedFilter]) -> Iterator[Diagnostic]:
+    """Filters whose rules lead back to them."""
+    named = {filter_.name: filter_ for filter_ in filters if filter_.spec.state == "active"}
+    for ring in _rings({name: filter_.needs for name, filter_ in named.items()}):
+        last = named[ring[-1]]
+        index = next(index for index, rule in enumerate(last.spec.rules) if rule.filter == ring[0])
+        yield Diagnostic(
+            "reference.filter-cycle",
+            f"filters name each other: {' names '.join([*ring, ring[0]])}"
+            if len(ring) > 1
+            else f"filter {ring[0]} names itself",
+            last.origin.find(f"rules.{index}.filter"),
+            "The rules of a filter that is named apply in its place, and so would have no end.",
+            "put the common rules into a filter of their own",
+        )
+
+
+def _rings(edges: Mapping[str, Sequence[str]]) -> Iterator[list[str]]:
+    """Names that lead back to themselves, each ring once. Not recursive: a chain may be as long as the manifest."""
     done: set[str] = set()
-    for start in after:
-        path: dict[
-            str, Iterator[str]
-        ] = {}  # from `start` to where we are, each with the vms that are left to try
+    for start in edges:
+        # From `start` to where we are, each with the names that are left to try.
+        path: dict[str, Iterator[str]] = {}
         name: str | None = start if start not in done else None
         while name is not None or path:
             if name is not None and name not in path:
-                path[name] = iter([other for other in after.get(name, ()) if other not in done])
+                path[name] = iter([other for other in edges.get(name, ()) if other not in done])
             elif name is not None:
-                ring = list(path)[list(path).index(name) :]
-                yield _ring(ring, origins[ring[-1]].find("after"))
+                yield list(path)[list(path).index(name) :]
             last = next(reversed(path))
             name = next(path[last], None)
             if name is None:
                 done.add(last)
                 del path[last]
-
-
-def _ring(names: list[str], at: Span | None) -> Diagnostic:
-    waits = " waits for ".join([*names, names[0]])
-    return Diagnostic(
-        "reference.ring",
-        f"vms wait for each other: {waits}",
-        at,
-        "None of them could be started before the others.",
-        "take one of the `after:` out",
-        subject=f"vm/{names[0]}",
-    )
 
 
 def _twice(code: str, summary: str, at: Span | None, other: Span | None, cause: str, hint: str) -> Diagnostic:

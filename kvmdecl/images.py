@@ -270,6 +270,9 @@ def _remember(file: _File, digest: str) -> None:
 # -- texts for cloud-init -----------------------------------------------------------------------------------
 
 
+_READERS = {"cloud-init.unreadable": "cloud-init", "ignition.unreadable": "Ignition"}
+
+
 def _read_texts(loaded: LoadedManifest, found: list[Diagnostic]) -> dict[tuple[str, str], str]:
     """Read each file once, however many vms a profile gives it to."""
     seen: dict[Path, str | None] = {}
@@ -278,7 +281,9 @@ def _read_texts(loaded: LoadedManifest, found: list[Diagnostic]) -> dict[tuple[s
         if spec.ignition is not None and (source := spec.ignition.config_file) is not None:
             at = ("vms", vm, "ignition", "config_file")
             path, home = _reached(loaded, source, *at), loaded.file_of(*at).parent
-            if (text := _collect_text(found, path, home, loaded.span(*at))) is not None:
+            if (
+                text := _collect_text(found, "ignition.unreadable", path, home, loaded.span(*at))
+            ) is not None:
                 texts[vm, "ignition"] = text
         for key in _TEXT_KEYS if spec.cloud_init else ():
             given: str | None = getattr(spec.cloud_init, key)
@@ -287,20 +292,21 @@ def _read_texts(loaded: LoadedManifest, found: list[Diagnostic]) -> dict[tuple[s
             path = _reached(loaded, given, "vms", vm, "cloud_init", key)
             if path not in seen:
                 home = loaded.file_of("vms", vm, "cloud_init", key).parent
-                seen[path] = _collect_text(found, path, home, loaded.span("vms", vm, "cloud_init", key))
+                seen[path] = _collect_text(
+                    found, "cloud-init.unreadable", path, home, loaded.span("vms", vm, "cloud_init", key)
+                )
             if (text := seen[path]) is not None:
                 texts[vm, key] = text
     return texts
 
 
-def _collect_text(found: list[Diagnostic], path: Path, home: Path, at: Span) -> str | None:
+def _collect_text(found: list[Diagnostic], code: str, path: Path, home: Path, at: Span) -> str | None:
     try:
         return _read_text(path, home)
     except _UnusableError as reason:
-        cause = "What the file says becomes a part of the guest's seed."
-        found.append(
-            Diagnostic("cloud-init.unreadable", f"cloud-init's file cannot be read: {reason}", at, cause)
-        )
+        summary = f"{_READERS[code]}'s file cannot be read: {reason}"
+        cause = "What the file says is given to the guest, so it has to be there when plans are made."
+        found.append(Diagnostic(code, summary, at, cause))
         return None
 
 

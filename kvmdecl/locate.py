@@ -192,6 +192,8 @@ class _Finding:
             what, hint = (_EXPECTED | _EXPECTED_SCALARS).get(self.kind, ("another kind of value", ""))
             if what == "a list" and text is not None:
                 hint = f"write {quoted(f'[{text}]')}"
+            elif what == "a mapping" and (keys := self.place.shape.keys):
+                hint = f"write `{{key: value}}`; keys here are {', '.join(sorted(keys))}"
             summary = f"{what} is expected here, not {_kind_of(node)}"
             return Diagnostic("manifest.wrong-type", summary, self.place.span, "", hint)
         if self.kind in {"literal_error", "enum"}:

@@ -11,11 +11,17 @@ import ipaddress
 import re
 import uuid
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, core_schema
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core import CoreSchema
 
 KIB, MIB, GIB, TIB = 1024, 1024**2, 1024**3, 1024**4
 
@@ -40,6 +46,37 @@ _SHA256 = re.compile("[0-9a-f]{64}", re.ASCII)
 _UUID = re.compile("[0-9A-Fa-f]{8}(?:-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}", re.ASCII)
 _DISK_PATH = re.compile(r"(?:/[A-Za-z0-9_.:,@+=~ -]+)+", re.ASCII)
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Text of one form, as metadata of `Annotated[str, ...]`.
+
+    Who writes something else is told what it is not, and one that is right instead of a regular expression.
+    """
+
+    pattern: str
+    is_not: str
+    example: str
+
+    def check(self, value: Any) -> str:  # noqa: ANN401 - whatever the document holds
+        """Return the text as it is.
+
+        Raises:
+            PydanticCustomError: `manifest.bad-value`.
+        """
+        if isinstance(value, str) and re.fullmatch(self.pattern, value, re.ASCII):
+            return value
+        raise _bad("manifest.bad-value", value, self.is_not, f"write for example `{self.example}`")
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:  # noqa: ANN401
+        return core_schema.no_info_before_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return handler(schema) | {"pattern": f"^{self.pattern}$", "examples": [self.example]}
+
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "kvmdecl.invalid")
 _NAMESPACE_BYTES = NAMESPACE.bytes
@@ -380,7 +417,9 @@ Text = Annotated[str, BeforeValidator(parse_text)]
 HostPath = Annotated[
     str, BeforeValidator(parse_pool_path), WithJsonSchema({"type": "string", "pattern": "^/"})
 ]
-PciAddress = Annotated[str, Field(pattern=r"^[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$")]
+PciAddress = Annotated[
+    str, Form(r"[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]", "is not a PCI address", "0000:41:00.0")
+]
 PoolPath = Annotated[
     str, BeforeValidator(parse_pool_path), WithJsonSchema({"type": "string", "pattern": "^/"})
 ]

@@ -33,7 +33,7 @@ from kvmdecl.manifest.guest_os import with_os_defaults
 from kvmdecl.names import MIB, NAMESPACE, derive_mac, derive_uuid, format_size
 from kvmdecl.source import gc_paused
 from kvmdecl.state import FileContent, Kind, Origin, SecretSource
-from kvmdecl.text import did_you_mean, safe_text
+from kvmdecl.text import did_you_mean, members_of, safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -646,7 +646,7 @@ class _Linker:
             )
 
     def _check_filters(self) -> None:
-        """No filter of the manifest names one that goes away, or leads back to itself."""
+        """No filter of the manifest names one that goes away."""
         for name, filter_ in self._filters.items():
             if filter_.spec.state == "absent":
                 continue
@@ -654,24 +654,6 @@ class _Linker:
                 if rule.filter is None:
                     continue
                 self._check_not_absent(rule.filter, "filters", name, "rules", index, "filter")
-                if name in self._led_to(rule.filter):
-                    self._refuse(
-                        "reference.filter-cycle",
-                        f"filter {name} leads back to itself",
-                        self._loaded.span("filters", name, "rules", index, "filter"),
-                        "The rules of a filter that is named apply in its place, and so would have no end.",
-                        "put the common rules into a filter of their own",
-                    )
-
-    def _led_to(self, name: str) -> frozenset[str]:
-        """A filter and all that it names, directly or through others."""
-        found, new = set[str](), {name}
-        while new:
-            found |= new
-            new = {
-                need for each in new if each in self._filters for need in self._filters[each].needs
-            } - found
-        return frozenset(found)
 
     def _check_not_absent(self, name: str, *path: str | int) -> None:
         filter_ = self._filters.get(name)
@@ -743,8 +725,10 @@ class _Linker:
         if (kind, name) not in self._hints:
             names = sorted(known)
             listed = f"known are {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}"
-            self._hints[kind, name] = did_you_mean(name, names) or (
-                listed if names else f"the manifest defines no {kind}s"
+            self._hints[kind, name] = (
+                members_of(name, names)
+                or did_you_mean(name, names)
+                or (listed if names else f"the manifest defines no {kind}s")
             )
         at = self._loaded.span(*path)
         self._refuse(

@@ -46,14 +46,23 @@ def closest(word: str, candidates: Iterable[str]) -> str | None:
     by_plain: dict[str, str] = {}
     for candidate in known:
         by_plain.setdefault(_plain(candidate), candidate)
-    found = get_close_matches(_plain(word), by_plain, n=1, cutoff=0.6)
-    return by_plain[found[0]] if found else None
+    plain = _plain(word)
+    found = get_close_matches(plain, by_plain, n=3, cutoff=0.6)
+    swapped = [near for near in found if sorted(near) == sorted(plain)]  # `lna` is `lan` and not `nat`
+    return by_plain[(swapped or found)[0]] if found else None
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """Return a hint that names the nearest candidate, or an empty string if none is near."""
     nearest = closest(word, candidates)
     return f"did you mean {quoted(nearest)}?" if nearest is not None else ""
+
+
+def members_of(name: str, known: Iterable[str]) -> str:
+    """Return a hint that names the members of an entry with a count, or an empty string if there are none."""
+    members = [each for each in known if each.startswith(f"{name}-") and each[len(name) + 1 :].isdigit()]
+    shown = ", ".join(members[:10]) + (", ..." if len(members) > 10 else "")
+    return f"it has a `count`: name {shown}" if members else ""
 
 
 def _escape(char: str) -> str:

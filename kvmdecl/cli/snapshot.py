@@ -196,13 +196,17 @@ def _observe(path: Path) -> tuple[ResolvedCluster, dict[str, Observation]]:
 
 def _chosen(vms: list[str] | None, cluster: ResolvedCluster) -> list[str]:
     from kvmdecl.diagnostics import Diagnostic, Rejected
-    from kvmdecl.text import did_you_mean, safe_text
+    from kvmdecl.text import did_you_mean, members_of, safe_text
 
     known = [vm.name for vm in cluster.vms if vm.state != "absent"]
     if unknown := [vm for vm in vms or () if vm not in known]:
         raise Rejected(
             [
-                Diagnostic("show.unknown-vm", f"there is no vm {safe_text(vm)}", hint=did_you_mean(vm, known))
+                Diagnostic(
+                    "show.unknown-vm",
+                    f"there is no vm {safe_text(vm)}",
+                    hint=members_of(vm, known) or did_you_mean(vm, known),
+                )
                 for vm in unknown
             ]
         )

@@ -25,7 +25,9 @@ def parse_xml(text: str) -> Element:
         raise BadXml(f"the document has {len(document):,} bytes; at most {MAX_DOCUMENT:,} are read")
     try:
         root = etree.fromstring(document, _parser())
-    except (etree.XMLSyntaxError, ValueError) as error:
+    except etree.XMLSyntaxError as error:
+        raise BadXml(error.msg or "it is not well-formed") from error  # without the place in "<string>"
+    except ValueError as error:
         raise BadXml(str(error)) from error
     if root.getroottree().docinfo.internalDTD is not None:
         raise BadXml("a document with a DOCTYPE is not read")

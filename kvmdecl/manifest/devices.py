@@ -13,6 +13,7 @@ from kvmdecl.names import (
     MIB,
     Bool,
     Duration,
+    Form,
     HostPath,
     IpAddress,
     Name,
@@ -51,7 +52,7 @@ class Graphics(Section):
     """Say that others shall reach it: needed to listen on every address, and silences the warning about others."""
     port: Annotated[Positive, Field(ge=5900, le=65535)] | None = None
     """TCP port; a free one, chosen at every start, if not given."""
-    keymap: Annotated[str, Field(pattern="^[a-z]{2}(-[a-z]{2})?$")] | None = None
+    keymap: Annotated[str, Form("[a-z]{2}(-[a-z]{2})?", "is no keymap", "en-us")] | None = None
     """Keyboard of the console, such as `de`, for clients that send characters and not keys."""
     share: Literal["allow-exclusive", "force-shared", "ignore"] | None = None
     """Whether a VNC client may shut others out."""
@@ -126,7 +127,9 @@ class Video(Section):
     """Device model; `none` for a graphical console without a card (the guest may have one by other means)."""
     heads: Annotated[Positive, Field(le=16)] | None = None
     """Screens (`virtio` and `qxl`)."""
-    resolution: Annotated[str, Field(pattern="^[1-9][0-9]{2,4}x[1-9][0-9]{2,4}$")] | None = None
+    resolution: (
+        Annotated[str, Form("[1-9][0-9]{2,4}x[1-9][0-9]{2,4}", "is no resolution", "1920x1080")] | None
+    ) = None
     """Size that the guest is told to begin with, such as `1920x1080` (not `cirrus`)."""
     vram: Size | None = None
     """Its memory (`vga`, `qxl`, `bochs`, `cirrus`): a power of two, from 1MiB."""

@@ -8,10 +8,9 @@ from pydantic import Field, model_validator
 
 from kvmdecl.manifest.base import Section
 from kvmdecl.manifest.base import wrong as _wrong
-from kvmdecl.names import MIB, Bool, HostPath, Integer, Positive, Size
+from kvmdecl.names import MIB, Bool, Form, HostPath, Integer, PciAddress, Positive, Size
 
-PciAddress = Annotated[str, Field(pattern="^[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f][.][0-7]$")]
-_Hex4 = Annotated[str, Field(pattern="^[0-9a-fA-F]{4}$")]
+_Hex4 = Annotated[str, Form(r"[0-9a-fA-F]{4}", "does not have four hexadecimal digits", "046d")]
 _Uuid = Annotated[str, Field(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 
 
@@ -78,7 +77,7 @@ class MediatedDevice(Section):
 class ScsiDevice(Section):
     """A SCSI device of the host, passed command by command."""
 
-    adapter: Annotated[str, Field(pattern="^scsi_host[0-9]{1,5}$")]
+    adapter: Annotated[str, Form(r"scsi_host[0-9]{1,5}", "is no SCSI adapter of a host", "scsi_host0")]
     """The host's adapter (`scsi_host0`)."""
     bus: Annotated[Integer, Field(ge=0, le=255)] = 0
     """Bus of the adapter."""
@@ -107,7 +106,7 @@ class HostDevice(Section):
     """A mediated device."""
     scsi: ScsiDevice | None = None
     """A SCSI device."""
-    scsi_host: Annotated[str, Field(pattern="^naa[.][0-9a-f]{16}$")] | None = None
+    scsi_host: Annotated[str, Form("naa[.][0-9a-f]{16}", "is no WWN", "naa.5123456789abcde0")] | None = None
     """A SCSI target of the kernel, by vhost (`naa.5001405df3e54061`)."""
 
     @property

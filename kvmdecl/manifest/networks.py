@@ -14,6 +14,7 @@ from kvmdecl.manifest.traffic import Bandwidth, Vlan, one_or_several
 from kvmdecl.names import (
     Bool,
     Duration,
+    Form,
     Integer,
     IpAddress,
     Mac,
@@ -107,7 +108,7 @@ class Nat(Section):
     """Translate IPv6, too."""
     addresses: Annotated[str, Field(pattern=r"^[0-9.]{7,15}(-[0-9.]{7,15})?$")] | None = None
     """Address or range of the host that guests are seen with (`10.20.30.40-10.20.30.44`)."""
-    ports: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}-[1-9][0-9]{0,4}$")] | None = None
+    ports: Annotated[str, Form("[1-9][0-9]{0,4}-[1-9][0-9]{0,4}", "are no ports", "1024-65535")] | None = None
     """Ports that guests are seen with (`60000-65000`); 1024 to 65535 if not given."""
 
     @model_validator(mode="after")

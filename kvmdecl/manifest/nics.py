@@ -11,7 +11,7 @@ from kvmdecl.manifest.base import Section, wrong
 from kvmdecl.manifest.filters import FilterName, FilterParameters
 from kvmdecl.manifest.networks import InterfaceName, PortGroupName
 from kvmdecl.manifest.traffic import Bandwidth, Vlan
-from kvmdecl.names import Bool, Mac, Name, PciAddress, PoolPath, Positive
+from kvmdecl.names import Bool, Form, Mac, Name, PciAddress, PoolPath, Positive
 
 QueueSize = Literal["256", "512", "1024"]
 
@@ -181,7 +181,9 @@ class Nic(Section):
     """Or a socket of a software switch; the guest needs `memory: {source: memfd, access: shared}`, or huge pages."""
     user: Literal["slirp", "passt"] | None = None
     """Or nothing but QEMU, which opens connections for the guest: `slirp`, or `passt` where it is installed."""
-    vdpa: Annotated[str, Field(pattern=r"^/dev/vhost-vdpa-[0-9]{1,5}$")] | None = None
+    vdpa: (
+        Annotated[str, Form("/dev/vhost-vdpa-[0-9]{1,5}", "is no vDPA device", "/dev/vhost-vdpa-0")] | None
+    ) = None
     """Or a vDPA device of the host, `/dev/vhost-vdpa-0`."""
     mac: Mac | None = None
     """MAC address; derived from cluster, vm and what it is plugged into if not given."""

@@ -196,4 +196,5 @@ def _check_memory(cells: Sequence[GuestCell], memory: Memory) -> None:
             raise _wrong("numa", summary, "choose a multiple, or smaller pages", *at)
     if (total := sum(cell.memory for cell in cells)) != memory.most:
         summary = f"the cells have {format_size(total)}, and the guest has {format_size(memory.most)}"
-        raise _wrong("numa", summary, "the memory of the cells is that of the guest", "numa", "cells")
+        hint = f"share out {format_size(memory.most)}, or give the guest what its cells have"
+        raise _wrong("numa", summary, hint, "numa", "cells")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from kvmdecl.manifest.base import Section, wrong
-from kvmdecl.names import Bool, Name, PoolPath, Text
+from kvmdecl.names import Bool, Form, Name, PoolPath, Text
 
 Server = Annotated[
     str,
@@ -16,7 +16,12 @@ Server = Annotated[
     ),
 ]
 """`HOST` or `HOST:PORT`; an IPv6 address stands in brackets."""
-Iqn = Annotated[str, Field(pattern=r"^(iqn|eui|naa)\.[A-Za-z0-9][A-Za-z0-9.:-]{0,219}$")]
+Iqn = Annotated[
+    str,
+    Form(
+        r"(iqn|eui|naa)\.[A-Za-z0-9][A-Za-z0-9.:-]{0,219}", "is no iSCSI name", "iqn.2020-01.example.nas:vms"
+    ),
+]
 ExportPath = Annotated[str, Field(pattern=r"^(/|[A-Za-z0-9_])[A-Za-z0-9_.@+=/-]*$", max_length=1024)]
 SourceName = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*$", max_length=128)
@@ -186,7 +191,7 @@ class Pool(Section):
         for key in _SPECIFIC:
             if getattr(self, key) and key not in traits.needs + traits.takes:
                 hint = f"leave it out, or choose another `type:` (it is {self.type})"
-                raise wrong("pool", f"a {self.type} pool has no `{key}`", hint, key)
+                raise wrong("pool", f"a pool of type {self.type} has no `{key}`", hint, key)
         if (
             self.type == "rbd"
             and self.auth
@@ -199,7 +204,7 @@ class Pool(Section):
         self._check_devices()
         if self.format and self.format not in _FORMATS[self.type]:
             hint = f"use one of {', '.join(_FORMATS[self.type])}"
-            raise wrong("pool", f"a {self.type} pool has no format {self.format}", hint, "format")
+            raise wrong("pool", f"a pool of type {self.type} has no format {self.format}", hint, "format")
         if "/" in (self.source or "") and self.type != "zfs":
             raise wrong("pool", "only a dataset of zfs is named by a path", "write its plain name", "source")
         if self.protocol_version and self.format not in {None, "nfs"}:
@@ -208,7 +213,7 @@ class Pool(Section):
 
     def _check_devices(self) -> None:
         if self.type in {"fs", "disk"} and len(self.devices) > 1:
-            raise wrong("pool", f"a {self.type} pool has one device", "name one", "devices", 1)
+            raise wrong("pool", f"a pool of type {self.type} has one device", "name one", "devices", 1)
         for index, device in enumerate(self.devices):
             if not device.startswith("/dev/"):
                 hint = "write its path: `/dev/disk/by-id/...` stays the same when devices come and go"
@@ -216,7 +221,9 @@ class Pool(Section):
         if not self.build:
             return
         if not self.traits.formats:
-            raise wrong("pool", f"a {self.type} pool has nothing to format", "leave `build` out", "build")
+            raise wrong(
+                "pool", f"a pool of type {self.type} has nothing to format", "leave `build` out", "build"
+            )
         if not self.devices:
             raise wrong("pool", "`build` has no devices to format", f"add {_WHAT['devices']}", "build")
         if self.format is None and self.type in {"fs", "disk"}:

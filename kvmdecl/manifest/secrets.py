@@ -7,13 +7,20 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from kvmdecl.manifest.base import Section, wrong
-from kvmdecl.names import Bool
+from kvmdecl.names import Bool, Form
 
 ENV_PREFIX = "KVMDECL_SECRET_"
 """What a variable's name begins with: who runs kvmdecl says by it that a manifest may have the value."""
 
-EnvName = Annotated[str, Field(pattern=rf"^{ENV_PREFIX}[A-Z0-9_]{{1,100}}$")]
-SecretFile = Annotated[str, Field(pattern=r"^[^/\x00-\x1f][^\x00-\x1f]*$", max_length=1024)]
+EnvName = Annotated[
+    str,
+    Form(rf"{ENV_PREFIX}[A-Z0-9_]{{1,100}}", "is no variable for secrets", f"{ENV_PREFIX}DB"),
+]
+SecretFile = Annotated[
+    str,
+    Field(max_length=1024),
+    Form(r"[^/\x00-\x1f][^\x00-\x1f]*", "is no path in the manifest's folder", "secrets/db"),
+]
 Version = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")]
 
 
@@ -30,7 +37,9 @@ class SecretValue(Section):
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if (self.env is None) == (self.file is None):
-            raise wrong("secret", "the value is found in one place", "give one of `env` and `file`")
+            raise wrong(
+                "secret", "it is not said where the value is found, or twice", "give one of `env` and `file`"
+            )
         if self.file is not None and ".." in self.file.split("/"):
             raise wrong("secret", "the file is outside of the manifest's folder", "move it there", "file")
         return self

@@ -350,9 +350,8 @@ class Vm(Section):
 
     def _check_snapshots(self) -> None:
         if self.snapshots and self.snapshots.quiesce and not self.agent:
-            raise _wrong(
-                "snapshots", "quiescing needs a guest agent", "take `agent: false` back", "snapshots"
-            )
+            summary, hint = "quiescing needs a guest agent", "take `agent: false` back, or leave it out"
+            raise _wrong("snapshots", summary, hint, "snapshots", "quiesce")
 
     def _check_channels(self) -> None:
         taken = {AGENT_CHANNEL: "agent"} if self.agent else {}

@@ -132,7 +132,7 @@ def test_what_a_change_does_to_a_running_guest(before, after, key, impact, calls
         (lambda: UsbDevice(vendor="046d", product="c52b", bus="1", device="2"), "manifest.bad-hostdev"),
         (lambda: UsbDevice(bus="1", device="2", if_missing="optional"), "manifest.bad-hostdev"),
         (lambda: PciDevice(address="0000:41:00.0", rom=False, rom_file="/srv/x"), "manifest.bad-hostdev"),
-        (lambda: PciDevice(address="41:00.0"), "string_pattern_mismatch"),
+        (lambda: PciDevice(address="41:00.0"), "manifest.bad-value"),
         (lambda: Vm(hostdevs=[MOUSE, MOUSE]), "manifest.bad-hostdev"),
         (SharedMemory, "manifest.bad-shared-memory"),
         (lambda: SharedMemory(size=3 * MIB), "manifest.bad-shared-memory"),

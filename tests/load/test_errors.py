@@ -30,6 +30,28 @@ cluster.yaml:5:5: error[manifest.unknown-key]: unknown key `memry`
 1 error
 """,
     ),
+    "an address in another form": (
+        'vms:\n  web: {hostdevs: [{pci: "41:00.0"}]}\n',
+        """\
+cluster.yaml:4:26: error[manifest.bad-value]: `41:00.0` is not a PCI address
+  4 |   web: {hostdevs: [{pci: "41:00.0"}]}
+    |                          ^^^^^^^^^
+  hint: write for example `0000:41:00.0`
+
+1 error
+""",
+    ),
+    "one word where there are keys": (
+        'vms:\n  web: {hostdevs: [{usb: "046d:c52b"}]}\n',
+        """\
+cluster.yaml:4:26: error[manifest.wrong-type]: a mapping is expected here, not `046d:c52b`
+  4 |   web: {hostdevs: [{usb: "046d:c52b"}]}
+    |                          ^^^^^^^^^^^
+  hint: write `{key: value}`; keys here are bus, device, if_missing, product, vendor
+
+1 error
+""",
+    ),
     "an inexact unit": (
         "vms:\n  web: {memory: 40G}\n",
         """\

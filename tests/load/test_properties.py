@@ -309,5 +309,9 @@ def test_a_slip_finds_the_word_that_was_meant(word: str, meant: str | None) -> N
     assert closest(word, ["memory", "autostart", "cloud_init", "cpus", "disk"]) == meant
 
 
+def test_of_two_words_as_near_that_with_the_same_letters_was_meant() -> None:
+    assert closest("lna", ["lan", "nat"]) == "lan"
+
+
 def test_a_word_of_a_megabyte_is_not_compared() -> None:
     assert did_you_mean("x" * 10**6, ["memory"]) == ""

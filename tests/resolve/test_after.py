@@ -27,6 +27,12 @@ def test_a_ring_is_told_once_with_all_who_are_in_it():
     assert found.summary == "vms wait for each other: a waits for c waits for b waits for a"
 
 
+def test_who_names_an_entry_with_a_count_is_told_its_members():
+    (found,) = rejected("vms:\n  db: {count: 2}\n  web: {after: [db]}\n")
+
+    assert (found.code, found.hint) == ("reference.unknown-vm", "it has a `count`: name db-1, db-2")
+
+
 def test_copies_of_an_entry_can_wait_for_copies_of_another():
     cluster = resolved("vms:\n  db: {count: 2}\n  web: {count: 2, after: ['db-{n}']}\n")
 

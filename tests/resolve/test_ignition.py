@@ -53,4 +53,4 @@ def test_a_file_outside_of_the_manifests_folder_is_not_read(tmp_path: Path):
     (tmp_path / "web.ign").write_text(GOOD)
     text = "vms:\n  web: {image: debian, ignition: {config_file: ../web.ign}}\n"
 
-    assert [code for code, _ in told(DEBIAN + text, tmp_path / "in")] == ["cloud-init.unreadable"]
+    assert [code for code, _ in told(DEBIAN + text, tmp_path / "in")] == ["ignition.unreadable"]
