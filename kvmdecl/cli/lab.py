@@ -40,7 +40,7 @@ def lab(
     Each host has its own name, UUID, storage, networks and sockets, and the real QEMU driver. No root is
     needed where unprivileged user namespaces are allowed. Nothing outlives `kvmdecl lab down`.
 
-    Example:
+    Examples:
       kvmdecl lab up --hosts 3 && eval "$(kvmdecl lab env)"
       kvmdecl plan my-cluster.yaml
       kvmdecl lab down
@@ -131,7 +131,7 @@ def run_in_network(context: typer.Context, command: Command) -> None:
 
     Hosts are known by name there, and TCP, TLS and SSH work.
 
-    Example:
+    Examples:
       kvmdecl lab exec -- virsh -c qemu+tcp://kvm-1/system list --all
     """
     _become(_load(context).command(command))

@@ -48,7 +48,7 @@ def snapshot() -> None:
 def create(
     path: Manifest,
     vms: Annotated[
-        list[str] | None, typer.Argument(metavar="[VM]...", help="Vms; all of them if none is named.")
+        list[str] | None, typer.Argument(metavar="VM", help="Vms; all of them if none is named.")
     ] = None,
     name: Annotated[
         str, typer.Option(help="Name of the snapshot.", show_default="manual- and the time, in UTC")
@@ -82,7 +82,7 @@ def create(
 def delete(
     path: Manifest,
     vm: Annotated[str, typer.Argument(help="Name of the vm.", show_default=False)],
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Snapshots.", show_default=False)],
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Snapshots.", show_default=False)],
     yes: Yes = False,
     progress: Progress = common.ProgressView.AUTO,
 ) -> None:
@@ -103,7 +103,11 @@ def delete(
 
 
 @app.command()
-def run(path: Manifest, yes: Yes = False, progress: Progress = common.ProgressView.AUTO) -> None:
+def run(
+    path: common.ClusterPath = common.DEFAULT_PATH,
+    yes: Yes = False,
+    progress: Progress = common.ProgressView.AUTO,
+) -> None:
     """Take what is due by policy, merge the oldest beyond it.
 
     For cron. Snapshots that no policy made are neither counted nor touched, and guests that are off are left alone.
@@ -123,7 +127,7 @@ def run(path: Manifest, yes: Yes = False, progress: Progress = common.ProgressVi
 
 @app.command("list")
 def list_(
-    path: Manifest,
+    path: common.ClusterPath = common.DEFAULT_PATH,
     format_: Annotated[common.Format, typer.Option("--format", help="Output format.")] = common.Format.TEXT,
 ) -> None:
     """List the snapshots of the manifest's vms.
