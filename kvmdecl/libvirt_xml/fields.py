@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from kvmdecl.libvirt_xml.build import attributes
 from kvmdecl.libvirt_xml.identity import is_member, name_elements, read_key
-from kvmdecl.libvirt_xml.rules import normalised
+from kvmdecl.libvirt_xml.rules import normalised, plugged_in
 from kvmdecl.libvirt_xml.safe import Element, parse_xml
 
 if TYPE_CHECKING:
@@ -111,6 +111,7 @@ def compare_documents(desired: Document, base: Document, observed: Document) -> 
         FieldDifference(path, observed.fields.get(path), value)
         for path, value in desired.fields.items()
         if not _satisfied(path, value, observed.fields.get(path))
+        and not (path == "currentMemory" and _have_all(desired, observed))
         and not (path not in observed.fields and _ASSUMED.get(plain(path)) in {value, ""})
         and not is_beneath(path, desired.fields, observed.fields)
     )
@@ -224,6 +225,19 @@ def _satisfied(path: str, declared: str, observed: str | None) -> bool:
         return observed is not None
     rule = _SATISFIES.get(plain(path))
     return rule is not None and rule(declared, observed)
+
+
+def _have_all(one: Document, other: Document) -> bool:
+    """Whether guests of the same memory have all of it and of what is plugged in: then only a module differs."""
+    memory = one.fields.get("memory", "")
+    return (
+        memory.isdecimal()
+        and other.fields.get("memory") == memory
+        and all(
+            document.fields["currentMemory"] == str(int(memory) + plugged_in(document.normal))
+            for document in (one, other)
+        )
+    )
 
 
 # What holds where the host says nothing: a cable is plugged in, the first port is number 0. An alias is how a disk is

@@ -272,7 +272,9 @@ def _drop_generated_channel_source(element: Element) -> None:
     path, channel = element.get("path"), element.getparent()
     is_socket = channel is not None and channel.get("type", "unix") == "unix"
     if is_socket and (path is None or _GENERATED_SOCKET.search(path)):
-        drop(element)
+        without("path")(element)
+        default("mode", "bind")(element)
+        drop_if_empty(element)
 
 
 def _drive(element: Element) -> None:
@@ -462,15 +464,25 @@ def _fill_current_vcpus(element: Element) -> None:
 
 
 def _fill_current_memory(root: Element) -> None:
-    """Without currentMemory the guest has all of its memory, and never more (virDomainDefPostParseMemory)."""
+    """Without currentMemory the guest has all of its memory, and never more (virDomainDefPostParseMemory).
+
+    With NUMA cells that is what is plugged in, too.
+    """
     memory, current = root.find("memory"), root.find("currentMemory")
     if memory is None or not (memory.text or "").isdecimal():
         return
+    most = int(memory.text or 0) + (plugged_in(root) if root.find("cpu/numa/cell") is not None else 0)
     if current is None:
         current = etree.SubElement(root, "currentMemory")
-        current.text = memory.text
-    if (current.text or "").isdecimal() and int(current.text or 0) > int(memory.text or 0):
-        current.text = memory.text
+        current.text = str(most)
+    if (current.text or "").isdecimal() and int(current.text or 0) > most:
+        current.text = str(most)
+
+
+def plugged_in(root: Element) -> int:
+    """KiB of all memory devices of a normalised domain."""
+    sizes = (size_.text or "" for size_ in root.iterfind("devices/memory/target/size"))
+    return sum(int(text) for text in sizes if text.isdecimal())
 
 
 def _drop_usual_check(root: Element) -> None:
@@ -637,9 +649,10 @@ _DOMAIN = tuple(
         ),
         (
             "Caches are compared in KiB",
-            ("cpu/numa/cell/cache/size", "cpu/numa/cell/cache/line"),
+            ("cpu/numa/cell/cache/size",),
             size(attribute="value"),
         ),
+        ("Lines of caches are compared in bytes", ("cpu/numa/cell/cache/line",), size("B", 1, "value")),
         ("Bandwidths are compared in KiB", ("cpu/numa/interconnects/bandwidth",), size(attribute="value")),
         ("A TSEG without unit is counted in MiB", ("features/smm/tseg",), size("MiB")),
         ("Page tables without unit are counted in bytes", ("features/hpt/maxpagesize",), size("B")),

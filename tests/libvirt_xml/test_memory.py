@@ -135,6 +135,26 @@ def place(definition: str, name: str) -> dict[str, str]:
 
 
 @pytest.mark.xdist_group("lab")
+@pytest.mark.parametrize("plugged_mib", [64, 128])
+def test_a_guest_that_has_not_all_of_what_is_plugged_in_is_told_and_mended(host, plugged_mib: int):
+    text = declared_on_host(**plugged(extra=128 * MIB))
+    domain = host.define(complete(text))
+    whole = domain.XMLDesc(DUMP)
+    less = etree.fromstring(whole)
+    current = less.find("currentMemory")
+    current.text = str(int(current.text) - plugged_mib * MIB // KIB)
+    domain = host.define(etree.tostring(less, encoding="unicode"))
+
+    found = differences(text, text, domain.XMLDesc(DUMP), Kind.DOMAIN)
+    domain = host.define(overlay(domain.XMLDesc(DUMP), text, text))
+
+    assert [(d.path, d.before) for d in found] == [("currentMemory", current.text)]
+    assert etree.fromstring(domain.XMLDesc(DUMP)).findtext("currentMemory") == etree.fromstring(
+        whole
+    ).findtext("memory")
+
+
+@pytest.mark.xdist_group("lab")
 def test_how_much_of_virtio_mem_a_guest_has_changes_while_it_runs(host):
     def guest(requested: int) -> str:
         module = {"model": "virtio-mem", "size": 128 * MIB, "requested": requested}

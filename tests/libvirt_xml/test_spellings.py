@@ -166,12 +166,25 @@ def test_one_meaning_in_two_spellings_is_no_difference(kind: Kind, declared: str
             "<interface><source/></interface>",
             "devices/interface/source@network",
         ),
+        (
+            "<channel type='unix'><source mode='connect'><reconnect enabled='yes' timeout='5'/></source></channel>",
+            "<channel type='unix'><source mode='connect'><reconnect enabled='yes' timeout='6'/></source></channel>",
+            "devices/channel/source/reconnect@timeout",
+        ),
     ],
 )
 def test_what_looks_like_nothing_or_a_default_and_is_neither_is_a_difference(
     declared: str, observed: str, path: str
 ):
     assert path in paths(Kind.DOMAIN, devices(declared), devices(observed))
+
+
+def test_a_line_of_a_cache_is_counted_in_bytes():
+    line = "<cpu><numa><cell id='0'><cache level='1'><line value='{}' unit='B'/></cache></cell></numa></cpu>"
+
+    (path,) = paths(Kind.DOMAIN, line.format(64), line.format(57))
+
+    assert path == "cpu/numa/cell[0]/cache[1]/line@value"
 
 
 def test_members_without_a_name_are_told_apart_by_what_they_say():
