@@ -142,7 +142,7 @@ class LedgerEntry:
     `complete` is False from before a volume is made until its content is known to be whole.
     `applied` says what it was made from: for an image the sha256 of its content, for a disk the name of its backing
     volume (empty if it has none), for a network filter the sha256 of its declaration, for a secret the version of its
-    value, for a seed and a pool nothing.
+    value, for a pool the definition that libvirt made of it (`trace.pool_note`), for a seed nothing.
     """
 
     kind: Kind

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from typing import TYPE_CHECKING
 
 from kvmdecl.libvirt_xml.fields import (
     Document,
@@ -19,6 +20,9 @@ from kvmdecl.libvirt_xml.fields import (
 )
 from kvmdecl.libvirt_xml.marker import Left, Marker, packed
 from kvmdecl.state import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _PAYLOAD = re.compile(r"<(?:[\w-]+:)?(?:applied|left)\b[^>]*>([^<]*)<", re.ASCII)
 _SEAL = re.compile(r'\bseal="([0-9a-f]{64})"(?: live="([0-9a-f]{64})?")?', re.ASCII)
@@ -106,13 +110,51 @@ def changed_outside(
     return tuple(
         d
         for d in found
-        if d.path not in told and _is_not_ours(d, wanted, before) and not _is_layer(d.path, wanted, now)
+        if d.path not in told
+        and _is_not_ours(d, wanted, before)
+        and not _is_layer(d.path, wanted.fields, now.fields, then.fields)
     )
 
 
-def _is_layer(path: str, wanted: Document, now: Document) -> bool:
-    """Whether a field tells what lies on and beneath a disk's file, which comes and goes with snapshots."""
-    return "/backingStore" in path or is_beneath(path, wanted.fields, now.fields)
+def pool_note(definition: str, libvirt: int) -> str:
+    """What to note down in the ledger of a pool that was made: the definition that this libvirt gave back.
+
+    Raises:
+        BadXml: it is not acceptable XML.
+    """
+    return f"{libvirt}:{packed(definition)}"
+
+
+def pool_changed_outside(
+    note: str, definition: str, declared: str, libvirt: int
+) -> tuple[FieldDifference, ...]:
+    """As `changed_outside`, of a pool with this note in the ledger; earlier versions noted nothing.
+
+    Permissions that are gone tell nothing: libvirt fills in the directory's when the pool is started.
+    """
+    by, _, kept = note.partition(":")
+    if not by.isdecimal():
+        return ()
+    left = Left(kept, int(by), running=True, autostart=False, seal="", live="")
+    marker = Marker("", "", "", "", "", applied=None, left=left)
+    found = changed_outside(marker, definition, declared, libvirt, Kind.POOL)
+    return tuple(d for d in found if d.after is not None or not d.path.startswith("target/permissions"))
+
+
+def _is_layer(path: str, wanted: Mapping[str, str], now: Mapping[str, str], then: Mapping[str, str]) -> bool:
+    """Whether a field tells what lies on and beneath a disk's file, which comes and goes with snapshots.
+
+    Without one, now and then, the disk's own file is on top; what lies beneath is as it was, unless somebody wrote it.
+    """
+    disk, layer, _ = path.partition("/backingStore")
+    if not layer:
+        return is_beneath(path, wanted, now)
+    on_top, declared = _source(disk, now), _source(disk, wanted)
+    return on_top != _source(disk, then) or not declared.items() <= on_top.items()
+
+
+def _source(disk: str, fields: Mapping[str, str]) -> dict[str, str]:
+    return {path: value for path, value in fields.items() if path.startswith(f"{disk}/source@")}
 
 
 def _is_not_ours(difference: FieldDifference, wanted: Document, before: Document) -> bool:

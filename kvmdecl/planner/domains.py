@@ -13,7 +13,7 @@ from kvmdecl.diagnostics import Diagnostic, Note, Severity
 from kvmdecl.libvirt_xml.fields import fields
 from kvmdecl.libvirt_xml.impact import Assessment, assess
 from kvmdecl.libvirt_xml.marker import Left, Marker, belongs, owned_by, read_marker
-from kvmdecl.libvirt_xml.trace import is_untouched
+from kvmdecl.libvirt_xml.trace import changed_outside, is_untouched
 from kvmdecl.names import format_duration, format_size
 from kvmdecl.plan import Action, Change, ChangeOrigin, Impact
 from kvmdecl.planner.outside import outside, paths, value
@@ -145,10 +145,11 @@ def _update(
     is_new = marker is None and not is_derived(desired.address, desired.uuid, view)
     if not changes and not is_new:
         changes = _marker_changes(desired, base)
+    found = changed_outside(marker, observed.xml, desired.xml, view.libvirt) if marker else ()
     notes = (
         *(() if is_new else _notes(desired, marker)),
         *(() if restarts else _pending(desired, assessment)),
-        *outside(desired, observed.xml, marker, view),
+        *outside(desired, found),
     )
     if not changes:
         return Verdict(notes=notes)

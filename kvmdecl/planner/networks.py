@@ -7,6 +7,7 @@ from dataclasses import replace
 from kvmdecl.libvirt_xml.fields import differences
 from kvmdecl.libvirt_xml.marker import read_marker
 from kvmdecl.libvirt_xml.network_impact import assess_network
+from kvmdecl.libvirt_xml.trace import changed_outside
 from kvmdecl.plan import Action, Impact
 from kvmdecl.planner.outside import outside
 from kvmdecl.planner.verdict import (
@@ -35,7 +36,8 @@ def plan_network(desired: DesiredNetwork, view: HostView) -> Verdict:
     base = marker.applied if marker else None
     assessment = assess_network(desired.xml, base, observed, desired.origin)
     changes = assessment.changes + power_changes(desired, observed, "virNetwork")
-    notes = tuple(outside(desired, observed.xml, marker, view))
+    found = changed_outside(marker, observed.xml, desired.xml, view.libvirt, Kind.NETWORK) if marker else ()
+    notes = tuple(outside(desired, found))
     if not changes:
         return Verdict(notes=notes)
     task = _define(desired, base, start=not observed.active, live=assessment.live)

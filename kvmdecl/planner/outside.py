@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from kvmdecl.diagnostics import Diagnostic, Note
-from kvmdecl.libvirt_xml.marker import Marker
-from kvmdecl.libvirt_xml.trace import changed_outside
-from kvmdecl.planner.verdict import HostView, note
-from kvmdecl.state import DesiredDomain, DesiredNetwork
+from kvmdecl.libvirt_xml.fields import FieldDifference
+from kvmdecl.planner.verdict import note
+from kvmdecl.state import DesiredDomain, DesiredNetwork, DesiredPool
 from kvmdecl.text import quoted, safe_text
 
 _MOST_SHOWN = 10
 
 
 def outside(
-    desired: DesiredDomain | DesiredNetwork, definition: str, marker: Marker | None, view: HostView
+    desired: DesiredDomain | DesiredNetwork | DesiredPool, found: Sequence[FieldDifference]
 ) -> Iterator[Diagnostic]:
-    """A note with the undeclared fields of a definition that are not what they were at the last apply."""
-    kind = desired.address.kind
-    found = changed_outside(marker, definition, desired.xml, view.libvirt, kind) if marker else ()
+    """A note with the undeclared fields of a definition that are not what they were at the last apply, if any."""
     if not found:
         return
-    what = "this vm" if isinstance(desired, DesiredDomain) else f"this {kind}"
+    what = "this vm" if isinstance(desired, DesiredDomain) else f"this {desired.address.kind}"
     summary = f"{desired.address.name} was changed outside of kvmdecl: {paths(d.path for d in found)}"
     cause = "The manifest does not declare these fields, so they are left as they are."
     hint = f"declare them, or undo the change on the host; the next change of {what} takes them for granted."

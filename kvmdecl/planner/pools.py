@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from kvmdecl.libvirt_xml.fields import differences
+from dataclasses import replace
+
+from kvmdecl.libvirt_xml.fields import FieldDifference, differences
+from kvmdecl.libvirt_xml.trace import pool_changed_outside
 from kvmdecl.plan import Action, Impact
+from kvmdecl.planner.outside import outside
 from kvmdecl.planner.verdict import (
     AS_DECLARED,
     HostView,
@@ -14,7 +18,7 @@ from kvmdecl.planner.verdict import (
     power_changes,
     step,
 )
-from kvmdecl.state import Absent, DesiredPool, Kind, ObservedPool
+from kvmdecl.state import Absent, DesiredPool, Kind, LedgerEntry, ObservedPool
 from kvmdecl.tasks import CreatePool, DeletePool, UpdatePool
 
 _FORMATTED = "defined, its devices formatted unless they hold anything, and started"
@@ -57,15 +61,24 @@ def plan_pool(desired: DesiredPool, view: HostView) -> Verdict:
             key=_KEYS.get(first.path.partition("[")[0], "path"),
         )
     changes = power_changes(desired, observed, "virStoragePool")
+    noted = view.ledger.find(Kind.POOL, name)
+    notes = tuple(outside(desired, _changed_outside(desired, observed, noted, view)))
     if not changes:
-        return AS_DECLARED
+        return Verdict(notes=notes)
     start = not observed.active
-    unbuilt = start and desired.build and view.ledger.find(Kind.POOL, name) is None
+    unbuilt = start and desired.build and noted is None
     task_ = UpdatePool(name, uuid, start, desired.autostart, unbuilt)
     summary, impact = (_FORMATTED, Impact.DATA_LOSS) if unbuilt else ("", None)
-    return step(
+    verdict = step(
         desired, Action.UPDATE, task_, observed, summary, changes=changes, impact=impact, after=desired.needs
     )
+    return replace(verdict, notes=notes)
+
+
+def _changed_outside(
+    desired: DesiredPool, observed: ObservedPool, noted: LedgerEntry | None, view: HostView
+) -> tuple[FieldDifference, ...]:
+    return pool_changed_outside(noted.applied, observed.xml, desired.xml, view.libvirt) if noted else ()
 
 
 def _foreign(desired: DesiredPool, observed: ObservedPool, *, differs: bool) -> Verdict:

@@ -6,10 +6,13 @@ import re
 from dataclasses import replace
 
 import pytest
+from lxml import etree
 
+from kvmdecl.libvirt_xml.fields import fields
 from kvmdecl.libvirt_xml.marker import Marker, alone, read_marker, with_marker
 from kvmdecl.libvirt_xml.trace import changed_outside, is_untouched, leave, same_text
-from tests.libvirt_xml.examples import UUID, declared, kept
+from kvmdecl.state import Kind
+from tests.libvirt_xml.examples import UUID, declared, disk, kept
 
 LIBVIRT = 9_000_000
 MARKER = Marker("demo", UUID, "web-1", "r-1", "0.1.0", declared())
@@ -185,6 +188,32 @@ def test_undeclared_fields_that_came_changed_or_went_are_named():
     assert outside(definition.replace("<devices>", "<devices><sound model='ich9'/>")) == [
         ("devices/sound[ich9]", None, "ich9")
     ]
+
+
+def test_what_lies_beneath_a_disk_is_told_unless_a_snapshot_lies_on_it():
+    text = declared(disks=(disk(),))
+    file = fields(text, Kind.DOMAIN)["devices/disk[root]/source@file"]
+    base = "<backingStore type='file'><format type='raw'/><source file='{}'/></backingStore>"
+    edited = with_layers(kept(text), file, base.format("/srv/other.img"))
+    snapshot = with_layers(kept(text), "/srv/snap.qcow2", base.format(file))
+    committed = with_layers(kept(text), "/srv/snap.qcow2", base.format("/srv/middle.qcow2"))
+
+    assert {path for path, _, _ in outside(edited)} == {
+        "devices/disk[root]/backingStore/format@type",
+        "devices/disk[root]/backingStore/source@file",
+        "devices/disk[root]/backingStore@type",
+    }
+    assert outside(snapshot) == []
+    assert not any("/backingStore" in path for path, _, _ in outside(committed))
+
+
+def with_layers(definition: str, top: str, beneath: str) -> str:
+    root = etree.fromstring(definition)
+    source = root.find("devices/disk[@device='disk']/source")
+    assert source is not None
+    source.set("file", top)
+    source.addnext(etree.fromstring(beneath))
+    return etree.tostring(root, encoding="unicode")
 
 
 def test_declared_fields_are_drift_and_not_told_again():

@@ -15,7 +15,7 @@ from kvmdecl.diagnostics import TaskFailed
 from kvmdecl.libvirt_xml.pool import pool_xml
 from kvmdecl.manifest import Pool
 from kvmdecl.names import MIB, derive_uuid
-from kvmdecl.state import Kind, LedgerEntry
+from kvmdecl.state import Kind
 from kvmdecl.tasks import CreatePool, CreateVolume, DeletePool, UpdatePool
 from tests.perform.conftest import CLUSTER, Hand
 
@@ -95,4 +95,6 @@ def test_a_pool_whose_making_was_interrupted_is_finished(hand: Hand, device: str
     hand.do(UpdatePool("data", UUID, start=True, autostart=True, build=True))
 
     assert hand.connection.storagePoolLookupByName("data").isActive()
-    assert LedgerEntry(Kind.POOL, "data", "", "", complete=True) in hand.ledger.entries
+    assert [(entry.kind, entry.name, entry.complete) for entry in hand.ledger.entries] == [
+        (Kind.POOL, "data", True)
+    ]

@@ -9,9 +9,11 @@ import libvirt
 import pytest
 
 from kvmdecl.diagnostics import Moved, TaskFailed
-from kvmdecl.libvirt_xml.fields import differences
+from kvmdecl.hosts.ledger import LedgerWriter
+from kvmdecl.libvirt_xml.fields import FieldDifference, differences
 from kvmdecl.libvirt_xml.marker import read_marker
 from kvmdecl.libvirt_xml.network_impact import live_updates
+from kvmdecl.libvirt_xml.trace import pool_changed_outside
 from kvmdecl.names import derive_uuid
 from kvmdecl.state import Kind, LedgerEntry
 from kvmdecl.tasks import CreatePool, DefineNetwork, DeleteNetwork, DeletePool, UpdatePool
@@ -46,7 +48,23 @@ def test_a_new_pool_is_built_started_and_noted_in_the_ledger(hand: Hand):
     pool = hand.connection.storagePoolLookupByUUIDString(POOL_UUID)
     assert (pool.isActive(), pool.autostart()) == (1, 1)
     assert hand.path("/srv/vms").is_dir()
-    assert hand.ledger.entries == (LedgerEntry(Kind.POOL, "vms", "", "", complete=True),)
+    (entry,) = hand.ledger.entries
+    libvirt_, xml = hand.connection.getLibVersion(), pool.XMLDesc(libvirt.VIR_STORAGE_XML_INACTIVE)
+    assert replace(entry, applied="") == LedgerEntry(Kind.POOL, "vms", "", "", complete=True)
+    assert pool_changed_outside(entry.applied, xml, POOL_XML, libvirt_) == ()
+    (found,) = pool_changed_outside(entry.applied, xml.replace("0711", "0700"), POOL_XML, libvirt_)
+    assert found == FieldDifference("target/permissions/mode", "711", "700")
+
+
+def test_what_an_earlier_version_did_not_note_of_a_pool_is_noted_when_it_is_started(hand: Hand):
+    hand.do(CREATE)
+    (entry,) = hand.ledger.entries
+    hand.connection.storagePoolLookupByUUIDString(POOL_UUID).destroy()
+    LedgerWriter(hand.connection, CLUSTER).note(replace(entry, applied=""))
+
+    hand.do(UpdatePool("vms", POOL_UUID, start=True, autostart=True))
+
+    assert hand.ledger.entries[0].applied.startswith(f"{hand.connection.getLibVersion()}:")
 
 
 def test_a_stopped_pool_is_started_again(hand: Hand):

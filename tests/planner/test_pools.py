@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from kvmdecl.cluster import ResolvedPool
 from kvmdecl.libvirt_xml.pool import pool_xml
+from kvmdecl.libvirt_xml.trace import pool_note
 from kvmdecl.manifest import Pool
 from kvmdecl.names import derive_uuid
 from kvmdecl.plan import Impact
@@ -26,7 +29,7 @@ def plan(kept: str | None, *entries: LedgerEntry, build: bool = True, active: bo
     pools = () if kept is None else (ObservedPool("data", UUID, kept, active, True, 0, 0, ()),)
     state = HostState(pools=pools, ledgers=(Ledger("edge", entries),))
     desired = DesiredPool(Address("kvm-1", Kind.POOL, "data"), UUID, xml(), autostart=True, build=build)
-    return plan_pool(desired, HostView("kvm-1", "edge", "r1", state))
+    return plan_pool(desired, HostView("kvm-1", "edge", "r1", state, 9000000))
 
 
 @pytest.mark.parametrize("kept", [None, xml()])
@@ -47,6 +50,27 @@ def test_nothing_is_formatted_unless_the_manifest_says_so():
     step = plan(None, build=False).step
     assert step is not None
     assert step.impact is Impact.NONE
+
+
+def test_an_undeclared_field_of_a_pool_that_somebody_changed_is_a_note():
+    kept = pool_with("<features><cow state='yes'/></features>", "<mode>0711</mode>")
+    noted = replace(NOTED, applied=pool_note(kept, 9000000))
+
+    def told(now: str, entry: LedgerEntry = noted) -> list[str]:
+        return [note.summary for note in plan(now, entry, active=True).notes]
+
+    assert told(kept) == []
+    (summary,) = told(pool_with("", "<mode>0700</mode>"))
+    assert summary == "data was changed outside of kvmdecl: features/cow@state, target/permissions/mode"
+    assert told(pool_with("<features><cow state='yes'/></features>")) == [], "stopped, it has no directory"
+    assert told(pool_with(""), NOTED) == [], "an earlier version noted nothing"
+    assert told(pool_with(""), replace(noted, applied=pool_note(kept, 8000000))) == [], "another libvirt"
+    assert told(pool_with(""), replace(noted, applied="9000000:torn")) == []
+
+
+def pool_with(features: str, permissions: str = "") -> str:
+    more = f"<permissions>{permissions}</permissions></target>" if permissions else "</target>"
+    return xml().replace("</target>", more).replace("</pool>", f"{features}</pool>")
 
 
 @pytest.mark.parametrize("kept", [xml(devices=["/dev/sdc1"]), xml(path="/srv/other"), xml(format="xfs")])

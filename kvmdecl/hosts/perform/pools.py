@@ -9,6 +9,7 @@ from kvmdecl.hosts.errors import is_gone
 from kvmdecl.hosts.protocol import TaskResult
 from kvmdecl.hosts.read import read_pool
 from kvmdecl.libvirt_xml.safe import parse_xml
+from kvmdecl.libvirt_xml.trace import pool_note
 from kvmdecl.state import Kind, LedgerEntry
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def create_pool(job: Job, task: CreatePool) -> TaskResult:
     pool.create()
     job.require_as_declared(Kind.POOL, task.xml, None, read_pool(pool, volumes=False).xml)
     _require_state(job, pool, autostart=task.autostart)
-    job.ledger.note(LedgerEntry(Kind.POOL, task.name, owner="", applied="", complete=True))
+    _note(job, pool)
     return TaskResult()
 
 
@@ -53,6 +54,8 @@ def update_pool(job: Job, task: UpdatePool) -> TaskResult:
         pool.create()
     if bool(pool.autostart()) != task.autostart:
         pool.setAutostart(task.autostart)
+    if job.ledger.read().find(Kind.POOL, task.name) is not None:
+        _note(job, pool)
     if task.start:
         _require_state(job, pool, autostart=task.autostart)
     else:
@@ -92,7 +95,13 @@ def _finish(job: Job, task: UpdatePool, pool: libvirt.virStoragePool) -> None:
     """Build a pool whose making was interrupted. A finished one is not built: its file system may not be mounted."""
     if job.ledger.read().find(Kind.POOL, task.name) is None:
         _build(pool, task.build)
-        job.ledger.note(LedgerEntry(Kind.POOL, task.name, owner="", applied="", complete=True))
+        _note(job, pool)
+
+
+def _note(job: Job, pool: libvirt.virStoragePool) -> None:
+    """Note that a pool was made, and what libvirt says that it is."""
+    applied = pool_note(read_pool(pool, volumes=False).xml, int(job.connection.getLibVersion()))
+    job.ledger.note(LedgerEntry(Kind.POOL, pool.name(), owner="", applied=applied, complete=True))
 
 
 def _build(pool: libvirt.virStoragePool, formats: bool) -> None:
