@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from kvmdecl.libvirt_xml.build import attributes
-from kvmdecl.libvirt_xml.fields import Document, FieldDifference, differences, open_documents
+from kvmdecl.libvirt_xml.fields import Document, FieldDifference, differences, open_documents, plain
+from kvmdecl.libvirt_xml.identity import KEYS
 from kvmdecl.libvirt_xml.impact import assess
 from kvmdecl.libvirt_xml.marker import Marker
 from kvmdecl.libvirt_xml.safe import Element, parse_xml
-from kvmdecl.libvirt_xml.trace import changed_outside, leave
+from kvmdecl.libvirt_xml.trace import changed_outside, leave, pool_changed_outside, pool_note
 from kvmdecl.state import Kind, ObservedDomain, Origin
 from tests.fidelity.corpus import Trial, attempt, definitions, renamed, startable
 from tests.fidelity.host import Refused, Target, dump, remove, to_text
@@ -94,11 +96,14 @@ def rewrite(target: Target, trials: Sequence[Trial], count: int, seed: int) -> T
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A definition as kvmdecl would have left it: what was declared, and what libvirt said right afterwards."""
+    """A definition as kvmdecl would have left it: what was declared, and what libvirt said right afterwards.
+
+    `outside` tells what somebody changed of it since though nobody declares it.
+    """
 
     trial: Trial
     settled: str
-    marker: Marker | None
+    outside: Callable[[str], tuple[FieldDifference, ...]]
     documents: tuple[Document, Document]
 
 
@@ -114,9 +119,15 @@ def settle(target: Target, trial: Trial) -> Applied:
         if again == settled:
             break
         settled = again
-    marker = None if trial.kind is Kind.POOL else _marker(trial, settled)
     declared, observed = open_documents([trial.declared, settled], trial.kind)
-    return Applied(trial, settled, marker, (declared, observed))
+    return Applied(trial, settled, _outside(trial, settled), (declared, observed))
+
+
+def _outside(trial: Trial, settled: str) -> Callable[[str], tuple[FieldDifference, ...]]:
+    if trial.kind is Kind.POOL:
+        return partial(pool_changed_outside, pool_note(settled, 1), declared=trial.declared, libvirt=1)
+    marker = _marker(trial, settled)
+    return partial(changed_outside, marker, declared=trial.declared, libvirt=1, kind=trial.kind)
 
 
 def _marker(trial: Trial, definition: str) -> Marker:
@@ -142,12 +153,34 @@ def change(target: Target, trials: Sequence[Trial], count: int, seed: int) -> Ta
         except Refused:
             tally.counts["refused by libvirt"] += 1
             continue
-        if _unordered(parse_xml(after)) == _unordered(parse_xml(base.settled)):
+        if _meaning(after, kind) == _meaning(base.settled, kind):
             tally.counts["without effect"] += 1
             continue
         tally.counts["changes"] += 1
         _judge(base, mutation, after, tally)
     return tally
+
+
+_SAID_ANYWAY: dict[Kind, tuple[tuple[str, str], ...]] = {
+    Kind.DOMAIN: (
+        ("devices/interface/link[@state='up']", "state"),
+        ("devices/interface/ip[@family='ipv4']", "family"),
+        ("devices/disk/target[@tray]", "tray"),
+        ("devices/*/source[@tls='no']", "tls"),
+    ),
+    Kind.NETWORK: (("ip[@family='ipv4']", "family"), ("route[@family='ipv4']", "family")),
+}
+"""What libvirt gives back as it was written though it says nothing: defaults, and what a drive is like just now."""
+
+
+def _meaning(text: str, kind: Kind) -> tuple[object, ...]:
+    root = parse_xml(text)
+    for xpath, name in _SAID_ANYWAY.get(kind, ()):
+        for element in root.findall(xpath):
+            del element.attrib[name]
+            if not (len(element) or element.attrib):
+                element.getparent().remove(element)  # type: ignore[union-attr]
+    return _unordered(root)
 
 
 def _unordered(element: Element) -> tuple[object, ...]:
@@ -159,28 +192,65 @@ def _unordered(element: Element) -> tuple[object, ...]:
 def _judge(base: Applied, mutation: Mutation, after: str, tally: Tally) -> None:
     kind, declared = base.trial.kind, base.trial.declared
     ours = {d.path for d in differences(declared, declared, after, kind)}
-    outside = (
-        {d.path for d in changed_outside(base.marker, after, declared, 1, kind)}
-        if base.marker is not None
-        else set()
-    )
+    outside = {d.path for d in base.outside(after)}
     path = _path(mutation, base.documents[1])
     declares = _declares(path, mutation, base.documents[0])
     word = "declared" if declares else "undeclared"
     tally.counts[f"{word} fields"] += 1
     if _names(ours if declares else ours | outside, path, mutation):
         tally.counts[f"{word} named"] += 1
+    elif path and _names_members(ours | outside, path, base, after):
+        tally.counts[f"{word} named by the members of both keys"] += 1
     elif ours or outside:
         tally.counts[f"{word} told by another field"] += 1
         if declares:
             tally.wrong.append(
                 f"{base.trial.name}: {mutation.what} ({word}; {path}; told {sorted(ours | outside)[:3]})"
             )
-    elif declares or base.marker is not None:
+    else:
         tally.counts[f"{word} missed"] += 1
         tally.wrong.append(f"{base.trial.name}: {mutation.what} ({word}; {path})")
-    else:
-        tally.counts[f"{word} not looked at"] += 1  # nothing on the host remembers how such an object was
+
+
+def _names_members(told: set[str], path: str, base: Applied, after: str) -> bool:
+    """Whether the key of a member changed, and the members of the old key and of the new one are told, and no other.
+
+    libvirt may put one of its own at the place of the old key, which may be like the one that went, and may need more
+    of the kind, such as the controllers below a new index. What counts is what it gave back.
+    """
+    kind = base.trial.kind
+    _, then, now = open_documents([base.trial.declared, base.settled, after], kind)
+    member = _member(path, then)
+    put_back = member in now.members and _raw(member, then) == _raw(member, now)
+    if not (put_back or _is_in_key(path.removeprefix(member).removeprefix("/"), kind, plain(member))):
+        return False
+    alike = {m for m in then.members | now.members if plain(m) == plain(member)}
+    differing = {m for m in alike if _raw(m, then) != _raw(m, now)}
+    kept = len(alike & then.members & now.members)
+    added = len(alike & now.members) - len(alike & then.members)
+    return (
+        {_member(one, then) or _member(one, now) for one in told} == differing
+        and 0 < len(differing) <= 2 + max(0, added)
+        and len(alike & then.members) - kept <= 1
+        and (member in now.members or member in told)
+    )
+
+
+def _member(path: str, document: Document) -> str:
+    """The innermost member that a path is, or leads through."""
+    found = (m for m in document.members if path == m or path.startswith((f"{m}@", f"{m}/")))
+    return max(found, key=len, default="")
+
+
+def _is_in_key(part: str, kind: Kind, where: str) -> bool:
+    """Whether a field of a member, or what is below it, is what the member is found by."""
+    parts = {one for key in KEYS.get((kind, where), ()) for one in key}
+    return any(one == part or one.startswith((f"{part}@", f"{part}/")) for one in parts)
+
+
+def _raw(path: str, document: Document) -> tuple[object, ...] | None:
+    element = document.elements.get(path)
+    return None if element is None else _unordered(document.originals[element])
 
 
 def _path(mutation: Mutation, document: Document) -> str:
