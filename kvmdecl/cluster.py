@@ -119,7 +119,7 @@ class ResolvedDisk:
     @property
     def serial(self) -> str | None:
         """Serial number that the guest sees; a disk that exists keeps the one that it has, or none."""
-        return self.spec.serial or (self.name if self.spec.source is None else None)
+        return self.spec.serial or (self.name if self.spec.source is None and not self.spec.lun else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from kvmdecl.adopt.guest import (
     amount,
     kib,
     number,
+    pci,
     present,
     read,
     said,
@@ -29,7 +30,7 @@ from kvmdecl.adopt.recognise_board import BOARD
 from kvmdecl.adopt.recognise_devices import DEVICES
 from kvmdecl.manifest.cpus import BandwidthShare, CacheShare, Cpus, numbers_of
 from kvmdecl.manifest.disk_sources import Source
-from kvmdecl.manifest.disks import Cdrom, Disk
+from kvmdecl.manifest.disks import Cdrom, Disk, ScsiController
 from kvmdecl.manifest.memory import SLOTS, Memory, MemoryModule
 from kvmdecl.manifest.numa import NumaCell
 from kvmdecl.names import KIB, format_size
@@ -229,14 +230,16 @@ def _alias(device: Element) -> str:
 
 def _disks(guest: Guest) -> Iterator[Keys]:
     """The first disk is the root disk; the others, and drives, are called by their targets."""
-    disks = [disk for disk in guest.all("devices/disk") if disk.get("device", "disk") == "disk"]
+    disks = [disk for disk in guest.all("devices/disk") if disk.get("device", "disk") in {"disk", "lun"}]
     for disk in disks:
-        if (source := _path(disk) or _on_a_server(disk)) is not None:
+        if (source := _path(disk) or _elsewhere(disk)) is not None:
             keys = _disk(disk, source)
             yield {"disk": keys} if disk is disks[0] else {"disks": {_name(disk, "ua-"): keys}}
     for drive in guest.all("devices/disk[@device='cdrom']"):
         yield {"cdroms": {_name(drive, "ua-cdrom_"): _drive(drive)}}
     yield {"boot": _boot(guest, disks)}
+    for driver in guest.all("devices/controller[@type='scsi'][@index='0']/driver"):
+        yield {"scsi_controller": read(driver, ScsiController, _CONTROLLER)}
 
 
 def _path(disk: Element) -> str | None:
@@ -255,9 +258,14 @@ def _name(disk: Element, prefix: str) -> str:
     return target.get("dev", "") if target is not None else ""
 
 
-def _on_a_server(disk: Element) -> Keys | None:
-    """Where a disk on a storage server is. Who the host is to it stays in `xml:`: adopt knows no secret by its name."""
+def _elsewhere(disk: Element) -> Keys | None:
+    """An NVMe drive, or where a disk on a storage server is.
+
+    Who the host is to the server stays in `xml:`: adopt knows no secret by its name.
+    """
     source = disk.find("source")
+    if source is not None and disk.get("type") == "nvme":
+        return {"nvme": pci(source.find("address")), **read(source, Source, _NVME)}
     if source is None or disk.get("type") != "network":
         return None
     servers = [_server(host) for host in source.iterfind("host[@name]")]
@@ -271,6 +279,7 @@ def _server(host: Element) -> str:
     return f"{name}:{port}" if port is not None else name
 
 
+_NVME = {"namespace": ("@namespace", number), "managed": ("@managed", switch)}
 _SOURCE = {
     **{name: (f"@{name}", word) for name in ("protocol", "name", "query")},
     "tls": ("@tls", switch),
@@ -308,6 +317,16 @@ _DISK = {
     "serial": ("serial", word),
     "wwn": ("wwn", word),
     "rotation_rate": ("target@rotation_rate", number),
+    "lun": ("@device", lambda device: device == "lun"),
+    "reservations": ("source/reservations@managed", switch),
+    "startup_policy": ("source@startupPolicy", word),
+}
+_DRIVE = {name: _DISK[name] for name in ("bus", "target", "startup_policy")}
+
+
+_CONTROLLER = {
+    **{name: (f"@{name}", number) for name in ("queues", "iothread", "max_sectors")},
+    "commands_per_unit": ("@cmd_per_lun", number),
 }
 
 
@@ -318,7 +337,7 @@ def _limit(limit: Element) -> int | str | None:
 
 
 def _drive(drive: Element) -> Keys:
-    return {"source": _path(drive), **read(drive, Cdrom, {name: _DISK[name] for name in ("bus", "target")})}
+    return {"source": _path(drive), **read(drive, Cdrom, _DRIVE)}
 
 
 def _boot(guest: Guest, disks: list[Element]) -> list[str]:

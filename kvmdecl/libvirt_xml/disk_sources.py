@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.libvirt_xml.build import node
+from kvmdecl.libvirt_xml.build import node, pci_address
 from kvmdecl.libvirt_xml.pool import host
 
 if TYPE_CHECKING:
@@ -18,6 +18,10 @@ def existing_source(source: Source, secret: str | None) -> tuple[str, Element]:
     """The type of a disk, and its source; `secret` is the UUID of what it proves with who the host is."""
     if source.path is not None:
         return path_source(source.path)
+    if source.nvme is not None:
+        place = node("address", **pci_address(source.nvme))
+        managed, namespace = _yes_no(source.managed), str(source.namespace or 1)
+        return "nvme", node("source", place, type="pci", managed=managed, namespace=namespace)
     tls = None if source.tls is None else _yes_no(source.tls)
     return "network", node(
         "source",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kvmdecl.libvirt_xml.safe import Element
     from kvmdecl.manifest import Channel, Graphics, Tpm, Vm
     from kvmdecl.manifest.devices import CharacterDevice, Rng
+    from kvmdecl.manifest.disks import ScsiController
 
 _LOGS = "/var/log/libvirt/qemu"  # where libvirt has the guests' other logs, and may write
 
@@ -26,9 +27,7 @@ def other_devices(vm: ResolvedVm) -> Iterator[Element]:
     """Everything below `devices` but disks and NICs."""
     spec = vm.spec
     if any(disk.spec.bus == "scsi" for disk in vm.disks):
-        yield node(
-            "controller", type="scsi", index="0", model="virtio-scsi"
-        )  # libvirt's choice would be an lsilogic
+        yield _scsi_controller(spec.scsi_controller)
     yield from modules(spec)
     yield from (share(name, directory) for name, directory in spec.shares.items())
     yield from _serial(vm)
@@ -50,6 +49,17 @@ def other_devices(vm: ResolvedVm) -> Iterator[Element]:
         yield _tpm(spec.tpm, vm.tpm_secret)
     if spec.vsock is not None:
         yield _vsock(spec.vsock.cid)
+
+
+def _scsi_controller(spec: ScsiController | None) -> Element:
+    """The model is said because libvirt's choice would be an lsilogic."""
+    names = {"queues": "queues", "iothread": "iothread", "cmd_per_lun": "commands_per_unit"}
+    names["max_sectors"] = "max_sectors"
+    said = {
+        name: str(value) for name, key in names.items() if (value := getattr(spec, key, None)) is not None
+    }
+    driver = bool(said) and node("driver", **said)
+    return node("controller", driver, type="scsi", index="0", model="virtio-scsi")
 
 
 def _serial(vm: ResolvedVm) -> Iterator[Element]:

@@ -43,7 +43,15 @@ def _place(disk: ResolvedDisk, pools: Mapping[str, Pool]) -> tuple[str, Element]
         kind, source = volume_source(pools[disk.pool], disk.pool, disk.volume, disk.server_secret)
     if disk.encryption is not None:
         source.append(encryption(disk.encryption))
+    if disk.spec.reservations:
+        source.append(node("reservations", managed="yes"))
+    _set_policy(source, disk.spec.startup_policy)
     return kind, source
+
+
+def _set_policy(source: Element, policy: str | None) -> None:
+    if policy is not None:
+        source.set("startupPolicy", policy)
 
 
 def _disk(disk: ResolvedDisk, kind: str, source: Element) -> Element:
@@ -61,13 +69,15 @@ def _disk(disk: ResolvedDisk, kind: str, source: Element) -> Element:
         boot(disk.boot_order),
         node("alias", name=f"ua-{disk.name}"),
         type=kind,
-        device="disk",
+        device="lun" if spec.lun else "disk",
     )
 
 
 def _cdrom(name: str, spec: Cdrom, path: str | None, boot_order: int | None) -> Element:
     """Every chipset takes a drive on the sata bus; libvirt adds the controller that is missing."""
     kind, source = path_source(path) if path is not None else ("file", None)
+    if source is not None:
+        _set_policy(source, spec.startup_policy)
     return node(
         "disk",
         node("driver", name="qemu", type="raw"),

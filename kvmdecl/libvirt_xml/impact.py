@@ -525,6 +525,19 @@ ROWS: tuple[Row, ...] = (
     Row("iothreads", "any", "iothreads", "add-iothreads", _THREADS, when=_more, visible=True),
     Row("iothreads", "any", "iothreads", "remove-iothreads", _THREADS, when=_is_unused, visible=True),
     Row("iothreads", "any", "iothreads", None, _THREADS, "a disk is served by a thread that goes"),
+    Row(
+        *(f"{_DISK}/source@startupPolicy", "any", "{disk}.startup_policy", "update-device"),
+        _LIVE_DISK,
+        visible=True,
+    ),
+    Row(f"{_DISK}@device", "any", "{disk}.lun", None, _LIVE_DISK, _AT_START, visible=True),
+    Row(f"{_DISK}/source/reservations*", "any", "{disk}.reservations", None, _LIVE_DISK, _AT_START),
+    Row(f"{_DISK}/source@managed", "any", "{disk}.source", None, _LIVE_DISK, _AT_START),
+    Row(
+        *(f"{_DISK}/source/address*", "any", "{disk}.source", None, _LIVE_DISK),
+        "from the next boot on the guest has another drive's data",
+        impact=Impact.DATA_LOSS,
+    ),
     Row(f"{_DISK}/source@*", "any", "{disk}", "update-device", _MEDIUM, when=_is_cdrom, visible=True),
     Row(f"{_DISK}/source@tls*", "any", "{disk}.source", None, _LIVE_DISK, _AT_START),
     Row(f"{_DISK}/source/host*", "any", "{disk}", None, _LIVE_DISK, _AT_START, _is_on_a_cluster),
@@ -685,6 +698,7 @@ ROWS: tuple[Row, ...] = (
     Row("devices/channel", "remove", "channels", "detach-device", _DETACH, _LETS_GO, visible=True),
     Row("devices/vsock", "add", "vsock", "attach-device", _ATTACH, visible=True),
     Row("devices/vsock", "remove", "vsock", "detach-device", _DETACH, _LETS_GO, visible=True),
+    Row("devices/controller/driver*", "any", "scsi_controller", None, _DETACH, _AT_START, visible=True),
     Row("devices/controller", "add", "disks", "attach-device", _ATTACH, when=_is_scsi, visible=True),
     Row("devices/rng*", "any", "rng", None, _UPDATE, "a generator is not changed while it runs"),
     Row(

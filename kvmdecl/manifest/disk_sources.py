@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from kvmdecl.manifest.base import Section, wrong
 from kvmdecl.manifest.pools import Auth, Iqn, Server
-from kvmdecl.names import Bool, DiskPath, Duration, HostPath, Size
+from kvmdecl.names import Bool, DiskPath, Duration, HostPath, PciAddress, Positive, Size
 
 _WEB = ("http", "https", "ftp", "ftps")
 _ONLY_BY = {
@@ -25,16 +25,27 @@ _ONLY_BY = {
 }
 """Protocols that have it (virDomainDiskSourceNetworkParse, qemuDomainValidateStorageSource)."""
 
+_OF_NVME = frozenset({"namespace", "managed"})
+_KINDS = {"path": "a path of the host", "nvme": "an NVMe drive", "protocol": "a source on a server"}
 _SEVERAL = ("rbd", "gluster")  # servers of one cluster
 
 
 class Source(Section):
-    """What a disk is that nobody makes, grows or deletes: a file or device of the host, or data on a server."""
+    """What a disk is that nobody makes, grows or deletes: a file or device of the host, or data on a server.
+
+    It has one of `path`, `protocol` and `nvme`.
+    """
 
     shorthand = "path"
 
     path: DiskPath | None = None
     """A file or block device of the host (`/dev/vg0/db`)."""
+    nvme: PciAddress | None = None
+    """Or an NVMe drive of the host by its PCI address (`0000:01:00.0`), driven by QEMU past the host's kernel."""
+    namespace: Annotated[Positive, Field(le=2**32 - 1)] | None = None
+    """Namespace of the NVMe drive; the first if not given."""
+    managed: Bool = True
+    """Take the NVMe drive from the host's driver when the guest starts, and give it back afterwards."""
     protocol: Literal["nbd", "rbd", "iscsi", "gluster", "http", "https", "ftp", "ftps"] | None = None
     """Or how a server is asked for it; by http and its like a guest only reads (`readonly: true`)."""
     name: Annotated[
@@ -68,15 +79,16 @@ class Source(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if (self.path is None) == (self.protocol is None):
-            summary, hint = "a source has either a path or a protocol", "write for example `/dev/vg0/db`"
-            raise wrong("disk", summary, hint)
-        if self.path is not None:
-            for key in sorted(self.said - {"path"}):
-                hint = "leave it out, or say a `protocol` in place of the path"
-                raise wrong("disk", f"a path of the host has no `{key}`", hint, key)
-            return self
-        self._check_protocol()
+        kinds = self.said & _KINDS.keys()
+        if len(kinds) != 1:
+            hint = "write for example `/dev/vg0/db`"
+            raise wrong("disk", "a source has one of `path`, `nvme` and `protocol`", hint)
+        (kind,) = kinds
+        if kind == "protocol":
+            self._check_protocol()
+        for key in sorted(self.said - {kind}):
+            if kind == "path" or (key in _OF_NVME) != (kind == "nvme"):
+                raise wrong("disk", f"{_KINDS[kind]} has no `{key}`", "leave it out", key)
         return self
 
     @property
@@ -87,13 +99,14 @@ class Source(Section):
     @property
     def is_elsewhere(self) -> bool:
         """Whether it is the same for all hosts."""
-        return self.path is None and self.socket is None
+        return self.protocol is not None and self.socket is None
 
     @property
     def identity(self) -> tuple[object, ...]:
         """What two sources have in common that are one."""
         servers = () if self.protocol == "rbd" else self.servers[:1]
-        return self.path, self.protocol, self.name, servers, self.socket, self.snapshot
+        drive = (self.nvme, self.namespace or 1) if self.nvme is not None else None
+        return self.path, drive, self.protocol, self.name, servers, self.socket, self.snapshot
 
     def _check_protocol(self) -> None:
         for key, protocols in _ONLY_BY.items():

@@ -13,6 +13,7 @@ from kvmdecl.names import Bool, DiskPath, Integer, Name, Positive, Size
 _MOST = 10**15  # QEMU_BLOCK_IOTUNE_MAX
 
 _ONLY_ON = {
+    "lun": ("scsi",),
     "iothread": ("virtio",),
     "queues": ("virtio",),
     "wwn": ("scsi",),
@@ -139,6 +140,13 @@ class Disk(Section):
     """How much of the volume is allocated when it is made: `full` is for raw ones, `off` for disks with an image."""
     bus: Literal["virtio", "scsi", "sata", "ide", "usb"] = "virtio"
     """How the guest sees the disk (`ide` on `machine: pc` only)."""
+    lun: Bool = False
+    """Pass the guest's SCSI commands on to a unit that is there already, which the guest sees as it is (scsi and raw
+    only)."""
+    reservations: Bool = False
+    """Let the guest make persistent reservations on the unit, through a helper that libvirt starts (`lun` only)."""
+    startup_policy: Literal["mandatory", "optional"] | None = None
+    """Whether the guest starts without the disk if it is not there (`optional`); not for disks on a server."""
     target: TargetName | None = None
     """Its name in the definition, such as `vdb`, which orders the disks of a bus; a free one if not given."""
     cache: Literal["none", "writeback", "writethrough", "directsync", "unsafe"] | None = None
@@ -189,6 +197,7 @@ class Disk(Section):
         self._check_volume()
         self._check_encryption()
         self._check_bus()
+        self._check_unit()
         self._check_driver()
         return self
 
@@ -245,6 +254,26 @@ class Disk(Section):
             hint = "write 1 for a solid state disk, or the rotations per minute from 1025 on"
             raise wrong("disk", f"no disk has a rotation rate of {self.rotation_rate}", hint, "rotation_rate")
 
+    def _check_unit(self) -> None:
+        """What a unit has of its own cannot be said (qemuValidateDomainDeviceDefDiskFrontend)."""
+        if self.startup_policy is not None and self.source is not None and self.source.path is None:
+            hint = "leave it out"
+            raise wrong("disk", "only a file or block device may be missing", hint, "startup_policy")
+        if self.reservations and not self.lun:
+            raise wrong("disk", "only a SCSI unit has reservations", "add `lun: true`", "reservations")
+        if not self.lun:
+            return
+        for key in ("serial", "wwn", "rotation_rate", "encryption", "readonly", "copy_on_read"):
+            if key in self.said:
+                raise wrong("disk", f"a SCSI unit has a {key} of its own, or none", "leave it out", key)
+        source = self.source
+        is_unit = self.volume or (source and (source.path or "").startswith("/dev/"))
+        if not is_unit and not (source and source.protocol == "iscsi"):
+            hint = "give a `source` in `/dev`, or a `volume` of a pool of units"
+            raise wrong("disk", "only a device that is there already is a SCSI unit", hint, "lun")
+        if source is not None and self.format != "raw":
+            raise wrong("disk", "a SCSI unit is raw", "use `format: raw`", "format")
+
     def _check_driver(self) -> None:
         """What excludes each other (qemuValidateDomainDeviceDefDiskBlkdeviotune and its neighbours)."""
         if self.io == "native" and self.cache not in {"none", "directsync"}:
@@ -259,6 +288,21 @@ class Disk(Section):
         if self.shareable and self.format != "raw":
             hint = "use `format: raw`"
             raise wrong("disk", "only a raw disk can be used by several guests at once", hint, "shareable")
+
+
+class ScsiController(Section):
+    """The virtio-scsi controller that all disks of `bus: scsi` are on."""
+
+    shorthand = "queues"
+
+    queues: Annotated[Positive, Field(le=256)] | None = None
+    """Number of queues; best as many as vCPUs."""
+    iothread: Positive | None = None
+    """Number of the vm's I/O thread (`iothreads`) that serves it, and all of its disks."""
+    commands_per_unit: Annotated[Positive, Field(le=4096)] | None = None
+    """Commands that may wait for one disk."""
+    max_sectors: Annotated[Positive, Field(le=65535)] | None = None
+    """Sectors (512 bytes) that one command moves at most."""
 
 
 class Cdrom(Section):
@@ -276,9 +320,14 @@ class Cdrom(Section):
     """How the guest sees the drive (`ide` on `machine: pc` only)."""
     target: TargetName | None = None
     """Its name in the definition, such as `sda`; a free one if not given."""
+    startup_policy: Literal["mandatory", "requisite", "optional"] | None = None
+    """What happens if its medium is not there: the guest does not start (`mandatory`), only not after a migration
+    (`requisite`), or always starts with an empty drive (`optional`)."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
+        if self.startup_policy is not None and self.image is None and self.source is None:
+            raise wrong("disk", "an empty drive misses nothing", "leave it out", "startup_policy")
         if self.source is not None and self.image is not None:
             raise wrong("disk", "both an image and a source are in the drive", "keep one of them", "source")
         return self

@@ -25,7 +25,7 @@ from kvmdecl.manifest.devices import (
     Vsock,
     Watchdog,
 )
-from kvmdecl.manifest.disks import Cdrom, Disk
+from kvmdecl.manifest.disks import Cdrom, Disk, ScsiController
 from kvmdecl.manifest.firmware import (
     Blkio,
     Features,
@@ -228,6 +228,8 @@ class Vm(Section):
     """Drives by name, each with the image that is in it (`cdroms: {installer: debian-13-netinst}`), or empty (`{}`)."""
     iothreads: Annotated[Positive, Field(le=1000)] | None = None
     """Number of threads for the I/O of disks, numbered from 1; disks choose one with `iothread`."""
+    scsi_controller: ScsiController | None = None
+    """Tuning of the controller for disks of `bus: scsi` (`scsi_controller: {queues: 4}`)."""
     nics: tuple[Nic, ...] = ()
     """NICs in order (`nics: [lan]`)."""
     boot: tuple[DeviceName, ...] | None = None
@@ -396,6 +398,14 @@ class Vm(Section):
             if disk is not None and disk.iothread is not None and disk.iothread > threads:
                 summary = f"there is no I/O thread {disk.iothread}: the vm has {threads}"
                 raise _wrong("disk", summary, f"add `iothreads: {disk.iothread}` to the vm", *at, "iothread")
+        controller = self.scsi_controller
+        if controller is not None and not any(disk is not None and disk.bus == "scsi" for disk, _ in disks):
+            summary, hint = "no disk is on the scsi bus", "give a disk `bus: scsi`, or leave it out"
+            raise _wrong("disk", summary, hint, "scsi_controller")
+        if controller is not None and (controller.iothread or 0) > threads:
+            summary = f"there is no I/O thread {controller.iothread}: the vm has {threads}"
+            hint = f"add `iothreads: {controller.iothread}` to the vm"
+            raise _wrong("disk", summary, hint, "scsi_controller", "iothread")
         self._check_threads_of_io(threads)
 
     @property

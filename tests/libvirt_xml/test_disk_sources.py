@@ -31,6 +31,8 @@ ISCSI = {"protocol": "iscsi", "servers": ["san.example"], "name": "iqn.2026-01.c
 GLUSTER = {"protocol": "gluster", "servers": ["g1", "g2:24007"], "name": "vms/db.raw"}
 WEB = {"protocol": "https", "servers": ["files.example"], "name": "images/live.iso"}
 
+NVME = {"nvme": "0000:01:00.0"}
+
 SOURCES: dict[str, dict[str, Any]] = {
     "nbd": {"source": NBD | {"tls": False}},
     "nbd without a name": {"source": SOCKET},
@@ -52,6 +54,8 @@ SOURCES: dict[str, dict[str, Any]] = {
     },
     "http": {"source": WEB | {"protocol": "http", "servers": ["files.example:8080"]}, "readonly": True},
     "ftp": {"source": WEB | {"protocol": "ftp"}, "readonly": True},
+    "nvme": {"source": NVME},
+    "another namespace of nvme": {"source": NVME | {"namespace": 2, "managed": False}},
     "ftps": {"source": WEB | {"protocol": "ftps", "verify": True}, "readonly": True},
 }
 
@@ -108,6 +112,9 @@ def test_a_guest_that_runs_from_a_server_needs_nothing(host, nbd_server):
         (NBD, NBD | {"name": "other"}, Impact.DATA_LOSS),
         (NBD, NBD | {"servers": ["elsewhere"]}, Impact.DATA_LOSS),
         (NBD, NBD | {"tls": True}, Impact.NEXT_BOOT),
+        (NVME, NVME | {"managed": False}, Impact.NEXT_BOOT),
+        (NVME, NVME | {"namespace": 2}, Impact.DATA_LOSS),
+        (NVME, {"nvme": "0000:02:00.0"}, Impact.DATA_LOSS),
         (RBD, RBD | {"servers": ["ceph-1:6789", "ceph-3"]}, Impact.NEXT_BOOT),
         (GLUSTER, GLUSTER | {"servers": ["g2:24007", "g1", "g3"]}, Impact.NEXT_BOOT),
         (GLUSTER, GLUSTER | {"name": "vms/other.raw"}, Impact.DATA_LOSS),
@@ -130,6 +137,10 @@ def test_what_a_change_does_to_a_running_guest(before, after, impact):
         (lambda: Source(path="/srv/x", protocol="nbd"), ()),
         (lambda: Source(path="/srv/x", name="db"), ("name",)),
         (lambda: Source(protocol="nbd"), ("protocol",)),
+        (lambda: Source(**NVME | {"protocol": "nbd"}), ()),
+        (lambda: Source(**NVME | {"name": "db"}), ("name",)),
+        (lambda: Source(path="/dev/vg0/db", namespace=1), ("namespace",)),
+        (lambda: Source(**NBD | {"managed": False}), ("managed",)),
         (lambda: Source(protocol="rbd"), ("protocol",)),
         (lambda: Source(**NBD | {"socket": "/run/x"}), ("socket",)),
         (lambda: Source(**NBD | {"servers": ["a", "b"]}), ("servers", 1)),

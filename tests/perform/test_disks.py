@@ -111,6 +111,18 @@ def test_limits_come_change_and_go_under_a_running_guest(hand: Hand):
 
 
 @pytest.mark.usefixtures("files")
+def test_whether_a_disk_may_be_missing_changes_while_the_guest_runs(hand: Hand):
+    guest = Guest(hand, disks=(disk(),))
+    pid = guest.pid()
+    for policy in ("optional", "mandatory", None):
+        found, remarks = guest.become(disks=(disk(startup_policy=policy),))
+
+        assert ([call.call for call in found.live], remarks) == (["update-device"], ())
+        assert guest.left_to_do() == NOTHING
+    assert guest.pid() == pid
+
+
+@pytest.mark.usefixtures("files")
 def test_a_limit_that_an_operator_set_stays_when_ours_changes(hand: Hand):
     guest = Guest(hand, disks=(disk(iotune={"read_iops_sec": 7}),))
     theirs = {"write_bytes_sec": 9999, "read_iops_sec": 7}
