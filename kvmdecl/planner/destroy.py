@@ -16,7 +16,7 @@ from kvmdecl.plan import Action, Impact, Plan, Step
 from kvmdecl.planner.departed import departed_hosts
 from kvmdecl.planner.order import in_turn
 from kvmdecl.planner.verdict import HostView, planned_hosts
-from kvmdecl.state import Address, HostSnapshot, Kind, Observation, ObservedVolume
+from kvmdecl.state import Address, HostSnapshot, Kind, Observation, ObservedDomain, ObservedVolume
 from kvmdecl.tasks import DeleteDomain, DeleteFilter, DeleteNetwork, DeletePool, DeleteVolume
 
 
@@ -56,7 +56,7 @@ def make_destroy_plan(
 
 def _host_steps(view: HostView, volumes: frozenset[str]) -> Iterator[Step]:
     """Guests first, then what they stood on, in the order in which nothing is taken away from under another."""
-    domains = tuple(_domains(view))
+    domains = tuple(_domains(view, volumes))
     gone = tuple(step.address for step in domains)
     doomed = tuple(_volumes(view, volumes, gone))
     yield from domains
@@ -66,16 +66,18 @@ def _host_steps(view: HostView, volumes: frozenset[str]) -> Iterator[Step]:
     yield from _pools(view, gone + tuple(step.address for step in doomed))
 
 
-def _domains(view: HostView) -> Iterator[Step]:
+def _domains(view: HostView, volumes: frozenset[str]) -> Iterator[Step]:
+    doomed = {volume.path for volume in _doomed(view, volumes)}
     for domain in view.state.domains:
         if belongs(domain.xml, view.cluster, domain.uuid):
-            summary = "shut down and undefined" if domain.active else "undefined"
+            gone = "shut down and undefined" if domain.active else "undefined"
+            kept = (
+                "its other volumes stay" if doomed.intersection(_used(domain, view)) else "its volumes stay"
+            )
             impact = Impact.DOWNTIME if domain.active else Impact.NONE
             address = Address(view.host, Kind.DOMAIN, domain.name)
             task = DeleteDomain(domain.name, domain.uuid, stop=domain.active)
-            yield Step(
-                address, Action.DELETE, impact, (), f"{summary}; its volumes stay", fingerprint(domain), task
-            )
+            yield Step(address, Action.DELETE, impact, (), f"{gone}; {kept}", fingerprint(domain), task)
 
 
 def _networks(view: HostView, after: tuple[Address, ...]) -> Iterator[Step]:
@@ -102,15 +104,17 @@ def _filters(view: HostView, after: tuple[Address, ...]) -> Iterator[Step]:
 
 
 def _volumes(view: HostView, volumes: frozenset[str], after: tuple[Address, ...]) -> Iterator[Step]:
-    needed = _needed(view, volumes)
-    for volume in _ours(view):
+    for volume in _doomed(view, volumes):
         address = Address(view.host, Kind.VOLUME, f"{volume.pool}/{volume.name}")
-        if str(address) in volumes and volume.path not in needed:
-            task = DeleteVolume(volume.pool, volume.name)
-            summary = f"deleted with what is in it ({format_size(volume.capacity)})"
-            yield Step(
-                address, Action.DELETE, Impact.DATA_LOSS, (), summary, fingerprint(volume), task, after
-            )
+        task = DeleteVolume(volume.pool, volume.name)
+        summary = f"deleted with what is in it ({format_size(volume.capacity)})"
+        yield Step(address, Action.DELETE, Impact.DATA_LOSS, (), summary, fingerprint(volume), task, after)
+
+
+def _doomed(view: HostView, volumes: frozenset[str]) -> list[ObservedVolume]:
+    """The volumes that are named, ours, and needed by nothing that stays."""
+    needed = _needed(view, volumes)
+    return [volume for volume in _ours(view) if _name(view, volume) in volumes and volume.path not in needed]
 
 
 def _pools(view: HostView, after: tuple[Address, ...]) -> Iterator[Step]:
@@ -130,11 +134,14 @@ def _needed(view: HostView, doomed: frozenset[str]) -> frozenset[str]:
         if volume.backing and _name(view, volume) not in doomed
     }
     others = (domain for domain in view.state.domains if not belongs(domain.xml, view.cluster, domain.uuid))
-    disks = (
-        parse_xml(xml).iterfind("devices/disk//source") for d in others for xml in (d.xml, d.live_xml) if xml
-    )
-    used = {path for sources in disks for source in sources for path in _paths(source, view)}
-    return frozenset(backing | used)
+    return frozenset(backing.union(*(_used(domain, view) for domain in others)))
+
+
+def _used(domain: ObservedDomain, view: HostView) -> Iterator[str]:
+    """What the disks of a guest are on, by its definition and as it runs."""
+    for xml in (domain.xml, domain.live_xml):
+        for source in parse_xml(xml).iterfind("devices/disk//source") if xml else ():
+            yield from _paths(source, view)
 
 
 def _paths(source: Element, view: HostView) -> Iterator[str]:

@@ -201,6 +201,16 @@ def test_an_image_is_kept_while_a_disk_that_is_kept_stands_on_it():
     assert sorted(volumes(both)) == sorted([f"vms/{image.name}", f"vms/{root.name}"])
 
 
+def test_a_guest_whose_disk_is_deleted_with_it_is_not_said_to_leave_it():
+    root = found_volume("root")
+
+    def said(plan: Plan) -> set[str]:
+        return {step.summary.split("; ")[1] for step in plan.steps if step.address.kind is Kind.DOMAIN}
+
+    assert said(destroy(recorded())) == {"its volumes stay"}
+    assert "its other volumes stay" in said(destroy(recorded(), f"vms/{root.name}"))
+
+
 def test_a_volume_that_a_guest_of_others_uses_is_kept():
     disk = found_volume("data")
     xml = (
