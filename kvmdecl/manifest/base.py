@@ -44,11 +44,11 @@ class Section(BaseModel):
 
     def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401 - as pydantic declares it
         """Keep only what differs from the defaults: most keys of most vms do not, and took most of the memory."""
-        held, defaults = self.__dict__, self._defaults
+        held, defaults, given = self.__dict__, self._defaults, self.__pydantic_fields_set__
         said = {
-            key: held[key]
-            for key in self.__pydantic_fields_set__
-            if key not in defaults or _differs(held[key], defaults[key])
+            key: value
+            for key, value in held.items()  # in the order of the model: what is given is a set
+            if key in given and (key not in defaults or _differs(value, defaults[key]))
         }
         object.__setattr__(self, "__dict__", said)
 

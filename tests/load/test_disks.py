@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kvmdecl.manifest.disks import IoTune
+
 if TYPE_CHECKING:
     from tests.load.conftest import Loader
 
@@ -49,3 +51,11 @@ def test_a_limit_that_no_hypervisor_knows_is_refused(manifest: Loader, limit: st
     assert manifest.codes(f"vms: {{web: {{disk: {{size: 1GiB, iotune: {{{limit}}}}}}}}}\n") == [
         "manifest.bad-value"
     ]
+
+
+def test_limits_are_kept_in_the_order_of_the_model_in_which_libvirts_schema_wants_them():
+    keys = ("total_bytes_sec", "total_iops_sec", "total_bytes_sec_max", "total_iops_sec_max", "size_iops_sec")
+
+    limits = IoTune.model_validate(dict.fromkeys(reversed(keys), 4096))
+
+    assert tuple(limits.said) == keys
