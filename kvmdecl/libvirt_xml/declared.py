@@ -49,6 +49,8 @@ def without(xml: str, paths: Iterable[str]) -> tuple[str, tuple[str, ...]]:
             unknown.append(path)
         elif attribute is not None:
             discard(element, attribute)
+            if not (element.attrib or len(element) or element.text):
+                _take_out(element)  # an empty one would not be found again by what `xml:` says of it
         else:
             _take_out(element)
     return to_text(document.root), tuple(unknown)

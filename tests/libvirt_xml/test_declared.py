@@ -109,5 +109,17 @@ def test_a_container_of_which_nothing_is_left_is_left_out_too():
     assert root.find("features") is None
 
 
+def test_an_element_without_its_only_attribute_is_left_out_so_that_a_fragment_makes_one_and_not_two():
+    gone = "devices/interface[52:54:00:00:00:01]/model@type"
+    fragment = (
+        "<devices><interface><mac address='52:54:00:00:00:01'/><model type='ne2k_pci'/></interface></devices>"
+    )
+
+    root = tree(declared_domain(vm(nics=(nic(),), omit=[gone], xml=fragment), POOLS))
+
+    assert root.xpath("devices/interface/model/@type") == ["ne2k_pci"]
+    assert len(root.findall("devices/interface/model")) == 1
+
+
 def test_an_omission_of_what_is_not_there_is_told():
     assert without(declared_domain(vm(), POOLS), ["features/apci", "features/acpi"])[1] == ("features/apci",)
