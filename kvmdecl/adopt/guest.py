@@ -124,6 +124,12 @@ def amount(text: str) -> str | None:
     return None if value is None else format_size(value)
 
 
+def seconds(text: str) -> str | None:
+    """A number of seconds."""
+    value = number(text)
+    return None if not value else f"{value}s"
+
+
 _UNITS = {"b": 1, "bytes": 1, "KiB": KIB, "k": KIB, "M": KIB**2, "MiB": KIB**2, "G": KIB**3, "GiB": KIB**3}
 
 

@@ -14,6 +14,7 @@ from kvmdecl.adopt.guest import (
     pci,
     present,
     read,
+    seconds,
     short,
     size_of,
     switch,
@@ -433,7 +434,7 @@ _MODEL = ("@model", word)
 _BALLOON = {
     "free_page_reporting": ("@freePageReporting", switch),
     "autodeflate": ("@autodeflate", switch),
-    "stats_period": ("stats@period", lambda text: f"{text}s" if number(text) else None),
+    "stats_period": ("stats@period", seconds),
 }
 
 

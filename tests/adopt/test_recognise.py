@@ -9,9 +9,10 @@ import pytest
 from kvmdecl.adopt.entry import Surroundings, make_entry
 from kvmdecl.adopt.guest import Networks
 from kvmdecl.scenario import example_host
-from tests.libvirt_xml import test_board, test_cpus, test_hostdevs, test_memory, test_on_libvirt
+from tests.libvirt_xml import test_board, test_cpus, test_hostdevs, test_memory, test_on_libvirt, test_shares
 from tests.libvirt_xml.device_examples import DEVICES
 from tests.libvirt_xml.examples import declared, kept, observed
+from tests.libvirt_xml.test_disk_sources import SOURCES, on_server
 
 NETWORKS = {"lan": {"bridge": "br0"}, "inner": {"mode": "existing"}}
 PLUGGED = Networks({"bridge:br0": "lan", "network:inner": "inner"})
@@ -24,6 +25,8 @@ GUESTS: dict[str, dict[str, Any]] = {
     **test_hostdevs.GUESTS,
     **test_memory.GUESTS,
     **test_on_libvirt.GUESTS,
+    **test_shares.GUESTS,
+    **{name: on_server(**keys) for name, keys in SOURCES.items() if "server_secret" not in keys},
 }
 SEEDS = frozenset(name for name, keys in GUESTS.items() if "seed" in keys)  # adopted guests have none of ours
 
