@@ -24,6 +24,7 @@ from kvmdecl.state import (
     Kind,
     PowerOff,
     Role,
+    VolumeOptions,
 )
 
 if TYPE_CHECKING:
@@ -237,6 +238,7 @@ def _disk(vm: ResolvedVm, disk: ResolvedDisk, host: str, image: ResolvedImage | 
         backing=image.volume if image else None,
         vm=vm.name,
         encryption=disk.encryption,
+        options=VolumeOptions(disk.spec.cluster_size, disk.spec.lazy_refcounts, disk.spec.nocow),
         origin=vm.origin,
     )
 

@@ -804,6 +804,9 @@ def _unfit(spec: Disk, image: str | None, kind: str, traits: Traits) -> Iterator
             "use a pool of type dir, fs, netfs or logical",
         )
         yield "encryption", f"a disk in {kind} storage is not encrypted", cause, hint
+    for key in ("cluster_size", "lazy_refcounts", "nocow"):
+        if key in spec.said:
+            yield key, f"a disk in {kind} storage has no {key}", holds, f"leave `{key}` out"
     allowed = ("off", "full") if traits.holds == "devices" else ("off",)
     if spec.preallocation not in allowed:
         hint = f"use {' or '.join(f'`{one}`' for one in allowed)}"

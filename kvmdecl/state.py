@@ -359,6 +359,18 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class VolumeOptions:
+    """What is decided when a volume is made. `cluster_size` in bytes, None for QEMU's own choice."""
+
+    cluster_size: int | None = None
+    lazy_refcounts: bool = False
+    nocow: bool = False
+
+
+USUAL = VolumeOptions()
+
+
+@dataclass(frozen=True, slots=True)
 class DesiredVolume:
     """A volume as declared. `capacity` in bytes, None for "as large as its content or backing image".
 
@@ -378,6 +390,7 @@ class DesiredVolume:
     shared: bool = False
     encryption: str | None = None
     needs: tuple[Address, ...] = ()
+    options: VolumeOptions = USUAL
     origin: Origin = field(compare=False, default=Origin())
 
     @property

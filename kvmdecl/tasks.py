@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from kvmdecl.state import GENTLY, FileContent, PowerOff, SecretSource, SeedContent
+from kvmdecl.state import GENTLY, USUAL, FileContent, PowerOff, SecretSource, SeedContent, VolumeOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +143,7 @@ class CreateVolume:
     content: FileContent | SeedContent | None
     owner: str
     encryption: str | None = None
+    options: VolumeOptions = USUAL
     task: Literal["create-volume"] = "create-volume"
 
 

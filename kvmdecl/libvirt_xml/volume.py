@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvmdecl.libvirt_xml.build import node
 from kvmdecl.libvirt_xml.overlay import to_text
+from kvmdecl.state import USUAL, VolumeOptions
 
 if TYPE_CHECKING:
     from kvmdecl.libvirt_xml.safe import Element
@@ -25,6 +26,7 @@ def volume_xml(
     backing_path: str | None = None,
     backing_format: str | None = None,
     secret: str | None = None,
+    options: VolumeOptions = USUAL,
 ) -> str:
     """The definition of a volume.
 
@@ -36,6 +38,7 @@ def volume_xml(
         backing_path: file that a qcow2 volume begins as.
         backing_format: format of that file; libvirt does not guess it.
         secret: UUID of the secret that it is encrypted with.
+        options: what else is decided now.
     """
     return to_text(
         node(
@@ -49,6 +52,9 @@ def volume_xml(
                 # What qemu-img makes by itself; the older 0.10 lacks zero clusters and lazy reference counts.
                 volume_format == "qcow2" and node("compat", "1.1"),
                 secret is not None and encryption(secret),
+                options.nocow and node("nocow"),
+                options.cluster_size is not None and node("clusterSize", str(options.cluster_size), unit="B"),
+                options.lazy_refcounts and node("features", node("lazy_refcounts")),
             ),
             backing_path is not None
             and node("backingStore", node("path", backing_path), node("format", type=backing_format)),

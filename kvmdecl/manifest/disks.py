@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from kvmdecl.manifest.base import Section, wrong
 from kvmdecl.manifest.disk_sources import Source
-from kvmdecl.names import Bool, DiskPath, Integer, Name, Positive, Size
+from kvmdecl.names import MIB, Bool, DiskPath, Integer, Name, Positive, Size
 
 _MOST = 10**15  # QEMU_BLOCK_IOTUNE_MAX
 
@@ -138,6 +138,12 @@ class Disk(Section):
     """Format of the volume, `raw` in a pool of devices; for a `source` it has to be said."""
     preallocation: Literal["off", "metadata", "falloc", "full"] = "off"
     """How much of the volume is allocated when it is made: `full` is for raw ones, `off` for disks with an image."""
+    cluster_size: Annotated[Size, Field(ge=512, le=2 * MIB)] | None = None
+    """How much of a new qcow2 volume is allocated at once, a power of two up to `2MiB` (64KiB if not given)."""
+    lazy_refcounts: Bool = False
+    """Write the reference counts of a new qcow2 volume later: faster, and repaired after a crash."""
+    nocow: Bool = False
+    """Have btrfs overwrite a new volume in place instead of copying on write; no other file system minds."""
     bus: Literal["virtio", "scsi", "sata", "ide", "usb"] = "virtio"
     """How the guest sees the disk (`ide` on `machine: pc` only)."""
     lun: Bool = False
@@ -195,6 +201,7 @@ class Disk(Section):
             hint = "use `falloc`, or `format: raw`"
             raise wrong("disk", "a qcow2 disk cannot be filled with zeros", hint, "preallocation")
         self._check_volume()
+        self._check_made()
         self._check_encryption()
         self._check_bus()
         self._check_unit()
@@ -253,6 +260,17 @@ class Disk(Section):
         if self.rotation_rate is not None and 1 < self.rotation_rate < 1025:
             hint = "write 1 for a solid state disk, or the rotations per minute from 1025 on"
             raise wrong("disk", f"no disk has a rotation rate of {self.rotation_rate}", hint, "rotation_rate")
+
+    def _check_made(self) -> None:
+        """What is decided when a volume is made."""
+        for key in ("cluster_size", "lazy_refcounts", "nocow"):
+            if key in self.said and (self.source is not None or self.volume is not None):
+                raise wrong("disk", f"{key} is for a volume that is made", "leave it out", key)
+            if key in self.said and key != "nocow" and self.format != "qcow2":
+                raise wrong("disk", f"a {self.format} volume has no {key}", "use `format: qcow2`", key)
+        if self.cluster_size is not None and self.cluster_size & (self.cluster_size - 1):
+            hint = "write for example `128KiB`"
+            raise wrong("disk", "the size of a cluster is a power of two", hint, "cluster_size")
 
     def _check_unit(self) -> None:
         """What a unit has of its own cannot be said (qemuValidateDomainDeviceDefDiskFrontend)."""

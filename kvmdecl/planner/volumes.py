@@ -70,6 +70,7 @@ def _create(desired: DesiredVolume) -> CreateVolume:
         content=desired.content,
         owner=desired.vm or "",
         encryption=desired.encryption,
+        options=desired.options,
     )
 
 

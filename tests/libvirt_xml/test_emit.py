@@ -14,6 +14,7 @@ from kvmdecl.libvirt_xml.overlay import complete, overlay
 from kvmdecl.libvirt_xml.pool import pool_xml
 from kvmdecl.libvirt_xml.volume import volume_xml
 from kvmdecl.manifest import Network, Pool
+from kvmdecl.state import VolumeOptions
 from tests.libvirt_xml.examples import POOLS, SEED, UUID, declared, disk, kept, vm, vms, with_foreign
 
 Schema = Callable[[str, str], list[str]]
@@ -178,6 +179,8 @@ def test_pools_and_volumes_fit_libvirts_schema(against_schema: Schema):
 
     assert against_schema("storagepool", pool_xml(pool)) == []
     assert against_schema("storagevol", volume_xml("a.raw", "raw", 1024, allocation=1024)) == []
+    every = VolumeOptions(64 << 10, lazy_refcounts=True, nocow=True)
+    assert against_schema("storagevol", volume_xml("a.qcow2", "qcow2", 1024, options=every)) == []
     backed = volume_xml("a.qcow2", "qcow2", 1024, backing_path="/srv/b", backing_format="raw")
     assert against_schema("storagevol", backed) == []
 

@@ -23,6 +23,8 @@ BAD = {
     "rotation_rate: 400, bus: scsi": "no disk has a rotation rate of 400",
     "readonly: true, bus: sata": "a disk on the sata bus has no `readonly`",
     "copy_on_read: true, readonly: true": "copy_on_read writes to what is read-only or shared",
+    "cluster_size: 96KiB": "the size of a cluster is a power of two",
+    "lazy_refcounts: true, format: raw": "a raw volume has no lazy_refcounts",
     "shareable: true": "only a raw disk can be used by several guests at once",
     "iotune: {write_iops_sec: 1, total_iops_sec: 1}": "both total_iops_sec and write_iops_sec are given",
     "iotune: {read_iops_sec: 9, read_iops_sec_max: 8}": "read_iops_sec_max is below read_iops_sec",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 
 from kvmdecl.diagnostics import Moved, TaskFailed
 from kvmdecl.hosts.ledger import LedgerWriter
-from kvmdecl.state import FileContent, Kind, LedgerEntry, SeedContent
+from kvmdecl.state import FileContent, Kind, LedgerEntry, SeedContent, VolumeOptions
 from kvmdecl.tasks import CreateVolume, DeleteVolume, ResizeVolume
 
 if TYPE_CHECKING:
@@ -90,6 +91,22 @@ def test_an_empty_disk_has_its_size_and_takes_the_room_that_was_asked_for(
     assert capacity == 8 * MIB
     assert at_least <= of(hand, task).stat().st_blocks * 512 <= at_most
     assert hand.ledger.entries == (entry(task, complete=True),)
+
+
+@pytest.mark.skipif(not shutil.which("qemu-img"), reason="looks at the volume with qemu-img")
+@pytest.mark.parametrize(
+    "options", [VolumeOptions(), VolumeOptions(128 << 10, lazy_refcounts=True, nocow=True)]
+)
+def test_a_disk_is_made_with_its_options(hand: Hand, options: VolumeOptions):
+    task = disk(options=options)
+    hand.do(task)
+    told = subprocess.run(
+        ["qemu-img", "info", "--output=json", of(hand, task)], check=True, capture_output=True
+    )
+    info = json.loads(told.stdout)
+    data = info["format-specific"]["data"]
+    assert info["cluster-size"] == (options.cluster_size or 64 << 10)
+    assert (data["compat"], data["lazy-refcounts"]) == ("1.1", options.lazy_refcounts)
 
 
 @pytest.mark.parametrize("task", [disk(preallocation="full"), disk(preallocation="metadata", backing="x")])

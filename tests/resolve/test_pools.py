@@ -26,6 +26,8 @@ UNFIT = {
     "disk: {size: 1GiB, pool: vg, preallocation: falloc}": "falloc",
     "disk: {size: 1GiB, pool: ceph, preallocation: full, format: raw}": "full",
     "disk: {size: 1025MiB, pool: vg}": "1025MiB",
+    "disk: {size: 1GiB, pool: vg, cluster_size: 128KiB}": "128KiB",
+    "disk: {size: 1GiB, pool: ceph, nocow: true}": "true",
     "disk: {size: 1GiB, pool: parts}": "parts",
     "disk: {size: 1GiB, pool: san}": "san",
     "disk: {pool: vms, volume: old.img}": "old.img",

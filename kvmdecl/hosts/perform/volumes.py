@@ -269,6 +269,7 @@ def _create(
         backing_path=backing.path if backing else None,
         backing_format=backing.format if backing else None,
         secret=task.encryption,
+        options=task.options,
     )
     metadata = task.format == "qcow2" and wanted != "off"
     try:
