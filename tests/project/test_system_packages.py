@@ -28,8 +28,11 @@ class Machine:
         return self.tools.parent / "log"
 
     def run(self, what: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        environment = {"PATH": str(self.tools), **variables}
-        return subprocess.run(["/bin/sh", SCRIPT, what], env=environment, capture_output=True, text=True)
+        return self.call(SCRIPT, what, **variables)
+
+    def call(self, script: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        environment = {"PATH": str(self.tools), "SYSTEM_PYTHON": "", **variables}
+        return subprocess.run(["/bin/sh", script, *words], env=environment, capture_output=True, text=True)
 
 
 @pytest.fixture
@@ -99,6 +102,16 @@ def test_a_python_without_headers_gets_them(machine: Machine):
     machine.has("python3", "quiet=1; case $1 in -c) exit 0;; *) exit 1;; esac")
 
     assert {"python3-venv", "python3-dev"} <= set(wanted(machine, "demo"))
+
+
+def test_the_distributions_python_comes_first_unless_another_is_named(machine: Machine):
+    find = SCRIPT.with_name("find-python.sh")
+    for name in ("python3", "system-python", "my-python"):
+        machine.has(name, "quiet=1")
+
+    assert machine.call(find).stdout == "python3\n"
+    assert machine.call(find, SYSTEM_PYTHON="system-python").stdout == "system-python\n"
+    assert machine.call(find, SYSTEM_PYTHON="system-python", PYTHON="my-python").stdout == "my-python\n"
 
 
 def test_elsewhere_the_packages_are_named_and_nothing_fails(machine: Machine):
