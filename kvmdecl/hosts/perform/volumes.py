@@ -35,6 +35,9 @@ _FILES = frozenset({"dir", "fs", "netfs"})
 _ALLOCATING = frozenset({"falloc", "full"})
 """Preallocations that take the whole size at once."""
 
+_TOO_BUSY = "Unable to get accurate CPU usage"
+_TRIES = 5
+
 
 def create_volume(job: Job, task: CreateVolume) -> TaskResult:
     """Make a volume and fill it; or finish one that an interrupted run of this cluster left behind."""
@@ -273,7 +276,7 @@ def _create(
     )
     metadata = task.format == "qcow2" and wanted != "off"
     try:
-        volume = pool.createXML(xml, libvirt.VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA if metadata else 0)
+        volume = create_xml(pool, xml, libvirt.VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA if metadata else 0)
     except libvirt.libvirtError:
         # A volume of that name, if there is one by now, is not ours: it must not be taken for a torn one.
         with suppress(libvirt.libvirtError):
@@ -282,6 +285,22 @@ def _create(
     if wanted == "full":
         volume.wipe()  # writes every block of the volume once, on the host
     return volume
+
+
+def create_xml(pool: libvirt.virStoragePool, xml: str, flags: int) -> libvirt.virStorageVol:
+    """Make a volume; again, where qemu-img could not measure how quickly the busy host derives a LUKS key.
+
+    It counts its CPU time (qcrypto_pbkdf2_count_iters), gives up where that did not advance, and leaves nothing behind.
+    """
+    import libvirt
+
+    for _ in range(_TRIES - 1):
+        try:
+            return pool.createXML(xml, flags)
+        except libvirt.libvirtError as error:
+            if _TOO_BUSY not in str(error):
+                raise
+    return pool.createXML(xml, flags)
 
 
 def _kind_of(pool: libvirt.virStoragePool) -> str | None:
