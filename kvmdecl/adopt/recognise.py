@@ -159,17 +159,17 @@ def _numa(guest: Guest) -> Iterator[Keys]:
         mode = numa.get("mode", "strict")
         yield {"numa": {"nodeset": numa.get("nodeset"), "mode": mode if mode != "strict" else None}}
     cells = guest.all("cpu/numa/cell")
-    if not cells:
+    modules = {_alias(module): _module(module) for module in guest.all("devices/memory")}
+    if not cells or "" in modules:  # beside a module without a name, which `xml:` says, so does it the sizes
         return
     sizes = [number(cell.get("memory")) or 0 for cell in cells]
     hotplug = guest.root.find("maxMemory")
     slots = number(hotplug.get("slots")) if hotplug is not None else None
-    modules = {_alias(module): _module(module) for module in guest.all("devices/memory")}
     memory = {
         "size": format_size(sum(sizes) * KIB) if hotplug is not None else None,
         "hotplug_max": size_of(hotplug),
         "slots": slots if slots != SLOTS else None,
-        "modules": {name: keys for name, keys in modules.items() if name},
+        "modules": modules,
     }
     yield {"memory": memory, "numa": {"cells": [_cell(guest, cell) for cell in cells]}}
 
