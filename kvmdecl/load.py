@@ -169,7 +169,7 @@ def _check(
             found += diagnose(_errors(error), expanded.root, shape, (key,))
     core = {key: value for key, value in data.items() if key not in sections}
     try:
-        return Manifest.model_validate(core), checked, found
+        return Manifest.model_validate(core, context={}), checked, found
     except ValidationError as error:
         more = (*_TOP_KEYS, *sections)
         found += diagnose(_errors(error), expanded.root, _SHAPE, more_keys=more)

@@ -463,7 +463,7 @@ class _Linker:
             mac = nic.spec.mac or shared or nic.mac
             if vm.spec.state != "absent" and mac != shared:
                 self._claim_mac(mac, vm.name, index)
-            yield replace(nic, mac=mac)
+            yield nic if mac == nic.mac else replace(nic, mac=mac)
 
     def _plugged(self, vm: _Link) -> Iterator[tuple[int, ResolvedNic]]:
         ordinals: dict[str, int] = {}

@@ -136,6 +136,12 @@ def _is_cdrom(case: Case) -> bool:
     return case.running(f"devices/{device_key(case.difference.path)}@device") == "cdrom"
 
 
+def _is_drive_to_come(case: Case) -> bool:
+    """Whether the guest gets the drive itself only at its next boot, and so whatever is in it."""
+    device = f"devices/{device_key(case.difference.path)}@device"
+    return not case.running(device) and case.declared(device) == "cdrom"
+
+
 def _is_unused(case: Case) -> bool:
     """Whether no disk that stays is served by a thread that goes (qemuDomainChgIOThread)."""
     last = _number(case.difference.after)
@@ -539,6 +545,7 @@ ROWS: tuple[Row, ...] = (
         impact=Impact.DATA_LOSS,
     ),
     Row(f"{_DISK}/source@*", "any", "{disk}", "update-device", _MEDIUM, when=_is_cdrom, visible=True),
+    Row(f"{_DISK}/source@*", "any", "{disk}", None, _LIVE_DISK, _AT_START, _is_drive_to_come),
     Row(f"{_DISK}/source@tls*", "any", "{disk}.source", None, _LIVE_DISK, _AT_START),
     Row(f"{_DISK}/source/host*", "any", "{disk}", None, _LIVE_DISK, _AT_START, _is_on_a_cluster),
     Row(

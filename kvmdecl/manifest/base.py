@@ -8,11 +8,20 @@ from collections.abc import KeysView
 from functools import cache
 from itertools import pairwise
 from textwrap import dedent
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
+
+_MOST_SHARED = 100_000
 
 
 class Section(BaseModel):
@@ -57,12 +66,33 @@ class Section(BaseModel):
         """The keys whose values are not the defaults."""
         return self.__dict__.keys()
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _from_shorthand(cls, data: Any) -> Any:  # noqa: ANN401 - whatever the document holds
-        if isinstance(data, (dict, BaseModel)) or data is None or cls.shorthand is None:
-            return data
-        return {cls.shorthand: data}
+    def _shared(
+        cls,
+        data: Any,  # noqa: ANN401 - whatever the document holds
+        validate: ModelWrapValidatorHandler[Self],
+        info: ValidationInfo,
+    ) -> Self:
+        """Write out the short form. Sections of a manifest that say the same are one: most vms say little that is new.
+
+        The context of a validation, if it has one, holds those that were met.
+        """
+        if not isinstance(data, (dict, BaseModel)) and data is not None and cls.shorthand is not None:
+            data = {cls.shorthand: data}
+        known: dict[object, Self] | None = info.context
+        if known is None or not isinstance(data, dict):
+            return validate(data)
+        key = (cls, *data.items())
+        try:
+            section = known.get(key)
+        except TypeError:  # it holds lists or mappings
+            return validate(data)
+        if section is None:
+            section = validate(data)
+            if len(known) < _MOST_SHARED:
+                known[key] = section
+        return section
 
     @classmethod
     def __get_pydantic_json_schema__(

@@ -394,3 +394,10 @@ def test_what_is_in_the_drive_of_a_stopped_guest_is_changed_without_ado():
     before, after = declared(cdroms=(cdrom("cd", "a.iso"),)), declared(cdroms=(cdrom("cd", "b.iso"),))
     found = assess(after, before, observed(kept(before)), Origin())
     assert [change.impact for change in found.changes] == [Impact.NONE]
+
+
+def test_what_is_in_a_drive_that_the_guest_has_not_got_yet_waits_with_it():
+    before, after = declared(cdroms=(cdrom("cd", "a.iso"),)), declared(cdroms=(cdrom("cd", "b.iso"),))
+    found = assess(after, before, observed(kept(before), kept(declared())), Origin())
+    assert {change.impact for change in found.changes} == {Impact.NEXT_BOOT}
+    assert found.live == ()
