@@ -184,10 +184,14 @@ def _define(
 def _restarts(desired: DesiredDomain, observed: ObservedDomain, assessment: Assessment) -> bool:
     """Whether a running guest may, and has a reason to, be powered off and on.
 
-    A device that it has beyond its definition is none: somebody may have plugged it in for a backup.
+    A device that it has beyond its definition is none: somebody may have plugged it in for a backup. Nor is the order
+    of boot, which counts when the guest boots next, for whatever reason.
     """
-    waits = assessment.pending or any(change.impact is Impact.NEXT_BOOT for change in assessment.changes)
-    return desired.restart == "now" and bool(desired.running and observed.active and waits)
+    waits = (
+        change for change in (*assessment.pending, *assessment.changes) if change.impact is Impact.NEXT_BOOT
+    )
+    reason = any(not change.field.endswith("/boot@order") for change in waits)
+    return desired.restart == "now" and bool(desired.running and observed.active and reason)
 
 
 def _restart_changes(desired: DesiredDomain, assessment: Assessment) -> Iterator[Change]:
