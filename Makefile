@@ -7,7 +7,7 @@ PYTEST_ARGS ?= -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench fidelity lock help-texts schemas clean \
+.PHONY: help demo test proofs check bench fidelity lock help-texts schemas clean \
         system-demo system-test system-bench
 
 help:  ## list what there is
@@ -20,6 +20,9 @@ demo: system-demo $(READY)  ## three hosts on this machine: plan, apply, change 
 test: system-test $(READY)  ## everything that must hold before a change lands: checks, then all tests
 	$(MAKE) --no-print-directory check
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+proofs: system-test $(READY)  ## the tests that take minutes: each kind of change on a running guest, random edits, ends at any call
+	$(BIN)/pytest -m proof
 
 check: $(READY)  ## format, lint, types, import layers
 	$(BIN)/ruff format --check

@@ -31,12 +31,15 @@ HASTY = replace(PATIENCE, unplug=3.0, ask_again=0.5)
 MARK = b"what the guest keeps on its disk" * 1024
 
 WRITES: dict[type, tuple[str, ...]] = {
-    libvirt.virConnect: ("defineXMLFlags", "networkDefineXML", "storagePoolDefineXML", "secretDefineXML"),
+    libvirt.virConnect: (
+        "defineXMLFlags", "networkDefineXML", "storagePoolDefineXML", "secretDefineXML", "nwfilterDefineXML",
+    ),
     libvirt.virDomain: (
         "create", "setAutostart", "setMetadata", "attachDeviceFlags", "detachDeviceFlags", "updateDeviceFlags",
         "setVcpusFlags", "setMemoryFlags", "setBlockIoTune", "addIOThread", "delIOThread", "pinVcpuFlags",
         "pinEmulator", "pinIOThread", "setSchedulerParametersFlags", "setMemoryParameters", "setLifecycleAction",
-        "blockResize", "shutdown", "destroyFlags", "undefineFlags",
+        "setBlkioParameters", "blockResize", "blockCommit", "blockJobAbort", "snapshotCreateXML",
+        "shutdown", "destroyFlags", "undefineFlags",
     ),
     libvirt.virNetwork: ("create", "setAutostart", "update", "destroy", "undefine"),
     libvirt.virStoragePool: ("build", "create", "setAutostart", "createXML", "destroy", "undefine"),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.xdist_group("lab")
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(300)
 def test_nothing_is_left_to_do_after_any_edit(clean_lab: Lab, tmp_path: Path):
     bench = Bench(clean_lab.host("kvm-1"), tmp_path, HASTY)

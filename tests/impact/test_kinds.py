@@ -33,6 +33,7 @@ def bench(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]
     bench.connection.close()
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_a_change_does_to_a_running_guest_what_the_plan_says(bench: Bench, kind: KindOfChange):
     trial = try_kind(bench, kind)
