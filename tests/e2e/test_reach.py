@@ -132,9 +132,9 @@ def test_the_first_ctrl_c_finishes_what_runs_and_begins_nothing_else(story: Stor
 
 
 def _with_a_large_image(story: Story) -> None:
-    """The guest's image grows to a size that takes a second or two to upload."""
+    """The guest's image grows to a size that takes a few seconds to upload: whoever looks is in time to see it."""
     with (story.folder / "tiny.img").open("r+b") as image:
-        image.truncate(200 * 1024**2)
+        image.truncate(600 * 1024**2)
     story.write(CLUSTER)
 
 
