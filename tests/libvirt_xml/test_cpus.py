@@ -8,16 +8,20 @@ import pytest
 from lxml import etree
 from pydantic import ValidationError
 
-from kvmdecl.libvirt_xml.fields import differences
 from kvmdecl.libvirt_xml.impact import assess
-from kvmdecl.libvirt_xml.overlay import complete, overlay
+from kvmdecl.libvirt_xml.overlay import complete
 from kvmdecl.manifest import Cpus, Vm
 from kvmdecl.manifest.cpus import LEVELS
 from kvmdecl.names import MIB
 from kvmdecl.plan import Impact
-from kvmdecl.state import Kind, Origin
+from kvmdecl.state import Origin
 from tests.libvirt_xml.examples import declared, kept, observed
-from tests.libvirt_xml.test_on_libvirt import DUMP, ROOT, host
+from tests.libvirt_xml.test_on_libvirt import (
+    ROOT,
+    define_each_over_the_last,
+    host,
+    start_and_find_nothing_to_do,
+)
 from tests.libvirt_xml.test_on_libvirt import declared as declared_on_host
 
 __all__ = ["host"]
@@ -85,27 +89,15 @@ def test_every_option_fits_libvirts_schema(against_schema, name):
 
 @pytest.mark.xdist_group("lab")
 def test_every_guest_reads_back_as_it_was_declared_also_after_all_others(host):
-    before = declared_on_host()
-    domain = host.define(complete(before))
-    for name, given in [*GUESTS.items(), *reversed(GUESTS.items())]:
-        after = declared_on_host(**given)
-
-        domain = host.define(overlay(domain.XMLDesc(DUMP), after, before))
-
-        assert differences(after, before, domain.XMLDesc(DUMP), Kind.DOMAIN) == (), name
-        before = after
+    define_each_over_the_last(host, GUESTS)
 
 
 @pytest.mark.xdist_group("lab")
 @pytest.mark.parametrize("name", sorted(set(GUESTS) - NEEDS_MORE))
 def test_a_guest_that_was_just_started_needs_nothing(host, name):
     text = declared_on_host(disks=(ROOT,), nics=(), **GUESTS[name])
-    domain = host.define(complete(text))
 
-    domain.create()
-
-    found = assess(text, text, host.observe(domain), Origin())
-    assert (found.changes, found.live, found.pending) == ((), (), ())
+    start_and_find_nothing_to_do(host, text)
 
 
 def test_a_level_is_the_same_model_and_more_of_its_features():

@@ -16,7 +16,7 @@ from kvmdecl.plan import Impact
 from kvmdecl.state import Origin
 from tests.libvirt_xml.device_examples import DEVICES, NEEDS, NEEDS_KVM, skip_without_swtpm
 from tests.libvirt_xml.examples import declared, kept, observed
-from tests.libvirt_xml.test_on_libvirt import ROOT, host
+from tests.libvirt_xml.test_on_libvirt import ROOT, host, start_and_find_nothing_to_do
 from tests.libvirt_xml.test_on_libvirt import declared as declared_on_host
 
 __all__ = ["host"]
@@ -192,9 +192,5 @@ def test_a_guest_with_every_device_starts_and_then_needs_nothing(host, name):
     if name in NEEDS_KVM:
         pytest.skip("emulated CPUs have no Hyper-V registers")
     text = declared_on_host(disks=(ROOT,), nics=(), **DEVICES[name])
-    domain = host.define(complete(text))
 
-    domain.create()
-
-    found = assess(text, text, host.observe(domain), Origin())
-    assert (found.changes, found.live, found.pending) == ((), (), ())
+    start_and_find_nothing_to_do(host, text)

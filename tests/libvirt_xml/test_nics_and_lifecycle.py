@@ -11,13 +11,19 @@ from pydantic import ValidationError
 from kvmdecl.cluster import ResolvedNic
 from kvmdecl.libvirt_xml.fields import differences
 from kvmdecl.libvirt_xml.impact import assess
-from kvmdecl.libvirt_xml.overlay import complete, overlay, overlay_device
+from kvmdecl.libvirt_xml.overlay import complete, overlay_device
 from kvmdecl.manifest import Nic, Vm
 from kvmdecl.manifest.traffic import Vlan
 from kvmdecl.plan import Impact
 from kvmdecl.state import Kind, Origin
 from tests.libvirt_xml.examples import declared, kept, nic, observed
-from tests.libvirt_xml.test_on_libvirt import DUMP, ROOT, host
+from tests.libvirt_xml.test_on_libvirt import (
+    DUMP,
+    ROOT,
+    define_each_over_the_last,
+    host,
+    start_and_find_nothing_to_do,
+)
 from tests.libvirt_xml.test_on_libvirt import declared as declared_on_host
 
 __all__ = ["host"]
@@ -249,15 +255,7 @@ def test_what_cannot_be_is_refused(make, code):
 
 @pytest.mark.xdist_group("lab")
 def test_every_option_reads_back_as_it_was_declared_and_goes_again(host):
-    before = declared_on_host()
-    domain = host.define(complete(before))
-    for name, given in [*GUESTS.items(), *reversed(GUESTS.items())]:
-        after = declared_on_host(**given)
-
-        domain = host.define(overlay(domain.XMLDesc(DUMP), after, before))
-
-        assert differences(after, before, domain.XMLDesc(DUMP), Kind.DOMAIN) == (), name
-        before = after
+    define_each_over_the_last(host, GUESTS)
 
 
 @pytest.mark.xdist_group("lab")
@@ -274,9 +272,5 @@ def test_a_guest_for_windows_reads_back_as_it_was_declared(host):
 @pytest.mark.parametrize("name", ["restarted when powered off", "stopped when rebooted", "local time"])
 def test_a_guest_starts_and_then_needs_nothing(host, name):
     text = declared_on_host(disks=(ROOT,), nics=(), **GUESTS[name])
-    domain = host.define(complete(text))
 
-    domain.create()
-
-    found = assess(text, text, host.observe(domain), Origin())
-    assert (found.changes, found.live, found.pending) == ((), (), ())
+    start_and_find_nothing_to_do(host, text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,6 +162,29 @@ class Host:
         live = domain.XMLDesc(0) if domain.isActive() else None
         config = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
         return ObservedDomain("web-1", UUID, config, live, bool(domain.isActive()), True, False, False)
+
+
+def define_each_over_the_last(host: Host, guests: Mapping[str, Mapping[str, Any]]) -> None:
+    """Each guest reads back as it was declared, also after all others, forwards and backwards."""
+    before = declared()
+    domain = host.define(complete(before))
+    for name, given in [*guests.items(), *reversed(guests.items())]:
+        after = declared(**given)
+
+        domain = host.define(overlay(domain.XMLDesc(DUMP), after, before))
+
+        assert differences(after, before, domain.XMLDesc(DUMP), Kind.DOMAIN) == (), name
+        before = after
+
+
+def start_and_find_nothing_to_do(host: Host, text: str) -> None:
+    """A guest that was just started needs nothing, and waits for nothing."""
+    domain = host.define(complete(text))
+
+    domain.create()
+
+    found = assess(text, text, host.observe(domain), Origin())
+    assert (found.changes, found.live, found.pending) == ((), (), ())
 
 
 @pytest.fixture
