@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,11 +62,26 @@ def processes_of(directory: Path) -> list[str]:
     ]
 
 
-def namespaces() -> set[str]:
-    """All namespaces that a living process holds."""
+@dataclass(frozen=True)
+class Process:
+    """A living process: its command line, its namespaces, and when it started (seconds of CLOCK_BOOTTIME)."""
+
+    command: str
+    namespaces: frozenset[str]
+    started: float
+
+
+def processes() -> list[Process]:
     kinds = ("net", "mnt", "uts", "pid", "user")
-    living = [process for process in Path("/proc").glob("[0-9]*") if _cmdline(process)]
-    return {name for process in living for kind in kinds if (name := _namespace(process, kind))}
+    return [
+        Process(
+            command=line,
+            namespaces=frozenset(name for kind in kinds if (name := _namespace(process, kind))),
+            started=_started(process),
+        )
+        for process in Path("/proc").glob("[0-9]*")
+        if (line := _cmdline(process))
+    ]
 
 
 def mounts() -> set[str]:
@@ -84,6 +101,15 @@ def _cmdline(process: Path) -> str:
         return (process / "cmdline").read_text(errors="replace").replace("\0", " ")
     except OSError:
         return ""
+
+
+def _started(process: Path) -> float:
+    """Field 22 of /proc/PID/stat, see proc(5); infinity for a process that has just ended."""
+    try:
+        fields = (process / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return float("inf")
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def _namespace(process: Path, kind: str) -> str | None:
