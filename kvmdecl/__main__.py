@@ -16,7 +16,10 @@ def main() -> None:
         return
     from kvmdecl.cli.main import run
 
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    # Everything was written and closed. What is left is memory, and Python would go through it value by value: for
+    # 20,000 vms that takes as long as a tenth of all the rest.
+    os._exit(code)
 
 
 def _prepared_answer(arguments: list[str]) -> str | None:

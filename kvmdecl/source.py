@@ -1,31 +1,34 @@
 """YAML text -> a light tree in which every key and value knows where it was written.
 
-The only module that touches a YAML library. It consumes libyaml's event stream and builds without recursion,
-so that hostile nesting can neither crash nor exhaust the process: every limit stops the reader at the first
-node beyond it. Scalars stay the text that was typed; the model's field decides later what they mean.
+It consumes libyaml's event stream (`yaml_events`) and builds without recursion, so that hostile nesting can neither
+crash nor exhaust the process: every limit stops the builder at the first node beyond it. Scalars stay the text that
+was typed; the model's field decides later what they mean.
 """
 
 from __future__ import annotations
 
 import gc
-import importlib.util
 import io
 import os
 import re
 import stat
 from bisect import bisect_right
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from kvmdecl import yaml_events
 from kvmdecl.diagnostics import Diagnostic, Note, Rejected, Span
 from kvmdecl.text import quoted, safe_text
+from kvmdecl.yaml_events import END_BITS, END_MASK, PLAIN, Details, YamlSyntaxError
 from kvmdecl.yaml_syntax import explain_syntax
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+    from kvmdecl.yaml_events import Batch
 
 MAX_BYTES = 32 * 1024**2
 MAX_DEPTH = 64
@@ -36,13 +39,10 @@ MAX_SCALAR = 1024**2
 # One run shows fifty findings and counts the rest; a hostile file must not make it collect millions.
 MAX_FINDINGS = 10_000
 
-# Both ends of a node in one integer: half the memory of two. MAX_BYTES bounds every offset well below 2^26.
-_END_BITS = 26
-_END_MASK = (1 << _END_BITS) - 1
-
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 # What is no name even where it is the only one: merge keys, and the mark of a key that was refused already.
 _NO_KEYS = frozenset({"<<", ""})
+_NO_DETAILS = Details()
 _LINE_END = re.compile(r"\r\n|\n|\r")
 # What YAML 1.2 (5.1) does not allow, and the byte order mark, which no text needs in its middle. Spelt by what is
 # bad, since a set of all that is good takes ten times as long to compile, in every command.
@@ -60,8 +60,8 @@ class Source:
 
     def span(self, at: int) -> Span:
         """Turn packed character offsets into lines and columns."""
-        line, column = self._place(at >> _END_BITS)
-        end_line, end_column = self._place(at & _END_MASK)
+        line, column = self._place(at >> END_BITS)
+        end_line, end_column = self._place(at & END_MASK)
         return Span(self.name, line, column, end_line, end_column)
 
     def _place(self, offset: int) -> tuple[int, int]:
@@ -76,7 +76,7 @@ class Source:
 
 def pack(start: int, end: int) -> int:
     """Keep a range of character offsets in one integer."""
-    return start << _END_BITS | max(start, end)
+    return start << END_BITS | max(start, end)
 
 
 @dataclass(slots=True, eq=False)
@@ -136,29 +136,13 @@ class Mapping:
         return entry[1] if entry is not None else None
 
 
-class _Mark(Protocol):
-    index: int
-
-
-class _Event(Protocol):
-    """The union of what libyaml's events carry; each kind has the attributes that its handler reads."""
-
-    start_mark: _Mark
-    end_mark: _Mark
-    value: str
-    style: str | None
-    anchor: str
-    ctag: object
-    flow_style: bool | None
-
-
 Node = Scalar | Sequence | Mapping
 Plain = None | str | list[Any] | dict[str, Any]
 
 
 def places(node: Node) -> tuple[int, int]:
     """Where a node begins and ends in the text of its file, in characters."""
-    return node.at >> _END_BITS, node.at & _END_MASK
+    return node.at >> END_BITS, node.at & END_MASK
 
 
 @contextmanager
@@ -243,9 +227,10 @@ def parse(source: Source) -> tuple[Mapping, list[Diagnostic]]:
     _refuse_unreadable_text(source)
     builder = _Builder(source)
     try:
-        builder.run(_events(source.text))
-    except _yaml_errors() as error:
-        raise Rejected([*builder.found, _syntax_error(source, error)]) from error
+        with closing(yaml_events.events(source.text)) as batches:
+            builder.run(batches)
+    except YamlSyntaxError as fault:
+        raise Rejected([*builder.found, _syntax_error(source, fault)]) from fault
     root = builder.root
     if root is None or (isinstance(root, Scalar) and root.is_null):
         raise Rejected([_empty(source)])
@@ -365,32 +350,6 @@ def _refuse_unreadable_text(source: Source) -> None:
         )
 
 
-def _events(text: str) -> Iterator[_Event]:
-    if importlib.util.find_spec("_ruamel_yaml") is None:
-        raise Rejected(
-            [
-                Diagnostic(
-                    "yaml.no-reader",
-                    "the C reader of ruamel.yaml is not installed",
-                    cause="Without it loading takes twenty times as long and nesting is not bounded.",
-                    hint="install it: pip install ruamel.yaml.clib",
-                )
-            ]
-        )
-    from ruamel.yaml import YAML
-
-    # Not YAML.parse: that generator asks twice for every event and doubles the time.
-    _, parser = YAML(typ="safe").get_constructor_parser(text)
-    return iter(parser.get_event, None)
-
-
-def _yaml_errors() -> type[Exception]:
-    from ruamel.yaml.error import YAMLError
-
-    errors: type[Exception] = YAMLError
-    return errors
-
-
 @dataclass(slots=True, eq=False)
 class _Anchor:
     """What an alias repeats: the node, how many nodes that is when written out, and how deep it goes."""
@@ -432,65 +391,64 @@ class _Builder:
         self._aliases = 0
         self._documents = 0
 
-    def run(self, events: Iterator[_Event]) -> None:
-        from ruamel.yaml.events import (
-            AliasEvent,
-            DocumentStartEvent,
-            MappingEndEvent,
-            MappingStartEvent,
-            ScalarEvent,
-            SequenceEndEvent,
-            SequenceStartEvent,
-        )
+    def run(self, batches: Iterable[Batch]) -> None:
+        left = MAX_EVENTS
+        for batch in batches:
+            for number, (kind, at) in enumerate(zip(batch.kinds, batch.places, strict=True)):
+                if number >= left:
+                    raise self._stop("yaml.too-large", at, f"more than {MAX_EVENTS} YAML events")
+                if kind == PLAIN:
+                    self._scalar(at)
+                else:
+                    self._other(kind, at, batch.details.get(number, _NO_DETAILS))
+            left -= len(batch.kinds)
 
-        handlers: dict[type, Callable[[Any], None]] = {
-            ScalarEvent: self._scalar,
-            MappingStartEvent: self._open_mapping,
-            MappingEndEvent: self._close,
-            SequenceStartEvent: self._open_sequence,
-            SequenceEndEvent: self._close,
-            AliasEvent: self._alias,
-            DocumentStartEvent: self._document,
-        }
-        for count, event in enumerate(events):
-            if count > MAX_EVENTS:
-                raise self._stop("yaml.too-large", event, f"more than {MAX_EVENTS} YAML events")
-            if handler := handlers.get(event.__class__):
-                handler(event)
+    def _other(self, kind: int, at: int, details: Details) -> None:
+        match kind:
+            case yaml_events.SCALAR:
+                self._marked_scalar(at, details)
+            case yaml_events.MAPPING | yaml_events.FLOW_MAPPING:
+                node = Mapping(self.source, at & ~END_MASK)
+                flow = kind == yaml_events.FLOW_MAPPING
+                self._open(at, details, _Frame(node, None, node.entries, None, flow))
+            case yaml_events.SEQUENCE | yaml_events.FLOW_SEQUENCE:
+                items = Sequence(self.source, at & ~END_MASK)
+                flow = kind == yaml_events.FLOW_SEQUENCE
+                self._open(at, details, _Frame(items, items.items, {}, None, flow))
+            case yaml_events.END:
+                self._close(at)
+            case yaml_events.ALIAS:
+                self._alias(at, details.anchor or "")
+            case yaml_events.DOCUMENT:
+                self._document(at)
 
-    def _document(self, event: _Event) -> None:
+    def _document(self, at: int) -> None:
         self._documents += 1
         if self._documents > 1:
-            at = event.start_mark.index
+            start = at >> END_BITS
             raise Rejected(
                 [
                     *self.found,
                     Diagnostic(
                         "yaml.many-documents",
                         "a second YAML document begins here",
-                        self.source.span(pack(at, at + 3)),
+                        self.source.span(pack(start, start + 3)),
                         "A manifest is one document; some readers would ignore the second, others the first.",
                         "remove the `---`, or put the rest into a file of its own in the same folder",
                     ),
                 ]
             )
 
-    def _scalar(self, event: _Event) -> None:
-        # The hot path: nearly every event of a manifest passes here.
-        text, style = event.value, event.style
-        start, self._end = event.start_mark.index, event.end_mark.index
+    def _scalar(self, at: int) -> None:
+        """The hot path: nearly every event of a manifest is plain text."""
+        self._end = end = at & END_MASK
+        text = self.source.text[at >> END_BITS : end]
         if len(text) < 64:
             text = self._texts.setdefault(text, text)
         elif len(text) > MAX_SCALAR:
-            raise self._stop("yaml.too-large", event, f"a value of more than {MAX_SCALAR // 1024} KiB")
-        if style == "|" or style == ">":
-            self._end = start + len(self.source.text[start : self._end].rstrip())
-        node = Scalar(self.source, start << _END_BITS | self._end, text, not style)
+            raise self._too_long(at)
+        node = Scalar(self.source, at, text, plain=True)
         self._size += 1
-        if event.anchor is not None:
-            self._anchors[event.anchor] = _Anchor(node, node.at, size=1, complete=True)
-        if event.ctag is not None:
-            self._refuse_tag(event)
         # A mapping's plain keys and values are nearly all there is; `_attach` knows the rest.
         frame = self._top
         if frame is None or frame.items is not None:
@@ -503,32 +461,41 @@ class _Builder:
         else:
             self._attach(node)
 
-    def _open_mapping(self, event: _Event) -> None:
-        node = Mapping(self.source, event.start_mark.index << _END_BITS)
-        self._open(event, _Frame(node, None, node.entries, None, bool(event.flow_style)))
+    def _marked_scalar(self, at: int, details: Details) -> None:
+        start, self._end = at >> END_BITS, at & END_MASK
+        if len(details.text) > MAX_SCALAR:
+            raise self._too_long(at)
+        if details.style in {"|", ">"}:
+            self._end = start + len(self.source.text[start : self._end].rstrip())
+        node = Scalar(self.source, start << END_BITS | self._end, details.text, not details.style)
+        self._size += 1
+        if details.anchor is not None:
+            self._anchors[details.anchor] = _Anchor(node, node.at, size=1, complete=True)
+        if details.tag is not None:
+            self._refuse_tag(at, details.tag)
+        self._attach(node)
 
-    def _open_sequence(self, event: _Event) -> None:
-        node = Sequence(self.source, event.start_mark.index << _END_BITS)
-        self._open(event, _Frame(node, node.items, {}, None, bool(event.flow_style)))
+    def _too_long(self, at: int) -> Rejected:
+        return self._stop("yaml.too-large", at, f"a value of more than {MAX_SCALAR // 1024} KiB")
 
-    def _open(self, event: _Event, frame: _Frame) -> None:
+    def _open(self, at: int, details: Details, frame: _Frame) -> None:
         if len(self._stack) >= MAX_DEPTH:
-            raise self._stop("yaml.too-deep", event, f"nesting deeper than {MAX_DEPTH} levels")
-        if event.ctag is not None:
-            self._refuse_tag(event)
-        if event.anchor is not None:
-            frame.anchor = _Anchor(frame.node, pack(*_offsets(event)), size_before=self._size)
-            self._anchors[event.anchor] = frame.anchor
+            raise self._stop("yaml.too-deep", at, f"nesting deeper than {MAX_DEPTH} levels")
+        if details.tag is not None:
+            self._refuse_tag(at, details.tag)
+        if details.anchor is not None:
+            frame.anchor = _Anchor(frame.node, at, size_before=self._size)
+            self._anchors[details.anchor] = frame.anchor
         self._top = frame
         self._stack.append(frame)
         self._size += 1
 
-    def _close(self, event: _Event) -> None:
+    def _close(self, at: int) -> None:
         frame = self._stack.pop()
         self._top = self._stack[-1] if self._stack else None
         # A block collection's own end mark stands at the next token, lines below: its last child ends it.
         if frame.flow:
-            self._end = event.end_mark.index
+            self._end = at & END_MASK
         frame.node.at |= self._end
         if frame.anchor is not None:
             frame.anchor.size = self._size - frame.anchor.size_before
@@ -539,23 +506,23 @@ class _Builder:
             self._raise_height(frame.height)
         self._attach(frame.node)
 
-    def _alias(self, event: _Event) -> None:
-        anchor = self._anchors.get(event.anchor)
+    def _alias(self, at: int, name: str) -> None:
+        anchor = self._anchors.get(name)
         if anchor is None or not anchor.complete:
-            raise self._bad_alias(event, anchor)
+            raise self._bad_alias(at, name, anchor)
         self._aliases += 1
         self._size += anchor.size
         if self._aliases > MAX_ALIASES:
-            raise self._stop("yaml.alias-bomb", event, f"more than {MAX_ALIASES} aliases")
+            raise self._stop("yaml.alias-bomb", at, f"more than {MAX_ALIASES} aliases")
         if self._size > MAX_NODES:
-            raise self._stop("yaml.alias-bomb", event, f"aliases that stand for more than {MAX_NODES} values")
+            raise self._stop("yaml.alias-bomb", at, f"aliases that stand for more than {MAX_NODES} values")
         if len(self._stack) + anchor.height > MAX_DEPTH:
             raise self._stop(
-                "yaml.too-deep", event, f"nesting deeper than {MAX_DEPTH} levels, aliases written out"
+                "yaml.too-deep", at, f"nesting deeper than {MAX_DEPTH} levels, aliases written out"
             )
         self._raise_height(anchor.height)
-        self._end = event.end_mark.index
-        self._attach(anchor.node, pack(*_offsets(event)))
+        self._end = at & END_MASK
+        self._attach(anchor.node, at)
 
     def _raise_height(self, height: int) -> None:
         if self._top is not None and height >= self._top.height:
@@ -603,12 +570,12 @@ class _Builder:
                 "put what is shared into `profiles:` and refer to it by `profile: NAME`",
             )
 
-    def _refuse_tag(self, event: _Event) -> None:
-        start, end = _offsets(event)
+    def _refuse_tag(self, at: int, name: str) -> None:
+        start, end = at >> END_BITS, at & END_MASK
         tag = re.search(r"![^\s,\[\]{}]*", self.source.text[start:end] or "!")
         self._refuse(
             "yaml.tag",
-            f"the tag {quoted(tag.group() if tag else str(event.ctag))}",
+            f"the tag {quoted(tag.group() if tag else name)}",
             pack(start, max(end, start + 1)),
             "Tags make a reader build other things than text; a manifest is text alone.",
             "remove the tag; the field decides how its value is read",
@@ -622,17 +589,17 @@ class _Builder:
         if len(self.found) > MAX_FINDINGS:
             raise Rejected(self.found)
 
-    def _stop(self, code: str, event: _Event, what: str) -> Rejected:
+    def _stop(self, code: str, at: int, what: str) -> Rejected:
         cause = "Reading stops here so that no file can exhaust this machine."
         hint = "use `count`, `for` and profiles instead of repetition"
-        at = self.source.span(pack(*_offsets(event)))
-        return Rejected([*self.found, Diagnostic(code, f"the file holds {what}", at, cause, hint)])
+        place = self.source.span(at)
+        return Rejected([*self.found, Diagnostic(code, f"the file holds {what}", place, cause, hint)])
 
-    def _bad_alias(self, event: _Event, anchor: _Anchor | None) -> Rejected:
-        name = quoted(f"*{event.anchor}")
-        at = self.source.span(pack(*_offsets(event)))
+    def _bad_alias(self, alias_at: int, anchor_name: str, anchor: _Anchor | None) -> Rejected:
+        name = quoted(f"*{anchor_name}")
+        at = self.source.span(alias_at)
         if anchor is None:
-            hint = f"define {quoted(f'&{event.anchor}')} above, or put text that begins with `*` in quotes"
+            hint = f"define {quoted(f'&{anchor_name}')} above, or put text that begins with `*` in quotes"
             found = Diagnostic("yaml.unknown-alias", f"{name} refers to no anchor", at, hint=hint)
         else:
             found = Diagnostic(
@@ -656,10 +623,6 @@ def duplicate_key(again: Scalar, first: Scalar) -> Diagnostic:
         "remove one of them, or join their contents",
         (Note("first defined here", first.span),),
     )
-
-
-def _offsets(event: _Event) -> tuple[int, int]:
-    return event.start_mark.index, event.end_mark.index
 
 
 def _unreadable(path: Path, error: Exception) -> Diagnostic:
@@ -690,20 +653,18 @@ def _empty(source: Source) -> Diagnostic:
     )
 
 
-def _syntax_error(source: Source, error: Exception) -> Diagnostic:
+def _syntax_error(source: Source, fault: YamlSyntaxError) -> Diagnostic:
     """Translate libyaml's finding; the place of an opening that is never closed is the opening."""
-    mark = getattr(error, "problem_mark", None)
-    opening = getattr(error, "context_mark", None)
-    problem = str(getattr(error, "problem", None) or error)
-    offset = _last_text(source.text, mark.index) if mark is not None else 0
+    problem, begun = fault.problem, fault.begun
+    offset = _last_text(source.text, fault.at) if fault.at is not None else 0
     summary, hint = explain_syntax(problem, source.text[offset : offset + 1])
     notes: tuple[Note, ...] = ()
-    if opening is not None and opening.index < offset:
-        begun = source.span(pack(opening.index, opening.index + 1))
+    if begun is not None and begun < offset:
+        opening = source.span(pack(begun, begun + 1))
         if "unexpected end" in problem or not source.text[offset:].strip():
-            offset = opening.index
+            offset = begun
         else:
-            notes = (Note(f"{safe_text(str(getattr(error, 'context', '')))}, which begins here", begun),)
+            notes = (Note(f"{safe_text(fault.context)}, which begins here", opening),)
     at = source.span(pack(offset, min(offset + 1, len(source.text))))
     cause = f"The YAML reader says: {safe_text(problem)}."
     return Diagnostic("yaml.syntax", summary, at, cause, hint, notes)

@@ -73,6 +73,14 @@ class ColorChoice(StrEnum):
     NEVER = "never"
 
 
+_held: list[object] = []
+
+
+def hold(value: object) -> None:
+    """Leave a great value to the end of the process, which frees its memory at once instead of part by part."""
+    _held.append(value)
+
+
 # -- printing ------------------------------------------------------------------------------------------------
 
 

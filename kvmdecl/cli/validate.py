@@ -61,7 +61,7 @@ def _check(path: Path) -> str:
     plugins = load_plugins()
     loaded = load(path, plugins.sections())
     plugins.solver(loaded.manifest.placement.solver, loaded.span("placement", "solver"))
-    resolve(loaded, read_inputs(loaded))
+    common.hold(resolve(loaded, read_inputs(loaded)))
     manifest = loaded.manifest
     counts = [(len(manifest.vms), "vm"), (len(manifest.hosts), "host"), (len(loaded.files), "file")]
     counted = ", ".join(f"{number} {word}{'s' * (number != 1)}" for number, word in counts)

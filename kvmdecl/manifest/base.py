@@ -37,6 +37,7 @@ class Section(BaseModel):
 
     shorthand: ClassVar[str | None] = None
     _defaults: ClassVar[dict[str, Any]] = {}
+    _rank: ClassVar[dict[str, int]] = {}
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401 - as pydantic declares it
@@ -50,15 +51,16 @@ class Section(BaseModel):
         }
         for key, value in cls._defaults.items():
             setattr(cls, key, value)
+        cls._rank = {key: number for number, key in enumerate(cls.model_fields)}
+        # The last validator is the outermost: what was met before is not checked again by those of the class either.
+        validators = cls.__pydantic_decorators__.model_validators
+        validators["_shared"] = validators.pop("_shared")
 
     def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401 - as pydantic declares it
         """Keep only what differs from the defaults: most keys of most vms do not, and took most of the memory."""
-        held, defaults, given = self.__dict__, self._defaults, self.__pydantic_fields_set__
-        said = {
-            key: value
-            for key, value in held.items()  # in the order of the model: what is given is a set
-            if key in given and (key not in defaults or _differs(value, defaults[key]))
-        }
+        held, defaults = self.__dict__, self._defaults
+        given = sorted(self.__pydantic_fields_set__, key=self._rank.__getitem__)
+        said = {key: held[key] for key in given if key not in defaults or _differs(held[key], defaults[key])}
         object.__setattr__(self, "__dict__", said)
 
     @property

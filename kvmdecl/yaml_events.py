@@ -1,0 +1,202 @@
+"""YAML text -> libyaml's events, as columns of numbers. The only module that touches a YAML library.
+
+An event is its kind and its place; what it says stands at that place in the text, or else in its details. A great
+text is so read by a second process at next to no cost: events are handed over faster than libyaml makes them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import threading
+from array import array
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kvmdecl.diagnostics import Diagnostic, Rejected
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable
+    from multiprocessing.connection import Connection
+
+# What an event is. A plain one is a scalar without quotes, anchor or tag that stands in the text as it is.
+PLAIN, SCALAR, MAPPING, FLOW_MAPPING, SEQUENCE, FLOW_SEQUENCE, END, ALIAS, DOCUMENT = range(9)
+
+# Both ends of a place in one integer: half the memory of two. A text has less than 2^26 characters.
+END_BITS = 26
+END_MASK = (1 << END_BITS) - 1
+
+_BATCH = 16_384
+# Where the reading of a text takes longer than starting a process for it.
+_GREAT = 1024**2
+
+
+class Details(NamedTuple):
+    """What its place does not tell of an event: the text of a scalar and its style, an anchor, and a tag."""
+
+    text: str = ""
+    style: str | None = None
+    anchor: str | None = None
+    tag: str | None = None
+
+
+class Batch(NamedTuple):
+    """Events in order: their kinds, their places (both ends, packed), and details by number in this batch."""
+
+    kinds: bytearray
+    places: array[int]
+    details: dict[int, Details]
+
+
+class YamlSyntaxError(Exception):
+    """What libyaml says of a text that is no YAML.
+
+    Attributes:
+        problem: in libyaml's words.
+        at: character offset, None if it has no place.
+        context: what was being read, in libyaml's words.
+        begun: where that began, None if there is nothing.
+    """
+
+    def __init__(self, problem: str, at: int | None, context: str, begun: int | None) -> None:
+        super().__init__(problem, at, context, begun)
+        self.problem, self.at, self.context, self.begun = problem, at, context, begun
+
+
+def events(text: str) -> Generator[Batch]:
+    """Read a text. Whoever does not read it to its end closes the generator.
+
+    Raises:
+        YamlSyntaxError: it is no YAML; all before that was yielded.
+        Rejected: `yaml.no-reader`.
+    """
+    if importlib.util.find_spec("_ruamel_yaml") is None:
+        raise Rejected(
+            [
+                Diagnostic(
+                    "yaml.no-reader",
+                    "the C reader of ruamel.yaml is not installed",
+                    cause="Without it loading takes twenty times as long and nesting is not bounded.",
+                    hint="install it: pip install ruamel.yaml.clib",
+                )
+            ]
+        )
+    # A fork takes along the locks of other threads, and nobody to open them.
+    alone = threading.active_count() == 1 and threading.current_thread() is threading.main_thread()
+    beside = alone and len(text) >= _GREAT and len(os.sched_getaffinity(0)) > 1
+    yield from _read_beside(text) if beside else _read(text)
+
+
+def _read(text: str) -> Generator[Batch]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    # Not YAML.parse: that generator asks twice for every event and doubles the time.
+    _, parser = YAML(typ="safe").get_constructor_parser(text)
+    found = iter(parser.get_event, None)
+    while True:
+        batch = Batch(bytearray(), array("Q"), {})
+        try:
+            more = _fill(batch, text, islice(found, _BATCH))
+        except YAMLError as error:
+            yield batch
+            raise _fault(error) from error
+        yield batch
+        if not more:
+            return
+
+
+def _fill(batch: Batch, text: str, found: Iterable[Any]) -> bool:
+    """Return whether there was anything. The hot path: each of many hundred thousand events passes here."""
+    from ruamel.yaml.events import ScalarEvent
+
+    kinds, places, details = batch
+    event = None
+    for event in found:
+        start, end = event.start_mark.index, event.end_mark.index
+        if event.__class__ is not ScalarEvent:
+            kind = _kind(event)
+            if kind is None:
+                continue
+            if any(getattr(event, name, None) is not None for name in ("anchor", "ctag")):
+                details[len(kinds)] = _details(event)
+        elif event.value == text[start:end] and not event.style and event.anchor is event.ctag is None:
+            kind = PLAIN
+        else:
+            kind = SCALAR
+            details[len(kinds)] = _details(event)
+        kinds.append(kind)
+        places.append(start << END_BITS | end)
+    return event is not None
+
+
+def _kind(event: Any) -> int | None:  # noqa: ANN401 - ruamel's events have no type in common that says this
+    match event.__class__.__name__:
+        case "MappingStartEvent":
+            return FLOW_MAPPING if event.flow_style else MAPPING
+        case "SequenceStartEvent":
+            return FLOW_SEQUENCE if event.flow_style else SEQUENCE
+        case "MappingEndEvent" | "SequenceEndEvent":
+            return END
+        case "AliasEvent":
+            return ALIAS
+        case "DocumentStartEvent":
+            return DOCUMENT
+    return None
+
+
+def _details(event: Any) -> Details:  # noqa: ANN401 - as above
+    tag = getattr(event, "ctag", None)
+    return Details(
+        getattr(event, "value", ""),
+        getattr(event, "style", None),
+        getattr(event, "anchor", None),
+        None if tag is None else str(tag),
+    )
+
+
+def _fault(error: Any) -> YamlSyntaxError:  # noqa: ANN401 - not every YAMLError has marks
+    at, begun = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
+    return YamlSyntaxError(
+        str(getattr(error, "problem", None) or error),
+        at.index if at is not None else None,
+        str(getattr(error, "context", None) or ""),
+        begun.index if begun is not None else None,
+    )
+
+
+def _read_beside(text: str) -> Generator[Batch]:
+    """Have a second process read while this one builds."""
+    from multiprocessing import Pipe, get_context
+
+    receiver, sender = Pipe(duplex=False)
+    # A fork has the text already, and all that it needs of Python.
+    reader = get_context("fork").Process(target=_send, args=(sender, text), daemon=True)
+    reader.start()
+    sender.close()
+    count = 0
+    try:
+        while (received := receiver.recv()) is not None:
+            if isinstance(received, YamlSyntaxError):
+                raise received
+            yield received
+            count += 1
+    except EOFError:  # somebody killed it, or there was no memory for two
+        yield from islice(_read(text), count, None)
+    finally:
+        receiver.close()
+        reader.kill()
+        reader.join()
+
+
+def _send(sender: Connection, text: str) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # what it means is told by the process that was asked
+    try:
+        for batch in _read(text):
+            sender.send(batch)
+        sender.send(None)
+    except YamlSyntaxError as fault:
+        sender.send(fault)
+    except BrokenPipeError:  # it was told enough
+        return
