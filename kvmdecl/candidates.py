@@ -42,7 +42,7 @@ class Candidates:
 def pools_of(vm: ResolvedVm) -> frozenset[str]:
     """The pools that hold a vm's disks, what is in its drives, and its seed."""
     drives = [drive.pool for drive in vm.cdroms if drive.pool]
-    disks = frozenset([disk.pool for disk in vm.disks if disk.pool] + drives)
+    disks = frozenset([pool for disk in vm.disks for pool in disk.pools] + drives)
     return disks | {vm.seed_pool} if vm.seed_pool else disks
 
 

@@ -98,7 +98,8 @@ class ResolvedImage:
 class ResolvedDisk:
     """A disk of a vm: what the manifest says of it (`spec`), and what follows.
 
-    `volume` is its volume in `pool`; both are empty for a disk that the host has already. `encryption` is the UUID of
+    `volume` is its volume in `pool`; both are empty for a disk that the host has already. `clone` is the volume, as
+    `POOL/VOLUME`, that it begins as a full copy of. `encryption` is the UUID of
     the secret that opens it, `server_secret` of the one that proves to a storage server who the host is.
     """
 
@@ -110,6 +111,13 @@ class ResolvedDisk:
     boot_order: int | None
     encryption: str | None = None
     server_secret: str | None = None
+    clone: str | None = None
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """The pools that it needs on its host: its own, and that of what it begins as."""
+        needed = (self.pool, self.clone.partition("/")[0] if self.clone else "")
+        return tuple(pool for pool in needed if pool)
 
     @property
     def size(self) -> int | None:

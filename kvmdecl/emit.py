@@ -150,7 +150,7 @@ def _guests(placed: PlacedCluster) -> Iterator[Desired]:
             for nic in vm.nics
             if nic.network and not nic.is_bridge
         ]
-        needs += [Address(vm.host, Kind.POOL, disk.pool) for disk in vm.disks if disk.pool]
+        needs += [Address(vm.host, Kind.POOL, pool) for disk in vm.disks for pool in disk.pools]
         named = {nic.spec.filter.name for nic in vm.nics if nic.spec.filter} & filters
         needs += (Address(vm.host, Kind.NWFILTER, name) for name in named)
         needs += _needed_secrets(placed.cluster, vm.host, _secrets_of(vm))
@@ -209,7 +209,8 @@ def _with_secret(volume: DesiredVolume, cluster: ResolvedCluster) -> DesiredVolu
     """The volume, in need of the secret that it is encrypted with."""
     if volume.encryption is None:
         return volume
-    return replace(volume, needs=_needed_secrets(cluster, volume.address.host, [volume.encryption]))
+    secrets = _needed_secrets(cluster, volume.address.host, [volume.encryption])
+    return replace(volume, needs=(*volume.needs, *secrets))
 
 
 def _is_medium(volume: DesiredVolume, vm: ResolvedVm) -> bool:
@@ -235,12 +236,22 @@ def _disk(vm: ResolvedVm, disk: ResolvedDisk, host: str, image: ResolvedImage | 
         format=disk.spec.format,
         capacity=disk.size,
         preallocation=disk.spec.preallocation,
-        backing=image.volume if image else None,
+        backing=image.volume if image and disk.clone is None else None,
+        clone=disk.clone,
         vm=vm.name,
         encryption=disk.encryption,
+        needs=_original(disk, host),
         options=VolumeOptions(disk.spec.cluster_size, disk.spec.lazy_refcounts, disk.spec.nocow),
         origin=vm.origin,
     )
+
+
+def _original(disk: ResolvedDisk, host: str) -> tuple[Address, ...]:
+    """What a disk is copied from, if it is: the pool, and the volume of an image, which may have to be made first."""
+    if disk.clone is None:
+        return ()
+    pool = Address(host, Kind.POOL, disk.clone.partition("/")[0])
+    return (pool, Address(host, Kind.VOLUME, disk.clone)) if disk.image else (pool,)
 
 
 def _absent_domains(placed: PlacedCluster, observations: Mapping[str, Observation]) -> Iterator[Absent]:

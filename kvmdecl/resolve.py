@@ -313,6 +313,7 @@ class _Linker:
         if pool is None:
             return
         spec = self._in_pool(vm, disk or Disk(image=image), image, self._pools[pool], key)
+        clone = self._clone(vm, spec, image, pool, key)
         yield ResolvedDisk(
             name=name,
             spec=spec,
@@ -322,7 +323,23 @@ class _Linker:
             boot_order=vm.boot.get(name),
             encryption=self._encryption(vm, spec, key),
             server_secret=self._pools[pool].secret,
+            clone=clone,
         )
+
+    def _clone(self, vm: _Link, disk: Disk, image: str | None, pool: str, key: tuple[str, ...]) -> str | None:
+        """The volume, as `POOL/VOLUME`, that a disk begins as a full copy of; None if it begins otherwise."""
+        if disk.clone is not None:
+            named = disk.clone.pool
+            source = pool if named is None else self._file_pool_of(vm, named, (*key, "clone"))
+            return f"{source}/{disk.clone.volume}" if source else None
+        if not disk.full_copy:
+            return None
+        if image is None:
+            at = self._loaded.span("vms", vm.name, *key, "full_copy")
+            hint = "add `image:`, or `clone:` for a volume that the host has"
+            self._refuse("manifest.bad-disk", "there is no image to copy", at, "A new disk is empty.", hint)
+        known = self._images.get(image or "")
+        return f"{pool}/{known.volume}" if known else None
 
     def _encryption(self, vm: _Link, disk: Disk, key: tuple[str, ...]) -> str | None:
         named = disk.encryption.secret if disk.encryption else None
@@ -397,7 +414,7 @@ class _Linker:
             "reference.unfit-pool",
             f"pool {pool} holds no files",
             self._loaded.span("vms", vm.name, *key, "pool"),
-            "An image in a drive and a cloud-init seed are files on the host.",
+            "Images, cloud-init seeds and what is cloned are files on the host.",
             "name a pool of type dir, fs or netfs with `pool:`",
         )
         return None
@@ -423,15 +440,15 @@ class _Linker:
             return
         if disk is None:
             return
-        if disk.format == "raw" or disk.preallocation != "off":
+        if (disk.format == "raw" and not disk.full_copy) or disk.preallocation != "off":
             self._refuse(
                 "image.cannot-back",
                 "a raw or preallocated disk cannot begin as an image",
                 self._loaded.span(
-                    "vms", vm.name, *key, "format" if disk.format == "raw" else "preallocation"
+                    "vms", vm.name, *key, "preallocation" if disk.preallocation != "off" else "format"
                 ),
                 f"It would hold only what differs from image {image}, and only a sparse qcow2 volume can.",
-                "use `format: qcow2` and `preallocation: off`",
+                "use `format: qcow2` and `preallocation: off`, or `full_copy: true` for one that stands on its own",
             )
         self._check_size(vm, disk.size, image, key)
 
@@ -796,6 +813,9 @@ def _unfit(spec: Disk, image: str | None, kind: str, traits: Traits) -> Iterator
     if image is not None:
         hint = "use a pool of type dir, fs or netfs"
         yield "image", f"a disk in {kind} storage cannot begin as an image", holds, hint
+    if spec.clone is not None:
+        hint = "use a pool of type dir, fs or netfs"
+        yield "clone", f"a disk in {kind} storage cannot begin as a copy", holds, hint
     if spec.format != "raw" and "format" in spec.model_fields_set:
         yield "format", f"a disk in {kind} storage has no format {spec.format}", holds, "leave `format` out"
     if spec.encryption is not None and kind != "logical":

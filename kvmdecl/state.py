@@ -140,8 +140,8 @@ class LedgerEntry:
     """What kvmdecl last did to an object that cannot carry a marker of its own (secrets, pools, volumes, filters).
 
     `complete` is False from before a volume is made until its content is known to be whole.
-    `applied` says what it was made from: for an image the sha256 of its content, for a disk the name of its backing
-    volume (empty if it has none), for a network filter the sha256 of its declaration, for a secret the version of its
+    `applied` says what it was made from: for an image the sha256 of its content, for a disk what it began as
+    (`begins_as`), for a network filter the sha256 of its declaration, for a secret the version of its
     value, for a pool the definition that libvirt made of it (`trace.pool_note`), for a seed nothing.
     """
 
@@ -370,13 +370,18 @@ class VolumeOptions:
 USUAL = VolumeOptions()
 
 
+def begins_as(backing: str | None, clone: str | None) -> str:
+    """What a disk is when it is made: the name of its backing volume, what it is a copy of, or empty for nothing."""
+    return f"copy of {clone}" if clone else backing or ""
+
+
 @dataclass(frozen=True, slots=True)
 class DesiredVolume:
     """A volume as declared. `capacity` in bytes, None for "as large as its content or backing image".
 
-    `backing` is the name of a volume in the same pool. `encryption` is the UUID of the secret that opens it,
-    and `needs` the address of that. `vm` is the guest that it belongs to, if to one. `shared`: the
-    hosts of its pool see the same volumes.
+    `backing` is the name of a volume in the same pool; `clone` that of one, as `POOL/VOLUME`, which it begins as a full
+    copy of. `encryption` is the UUID of the secret that opens it. `needs`: what else has to be there first. `vm` is the
+    guest that it belongs to, if to one. `shared`: the hosts of its pool see the same volumes.
     """
 
     address: Address
@@ -391,6 +396,7 @@ class DesiredVolume:
     encryption: str | None = None
     needs: tuple[Address, ...] = ()
     options: VolumeOptions = USUAL
+    clone: str | None = None
     origin: Origin = field(compare=False, default=Origin())
 
     @property

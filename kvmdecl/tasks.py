@@ -128,9 +128,10 @@ class DeleteFilter:
 
 @dataclass(frozen=True, slots=True)
 class CreateVolume:
-    """Make a volume and fill it. `capacity` in bytes, None for that of its content or backing volume.
+    """Make a volume and fill it. `capacity` in bytes, None for that of its content, backing volume or original.
 
-    `encryption` is the UUID of the secret that opens it.
+    `clone` is the volume, as `POOL/VOLUME`, that it begins as a full copy of. `encryption` is the UUID of the secret
+    that opens it.
     """
 
     pool: str
@@ -144,6 +145,7 @@ class CreateVolume:
     owner: str
     encryption: str | None = None
     options: VolumeOptions = USUAL
+    clone: str | None = None
     task: Literal["create-volume"] = "create-volume"
 
 

@@ -31,6 +31,23 @@ def disk_files(xml: str) -> tuple[DiskFiles, ...]:
     return tuple(_disk(disk) for disk in parse_xml(xml).iterfind("devices/disk"))
 
 
+def writes_to(xml: str, pool: str, name: str, path: str) -> bool:
+    """Whether a guest that runs by this definition writes to a volume: it is the top of one of its disks.
+
+    Raises:
+        BadXml: the definition is not acceptable XML.
+    """
+    for disk in parse_xml(xml).iterfind("devices/disk"):
+        source = disk.find("source")
+        if source is None or disk.find("readonly") is not None:
+            continue
+        if path in map(source.get, ("file", "dev", "name")):
+            return True
+        if (source.get("pool"), source.get("volume")) == (pool, name):
+            return True
+    return False
+
+
 def _disk(disk: Element) -> DiskFiles:
     target = disk.find("target")
     files = tuple(_files(disk))

@@ -117,6 +117,17 @@ class Encryption(Section):
     """Secret (`secrets`, of `usage: volume`) that opens it."""
 
 
+class Clone(Section):
+    """A volume that a new disk begins as a full copy of. It is copied once, and needed no more after that."""
+
+    shorthand = "volume"
+
+    volume: VolumeName
+    """Its name: `golden.qcow2`, or `db.data.qcow2` for disk `data` of vm db. No guest may be writing to it."""
+    pool: Name | None = None
+    """Its pool, one of `storage`; that of the disk if not given."""
+
+
 class Disk(Section):
     """A disk: kept in a volume of its own, or what the host has already (`source`)."""
 
@@ -130,14 +141,19 @@ class Disk(Section):
     """Volume of the pool that is there already, such as a unit of a storage server (`unit:0:0:1`): used as it is, never
     made, grown or deleted."""
     image: Name | None = None
-    """Image that the disk begins as; its volume is the backing file of the disk's."""
+    """Image that the disk begins as; its volume is the backing file of the disk's (a linked clone)."""
+    full_copy: Bool = False
+    """Copy the whole image into the disk's volume instead (a full clone), which stands on its own then."""
+    clone: Clone | None = None
+    """Volume on the host that the disk begins as a full copy of, converted to its `format`."""
     source: Source | None = None
     """What is there already, instead of a volume: a file or block device of the host (`/dev/vg0/db`), or data on a
     server (`{protocol: nbd, servers: [HOST], name: db}`). Never made, grown or deleted."""
     format: Literal["qcow2", "raw"] = "qcow2"
     """Format of the volume, `raw` in a pool of devices; for a `source` it has to be said."""
     preallocation: Literal["off", "metadata", "falloc", "full"] = "off"
-    """How much of the volume is allocated when it is made: `full` is for raw ones, `off` for disks with an image."""
+    """How much of the volume is allocated when it is made: `full` is for raw ones, `off` for those that begin as
+    something."""
     cluster_size: Annotated[Size, Field(ge=512, le=2 * MIB)] | None = None
     """How much of a new qcow2 volume is allocated at once, a power of two up to `2MiB` (64KiB if not given)."""
     lazy_refcounts: Bool = False
@@ -201,6 +217,7 @@ class Disk(Section):
             hint = "use `falloc`, or `format: raw`"
             raise wrong("disk", "a qcow2 disk cannot be filled with zeros", hint, "preallocation")
         self._check_volume()
+        self._check_clone()
         self._check_made()
         self._check_encryption()
         self._check_bus()
@@ -211,14 +228,14 @@ class Disk(Section):
     @property
     def has_content(self) -> bool:
         """Whether it says where its content comes from."""
-        return any((self.size, self.image, self.source, self.volume))
+        return any((self.size, self.image, self.source, self.volume, self.clone))
 
     def _check_source(self) -> None:
         """What exists already has a size, a place and a format; a wrong one would show the guest other data."""
         if self.source is None:
             return
-        for key in ("size", "image", "pool", "volume", "preallocation"):
-            if key in self.model_fields_set and getattr(self, key) not in {None, "off"}:
+        for key in ("size", "image", "full_copy", "clone", "pool", "volume", "preallocation"):
+            if key in self.model_fields_set and getattr(self, key) not in (None, False, "off"):
                 summary = f"{key} is for a disk that is made, and a source exists already"
                 raise wrong("disk", summary, "leave one of them out", key)
         if "format" not in self.model_fields_set:
@@ -247,11 +264,27 @@ class Disk(Section):
 
     def _check_volume(self) -> None:
         """A volume that is there already is what it is."""
-        given = {"size": self.size, "image": self.image, "preallocation": self.preallocation != "off"}
+        given = {
+            "size": self.size,
+            "image": self.image,
+            "full_copy": self.full_copy,
+            "clone": self.clone,
+            "preallocation": self.preallocation != "off",
+        }
         for key, value in given.items():
             if self.volume is not None and value:
                 hint = f"leave `{key}` out, or leave `volume` out to have one made"
                 raise wrong("disk", f"a volume that is there already is given no {key}", hint, key)
+
+    def _check_clone(self) -> None:
+        """A disk begins as one thing."""
+        if self.clone is None:
+            return
+        if self.image is not None:
+            raise wrong("disk", "both an image and a volume to clone are given", "keep one of them", "clone")
+        if self.preallocation != "off":
+            hint = "use `preallocation: off`"
+            raise wrong("disk", "a copy is as large as what it holds", hint, "preallocation")
 
     def _check_bus(self) -> None:
         if self.misplaced is not None:

@@ -357,7 +357,7 @@ def _declared_volume(address: Address, task: CreateVolume | ResizeVolume, view: 
     if isinstance(task, CreateVolume):
         return DesiredVolume(
             address, Role(task.role), task.format, task.capacity, task.preallocation, task.backing, task.content,
-            task.owner or None, encryption=task.encryption, options=task.options,
+            task.owner or None, encryption=task.encryption, options=task.options, clone=task.clone,
         )  # fmt: skip
     entry = view.ledger.find(Kind.VOLUME, address.name)
     owner = entry.owner if entry else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kvmdecl.diagnostics import Diagnostic
-from kvmdecl.libvirt_xml.chains import disk_files
+from kvmdecl.libvirt_xml.chains import disk_files, writes_to
 from kvmdecl.names import format_size
 from kvmdecl.plan import Action, Change, Impact
 from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, blocked, not_ours, note, step
@@ -15,9 +15,11 @@ from kvmdecl.state import (
     FileContent,
     Kind,
     LedgerEntry,
+    ObservedDomain,
     ObservedVolume,
     Role,
     SeedContent,
+    begins_as,
 )
 from kvmdecl.tasks import CreateVolume, ResizeVolume
 
@@ -31,7 +33,7 @@ def plan_volume(desired: DesiredVolume, view: HostView) -> Verdict:
     if entry is None:
         return not_ours(desired, "volume")
     if not entry.complete:
-        return _finish(desired, observed)
+        return _uncopyable(desired, view) or _finish(desired, observed)
     return _compare(desired, observed, entry, view)
 
 
@@ -43,7 +45,9 @@ def _missing(desired: DesiredVolume, entry: LedgerEntry | None, view: HostView) 
             return AS_DECLARED  # as far as anybody can know before the pool is started
         if desired.role is Role.DISK:
             return _vanished(desired)
-    return step(desired, Action.CREATE, _create(desired), None, _describe(desired), after=_after(desired))
+    return _uncopyable(desired, view) or step(
+        desired, Action.CREATE, _create(desired), None, _describe(desired), after=_after(desired)
+    )
 
 
 def _vanished(desired: DesiredVolume) -> Verdict:
@@ -56,6 +60,65 @@ def _vanished(desired: DesiredVolume) -> Verdict:
         f"bring the volume back to {host}; if its data are lost for good, make one of that name with virsh.",
         key=key,
     )
+
+
+def _uncopyable(desired: DesiredVolume, view: HostView) -> Verdict | None:
+    """Why the volume that a new disk would be a copy of cannot be copied now, as far as can be seen."""
+    if desired.clone is None:
+        return None
+    source = view.volumes.get(desired.clone)
+    if source is None:
+        return _nothing_to_copy(desired, view)
+    user = next((domain.name for domain in view.state.domains if _is_writing(domain, source)), None)
+    what = f"{_key(desired)} of {desired.vm} would be a copy of {desired.clone}"
+    if user is not None:
+        return blocked(
+            desired,
+            "plan.cannot-copy",
+            f"{what}, and {user} is writing to that",
+            "A copy that is taken meanwhile holds a part of each write, and may be of no use.",
+            f"shut {user} down first, or have `kvmdecl snapshot create` move it on to another file.",
+            key=_key(desired),
+        )
+    if source.encrypted:
+        return blocked(
+            desired,
+            "plan.cannot-copy",
+            f"{what}, which is encrypted",
+            "libvirt does not remember which secret opens a volume, so it cannot read this one.",
+            "copy the data inside of a guest.",
+            key=_key(desired),
+        )
+    if desired.capacity is not None and desired.capacity < source.capacity:
+        return blocked(
+            desired,
+            "plan.cannot-copy",
+            f"{what}, which has {format_size(source.capacity)} and not {format_size(desired.capacity)}",
+            "The guest would find the end of its file system cut off.",
+            f"write `{format_size(source.capacity)}` or more, or leave the size out.",
+            key=f"{_key(desired)}.size",
+        )
+    return None
+
+
+def _nothing_to_copy(desired: DesiredVolume, view: HostView) -> Verdict | None:
+    """Refuse to copy what is not there, unless it may be there once the plan is done."""
+    clone = desired.clone or ""
+    pool = view.pools.get(clone.partition("/")[0])
+    if pool is None or not pool.active or _address_of(desired, clone) in desired.needs:
+        return None
+    return blocked(
+        desired,
+        "plan.cannot-copy",
+        f"{_key(desired)} of {desired.vm} would be a copy of {clone}, which {desired.address.host} does not have",
+        "What a disk is cloned from has to be on its host.",
+        f"bring it there (`virsh pool-refresh {pool.name}` if libvirt has not seen it yet), or name another volume.",
+        key=_key(desired),
+    )
+
+
+def _is_writing(domain: ObservedDomain, volume: ObservedVolume) -> bool:
+    return domain.active and writes_to(domain.live_xml or domain.xml, volume.pool, volume.name, volume.path)
 
 
 def _create(desired: DesiredVolume) -> CreateVolume:
@@ -71,6 +134,7 @@ def _create(desired: DesiredVolume) -> CreateVolume:
         owner=desired.vm or "",
         encryption=desired.encryption,
         options=desired.options,
+        clone=desired.clone,
     )
 
 
@@ -85,6 +149,8 @@ def _describe(desired: DesiredVolume) -> str:
         parts = [f"{desired.format} image, uploaded{upload}"]
     elif desired.backing:
         parts = [size, f"{desired.format} on {desired.backing}"]
+    elif desired.clone:
+        parts = [size, f"{desired.format}, a full copy of {desired.clone}"]
     if desired.encryption is not None:
         parts.append("encrypted")
     return " ".join(part for part in parts if part)
@@ -94,11 +160,11 @@ def _after(desired: DesiredVolume) -> tuple[Address, ...]:
     pool = Address(desired.address.host, Kind.POOL, desired.pool)
     if desired.backing is None:
         return (pool, *desired.needs)
-    return (
-        pool,
-        Address(desired.address.host, Kind.VOLUME, f"{desired.pool}/{desired.backing}"),
-        *desired.needs,
-    )
+    return (pool, _address_of(desired, f"{desired.pool}/{desired.backing}"), *desired.needs)
+
+
+def _address_of(desired: DesiredVolume, volume: str) -> Address:
+    return Address(desired.address.host, Kind.VOLUME, volume)
 
 
 def _finish(desired: DesiredVolume, observed: ObservedVolume) -> Verdict:
@@ -134,9 +200,10 @@ def _compare(desired: DesiredVolume, observed: ObservedVolume, entry: LedgerEntr
 
 def _image_notes(desired: DesiredVolume, entry: LedgerEntry) -> tuple[Diagnostic, ...]:
     """A disk keeps the image that it began as: another image in the manifest is for new disks."""
-    if not entry.applied or entry.applied == (desired.backing or ""):
+    declared = begins_as(desired.backing, desired.clone)
+    if not entry.applied or entry.applied == declared:
         return ()
-    now = desired.backing or "no image"
+    now = declared or "no image"
     summary = f"{desired.vm}'s disk began as {entry.applied} and keeps it; the manifest now says {now}"
     return (
         note(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from kvmdecl.candidates import pools_of
 from tests.resolve.support import SHA256, only_vm, resolved, told
 
 POOLS = f"""\
@@ -33,6 +34,8 @@ UNFIT = {
     "disk: {pool: vms, volume: old.img}": "old.img",
     "cdroms: {cd: {image: cd, pool: vg}}": "vg",
     "disk: {size: 1GiB, pool: vms}, cloud_init: {pool: ceph}": "ceph",
+    "disk: {clone: golden.raw, pool: vg}": "golden.raw",
+    "disk: {clone: {volume: golden.raw, pool: vg}, pool: vms}": "vg",
 }
 
 
@@ -40,6 +43,33 @@ UNFIT = {
 def test_what_a_pool_cannot_hold_is_refused_where_it_is_said(vm: str):
     found = told(POOLS + "vms: {web: {" + vm + "}}")
     assert found == [("reference.unfit-pool", UNFIT[vm])]
+
+
+@pytest.mark.parametrize(
+    ("disk", "clone", "needs"),
+    [
+        ("image: debian, full_copy: true, format: raw", f"vms/debian.{SHA256[:12]}.qcow2", {"vms"}),
+        ("clone: golden.qcow2, size: 1GiB", "vms/golden.qcow2", {"vms"}),
+        ("clone: {volume: golden.raw, pool: nas}", "nas/golden.raw", {"vms", "nas"}),
+    ],
+)
+def test_a_disk_may_begin_as_a_full_copy_of_an_image_or_of_a_volume(disk: str, clone: str, needs: set[str]):
+    vm = only_vm(POOLS + "vms: {web: {disk: {pool: vms, " + disk + "}}}")
+    assert (vm.disks[0].clone, pools_of(vm)) == (clone, needs)
+
+
+@pytest.mark.parametrize(
+    ("disk", "code", "where"),
+    [
+        ("size: 1GiB, full_copy: true", "manifest.bad-disk", "true"),
+        ("image: debian, full_copy: true, preallocation: falloc", "image.cannot-back", "falloc"),
+        ("clone: {volume: golden.raw, pool: nowhere}", "reference.unknown-pool", "nowhere"),
+        ("clone: golden.raw, image: debian", "manifest.bad-disk", "golden.raw"),
+        ("volume: old.raw, format: raw, full_copy: true", "manifest.bad-disk", "true"),
+    ],
+)
+def test_what_is_no_copy_of_anything_is_refused(disk: str, code: str, where: str):
+    assert told(POOLS + "vms: {web: {disk: {pool: vms, " + disk + "}}}") == [(code, where)]
 
 
 @pytest.mark.parametrize("pool", ["vg", "tank", "ceph"])

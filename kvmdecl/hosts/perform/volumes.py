@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from kvmdecl.hosts.errors import is_gone
+from kvmdecl.hosts.perform.copies import copy, remove_torn, require_copyable, require_unwritten
 from kvmdecl.hosts.perform.job import shown
 from kvmdecl.hosts.perform.upload import Content, ContentChanged, open_content, upload
 from kvmdecl.hosts.protocol import Progress, TaskResult
@@ -19,7 +20,7 @@ from kvmdecl.libvirt_xml.fingerprint import ABSENT
 from kvmdecl.libvirt_xml.safe import parse_xml
 from kvmdecl.libvirt_xml.volume import volume_xml
 from kvmdecl.names import format_size
-from kvmdecl.state import FileContent, Kind, LedgerEntry, ObservedVolume
+from kvmdecl.state import FileContent, Kind, LedgerEntry, ObservedVolume, begins_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,7 +107,8 @@ def _is_kept(job: Job, task: CreateVolume, observed: ObservedVolume) -> bool:
 
 
 def _entry(task: CreateVolume) -> LedgerEntry:
-    applied = task.content.sha256 if isinstance(task.content, FileContent) else task.backing or ""
+    began = begins_as(task.backing, task.clone)
+    applied = task.content.sha256 if isinstance(task.content, FileContent) else began
     return LedgerEntry(Kind.VOLUME, f"{task.pool}/{task.name}", task.owner, applied, complete=False)
 
 
@@ -144,7 +146,7 @@ def _finish(job: Job, task: CreateVolume, pool: libvirt.virStoragePool, before: 
             "Another run of kvmdecl made it meanwhile.",
             "plan again.",
         )
-    if task.content is None:
+    if task.content is None and task.clone is None:
         _require_as_declared(job, task, before)  # a disk may be in use already; if it is right, it stays
         return
     _make(job, task, pool, pool.storageVolLookupByName(task.name))
@@ -155,6 +157,9 @@ def _make(
 ) -> None:
     """Make the volume, in place of a torn one if there is one."""
     content = task.content
+    if task.clone is not None:
+        _make_copy(job, task, task.clone, pool, torn)
+        return
     if content is None:
         capacity = _capacity(job, task, pool)
         if task.preallocation in _ALLOCATING:
@@ -182,16 +187,42 @@ def _make(
         _refuse_content(job, content, str(changed))
 
 
+def _make_copy(
+    job: Job,
+    task: CreateVolume,
+    clone: str,
+    pool: libvirt.virStoragePool,
+    torn: libvirt.virStorageVol | None,
+) -> None:
+    """Make the volume as a full copy of another one, which nobody may write to all the while."""
+    its_pool, _, name = clone.partition("/")
+    original = _find_source(job, job.connection.storagePoolLookupByName(its_pool), name)
+    observed = read_volume(original)
+    require_copyable(job, task, observed)
+    if torn is not None:
+        remove_torn(job, task, torn)
+    _require_room(job, pool, observed.allocation)
+    capacity = observed.capacity if task.capacity is None else task.capacity
+
+    def finish(volume: libvirt.virStorageVol) -> None:
+        if volume.info()[1] < capacity:  # qemu-img makes it as large as the original
+            volume.resize(capacity)
+        require_unwritten(job, observed)
+
+    _build(job, task, pool, capacity, finish, original)
+
+
 def _build(
     job: Job,
     task: CreateVolume,
     pool: libvirt.virStoragePool,
     capacity: int,
     fill: Callable[[libvirt.virStorageVol], None],
+    original: libvirt.virStorageVol | None = None,
 ) -> None:
     """Make a volume, fill it and read it back; what does not get that far is taken away again."""
     job.ledger.note(_entry(task))
-    volume = _create(job, task, pool, capacity)
+    volume = _create(job, task, pool, capacity, original)
     try:
         fill(volume)
         _require_as_declared(job, task, read_volume(volume))
@@ -239,7 +270,7 @@ def _capacity(job: Job, task: CreateVolume, pool: libvirt.virStoragePool) -> int
     """The declared capacity, or that of the backing volume, which a disk may not be smaller than."""
     if task.backing is None:
         return task.capacity or 0
-    backing = read_volume(_find_backing(job, pool, task.backing)).capacity
+    backing = read_volume(_find_source(job, pool, task.backing)).capacity
     if task.capacity is not None and task.capacity < backing:
         job.fail(
             "step.would-shrink",
@@ -252,9 +283,13 @@ def _capacity(job: Job, task: CreateVolume, pool: libvirt.virStoragePool) -> int
 
 
 def _create(
-    job: Job, task: CreateVolume, pool: libvirt.virStoragePool, capacity: int
+    job: Job,
+    task: CreateVolume,
+    pool: libvirt.virStoragePool,
+    capacity: int,
+    original: libvirt.virStorageVol | None = None,
 ) -> libvirt.virStorageVol:
-    """Make a volume (virStorageVolCreateXML), allocated as far as asked for.
+    """Make a volume (virStorageVolCreateXML, virStorageVolCreateXMLFrom), allocated as far as asked for.
 
     libvirt lets qemu-img allocate a qcow2 volume when both the flag and a full allocation are given.
     """
@@ -262,7 +297,7 @@ def _create(
 
     kind = _kind_of(pool)
     wanted = task.preallocation if task.content is None else "off"
-    backing = None if task.backing is None else read_volume(_find_backing(job, pool, task.backing))
+    backing = None if task.backing is None else read_volume(_find_source(job, pool, task.backing))
     xml = volume_xml(
         task.name,
         task.format if kind in _FILES else None,
@@ -276,7 +311,11 @@ def _create(
     )
     metadata = task.format == "qcow2" and wanted != "off"
     try:
-        volume = create_xml(pool, xml, libvirt.VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA if metadata else 0)
+        if original is not None:
+            volume = copy(job, task, pool, original, lambda: create_xml(pool, xml, 0, original))
+        else:
+            flags = libvirt.VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA if metadata else 0
+            volume = create_xml(pool, xml, flags)
     except libvirt.libvirtError:
         # A volume of that name, if there is one by now, is not ours: it must not be taken for a torn one.
         with suppress(libvirt.libvirtError):
@@ -287,28 +326,33 @@ def _create(
     return volume
 
 
-def create_xml(pool: libvirt.virStoragePool, xml: str, flags: int) -> libvirt.virStorageVol:
-    """Make a volume; again, where qemu-img could not measure how quickly the busy host derives a LUKS key.
+def create_xml(
+    pool: libvirt.virStoragePool, xml: str, flags: int, original: libvirt.virStorageVol | None = None
+) -> libvirt.virStorageVol:
+    """Make a volume, or a copy of one; again, where qemu-img could not measure how quickly the host derives a LUKS key.
 
     It counts its CPU time (qcrypto_pbkdf2_count_iters), gives up where that did not advance, and leaves nothing behind.
     """
     import libvirt
 
+    def make() -> libvirt.virStorageVol:
+        return pool.createXML(xml, flags) if original is None else pool.createXMLFrom(xml, original, flags)
+
     for _ in range(_TRIES - 1):
         try:
-            return pool.createXML(xml, flags)
+            return make()
         except libvirt.libvirtError as error:
             if _TOO_BUSY not in str(error):
                 raise
-    return pool.createXML(xml, flags)
+    return make()
 
 
 def _kind_of(pool: libvirt.virStoragePool) -> str | None:
     return parse_xml(pool.XMLDesc()).get("type")
 
 
-def _find_backing(job: Job, pool: libvirt.virStoragePool, name: str) -> libvirt.virStorageVol:
-    """The volume of an image. Another host may have made it: libvirt sees what is new in a pool when it looks again."""
+def _find_source(job: Job, pool: libvirt.virStoragePool, name: str) -> libvirt.virStorageVol:
+    """What a disk begins as. Another host may have made it: libvirt sees what is new in a pool when it looks again."""
     import libvirt
 
     def is_seen() -> bool:
