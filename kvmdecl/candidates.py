@@ -47,5 +47,7 @@ def pools_of(vm: ResolvedVm) -> frozenset[str]:
 
 
 def networks_of(vm: ResolvedVm) -> frozenset[str]:
-    """The networks that a vm is plugged into."""
-    return frozenset([nic.network for nic in vm.nics if nic.network])
+    """The networks that a vm is plugged into, or listens on."""
+    plugged = frozenset([nic.network for nic in vm.nics if nic.network])
+    listening = vm.spec.graphics.networks
+    return plugged.union(listening) if listening else plugged

@@ -414,13 +414,16 @@ def _no_such_part(share: CacheShare, host: _HostView) -> str:
 def _check_consoles(placed: PlacedCluster) -> Iterator[Diagnostic]:
     """Warn of a graphical console that more than its host can reach, unless the manifest says that it shall be so."""
     for vm in _present(placed):
-        graphics = vm.spec.graphics
-        if graphics.address and not graphics.expose and not ip_address(graphics.address).is_loopback:
+        for key, screen in (("graphics", vm.spec.graphics), ("graphics.also", vm.spec.graphics.also)):
+            if screen is None or screen.expose or not (address := screen.address):
+                continue
+            if ip_address(address).is_loopback:
+                continue
             yield Diagnostic(
                 "check.console-exposed",
-                f"whoever reaches {graphics.listen} has the console of {vm.name}",
-                vm.origin.find("graphics.listen"),
-                f"{graphics.type.upper()} listens there, and asks for no password.",
+                f"whoever reaches {address} has the console of {vm.name}",
+                vm.origin.find(f"{key}.listen"),
+                f"{screen.type.upper()} listens there, and asks for no password.",
                 "listen on `127.0.0.1` and use a tunnel, or write `expose: true` if it is meant so",
                 severity=Severity.WARNING,
                 subject=f"vm/{vm.name}",

@@ -141,7 +141,8 @@ def _guests(placed: PlacedCluster) -> Iterator[Desired]:
     for vm in placed.vms:
         if vm.host is None or vm.state == "absent":
             continue
-        plugged = [networks[nic.network] for nic in vm.nics if nic.network]
+        listened = vm.spec.graphics.networks
+        plugged = [networks[name] for name in (*(nic.network for nic in vm.nics), *listened) if name]
         for network in plugged:
             if network.spec.mode == "existing":
                 yield Existing(Address(vm.host, Kind.NETWORK, network.name), network.origin)
@@ -150,6 +151,7 @@ def _guests(placed: PlacedCluster) -> Iterator[Desired]:
             for nic in vm.nics
             if nic.network and not nic.is_bridge
         ]
+        needs += [Address(vm.host, Kind.NETWORK, name) for name in listened]
         needs += [Address(vm.host, Kind.POOL, pool) for disk in vm.disks for pool in disk.pools]
         named = {nic.spec.filter.name for nic in vm.nics if nic.spec.filter} & filters
         needs += (Address(vm.host, Kind.NWFILTER, name) for name in named)

@@ -93,6 +93,15 @@ def _channels(vm: ResolvedVm) -> Asked:
         yield f"channels.{index}.type", "unix" if channel.type == "socket" else "spicevmc"
 
 
+def _screens(vm: ResolvedVm) -> Asked:
+    graphics = vm.spec.graphics
+    for key, screen in (("graphics.type", graphics), ("graphics.also", graphics.also)):
+        if screen is not None and screen.type != "none":
+            yield key, screen.type
+    if graphics.gl and not graphics.shares_the_card:
+        yield "graphics.gl", "egl-headless"
+
+
 def _random(vm: ResolvedVm) -> Asked:
     if vm.spec.rng.enabled:
         yield "rng", "virtio"
@@ -175,7 +184,7 @@ OFFERS: tuple[Offer, ...] = (
     Offer("devices/disk/bus", "bus of disks", _buses),
     Offer("devices/disk/diskDevice", "kind of disk", _kinds_of_disk),
     Offer(
-        *("devices/graphics/type", "graphical console", _value("graphics.type", "none")),
+        *("devices/graphics/type", "graphical console", _screens),
         hints={"spice": f"{_INSTALL_SPICE}, or use `graphics: vnc`"},
     ),
     Offer(

@@ -250,6 +250,7 @@ class _Linker:
         uuid_ = spec.uuid or derive_uuid(self._name, Kind.DOMAIN, name)
         self._check_after(name, spec)
         vm = _Link(name, spec, _boot_order(spec))
+        self._check_listened(vm)
         disks = tuple(self._disks(vm))
         content = self._seed(name, uuid_, spec)
         return ResolvedVm(
@@ -531,6 +532,28 @@ class _Linker:
             self._unknown("portgroup", nic.portgroup, groups, *at, "portgroup")
         return network
 
+    def _check_listened(self, vm: _Link) -> None:
+        """Refuse networks that a console cannot listen on: the host has its own address only in libvirt's networks."""
+        graphics = vm.spec.graphics
+        for key, screen in (("graphics",), graphics), (("graphics", "also"), graphics.also):
+            name = screen.network if screen is not None else None
+            if name is None:
+                continue
+            at = ("vms", vm.name, *key, "network")
+            network = self._networks.get(name)
+            if network is None:
+                self._unknown("network", name, self._networks, *at)
+                continue
+            self._check_standing(vm, network, f"network {name}", *at)
+            if network.spec.mode not in _LISTENED:
+                self._refuse(
+                    "reference.no-address",
+                    f"a console cannot listen on network {name}",
+                    self._loaded.span(*at),
+                    f"libvirt gives the host no address of its own in a network of mode {network.spec.mode}.",
+                    "write the host's address: `listen: 192.0.2.1`",
+                )
+
     def _check_port(self, nic: Nic, network: ResolvedNetwork, *at: str | int) -> None:
         """Refuse what ports of such a network do not have."""
         mode = network.spec.mode
@@ -759,6 +782,7 @@ class _Linker:
         return Origin(_Keys(self._loaded, *path))
 
 
+_LISTENED = frozenset({"nat", "route", "open", "isolated", "existing"})
 _NO_PORT_OF: Mapping[str, tuple[str, ...]] = {
     "macvtap": ("filter", "isolated", "tap", "coalesce"),
     "hostdev": (

@@ -26,17 +26,17 @@ from kvmdecl.manifest.devices import (
     SPICE_CHANNEL,
     Channel,
     CharacterDevice,
-    Graphics,
     Input,
     Rng,
     Tpm,
-    Video,
     Watchdog,
 )
 from kvmdecl.manifest.hostdevs import Iommu, MediatedDevice, PciDevice, ScsiDevice, SharedMemory, UsbDevice
 from kvmdecl.manifest.memory import Balloon
 from kvmdecl.manifest.nics import GuestOffloads, HostOffloads, Nic, NicDriver, Rom, VhostUser
+from kvmdecl.manifest.screens import Graphics, Video
 from kvmdecl.manifest.shares import Share, ShareDaemon
+from kvmdecl.manifest.sound import Audio, AudioStream
 from kvmdecl.manifest.traffic import Rate
 
 if TYPE_CHECKING:
@@ -217,7 +217,10 @@ _CHARACTER = {
 
 def _screens(guest: Guest) -> Iterator[Keys]:
     screens = [screen for screen in guest.all("devices/graphics") if screen.get("type") in {"vnc", "spice"}]
-    yield from ({"graphics": _graphics(screen)} for screen in screens[:1])
+    for screen in screens[:1]:
+        yield {"graphics": _graphics(guest, screen)}
+    for screen in screens[1:2]:
+        yield {"graphics": {"also": _graphics(guest, screen)}}
     for headless in guest.all("devices/graphics[@type='egl-headless']")[:1]:
         yield {"graphics": {"gl": True, "render_node": text_at(headless, "gl@rendernode")}}
     for video in guest.all("devices/video")[:1]:
@@ -231,28 +234,47 @@ def _screens(guest: Guest) -> Iterator[Keys]:
     for sound in guest.all("devices/sound")[:1]:
         codecs = [codec.get("type", "") for codec in sound.iterfind("codec")]
         yield {"sound": short({"model": sound.get("model"), "codecs": codecs or None}, "model")}
+    for audio in guest.all("devices/audio[@id='1']"):
+        streams = {way: _stream(audio, way) for way in ("output", "input")}
+        yield {"audio": short({"type": audio.get("type"), **read(audio, Audio, _AUDIO), **streams}, "type")}
     redirections = guest.all("devices/redirdev[@type='spicevmc']")
     yield {"usb_redirections": len(redirections) or None}
 
 
-def _graphics(screen: Element) -> Keys:
+def _graphics(guest: Guest, screen: Element) -> Keys:
     kind = text_at(screen, "listen@type")
     address = text_at(screen, "listen@address") or screen.get("listen")
     listen = kind if kind in {"socket", "none"} else address
-    fixed = screen.get("autoport") != "yes" and address is not None
+    network = text_at(screen, "listen@network")
+    has_ports = address is not None or network is not None
+    fixed = screen.get("autoport") != "yes" and has_ports
+    websocket = screen.get("websocket")
+    channels = {
+        channel.get("name", ""): _PROTECTION.get(channel.get("mode", ""))
+        for channel in screen.iterfind("channel")
+    }
     return {
         **read(screen, Graphics, _GRAPHICS),
-        "listen": listen if listen != "127.0.0.1" else None,
+        "listen": listen if listen != "127.0.0.1" and network is None else None,
+        "network": guest.networks.names.get(f"network:{network}"),
         "expose": True if address in {"0.0.0.0", "::"} else None,  # noqa: S104 - said, not done
         "port": number(screen.get("port")) if fixed else None,
+        "tls_port": number(screen.get("tlsPort")) if fixed else None,
+        "websocket": "auto" if websocket == "-1" else number(websocket),
+        "channels": channels,
     }
 
 
-_GRAPHICS = {
+_PROTECTION = {"secure": "always", "insecure": "never"}
+_GRAPHICS: dict[str, Row] = {
     "type": ("@type", word),
+    "tls": ("@defaultMode", _PROTECTION.get),
     "keymap": ("@keymap", word),
     "share": ("@sharePolicy", word),
+    "power_control": ("@powerControl", switch),
     "image_compression": ("image@compression", word),
+    "jpeg_compression": ("jpeg@compression", word),
+    "zlib_compression": ("zlib@compression", word),
     "playback_compression": ("playback@compression", switch),
     "streaming": ("streaming@mode", word),
     "mouse": ("mouse@mode", word),
@@ -260,6 +282,35 @@ _GRAPHICS = {
     "file_transfer": ("filetransfer@enable", switch),
     "gl": ("gl@enable", switch),
     "render_node": ("gl@rendernode", word),
+}
+
+
+def _stream(audio: Element, way: str) -> Keys:
+    stream = audio.find(way)
+    if stream is None:
+        return {}
+    device = stream.get("dev") or stream.get("name")
+    mix = None if stream.get("fixedSettings") == "yes" else switch(stream.get("mixingEngine"))
+    return {**read(stream, AudioStream, _AUDIO_STREAM), "device": device, "mix": mix}
+
+
+_AUDIO = {
+    "path": ("@path", word),
+    "server": ("@serverName", word),
+    "runtime_dir": ("@runtimeDir", word),
+    "timer": ("@timerPeriod", number),
+}
+_AUDIO_STREAM = {
+    "stream": ("@streamName", word),
+    "latency": ("@latency", number),
+    "server": ("@serverName", word),
+    "client": ("@clientName", word),
+    "ports": ("@connectPorts", word),
+    "rate": ("settings@frequency", number),
+    "channels": ("settings@channels", number),
+    "format": ("settings@format", word),
+    "voices": ("@voices", number),
+    "buffer": ("@bufferLength", number),
 }
 _VIDEO = {
     "heads": ("model@heads", number),

@@ -95,10 +95,15 @@ def parse_fragment(text: str, kind: Kind) -> str:
     return to_text(root)
 
 
+_SECRET = ("devices/graphics[@passwd]", "devices/disk/source/cookies")
+
+
 def _refuse_ours(root: Element) -> None:
     for tag in _OURS:
         if root.find(tag) is not None:
             raise BadXml(f"<{tag}> is kvmdecl's own")
+    if any(root.find(path) is not None for path in _SECRET):
+        raise BadXml("what is in it is no secret: plans show it, and the guest's metadata keep it")
     for interface in root.iterfind("devices/interface"):
         if interface.find("mac") is None:
             raise BadXml("an <interface> needs its <mac>: a NIC is found by its address, never by its place")

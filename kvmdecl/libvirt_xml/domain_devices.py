@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from kvmdecl.libvirt_xml.build import node
 from kvmdecl.libvirt_xml.domain_hostdevs import host_devices
 from kvmdecl.libvirt_xml.domain_memory import balloon, modules
 from kvmdecl.libvirt_xml.domain_shares import share
-from kvmdecl.manifest.devices import AGENT_CHANNEL, Input, Video
+from kvmdecl.libvirt_xml.domain_sound import sound
+from kvmdecl.manifest.devices import AGENT_CHANNEL, Input
+from kvmdecl.manifest.screens import Video
 from kvmdecl.names import KIB
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from kvmdecl.manifest import Channel, Graphics, Tpm, Vm
     from kvmdecl.manifest.devices import CharacterDevice, Rng
     from kvmdecl.manifest.disks import ScsiController
+    from kvmdecl.manifest.screens import Screen
 
 _LOGS = "/var/log/libvirt/qemu"  # where libvirt has the guests' other logs, and may write
 
@@ -35,10 +38,7 @@ def other_devices(vm: ResolvedVm) -> Iterator[Element]:
         yield node("channel", node("target", type="virtio", name=AGENT_CHANNEL), type="unix")
     yield from map(_channel, spec.channels)
     yield from _screen(spec)
-    if spec.sound is not None:
-        codecs = (node("codec", type=codec) for codec in spec.sound.codecs)
-        alias = node("alias", name="ua-sound")  # a guest may have several
-        yield node("sound", *codecs, alias, model=spec.sound.model)
+    yield from sound(spec)
     yield from (node("redirdev", bus="usb", type="spicevmc") for _ in range(spec.usb_redirections))
     yield from host_devices(spec)
     if spec.rng.enabled:
@@ -116,7 +116,7 @@ def _rng(rng: Rng) -> Element:
 
 def _screen(spec: Vm) -> Iterator[Element]:
     """A screen, what draws on it (every system can do plain VGA), and a pointer that stays under the hand."""
-    shown = spec.graphics.type != "none"
+    shown = bool(spec.graphics.screens)
     for device in spec.inputs if spec.inputs is not None else (Input(type="tablet"),) * shown:
         yield _input(device)
     if shown:
@@ -136,43 +136,67 @@ def _input(device: Input) -> Element:
 
 
 def _graphics(graphics: Graphics) -> Iterator[Element]:
-    port = None if graphics.port is None else str(graphics.port)
-    address = graphics.address
-    yield node(
-        "graphics",
-        node("listen", type="address", address=address) if address else node("listen", type=graphics.listen),
-        *_spice(graphics),
-        type=graphics.type,
-        port=port,
-        autoport=None if address is None else "yes" if port is None else "no",
-        keymap=graphics.keymap,
-        sharePolicy=graphics.share,
-    )
-    if graphics.gl and graphics.type == "vnc":  # VNC shows what this one draws
+    gl = graphics.shares_the_card and node("gl", enable="yes", rendernode=graphics.render_node)
+    for screen in graphics.screens:
+        yield _screen_by(screen, gl)
+    if graphics.gl and not graphics.shares_the_card:  # the consoles show what this one draws
         card = graphics.render_node is not None and node("gl", rendernode=graphics.render_node)
         yield node("graphics", card, type="egl-headless")
 
 
-def _spice(graphics: Graphics) -> Iterator[Element]:
+def _screen_by(screen: Screen, gl: Element | Literal[False]) -> Element:
+    port, tls_port = _text(screen.port), _text(screen.tls_port)
+    chosen = port is None and tls_port is None
+    return node(
+        "graphics",
+        _listen(screen),
+        *_spice(screen),
+        gl,
+        type=screen.type,
+        port=port,
+        tlsPort=tls_port,
+        autoport=None if not screen.has_ports else "yes" if chosen else "no",
+        websocket="-1" if screen.websocket == "auto" else _text(screen.websocket),
+        defaultMode=None if screen.tls is None else _MODES[screen.tls],
+        keymap=screen.keymap,
+        sharePolicy=screen.share,
+        powerControl=_said(screen.power_control, "yes", "no"),
+    )
+
+
+_MODES = {"always": "secure", "never": "insecure"}
+
+
+def _listen(screen: Screen) -> Element:
+    if screen.network is not None:
+        return node("listen", type="network", network=screen.network)
+    if screen.address is not None:
+        return node("listen", type="address", address=screen.address)
+    return node("listen", type=screen.listen)
+
+
+def _spice(screen: Screen) -> Iterator[Element]:
+    for name, protection in screen.channels.items():
+        yield node("channel", name=name, mode=_MODES[protection])
     words = (
-        ("image", "compression", graphics.image_compression),
-        ("playback", "compression", _on_off(graphics.playback_compression)),
-        ("streaming", "mode", graphics.streaming),
-        ("mouse", "mode", graphics.mouse),
-        ("clipboard", "copypaste", None if graphics.clipboard is None else _yes_no(graphics.clipboard)),
-        (
-            "filetransfer",
-            "enable",
-            None if graphics.file_transfer is None else _yes_no(graphics.file_transfer),
-        ),
+        ("image", "compression", screen.image_compression),
+        ("jpeg", "compression", screen.jpeg_compression),
+        ("zlib", "compression", screen.zlib_compression),
+        ("playback", "compression", _said(screen.playback_compression, "on", "off")),
+        ("streaming", "mode", screen.streaming),
+        ("mouse", "mode", screen.mouse),
+        ("clipboard", "copypaste", _said(screen.clipboard, "yes", "no")),
+        ("filetransfer", "enable", _said(screen.file_transfer, "yes", "no")),
     )
     yield from (node(tag, **{name: value}) for tag, name, value in words if value is not None)
-    if graphics.gl and graphics.type == "spice":
-        yield node("gl", enable="yes", rendernode=graphics.render_node)
 
 
-def _on_off(value: bool | None) -> str | None:
-    return None if value is None else ("on" if value else "off")
+def _said(value: bool | None, yes: str, no: str) -> str | None:
+    return None if value is None else (yes if value else no)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _video(video: Video) -> Element:

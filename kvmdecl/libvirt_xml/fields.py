@@ -122,6 +122,7 @@ def compare_documents(desired: Document, base: Document, observed: Document) -> 
         and path in observed.fields
         and path not in _KEPT
         and not _is_filled_in(plain(path), observed.fields[path])
+        and not _is_implied(path, observed)
     )
     found = _whole_members([*declared, *removed], desired, observed)
     return Comparison(
@@ -289,6 +290,15 @@ _CHOSEN: Mapping[str, frozenset[str]] = {  # by the model of the card (virDomain
 
 def _is_filled_in(path: str, value: str) -> bool:
     return value == FILLED_IN.get(path) or value in _CHOSEN.get(path, ())
+
+
+def _is_implied(path: str, observed: Document) -> bool:
+    """Whether a field is of the sound backend that a guest gets which names none (qemuDomainDefAddImplicitAudio)."""
+    if not path.startswith("devices/audio["):
+        return False
+    audio = observed.elements[f"devices/{device_key(path)}"]
+    chosen = "spice" if "devices/graphics[spice]" in observed.fields else "none"
+    return audio.get("type") == chosen and not len(audio)
 
 
 # -- a member in a few words ---------------------------------------------------------------------------------

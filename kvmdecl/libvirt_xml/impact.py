@@ -738,6 +738,7 @@ ROWS: tuple[Row, ...] = (
     Row("devices/redirdev", "add", "usb_redirections", "attach-device", _ATTACH, visible=True),
     Row("devices/redirdev", "remove", "usb_redirections", None, _DETACH, _AT_START, visible=True),
     Row("devices/sound*", "any", "sound", None, _ATTACH, "a sound card is not plugged in live", visible=True),
+    Row("devices/audio*", "any", "audio", None, _ATTACH, _AT_START, visible=True),
     Row(
         *("devices/tpm/backend/encryption*", "any", "tpm.secret", None, _ATTACH),
         "the TPM's state is not opened by another secret, nor without one",

@@ -367,7 +367,24 @@ RESETS: tuple[Reset, ...] = (
         ("@ram", "@vram", "@vgamem", "@heads"),
     ),
     Reset("devices/video/model@type", "devices/video", ("address",), "no card has no address"),
+    *(
+        Reset(field, "devices/graphics", (), "libvirt says the first place to listen at twice", ("@listen",))
+        for field in ("devices/graphics/listen@address", "devices/graphics/listen@type")
+    ),
     Reset("devices/sound@model", "devices/sound", ("*",), "one is a PCI device, the others are not"),
+    Reset(
+        "devices/graphics",
+        "",
+        ("devices/audio[@type='spice']", "devices/audio[@type='none']"),
+        "without SPICE nobody hears by it, and with it somebody does",
+    ),
+    Reset(
+        "devices/audio@type",
+        "devices/audio",
+        ("*",),
+        "each backend has settings of its own",
+        ("@path", "@serverName", "@runtimeDir", "@tryMMap", "@exclusive", "@dspPolicy", "@driver"),
+    ),
     Reset("devices/panic@model", "devices/panic", ("*",), "one has a port, the other has none"),
     Reset("devices/tpm/backend@type", "devices/tpm/backend", ("device",), "an emulator has no device"),
     Reset(

@@ -444,11 +444,13 @@ def _drop_terminal(element: Element) -> None:
 
 
 def _drop_chosen_ports(element: Element) -> None:
-    """With autoport the ports are chosen at every start; so it is for one that is -1."""
+    """With autoport, and for one that is -1, ports are chosen at every start; that there is a websocket is said."""
     if element.get("port") == "-1" and element.get("tlsPort", "-1") == "-1":
         element.set("autoport", "yes")
     if element.get("autoport") == "yes":
-        without("port", "tlsPort", "websocket")(element)
+        without("port", "tlsPort")(element)
+        if "websocket" in element.attrib:
+            element.set("websocket", "-1")
 
 
 def _drop_chosen_socket(element: Element) -> None:

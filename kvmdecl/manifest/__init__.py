@@ -8,18 +8,7 @@ from pydantic import Field
 
 from kvmdecl.manifest.base import Section
 from kvmdecl.manifest.cpus import BandwidthShare, CacheShare, Cpus, Scheduler, Topology
-from kvmdecl.manifest.devices import (
-    Channel,
-    Graphics,
-    Input,
-    Panic,
-    SerialConsole,
-    Sound,
-    Tpm,
-    Video,
-    Vsock,
-    Watchdog,
-)
+from kvmdecl.manifest.devices import Channel, Input, Panic, SerialConsole, Tpm, Vsock, Watchdog
 from kvmdecl.manifest.disks import Cdrom, Disk, IoTune
 from kvmdecl.manifest.filters import FilterRule, NetworkFilter
 from kvmdecl.manifest.firmware import Firmware
@@ -30,16 +19,18 @@ from kvmdecl.manifest.networks import Dhcp, DhcpHost, Network
 from kvmdecl.manifest.nics import Nic
 from kvmdecl.manifest.numa import Numa
 from kvmdecl.manifest.pools import Pool
+from kvmdecl.manifest.screens import Graphics, Video
 from kvmdecl.manifest.secrets import Secret
+from kvmdecl.manifest.sound import Audio, Sound
 from kvmdecl.manifest.vms import After, CloudInit, Ignition, Shutdown, Snapshots, Vm
 from kvmdecl.names import Name
 
 __all__ = [
-    "After", "Balloon", "BandwidthShare", "CacheShare", "Cdrom", "Channel", "CloudInit", "Cpus", "Dhcp", "DhcpHost",
-    "Disk", "FilterRule", "Firmware", "Graphics", "Host", "Ignition", "Image", "Input", "IoTune", "Manifest", "Memory",
-    "Network", "NetworkFilter", "Nic", "Numa", "Panic", "PlacementSection", "Pool", "Reserve", "Scheduler",
-    "Secret", "Section", "SerialConsole", "Shutdown", "Snapshots", "Sound", "Topology", "Tpm", "Video", "Vm", "Vsock",
-    "Watchdog",
+    "After", "Audio", "Balloon", "BandwidthShare", "CacheShare", "Cdrom", "Channel", "CloudInit", "Cpus", "Dhcp",
+    "DhcpHost", "Disk", "FilterRule", "Firmware", "Graphics", "Host", "Ignition", "Image", "Input", "IoTune",
+    "Manifest", "Memory", "Network", "NetworkFilter", "Nic", "Numa", "Panic", "PlacementSection", "Pool", "Reserve",
+    "Scheduler", "Secret", "Section", "SerialConsole", "Shutdown", "Snapshots", "Sound", "Topology", "Tpm", "Video",
+    "Vm", "Vsock", "Watchdog",
 ]  # fmt: skip
 
 

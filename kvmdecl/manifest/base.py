@@ -43,6 +43,12 @@ class Section(BaseModel):
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401 - as pydantic declares it
         """Let the class answer for keys that were not given."""
         super().__pydantic_init_subclass__(**kwargs)
+        own = inspect.get_annotations(cls)
+        for base in cls.__mro__[1:]:
+            # What pydantic makes of a key whose default a base class answers with, it makes without its checks.
+            if issubclass(base, Section) and base is not Section:
+                inherited = base.model_fields.items()
+                cls.__pydantic_fields__ |= {key: field for key, field in inherited if key not in own}
         fields = cls.model_fields.items()
         cls._defaults = {
             key: field.get_default(call_default_factory=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -10,17 +9,14 @@ from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, mo
 
 from kvmdecl.manifest.base import Section, wrong
 from kvmdecl.names import (
-    MIB,
     Bool,
     Duration,
-    Form,
     HostPath,
     IpAddress,
     Name,
     Positive,
     Size,
     parse_integer,
-    parse_ip,
 )
 
 AGENT_CHANNEL = "org.qemu.guest_agent.0"
@@ -29,143 +25,6 @@ SPICE_CHANNEL = "com.redhat.spice.0"
 """Channel of the SPICE agent."""
 
 _FIRST_CID, _LAST_CID = 3, 2**32 - 2  # 0 to 2 are the hypervisor's, the loopback's and the host's (vsock(7))
-
-
-def _place(value: Any) -> str:  # noqa: ANN401 - whatever the document holds
-    if isinstance(value, (list, tuple)):
-        hint = "write one address: `listen: 127.0.0.1`"
-        raise wrong("graphics", "a graphical console listens on one address", hint)
-    return str(value) if value in {"socket", "none"} else parse_ip(value)
-
-
-class Graphics(Section):
-    """A graphical console."""
-
-    shorthand = "type"
-
-    type: Literal["none", "vnc", "spice"] = "none"
-    """Protocol; `none` leaves the serial console."""
-    listen: Annotated[str, BeforeValidator(_place)] = "127.0.0.1"
-    """Address of the host that it listens on; `socket` for a Unix socket that libvirt names, `none` for clients that
-    libvirt hands a connection. It asks for no password: whoever reaches it has the console."""
-    expose: Bool = False
-    """Say that others shall reach it: needed to listen on every address, and silences the warning about others."""
-    port: Annotated[Positive, Field(ge=5900, le=65535)] | None = None
-    """TCP port; a free one, chosen at every start, if not given."""
-    keymap: Annotated[str, Form("[a-z]{2}(-[a-z]{2})?", "is no keymap", "en-us")] | None = None
-    """Keyboard of the console, such as `de`, for clients that send characters and not keys."""
-    share: Literal["allow-exclusive", "force-shared", "ignore"] | None = None
-    """Whether a VNC client may shut others out."""
-    image_compression: Literal["auto_glz", "auto_lz", "quic", "glz", "lz", "off"] | None = None
-    """How SPICE compresses images."""
-    playback_compression: Bool | None = None
-    """Whether SPICE compresses sound."""
-    streaming: Literal["filter", "all", "off"] | None = None
-    """What SPICE treats as a video."""
-    mouse: Literal["client", "server"] | None = None
-    """Whose pointer SPICE shows."""
-    clipboard: Bool | None = None
-    """Whether SPICE passes the clipboard between guest and client."""
-    file_transfer: Bool | None = None
-    """Whether SPICE lets clients drop files into the guest."""
-    gl: Bool = False
-    """Draw with the host's graphics card: SPICE without a network (`listen: none`), or VNC of what was drawn."""
-    render_node: HostPath | None = None
-    """The card, such as `/dev/dri/renderD128`; the first if not given."""
-
-    @property
-    def address(self) -> str | None:
-        """The address that it listens on, None if on none."""
-        return None if self.type == "none" or self.listen in {"socket", "none"} else self.listen
-
-    @model_validator(mode="after")
-    def _possible(self) -> Self:
-        open_to_all = (
-            self.listen not in {"socket", "none"} and ipaddress.ip_address(self.listen).is_unspecified
-        )
-        if open_to_all and not self.expose:
-            hint = "listen on `127.0.0.1` and use a tunnel, or write `expose: true` if everybody may connect"
-            raise wrong("graphics", f"{self.listen} offers the console to every network", hint, "listen")
-        for key in ("port", "keymap", "gl"):
-            if self.type == "none" and getattr(self, key):
-                raise wrong("graphics", f"without a console there is no {key}", "add `type: vnc`", key)
-        for key in _SPICE_KEYS:
-            if getattr(self, key) is not None and self.type != "spice":
-                raise wrong("graphics", f"{key} is for SPICE", "add `type: spice`, or leave it out", key)
-        if self.share is not None and self.type != "vnc":
-            raise wrong("graphics", "share is for VNC", "add `type: vnc`, or leave it out", "share")
-        if self.port is not None and self.address is None:
-            raise wrong("graphics", "a port belongs to an address", "leave `port` out", "port")
-        if self.render_node is not None and not self.gl:
-            raise wrong("graphics", "a card to draw with is for gl", "add `gl: true`", "render_node")
-        if self.gl and self.type == "spice" and self.listen not in {"none", "socket"}:
-            raise wrong(
-                "graphics",
-                "SPICE draws with the card only for clients on the host",
-                "add `listen: none`",
-                "gl",
-            )
-        return self
-
-
-_SPICE_KEYS = (
-    "image_compression",
-    "playback_compression",
-    "streaming",
-    "mouse",
-    "clipboard",
-    "file_transfer",
-)
-
-
-class Video(Section):
-    """A graphics card."""
-
-    shorthand = "model"
-
-    model: Literal["virtio", "vga", "qxl", "bochs", "cirrus", "none"] = "vga"
-    """Device model; `none` for a graphical console without a card (the guest may have one by other means)."""
-    heads: Annotated[Positive, Field(le=16)] | None = None
-    """Screens (`virtio` and `qxl`)."""
-    resolution: (
-        Annotated[str, Form("[1-9][0-9]{2,4}x[1-9][0-9]{2,4}", "is no resolution", "1920x1080")] | None
-    ) = None
-    """Size that the guest is told to begin with, such as `1920x1080` (not `cirrus`)."""
-    vram: Size | None = None
-    """Its memory (`vga`, `qxl`, `bochs`, `cirrus`): a power of two, from 1MiB."""
-    ram: Size | None = None
-    """Memory of its commands (`qxl`)."""
-    vgamem: Size | None = None
-    """Memory of its frame buffer (`qxl`)."""
-    accel3d: Bool | None = None
-    """Let the guest draw with the host's card (`virtio`, with a graphical console with `gl`)."""
-
-    @model_validator(mode="after")
-    def _possible(self) -> Self:
-        for key, models in _MODELS_OF_KEYS.items():
-            if getattr(self, key) is not None and self.model not in models:
-                hint = "use `model: virtio`" if "virtio" in models else f"it is for {', '.join(models)}"
-                summary = _TOLD.get(key, "a {model} card has no {key}").format(model=self.model, key=key)
-                raise wrong("video", summary, hint, key)
-        for key in ("vram", "ram", "vgamem"):
-            size = getattr(self, key)
-            if size is not None and (size < MIB or size & (size - 1)):
-                raise wrong("video", f"{key} is no power of two from 1MiB", "write for example `64MiB`", key)
-        return self
-
-
-_MODELS_OF_KEYS: Mapping[str, tuple[str, ...]] = {
-    "heads": ("virtio", "qxl"),
-    "resolution": ("virtio", "vga", "qxl", "bochs"),
-    "vram": ("vga", "qxl", "bochs", "cirrus"),
-    "ram": ("qxl",),
-    "vgamem": ("qxl",),
-    "accel3d": ("virtio",),
-}
-_TOLD = {
-    "heads": "a {model} card has no heads to count",
-    "resolution": "a {model} card is told no resolution",
-}
 
 
 class Input(Section):
@@ -198,26 +57,6 @@ class Input(Section):
         for key in ("grab", "repeat"):
             if getattr(self, key) is not None and self.type != "evdev":
                 raise wrong("input", f"{key} is for evdev only", "leave it out", key)
-        return self
-
-
-class Sound(Section):
-    """A sound card; a SPICE console plays it, otherwise nobody hears it."""
-
-    shorthand = "model"
-
-    model: Literal["ich9", "ich6", "ac97", "es1370", "sb16", "usb"] = "ich9"
-    """Device model."""
-    codecs: tuple[Literal["duplex", "micro", "output"], ...] = ()
-    """What hangs on an `ich9` or `ich6`: a duplex codec if not given."""
-
-    @model_validator(mode="after")
-    def _possible(self) -> Self:
-        if self.codecs and self.model not in {"ich9", "ich6"}:
-            hint = "use `model: ich9`, or leave it out"
-            raise wrong("sound", f"a card of {self.model} has no codecs", hint, "codecs")
-        if len(set(self.codecs)) < len(self.codecs):
-            raise wrong("sound", "a codec is there twice", "write it once", "codecs")
         return self
 
 

@@ -14,14 +14,11 @@ from kvmdecl.manifest.devices import (
     AGENT_CHANNEL,
     Channel,
     CharacterDevice,
-    Graphics,
     Input,
     Panic,
     Rng,
     SerialConsole,
-    Sound,
     Tpm,
-    Video,
     Vsock,
     Watchdog,
 )
@@ -43,7 +40,9 @@ from kvmdecl.manifest.hostdevs import HostDevice, Iommu, SharedMemory, Smartcard
 from kvmdecl.manifest.memory import Balloon, Memory
 from kvmdecl.manifest.nics import Nic
 from kvmdecl.manifest.numa import GuestCell, Numa, check_cells, guest_cells
+from kvmdecl.manifest.screens import Graphics, Video
 from kvmdecl.manifest.shares import Share
+from kvmdecl.manifest.sound import Audio, Sound
 from kvmdecl.names import Bool, Duration, Integer, Name, Positive, Text, Uuid
 
 DeviceName = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,19}$")]
@@ -249,6 +248,8 @@ class Vm(Section):
     """Input devices (`inputs: [tablet]`); a USB tablet with a graphical console, else none, if not given."""
     sound: Sound | None = None
     """Sound card (`sound: ich9`); none if not given."""
+    audio: Audio | None = None
+    """Where its sound goes to (`audio: pulseaudio`); to a SPICE console if there is one, else nowhere, if not given."""
     agent: Bool = True
     """Channel for the QEMU guest agent."""
     channels: tuple[Channel, ...] = ()
@@ -308,6 +309,7 @@ class Vm(Section):
             raise _wrong("boot", "a device is named twice in the boot order", "name it once", "boot")
         self._check_channels()
         self._check_screen()
+        self._check_sound()
         self._check_shared_memory()
         self._check_snapshots()
         if self.ignition and self.cloud_init:
@@ -340,7 +342,7 @@ class Vm(Section):
         if self.serials and not self.serial.enabled:
             summary, hint = "further serial ports need a first one", "drop `serial: false`"
             raise _wrong("serial", summary, hint, "serials")
-        if self.usb_redirections and self.graphics.type != "spice":
+        if self.usb_redirections and not self.graphics.has_spice:
             summary, hint = "only a SPICE client has devices to plug in", "add `graphics: spice`"
             raise _wrong("graphics", summary, hint, "usb_redirections")
         if self.video is not None and self.video.accel3d and not self.graphics.gl:
@@ -349,6 +351,14 @@ class Vm(Section):
                 "add `graphics: {type: vnc, gl: true}`",
             )
             raise _wrong("video", summary, hint, "video", "accel3d")
+
+    def _check_sound(self) -> None:
+        if self.audio is None:
+            return
+        if self.sound is None:
+            raise _wrong("audio", "the guest has no sound card", "add `sound: ich9`", "audio")
+        if self.audio.type == "spice" and not self.graphics.has_spice:
+            raise _wrong("audio", "nobody hears it by SPICE", "add `graphics: spice`", "audio")
 
     def _check_snapshots(self) -> None:
         if self.snapshots and self.snapshots.quiesce and not self.agent:
@@ -362,10 +372,10 @@ class Vm(Section):
                 summary = f"there is a channel {channel.name} already, from `{taken[channel.name]}`"
                 raise _wrong("channel", summary, "leave one of them out", "channels", index, "name")
             taken[channel.name] = "channels"
-            if channel.type == "vdagent" and self.graphics.type == "spice":
+            if channel.type == "vdagent" and self.graphics.has_spice:
                 summary, hint = "a SPICE console serves this channel itself", "write `type: spice`"
                 raise _wrong("channel", summary, hint, "channels", index)
-            if channel.type == "spice" and self.graphics.type != "spice":
+            if channel.type == "spice" and not self.graphics.has_spice:
                 summary, hint = "only a SPICE console can serve this channel", "add `graphics: spice`"
                 raise _wrong("channel", summary, hint, "channels", index)
 
@@ -452,7 +462,7 @@ class Vm(Section):
                 raise _wrong(
                     "hostdev", "the guest has this device already", "leave it out", "hostdevs", index
                 )
-        if self.smartcard is not None and self.smartcard.mode == "spice" and self.graphics.type != "spice":
+        if self.smartcard is not None and self.smartcard.mode == "spice" and not self.graphics.has_spice:
             summary, hint = "only a SPICE console brings its reader along", "add `graphics: spice`"
             raise _wrong("smartcard", summary, hint, "smartcard")
         if self.iommu is None:

@@ -57,6 +57,58 @@ DEVICES: dict[str, dict[str, Any]] = {
         "video": {"model": "virtio", "accel3d": True},
     },
     "spice with the host's card": {"graphics": {"type": "spice", "listen": "none", "gl": True}},
+    "two consoles": {
+        "graphics": {"type": "vnc", "websocket": "auto", "power_control": True, "also": "spice"},
+        "channels": [{"name": "com.redhat.spice.0", "type": "spice"}],
+    },
+    "two consoles at fixed ports": {
+        "graphics": {
+            "type": "spice",
+            "port": 5990,
+            "jpeg_compression": "auto",
+            "zlib_compression": "never",
+            "also": {"type": "vnc", "port": 5991, "websocket": 5790, "listen": "::1"},
+        }
+    },
+    "spice by tls": {
+        "graphics": {
+            "type": "spice",
+            "tls_port": 5997,
+            "tls": "always",
+            "channels": {"cursor": "never", "main": "always"},
+        }
+    },
+    "spice by no tls": {"graphics": {"type": "spice", "tls": "never", "channels": {"cursor": "never"}}},
+    "spice on the network of what the host's card drew": {"graphics": {"type": "spice", "gl": True}},
+    "a console on a network": {"graphics": {"type": "vnc", "network": "inner", "also": "spice"}},
+    "sound in a file": {
+        "sound": "ich9",
+        "audio": {
+            "type": "file",
+            "path": "/srv/sound.wav",
+            "timer": 5000,
+            "output": {"rate": 48000, "channels": 2, "format": "s16", "voices": 2, "buffer": 10000},
+        },
+    },
+    "sound for nobody": {"sound": "ac97", "audio": {"type": "none", "input": {"mix": False}}},
+    "sound by spice": {"sound": "ich6", "audio": "spice", "graphics": "spice"},
+    "sound by alsa": {
+        "sound": "ich9",
+        "audio": {"type": "alsa", "output": {"device": "hw:0"}, "input": {"device": "default"}},
+    },
+    "sound by oss": {"sound": "ich9", "audio": {"type": "oss", "output": {"device": "/dev/dsp0"}}},
+    "sound by pulseaudio": {
+        "sound": "ich9",
+        "audio": {
+            "type": "pulseaudio",
+            "server": "unix:/run/user/1000/pulse/native",
+            "output": {"device": "speakers", "stream": "guest", "latency": 20000},
+        },
+    },
+    "sound by jack": {
+        "sound": "ich9",
+        "audio": {"type": "jack", "output": {"server": "default", "client": "guest", "ports": "system:.*"}},
+    },
     "an agent for vnc": {
         "graphics": "vnc",
         "channels": [{"name": "com.redhat.spice.0", "type": "vdagent", "clipboard": True, "mouse": "client"}],
@@ -102,6 +154,13 @@ NEEDS: dict[str, str] = {
 """Devices of the host without which a guest of that name does not start."""
 NEEDS_SWTPM = frozenset({"a tpm", "an old tpm", "tpm and secure boot"})
 """Guests that libvirt does not even define where swtpm is not installed."""
+_SOUND_SYSTEMS = tuple(f"sound by {system}" for system in ("alsa", "oss", "pulseaudio", "jack"))
+NEEDS |= dict.fromkeys(_SOUND_SYSTEMS, "/dev/snd/seq")
+NEEDS |= {
+    "spice on the network of what the host's card drew": "/dev/dri",
+    "a console on a network": "/sys/class/net/inner",
+}
+NEEDS_SPICE_TLS = frozenset({"spice by tls"})
 NEEDS_KVM = frozenset({"a panic device of Windows"})
 
 
@@ -110,7 +169,12 @@ def has_swtpm() -> bool:
     return shutil.which("swtpm", path=environment()["PATH"]) is not None
 
 
-def skip_without_swtpm(name: str) -> None:
-    """Skip a test of a guest with an emulated TPM where there is no emulator."""
-    if name in NEEDS_SWTPM and not has_swtpm():
-        pytest.skip("swtpm is not installed")
+def is_taken(name: str) -> bool:
+    """Whether a host of the lab takes the definition of a guest of that name."""
+    return name not in NEEDS_SPICE_TLS and (name not in NEEDS_SWTPM or has_swtpm())
+
+
+def skip_unless_taken(name: str) -> None:
+    """Skip a test of a guest that the lab's hosts do not even define."""
+    if not is_taken(name):
+        pytest.skip("swtpm is not installed, or qemu.conf allows no SPICE by TLS")

@@ -42,7 +42,7 @@ FOREIGN = """<domain>
     <disk type="block" device="disk">
       <source dev="/dev/mapper/theirs"/><target dev="vdz" bus="virtio"/><shareable/>
     </disk>
-    <sound model="ich9"/>
+    <sound model="pcspk"/>
   </devices>
 </domain>"""
 
@@ -126,7 +126,8 @@ def kept(xml: str) -> str:
     devices = root.find("devices")
     assert devices is not None
     etree.SubElement(devices, "emulator").text = "/usr/bin/qemu-system-x86_64"
-    etree.SubElement(devices, "audio", id="1", type="none")
+    if devices.find("audio") is None:
+        etree.SubElement(devices, "audio", id="1", type="none")
     if root.find("on_crash") is None:
         etree.SubElement(root, "on_crash").text = "destroy"
     return etree.tostring(root, encoding="unicode")

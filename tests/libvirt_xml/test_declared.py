@@ -75,6 +75,7 @@ def test_it_is_compared_and_taken_away_again_like_the_rest():
         ("<metadata/>", "kvmdecl's own"),
         ("<devices><interface type='user'/></devices>", "needs its <mac>"),
         ("<devices><disk type='file'><driver io='threads'/></disk></devices>", "needs its <alias>"),
+        ("<devices><graphics type='vnc' passwd='hunter2'/></devices>", "no secret"),
         ("<title>unclosed", "title"),
         ("just words", "says nothing"),
         ("", "says nothing"),

@@ -10,11 +10,11 @@ from pydantic import ValidationError
 
 from kvmdecl.libvirt_xml.impact import assess
 from kvmdecl.libvirt_xml.overlay import complete, overlay
-from kvmdecl.manifest import Balloon, Channel, Graphics, SerialConsole, Sound, Tpm, Video, Vm, Vsock
+from kvmdecl.manifest import Audio, Balloon, Channel, Graphics, SerialConsole, Sound, Tpm, Video, Vm, Vsock
 from kvmdecl.manifest.devices import Rng
 from kvmdecl.plan import Impact
 from kvmdecl.state import Origin
-from tests.libvirt_xml.device_examples import DEVICES, NEEDS, NEEDS_KVM, skip_without_swtpm
+from tests.libvirt_xml.device_examples import DEVICES, NEEDS, NEEDS_KVM, skip_unless_taken
 from tests.libvirt_xml.examples import declared, kept, observed
 from tests.libvirt_xml.test_on_libvirt import ROOT, host, start_and_find_nothing_to_do
 from tests.libvirt_xml.test_on_libvirt import declared as declared_on_host
@@ -70,6 +70,27 @@ SPICE = {"graphics": {"type": "spice"}}
         ({}, {"rng": {"enabled": False}}, {"rng"}, Impact.LIVE, ["detach-device"]),
         ({}, {"balloon": {"stats_period": "9s"}}, {"balloon"}, Impact.NEXT_BOOT, []),
         ({"sound": "ich9"}, {"sound": {"codecs": ["micro"]}}, {"sound"}, Impact.NEXT_BOOT, []),
+        (
+            {"sound": "ich9"},
+            {"sound": "ich9", "audio": {"type": "file", "path": "/srv/x.wav"}},
+            {"audio"},
+            Impact.NEXT_BOOT,
+            [],
+        ),
+        (
+            {"graphics": "vnc"},
+            {"graphics": {"type": "vnc", "also": "spice"}},
+            {"graphics"},
+            Impact.NEXT_BOOT,
+            [],
+        ),
+        (
+            {"graphics": "vnc"},
+            {"graphics": {"type": "vnc", "websocket": "auto"}},
+            {"graphics"},
+            Impact.NEXT_BOOT,
+            [],
+        ),
         ({}, {"channels": ["org.example.0"]}, {"channels"}, Impact.LIVE, ["attach-device"]),
         ({"channels": ["org.example.0"]}, {}, {"channels"}, Impact.LIVE, ["detach-device"]),
         ({"agent": False}, {"agent": False, "channels": ["a.0"]}, {"channels"}, Impact.NEXT_BOOT, []),
@@ -113,14 +134,38 @@ SERIAL_CONTROLLER = '<controller type="virtio-serial" index="0"/></devices>'
                 {"type": "spice", "share": "ignore"},
                 {"type": "vnc", "listen": "socket", "port": "5901"},
                 {"type": "vnc", "render_node": "/dev/dri/renderD128"},
-                {"type": "spice", "gl": True},
                 {"gl": True},
+                {"type": "vnc", "tls": "always"},
+                {"type": "spice", "websocket": "auto"},
+                {"type": "vnc", "websocket": "5700"},
+                {"type": "vnc", "websocket": "auto", "port": "5901"},
+                {"type": "spice", "listen": "none", "tls_port": "5901"},
+                {"type": "spice", "port": "5901", "tls_port": "5901"},
+                {"type": "spice", "tls": "never", "tls_port": "5901"},
+                {"type": "vnc", "network": "lan", "listen": "::1"},
+                {"type": "vnc", "also": "vnc"},
+                {"type": "vnc", "also": "none"},
+                {"also": "vnc"},
             )
         ),
         (lambda: Video(model="virtio", vram="64MiB"), "manifest.bad-video"),
         (lambda: Video(model="qxl", vram="48MiB"), "manifest.bad-video"),
         (lambda: Vm(graphics="vnc", video={"model": "virtio", "accel3d": True}), "manifest.bad-video"),
         (lambda: Vm(graphics="vnc", usb_redirections="1"), "manifest.bad-graphics"),
+        (lambda: SerialConsole(type="tcp", telnet="perhaps"), "manifest.wrong-type"),
+        (lambda: Vm(audio="none"), "manifest.bad-audio"),
+        (lambda: Vm(audio="spice", sound="ich9"), "manifest.bad-audio"),
+        *(
+            (lambda given=given: Audio(**given), "manifest.bad-audio")
+            for given in (
+                {"type": "file"},
+                {"type": "alsa", "path": "/srv/x.wav"},
+                {"type": "alsa", "server": "unix:/run/x"},
+                {"type": "alsa", "output": {"latency": "5"}},
+                {"type": "pulseaudio", "input": {"ports": "x"}},
+                {"type": "none", "output": {"mix": False, "channels": "2"}},
+            )
+        ),
         (lambda: Sound(model="usb", codecs=["micro"]), "manifest.bad-sound"),
         (lambda: Sound(codecs=["micro", "micro"]), "manifest.bad-sound"),
         *(
@@ -188,9 +233,20 @@ def test_a_console_log_is_where_libvirt_keeps_its_logs_whatever_the_manifest_say
 def test_a_guest_with_every_device_starts_and_then_needs_nothing(host, name):
     if name in NEEDS and not Path(NEEDS[name]).exists():
         pytest.skip(f"there is no {NEEDS[name]}")
-    skip_without_swtpm(name)
+    skip_unless_taken(name)
     if name in NEEDS_KVM:
         pytest.skip("emulated CPUs have no Hyper-V registers")
     text = declared_on_host(disks=(ROOT,), nics=(), **DEVICES[name])
 
     start_and_find_nothing_to_do(host, text)
+
+
+@pytest.mark.xdist_group("lab")
+def test_a_console_that_listens_on_a_network_of_its_host_needs_nothing(host):
+    inner = "<network><name>inner</name><ip address='10.99.1.1' prefix='24'/></network>"
+    network = host.connection.networkCreateXML(inner)
+    try:
+        text = declared_on_host(disks=(ROOT,), nics=(), **DEVICES["a console on a network"])
+        start_and_find_nothing_to_do(host, text)
+    finally:
+        network.destroy()

@@ -258,3 +258,18 @@ def test_networks_and_pools_are_compared_by_meaning_too():
 def test_xml_that_is_none_is_refused():
     with pytest.raises(BadXml):
         fields("<domain>", Kind.DOMAIN)
+
+
+@pytest.mark.parametrize(
+    ("observed", "differs"),
+    [
+        ("<audio id='1' type='none'/>", False),
+        ("<audio id='1' type='spice'/><graphics type='spice'/>", False),
+        ("<audio id='1' type='none'/><graphics type='spice'/>", True),
+        ("<audio id='1' type='alsa'/>", True),
+    ],
+)
+def test_the_sound_backend_that_every_guest_has_is_not_taken_away(observed: str, differs: bool):
+    base = devices("<audio id='1' type='alsa'/>")
+
+    assert bool(differences(devices(""), base, devices(observed), Kind.DOMAIN)) is differs

@@ -18,7 +18,7 @@ from kvmdecl.libvirt_xml.overlay import SPARE_PORTS, attachable, complete, find_
 from kvmdecl.manifest import Balloon, Firmware, Graphics, Numa, Pool, Watchdog
 from kvmdecl.names import GIB, MIB
 from kvmdecl.state import Kind, ObservedDomain, Origin, SeedContent
-from tests.libvirt_xml.device_examples import DEVICES, NEEDS_SWTPM, has_swtpm, skip_without_swtpm
+from tests.libvirt_xml.device_examples import DEVICES, is_taken, skip_unless_taken
 from tests.libvirt_xml.examples import SEED, UUID, cdrom, disk, nic, vm
 from tests.libvirt_xml.test_emit import NETWORKS, network
 
@@ -209,7 +209,7 @@ def declared(**given: Any) -> str:
 
 @pytest.mark.parametrize("name", GUESTS)
 def test_a_new_guest_reads_back_as_it_was_declared(host, name):
-    skip_without_swtpm(name)
+    skip_unless_taken(name)
     text = declared(**GUESTS[name])
 
     kept = host.define(complete(text)).XMLDesc(DUMP)
@@ -220,7 +220,7 @@ def test_a_new_guest_reads_back_as_it_was_declared(host, name):
 def test_a_guest_that_is_changed_over_and_over_reads_back_as_declared_each_time(host):
     before = declared()
     domain = host.define(complete(before))
-    names = [name for name in GUESTS if name not in NEEDS_SWTPM or has_swtpm()]
+    names = [name for name in GUESTS if is_taken(name)]
     for name in [*names, *reversed(names)]:
         after = declared(**GUESTS[name])
 

@@ -224,6 +224,22 @@ def test_a_field_that_is_declared_no_more_leaves_no_empty_element_behind():
     assert values(overlay(kept(base), declared(), base), "devices/interface/mtu") == []
 
 
+def test_sound_that_no_client_of_spice_hears_any_more_is_left_to_libvirt_again():
+    spice, vnc = declared(graphics={"type": "spice"}), declared(graphics={"type": "vnc"})
+    before = kept(spice).replace('type="none"', 'type="spice"')
+
+    assert values(overlay(before, vnc, spice), "devices/audio/@type") == []
+    assert values(overlay(before, spice, spice), "devices/audio/@type") == ["spice"]
+
+
+def test_a_console_that_listens_elsewhere_is_told_so_in_both_ways():
+    here, there = ({"type": "vnc", "listen": address} for address in ("127.0.0.1", "::1"))
+    before = kept(declared(graphics=here)).replace("<graphics", '<graphics listen="127.0.0.1"')
+
+    console = "devices/graphics/@listen | devices/graphics/listen/@address"
+    assert values(overlay(before, declared(graphics=there), declared(graphics=here)), console) == ["::1"]
+
+
 def test_graphics_come_and_go_with_what_belongs_to_them():
     base, screen = declared(), declared(graphics=Graphics(type="vnc"))
 

@@ -48,6 +48,26 @@ def test_a_port_has_what_its_network_has(text: str, expected: list[tuple[str, st
 
 
 @pytest.mark.parametrize(
+    ("networks", "expected"),
+    [
+        ("lan: {mode: isolated, subnet: 10.0.0.0/24}", None),
+        ("lan: {mode: existing}", None),
+        ("lan: {bridge: br0}", [("reference.no-address", "lan")]),
+        ("lan: {mode: macvtap, device: eth1}", [("reference.no-address", "lan")]),
+        ("wan: {bridge: br0}", [("reference.unknown-network", "lan")]),
+        ("lan: {mode: isolated, state: absent}", [("reference.absent", "lan")]),
+    ],
+)
+def test_a_console_listens_on_a_network_where_its_host_has_an_address(networks, expected) -> None:
+    for graphics in ("{type: vnc, network: lan}", "{type: spice, also: {type: vnc, network: lan}}"):
+        text = f"networks: {{{networks}}}\nvms: {{web: {{host: kvm-1, graphics: {graphics}}}}}\n"
+        if expected is None:
+            resolved(text, head=ONE)
+        else:
+            assert told(text, head=ONE) == expected
+
+
+@pytest.mark.parametrize(
     ("network", "key"),
     [
         ("{bridge: br0, mtu: 9000}", "mtu"),
