@@ -117,6 +117,9 @@ class _Linker:
         self.found: list[Diagnostic] = []
         self._hints: dict[tuple[str, str], str] = {}
         self._macs: dict[str, tuple[str, int]] = {}
+        # NICs that may be plugged in where they say. Sections that say the same are one, so that few are looked at; it
+        # is kept here so that its identity stays its own.
+        self._fitting: dict[int, Nic] = {}
         self._loaded = loaded
         self._inputs = inputs
         self._manifest = loaded.manifest
@@ -475,7 +478,8 @@ class _Linker:
         """All NICs. The one of a team that goes has the MAC address of the one that stays, unless it is given one."""
         plugged = list(self._plugged(vm))
         stays = {nic.spec.team: nic.mac for _, nic in plugged if nic.failover == "persistent"}
-        self._check_teams(vm, plugged)
+        if any(nic.failover for _, nic in plugged):
+            self._check_teams(vm, plugged)
         for index, nic in plugged:
             shared = stays.get(nic.spec.team) if nic.failover == "transient" else None
             mac = nic.spec.mac or shared or nic.mac
@@ -526,10 +530,11 @@ class _Linker:
             self._unknown("network", nic.network, self._networks, *at, "network")
             return None
         self._check_standing(vm, network, f"network {nic.network}", *at, "network")
-        self._check_port(nic, network, *at)
-        groups = network.spec.portgroups
-        if nic.portgroup is not None and nic.portgroup not in groups and network.spec.mode != "existing":
-            self._unknown("portgroup", nic.portgroup, groups, *at, "portgroup")
+        if id(nic) not in self._fitting:
+            before = len(self.found)
+            self._check_port(nic, network, *at)
+            if len(self.found) == before:
+                self._fitting[id(nic)] = nic
         return network
 
     def _check_listened(self, vm: _Link) -> None:
@@ -556,6 +561,9 @@ class _Linker:
 
     def _check_port(self, nic: Nic, network: ResolvedNetwork, *at: str | int) -> None:
         """Refuse what ports of such a network do not have."""
+        groups = network.spec.portgroups
+        if nic.portgroup is not None and nic.portgroup not in groups and network.spec.mode != "existing":
+            self._unknown("portgroup", nic.portgroup, groups, *at, "portgroup")
         mode = network.spec.mode
         lacking = [key for key in _NO_PORT_OF.get(mode, ()) if key in nic.said]
         if nic.vlan is not None and not network.spec.may_have_vlans:

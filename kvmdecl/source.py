@@ -13,7 +13,7 @@ import os
 import re
 import stat
 from bisect import bisect_right
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -220,6 +220,13 @@ def read_text(path: Path) -> str:
         Rejected: the file cannot be read, is too large or is not UTF-8.
     """
     return _decode(path, _read_bytes(path))
+
+
+def read_ahead(path: Path) -> None:
+    """Begin to read a manifest whose files are great while the caller imports what it needs for it."""
+    with suppress(Rejected):  # is told by who reads it
+        for file in find_files(path):
+            yaml_events.begin(read_text(file))
 
 
 def parse(source: Source) -> tuple[Mapping, list[Diagnostic]]:

@@ -6,11 +6,13 @@ text is so read by a second process at next to no cost: events are handed over f
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
 import signal
 import threading
 from array import array
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +21,7 @@ from kvmdecl.diagnostics import Diagnostic, Rejected
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
     from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
 
 # What an event is. A plain one is a scalar without quotes, anchor or tag that stands in the text as it is.
 PLAIN, SCALAR, MAPPING, FLOW_MAPPING, SEQUENCE, FLOW_SEQUENCE, END, ALIAS, DOCUMENT = range(9)
@@ -28,6 +31,7 @@ END_BITS = 26
 END_MASK = (1 << END_BITS) - 1
 
 _BATCH = 16_384
+_PIPE_SIZE = 1024**2  # what Linux allows to anybody (proc(5), pipe-max-size): about 100,000 events
 # Where the reading of a text takes longer than starting a process for it.
 _GREAT = 1024**2
 
@@ -47,6 +51,14 @@ class Batch(NamedTuple):
     kinds: bytearray
     places: array[int]
     details: dict[int, Details]
+
+
+class _Reader(NamedTuple):
+    receiver: Connection
+    process: BaseProcess
+
+
+_begun: dict[str, _Reader] = {}
 
 
 class YamlSyntaxError(Exception):
@@ -82,10 +94,18 @@ def events(text: str) -> Generator[Batch]:
                 )
             ]
         )
+    begin(text)
+    reader = _begun.pop(text, None)
+    yield from _read(text) if reader is None else _receive(reader, text)
+
+
+def begin(text: str) -> None:
+    """Have a second process begin to read a text, if that is worth it, while this one does other things."""
+    if len(text) < _GREAT or text in _begun or len(os.sched_getaffinity(0)) < 2:
+        return
     # A fork takes along the locks of other threads, and nobody to open them.
-    alone = threading.active_count() == 1 and threading.current_thread() is threading.main_thread()
-    beside = alone and len(text) >= _GREAT and len(os.sched_getaffinity(0)) > 1
-    yield from _read_beside(text) if beside else _read(text)
+    if threading.active_count() == 1 and threading.current_thread() is threading.main_thread():
+        _begun[text] = _start(text)
 
 
 def _read(text: str) -> Generator[Batch]:
@@ -166,18 +186,23 @@ def _fault(error: Any) -> YamlSyntaxError:  # noqa: ANN401 - not every YAMLError
     )
 
 
-def _read_beside(text: str) -> Generator[Batch]:
-    """Have a second process read while this one builds."""
+def _start(text: str) -> _Reader:
     from multiprocessing import Pipe, get_context
 
     receiver, sender = Pipe(duplex=False)
+    with suppress(OSError):  # the reader shall not wait for who is late; without that it only takes longer
+        fcntl.fcntl(sender.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
     # A fork has the text already, and all that it needs of Python.
-    reader = get_context("fork").Process(target=_send, args=(sender, text), daemon=True)
-    reader.start()
+    process = get_context("fork").Process(target=_send, args=(sender, text), daemon=True)
+    process.start()
     sender.close()
+    return _Reader(receiver, process)
+
+
+def _receive(reader: _Reader, text: str) -> Generator[Batch]:
     count = 0
     try:
-        while (received := receiver.recv()) is not None:
+        while (received := reader.receiver.recv()) is not None:
             if isinstance(received, YamlSyntaxError):
                 raise received
             yield received
@@ -185,9 +210,9 @@ def _read_beside(text: str) -> Generator[Batch]:
     except EOFError:  # somebody killed it, or there was no memory for two
         yield from islice(_read(text), count, None)
     finally:
-        receiver.close()
-        reader.kill()
-        reader.join()
+        reader.receiver.close()
+        reader.process.kill()
+        reader.process.join()
 
 
 def _send(sender: Connection, text: str) -> None:

@@ -53,6 +53,10 @@ def _check(path: Path) -> str:
     Raises:
         Rejected: with everything that is wrong.
     """
+    from kvmdecl.source import read_ahead
+
+    read_ahead(path)
+
     from kvmdecl.images import read_inputs
     from kvmdecl.load import load
     from kvmdecl.pluginhost import load_plugins

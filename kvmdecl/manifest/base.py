@@ -86,21 +86,26 @@ class Section(BaseModel):
 
         The context of a validation, if it has one, holds those that were met.
         """
-        if not isinstance(data, (dict, BaseModel)) and data is not None and cls.shorthand is not None:
-            data = {cls.shorthand: data}
         known: dict[object, Self] | None = info.context
-        if known is None or not isinstance(data, dict):
-            return validate(data)
-        key = (cls, *data.items())
+        if known is None or not isinstance(data, (dict, str)):
+            return validate(cls._written_out(data))
+        key = (cls, data) if isinstance(data, str) else (cls, *data.items())
         try:
             section = known.get(key)
         except TypeError:  # it holds lists or mappings
             return validate(data)
         if section is None:
-            section = validate(data)
+            section = validate(cls._written_out(data))
             if len(known) < _MOST_SHARED:
                 known[key] = section
         return section
+
+    @classmethod
+    def _written_out(cls, data: Any) -> Any:  # noqa: ANN401 - as above
+        """The long form of what a document holds."""
+        if isinstance(data, (dict, BaseModel)) or data is None or cls.shorthand is None:
+            return data
+        return {cls.shorthand: data}
 
     @classmethod
     def __get_pydantic_json_schema__(

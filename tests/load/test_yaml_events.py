@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kvmdecl import yaml_events
-from kvmdecl.yaml_events import Batch, YamlSyntaxError, _read, _read_beside
+from kvmdecl.yaml_events import Batch, YamlSyntaxError, _read, _receive, _start
 from tests.load.test_commands import run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Generator, Iterable
     from multiprocessing.connection import Connection
     from pathlib import Path
 
@@ -31,6 +31,10 @@ VM = """\
 
 def great_text(vms: int = 12_000) -> str:
     return HEAD + "".join(VM.format(number, number % 7 + 1) for number in range(vms))
+
+
+def _read_beside(text: str) -> Generator[Batch]:
+    return _receive(_start(text), text)
 
 
 def told(batches: Iterable[Batch]) -> list[tuple[bytes, list[int], dict]]:
