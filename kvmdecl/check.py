@@ -11,16 +11,19 @@ from kvmdecl.diagnostics import Diagnostic, Severity, in_order
 from kvmdecl.manifest.cpus import LEVELS, numbers_of
 from kvmdecl.names import about_size, format_size
 from kvmdecl.offers import levels, refusals
+from kvmdecl.pages import needs_of, pages_there, shortages
+from kvmdecl.settings import shares, split_page_name
 from kvmdecl.state import HostSnapshot
 from kvmdecl.text import did_you_mean, safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from kvmdecl.cluster import PlacedCluster, ResolvedNetwork, ResolvedVm
+    from kvmdecl.cluster import PlacedCluster, ResolvedHost, ResolvedNetwork, ResolvedVm
     from kvmdecl.diagnostics import Span
-    from kvmdecl.facts import DomainSupport, GuestType, HostFacts, Machine
+    from kvmdecl.facts import Cell, DomainSupport, GuestType, HostFacts, Machine
     from kvmdecl.manifest import CacheShare, Vm
+    from kvmdecl.pages import Shortage
     from kvmdecl.pluginhost import Plugins
     from kvmdecl.state import Observation
 
@@ -39,6 +42,7 @@ def check(placed: PlacedCluster, facts: Mapping[str, HostFacts], plugins: Plugin
         _check_pools(placed, facts),
         _check_consoles(placed),
         _check_memory(placed, facts),
+        _check_pages(placed, facts),
     )
     return in_order(chain(built_in, plugins.check(placed, facts)))
 
@@ -87,9 +91,6 @@ class _HostView:
         self.memory = facts.memory
         self.cpus = {cpu.id for cpu in facts.cpus}
         self.nodes = {cell.id for cell in facts.cells}
-        self.pages: dict[int, int] = {}  # how many of each size; empty if they were not read
-        for pool in (pool for cell in facts.cells for pool in cell.pages):
-            self.pages[pool.size] = self.pages.get(pool.size, 0) + pool.count
         self.interfaces = facts.interfaces  # empty if they were not read, since every host has `lo`
         self.libvirt = facts.libvirt
         self.caches = facts.caches  # empty if they were not read
@@ -234,16 +235,96 @@ def _check_memory_of(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:
                 f"Its nodes are {', '.join(map(str, sorted(host.nodes)))}.",
                 "name nodes that it has, or leave them out",
             )
-    for page, (key, needed) in _pages(vm).items() if host.pages else ():
-        there = host.pages.get(page, 0)
-        if there < needed:
+
+
+def _check_pages(placed: PlacedCluster, facts: Mapping[str, HostFacts]) -> Iterator[Diagnostic]:
+    """Huge pages that a host cannot set aside, and those that its guests need and do not find."""
+    needing: dict[str | None, list[ResolvedVm]] = {}
+    for vm in _present(placed):
+        if any(needs_of(vm)):
+            needing.setdefault(vm.host, []).append(vm)
+    for host in placed.cluster.hosts:
+        fact, guests = facts.get(host.name), needing.get(host.name, [])
+        if fact is None or not (guests or host.huge_pages):
+            continue
+        yield from _check_reserved(host, fact)
+        there = pages_there(host, fact)
+        lacking = [(vm, s) for vm in guests for s in shortages(needs_of(vm), there)] if there else []
+        yield from (_no_huge_pages(vm, host.name, short) for vm, short in lacking)
+        running = [need for vm in guests if vm.state == "running" for need in needs_of(vm)]
+        for short in shortages(running, there) if there and not lacking else ():
+            yield _pages_overcommitted(host, short, guests)
+
+
+def _check_reserved(host: ResolvedHost, facts: HostFacts) -> Iterator[Diagnostic]:
+    cells = {cell.id: cell for cell in facts.cells}
+    wanted: dict[int, int] = {}
+    for size, cell, _ in host.huge_pages:
+        key = f"huge_pages.{format_size(size)}" + ("" if cell is None else f".{cell}")
+        offered = sorted({size for id_ in cells for size in _huge_sizes(cells[id_]) if cell in {None, id_}})
+        if cell is not None and cell not in cells:
             yield Diagnostic(
-                "check.no-huge-pages",
-                f"{host.name} has set aside {there} pages of {format_size(page)}, and the guest needs {needed}",
-                vm.origin.find(key),
-                "Huge pages are set aside on the host beforehand; a guest that does not get its own does not start.",
-                f"set {needed} aside there, or leave `pages` out",
+                "check.no-numa-node",
+                f"{host.name} has no NUMA cell {cell}",
+                host.origin.find(key),
+                f"Its cells are {', '.join(map(str, sorted(cells)))}.",
+                "name cells that it has",
             )
+        elif size not in offered:
+            yield Diagnostic(
+                "check.no-page-size",
+                f"{host.name} has no pages of {format_size(size)}",
+                host.origin.find(key),
+                f"It can set aside pages of {' and '.join(map(format_size, offered))}."
+                if offered
+                else "It can set no huge pages aside.",
+                "choose a size that it has, or leave it out",
+            )
+    for name, count in shares(host.huge_pages, facts.cells).items():
+        size, of = split_page_name(name)
+        wanted[of] = wanted.get(of, 0) + size * count
+    for of, size in sorted(wanted.items()):
+        if of in cells and size > cells[of].memory:
+            yield Diagnostic(
+                "check.pages-over-memory",
+                f"huge pages of {format_size(size)} do not fit into cell {of} of {host.name}",
+                host.origin.find("huge_pages"),
+                f"It has {about_size(cells[of].memory)} of memory, and the host itself needs some of it.",
+                "set fewer aside, or name another cell",
+            )
+
+
+def _huge_sizes(cell: Cell) -> list[int]:
+    return sorted(pool.size for pool in cell.pages)[1:]
+
+
+def _no_huge_pages(vm: ResolvedVm, host: str, short: Shortage) -> Diagnostic:
+    where = _where(short)
+    return Diagnostic(
+        "check.no-huge-pages",
+        f"{host} has set aside {short.there} pages of {format_size(short.size)}{where},"
+        f" and the guest needs {short.needed}",
+        vm.origin.find(short.key),
+        "Huge pages are set aside on the host beforehand; a guest that does not get its own does not start.",
+        f"set {short.needed} aside there (`huge_pages` of the host), or leave `pages` out",
+    )
+
+
+def _pages_overcommitted(host: ResolvedHost, short: Shortage, guests: list[ResolvedVm]) -> Diagnostic:
+    names = [vm.name for vm in guests if any(need.size == short.size for need in needs_of(vm))]
+    return Diagnostic(
+        "check.pages-overcommitted",
+        f"the guests of {host.name} need {short.needed} pages of {format_size(short.size)}{_where(short)},"
+        f" and it has set aside {short.there}",
+        host.origin.find(f"huge_pages.{format_size(short.size)}"),
+        f"The last of them to start would find none: {', '.join(names[:10])}.",
+        f"set {short.needed} aside (`huge_pages`), or move guests to other hosts",
+        subject=f"host/{host.name}",
+    )
+
+
+def _where(short: Shortage) -> str:
+    return f" in cell {' and '.join(map(str, sorted(short.nodes)))}" if short.nodes is not None else ""
 
 
 def _nodesets(spec: Vm) -> Iterator[tuple[str, str]]:
@@ -257,22 +338,6 @@ def _nodesets(spec: Vm) -> Iterator[tuple[str, str]]:
     for name, module in spec.memory.modules.items():
         if module.nodeset is not None:
             yield f"memory.modules.{name}.nodeset", module.nodeset
-
-
-def _pages(vm: ResolvedVm) -> dict[int, tuple[str, int]]:
-    """Huge pages that the guest needs, by their size: where that is first said, and how many."""
-    usual = vm.spec.memory.pages
-    parts = [(f"numa.cells.{cell.id}.pages", cell.spec.pages, cell.memory) for cell in vm.spec.cells]
-    parts = parts or [("memory.pages", None, vm.max_memory)]
-    for name, module in vm.spec.memory.modules.items():
-        if module.model != "nvdimm":
-            parts.append((f"memory.modules.{name}.pages", module.pages, module.size))
-    needed: dict[int, tuple[str, int]] = {}
-    for key, own, size in parts:
-        if (page := own or usual) is not None:
-            first, number = needed.get(page, (key if own else "memory.pages", 0))
-            needed[page] = first, number + size // page
-    return needed
 
 
 def _check_offers(vm: ResolvedVm, host: _HostView, support: DomainSupport | None) -> Iterator[Diagnostic]:

@@ -15,12 +15,18 @@ from kvmdecl.uri import HostUri
 
 @dataclass(frozen=True, slots=True)
 class ResolvedHost:
-    """A host of the manifest. Reserves: CPUs, and bytes of memory, that are not for guests."""
+    """A host of the manifest. Reserves: CPUs, and bytes of memory, that are not for guests.
+
+    `huge_pages` are those that it sets aside: size in bytes, number of a cell or None for all cells together, and how
+    many. `ksm` are KSM's numbers by name.
+    """
 
     name: str
     uri: HostUri
     reserved_cpus: int
     reserved_memory: int
+    huge_pages: tuple[tuple[int, int | None, int], ...] = ()
+    ksm: tuple[tuple[str, int], ...] = ()
     origin: Origin = field(compare=False, default=Origin())
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from kvmdecl.libvirt_xml.declared import declared_domain, declared_network, declared_pool
 from kvmdecl.libvirt_xml.nwfilter import filter_xml
 from kvmdecl.libvirt_xml.secret import secret_xml
+from kvmdecl.pages import needs_of
+from kvmdecl.settings import HUGE_PAGES, KSM, shares
 from kvmdecl.source import gc_paused
 from kvmdecl.state import (
     Absent,
@@ -17,6 +19,7 @@ from kvmdecl.state import (
     DesiredNetwork,
     DesiredPool,
     DesiredSecret,
+    DesiredSettings,
     DesiredState,
     DesiredVolume,
     Existing,
@@ -44,6 +47,7 @@ def emit(placed: PlacedCluster, observations: Mapping[str, Observation]) -> Desi
     with gc_paused():
         resources: dict[Address, Desired] = {}
         for resource in (
+            *_settings(cluster, observations),
             *_secrets(placed),
             *_pools(cluster),
             *_networks(cluster),
@@ -54,6 +58,17 @@ def emit(placed: PlacedCluster, observations: Mapping[str, Observation]) -> Desi
             resources.setdefault(resource.address, resource)  # an image serves many vms
         ordered = tuple(resources[address] for address in sorted(resources))
     return DesiredState(cluster.name, cluster.revision, ordered, placed.undecided)
+
+
+def _settings(cluster: ResolvedCluster, observations: Mapping[str, Observation]) -> Iterator[Desired]:
+    """Which cells a host has only itself can say; one that did not answer is left alone anyway."""
+    for host in cluster.hosts:
+        seen = observations.get(host.name)
+        cells = seen.facts.cells if isinstance(seen, HostSnapshot) else ()
+        for name, values in ((HUGE_PAGES, shares(host.huge_pages, cells)), (KSM, dict(host.ksm))):
+            if values:
+                address = Address(host.name, Kind.HOST, name)
+                yield DesiredSettings(address, tuple(sorted(values.items())), host.origin)
 
 
 def _secrets(placed: PlacedCluster) -> Iterator[Desired]:
@@ -156,6 +171,8 @@ def _guests(placed: PlacedCluster) -> Iterator[Desired]:
         named = {nic.spec.filter.name for nic in vm.nics if nic.spec.filter} & filters
         needs += (Address(vm.host, Kind.NWFILTER, name) for name in named)
         needs += _needed_secrets(placed.cluster, vm.host, _secrets_of(vm))
+        if any(needs_of(vm)):
+            needs.append(Address(vm.host, Kind.HOST, HUGE_PAGES))
         for volume in _volumes(vm, vm.host, images, pools):
             yield _with_secret(volume, placed.cluster)
             if volume.role is not Role.IMAGE or _is_medium(volume, vm):  # else it is a disk's own need

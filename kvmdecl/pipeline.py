@@ -48,8 +48,11 @@ def load_cluster(
 
 
 def rehearse(cluster: ResolvedCluster, uris: Mapping[str, HostUri]) -> ResolvedCluster:
-    """The same cluster on stand-ins for its hosts: other URIs, and guests emulated, since a lab has no KVM to lend."""
-    hosts = tuple(replace(host, uri=uris[host.name]) for host in cluster.hosts)
+    """The same cluster on stand-ins for its hosts: other URIs, and guests emulated, since a lab has no KVM to lend.
+
+    Nor has it memory of its own: what hosts set aside, and how they merge pages, is no part of a rehearsal.
+    """
+    hosts = tuple(replace(host, uri=uris[host.name], huge_pages=(), ksm=()) for host in cluster.hosts)
     retired = tuple(replace(host, uri=uris.get(host.name)) for host in cluster.retired)
     vms = tuple(replace(vm, type="qemu") for vm in cluster.vms)
     return replace(cluster, hosts=hosts, retired=retired, vms=vms)
@@ -83,6 +86,7 @@ def scope_of(cluster: ResolvedCluster) -> Scope:
         secrets=bool(cluster.secrets),
         pool_types=any(pool.spec.type != "dir" for pool in cluster.pools),
         filters=bool(cluster.filters) or filtered,
+        settings=any(host.huge_pages or host.ksm for host in cluster.hosts),
     )
 
 

@@ -30,7 +30,8 @@ from kvmdecl.ignition import configuration, fault
 from kvmdecl.libvirt_xml.secret import usage_id
 from kvmdecl.manifest import Disk
 from kvmdecl.manifest.guest_os import with_os_defaults
-from kvmdecl.names import MIB, NAMESPACE, derive_mac, derive_uuid, format_size
+from kvmdecl.manifest.hosts import EVENLY
+from kvmdecl.names import MIB, NAMESPACE, derive_mac, derive_uuid, format_size, parse_size
 from kvmdecl.source import gc_paused
 from kvmdecl.state import FileContent, Kind, Origin, SecretSource
 from kvmdecl.text import did_you_mean, members_of, safe_text
@@ -95,10 +96,11 @@ class _Keys(Mapping[str, Span]):
 
 
 def _parts(key: str) -> Iterator[str | int]:
-    """`nics.0.network` -> "nics", 0, "network"; below names digits are one; the empty key has none."""
+    """`nics.0.network` -> "nics", 0, "network"; below names and sizes digits are one; the empty key has none."""
     before = ""
     for part in key.split(".") if key else ():
-        yield int(part) if part.isdigit() and before not in _NAMED else part
+        is_name = before in _NAMED or before.endswith("iB")
+        yield int(part) if part.isdigit() and not is_name else part
         before = part
 
 
@@ -163,8 +165,17 @@ class _Linker:
     # -- what vms stand on ---------------------------------------------------------------------------------
 
     def _host(self, name: str, uri: HostUri) -> ResolvedHost:
-        reserve = self._hosts[name].reserve
-        return ResolvedHost(name, uri, reserve.cpus, reserve.memory, self._origin("hosts", name))
+        spec = self._hosts[name]
+        pages = sorted(
+            (parse_size(size), None if cell == EVENLY else int(cell), count)
+            for size, counts in spec.huge_pages.items()
+            for cell, count in counts.items()
+        )
+        ksm = tuple((key, int(getattr(spec.ksm, key))) for key in sorted(spec.ksm.said))
+        reserve = spec.reserve
+        return ResolvedHost(
+            name, uri, reserve.cpus, reserve.memory, tuple(pages), ksm, self._origin("hosts", name)
+        )
 
     def _secret(self, name: str, spec: Secret) -> ResolvedSecret:
         value, folder = spec.value, ""

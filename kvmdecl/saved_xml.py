@@ -31,6 +31,7 @@ from kvmdecl.libvirt_xml.capabilities import parse_capabilities, parse_domain_ca
 from kvmdecl.libvirt_xml.observed import parse_head, parse_sizes, parse_volume
 from kvmdecl.libvirt_xml.safe import MAX_DOCUMENT, BadXml
 from kvmdecl.libvirt_xml.secret import parse_secret
+from kvmdecl.settings import HUGE_PAGES, huge_pages
 from kvmdecl.state import (
     HostSnapshot,
     HostState,
@@ -39,6 +40,7 @@ from kvmdecl.state import (
     ObservedNetwork,
     ObservedPool,
     ObservedSecret,
+    ObservedSettings,
     ObservedVolume,
 )
 from kvmdecl.text import safe_text
@@ -91,6 +93,9 @@ class _Host:
             self._secrets(),
             self._ledgers(),
             self._filters(),
+            ()
+            if facts is None
+            else (ObservedSettings(HUGE_PAGES, tuple(sorted(huge_pages(facts.cells).items()))),),
         )
         return None if facts is None else HostSnapshot(self._folder.resolve().name, facts, state)
 

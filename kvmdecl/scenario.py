@@ -18,6 +18,7 @@ from kvmdecl.names import GIB, KIB, MIB, derive_uuid
 from kvmdecl.pipeline import compile_cluster, load_cluster
 from kvmdecl.planner import make_plan
 from kvmdecl.pluginhost import Plugins, load_plugins
+from kvmdecl.settings import HUGE_PAGES, KSM, huge_pages
 from kvmdecl.snapshot import load_snapshots
 from kvmdecl.source import line_reader
 from kvmdecl.state import (
@@ -27,6 +28,7 @@ from kvmdecl.state import (
     HostSnapshot,
     HostState,
     Observation,
+    ObservedSettings,
     Unreachable,
 )
 from kvmdecl.views.diagnostics_text import render
@@ -53,7 +55,9 @@ def example_host(name: str) -> HostSnapshot:
         qemu=9_002_000,
         interfaces=("br0", "eth0", "eth1", "lo"),
     )
-    return HostSnapshot(name, facts, HostState())
+    pages = ObservedSettings(HUGE_PAGES, tuple(sorted(huge_pages(facts.cells).items())))
+    ksm = ObservedSettings(KSM, (("merge_across_nodes", 1), ("pages_to_scan", 100), ("sleep_millisecs", 20)))
+    return HostSnapshot(name, facts, HostState(settings=(pages, ksm)))
 
 
 def _example_cell(number: int) -> Cell:

@@ -14,6 +14,7 @@ from kvmdecl.facts import HostFacts
 class Kind(StrEnum):
     """Kinds of objects, in libvirt's words; each stands on those before it."""
 
+    HOST = "host"
     SECRET = "secret"  # noqa: S105 - a kind of object
     POOL = "pool"
     NWFILTER = "nwfilter"
@@ -29,7 +30,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Address:
-    """Name of one object in the cluster, written `kvm-1/domain/web-1`. A volume's name is `POOL/VOLUME`."""
+    """Name of one object in the cluster, written `kvm-1/domain/web-1`. A volume's name is `POOL/VOLUME`.
+
+    What a host itself has is `kvm-1/host/huge-pages` and `kvm-1/host/ksm`.
+    """
 
     host: str
     kind: Kind
@@ -132,17 +136,39 @@ class ObservedPool:
     volumes: tuple[ObservedVolume, ...]
 
 
-Observed = ObservedDomain | ObservedNetwork | ObservedFilter | ObservedPool | ObservedSecret | ObservedVolume
+@dataclass(frozen=True, slots=True)
+class ObservedSettings:
+    """Numbers that a host's kernel goes by: `huge-pages` (`2MiB.0`: of that size, in cell 0) or `ksm`.
+
+    `counters` are numbers that it tells besides and that are no part of what is compared: pages in use by the names of
+    `values`, or `pages_shared` and `full_scans` of KSM.
+    """
+
+    name: str
+    values: tuple[tuple[str, int], ...]
+    counters: tuple[tuple[str, int], ...] = ()
+
+
+Observed = (
+    ObservedDomain
+    | ObservedNetwork
+    | ObservedFilter
+    | ObservedPool
+    | ObservedSecret
+    | ObservedVolume
+    | ObservedSettings
+)
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """What kvmdecl last did to an object that cannot carry a marker of its own (secrets, pools, volumes, filters).
+    """What kvmdecl last did to an object that cannot carry a marker of its own (all but domains and networks).
 
     `complete` is False from before a volume is made until its content is known to be whole.
     `applied` says what it was made from: for an image the sha256 of its content, for a disk what it began as
     (`begins_as`), for a network filter the sha256 of its declaration, for a secret the version of its
-    value, for a pool the definition that libvirt made of it (`trace.pool_note`), for a seed nothing.
+    value, for a pool the definition that libvirt made of it (`trace.pool_note`), for settings of a host the
+    numbers that it had then (`settings.note_of`), for a seed nothing.
     """
 
     kind: Kind
@@ -204,7 +230,7 @@ class Ledger:
 class HostState:
     """What exists on a host now. `filters` are empty where they were not read: every host has some of libvirt's.
 
-    `secrets` are read only for a cluster that has some.
+    `secrets` are read only for a cluster that has some, `settings` where a manifest has, or had, some of the host.
     """
 
     domains: tuple[ObservedDomain, ...] = ()
@@ -213,6 +239,7 @@ class HostState:
     secrets: tuple[ObservedSecret, ...] = ()
     ledgers: tuple[Ledger, ...] = ()
     filters: tuple[ObservedFilter, ...] = ()
+    settings: tuple[ObservedSettings, ...] = ()
 
     def ledger(self, cluster: str) -> Ledger:
         """The cluster's ledger, empty if there is none yet."""
@@ -298,6 +325,15 @@ class SecretSource:
 
     def __str__(self) -> str:
         return f"file {self.file}" if self.file else f"variable {self.env}"
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredSettings:
+    """Numbers of a host as declared; those of `ObservedSettings` that are not among them are left alone."""
+
+    address: Address
+    values: tuple[tuple[str, int], ...]
+    origin: Origin = field(compare=False, default=Origin())
 
 
 @dataclass(frozen=True, slots=True)
@@ -469,7 +505,8 @@ class Existing:
 
 
 Desired = (
-    DesiredSecret
+    DesiredSettings
+    | DesiredSecret
     | DesiredPool
     | DesiredNetwork
     | DesiredFilter

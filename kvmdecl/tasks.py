@@ -12,6 +12,15 @@ from kvmdecl.state import GENTLY, USUAL, FileContent, PowerOff, SecretSource, Se
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateHost:
+    """Set numbers of a host (`name` is `huge-pages` or `ksm`), and note them. `values` are all that are declared."""
+
+    name: str
+    values: tuple[tuple[str, int], ...]
+    task: Literal["update-host"] = "update-host"
+
+
+@dataclass(frozen=True, slots=True)
 class DefineSecret:
     """Define a secret and set its value, which is read from `source` then; note its `version` in the ledger."""
 
@@ -289,4 +298,5 @@ Task = (
     | DeleteDomain
     | DefineSecret
     | ChangeSnapshots
+    | UpdateHost
 )

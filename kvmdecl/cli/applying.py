@@ -49,7 +49,8 @@ def read_saved(path: Path) -> Plan:
         _uris(plan, {host.name for host in plan.hosts if host.status is HostStatus.OK})
     ) as fleet:
         secrets = any(step.address.kind is Kind.SECRET for step in plan.steps)
-        scope = Scope(pools, filters=filtered, secrets=secrets)
+        settings = any(step.address.kind is Kind.HOST for step in plan.steps)
+        scope = Scope(pools, filters=filtered, secrets=secrets, settings=settings)
         return retrace(plan, believable(fleet.observe(scope)))
 
 

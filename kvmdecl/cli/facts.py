@@ -79,7 +79,9 @@ def _read(
     cluster = planning.read_cluster(path, load_plugins())
     uris = {resolved.name: resolved.uri for resolved in cluster.hosts}
     names = _chosen(wanted, uris)
-    scope = replace(scope_of(cluster), devices=True, filters=True, domain_support=domain_support)
+    scope = replace(
+        scope_of(cluster), devices=True, filters=True, settings=True, domain_support=domain_support
+    )
     with ReadingFleet({name: uris[name] for name in names}) as fleet:
         seen: Mapping[str, Observation] = fleet.observe(scope)
     reject_errors(check_identities(seen))

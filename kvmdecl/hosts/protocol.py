@@ -15,7 +15,8 @@ from kvmdecl.tasks import DefineDomain, Task
 class Scope:
     """How much of a host to read. Volumes are read in the pools named here only; the rest where it is asked for.
 
-    `filters` are its network filters: every host has two dozen, and most clusters speak of none.
+    `filters` are its network filters: every host has two dozen, and most clusters speak of none. `settings`
+    are numbers that its kernel goes by; they are also read of a host that was once given some.
     """
 
     pools: frozenset[str] = frozenset()
@@ -26,6 +27,7 @@ class Scope:
     domain_support: bool = False
     filters: bool = False
     snapshots: bool = False
+    settings: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,22 +22,25 @@ from kvmdecl.libvirt_xml.capabilities import (
 )
 from kvmdecl.libvirt_xml.observed import checked, parse_snapshot, parse_volume
 from kvmdecl.libvirt_xml.secret import parse_secret
+from kvmdecl.settings import HUGE_PAGES, KSM, KSM_COUNTERS, KSM_NUMBERS, huge_pages, split_page_name
 from kvmdecl.state import (
     HostSnapshot,
     HostState,
+    Kind,
     ObservedDomain,
     ObservedFilter,
     ObservedNetwork,
     ObservedPool,
     ObservedSecret,
+    ObservedSettings,
     ObservedVolume,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from kvmdecl.facts import DomainSupport, GuestType, HostFacts
+    from kvmdecl.facts import Cell, DomainSupport, GuestType, HostFacts
     from kvmdecl.hosts.protocol import Scope
     from kvmdecl.libvirt_xml.capabilities import Capabilities
     from kvmdecl.state import Ledger
@@ -107,6 +110,42 @@ def read_secret(secret: libvirt.virSecret) -> ObservedSecret:
     return parse_secret(secret.XMLDesc())
 
 
+def read_huge_pages(connection: libvirt.virConnect, cells: Sequence[Cell]) -> ObservedSettings:
+    """Complete what the capabilities tell of huge pages by those in use (virNodeGetFreePages).
+
+    Raises:
+        libvirt.libvirtError: the host did not answer, or refused.
+    """
+    used: dict[str, int] = {}
+    for cell in cells:
+        values = huge_pages([cell])
+        sizes = {split_page_name(name)[0] // 1024: name for name in values}
+        told = connection.getFreePages(list(sizes), cell.id, 1, 0) if sizes else {}
+        for kib, free in told.get(cell.id, {}).items():
+            used[sizes[kib]] = max(0, values[sizes[kib]] - int(free))
+    return ObservedSettings(HUGE_PAGES, tuple(sorted(huge_pages(cells).items())), tuple(sorted(used.items())))
+
+
+def read_ksm(connection: libvirt.virConnect) -> ObservedSettings | None:
+    """Read KSM's numbers (virNodeGetMemoryParameters); None where libvirt knows of none.
+
+    Raises:
+        libvirt.libvirtError: the host did not answer, or refused.
+    """
+    try:
+        found = connection.getMemoryParameters(0)
+    except libvirt.libvirtError as error:
+        if is_unsupported(error):
+            return None
+        raise
+    numbers = {str(name).removeprefix("shm_"): int(number) for name, number in found.items()}
+    values, counters = (
+        tuple((name, numbers[name]) for name in names if name in numbers)
+        for names in (KSM_NUMBERS, KSM_COUNTERS)
+    )
+    return ObservedSettings(KSM, values, counters)
+
+
 class _Calls:
     """Calls over one connection, many at once."""
 
@@ -148,13 +187,19 @@ def _read(connection: libvirt.virConnect, host: str, scope: Scope, calls: _Calls
     filters = calls.ask(connection.listAllNWFilters, 0) if scope.filters else None
     secrets = calls.ask(connection.listAllSecrets) if scope.secrets else None
     facts = _facts(connection, scope, calls)
+    noted = ledgers.result()
+    settings: tuple[ObservedSettings, ...] = ()
+    if scope.settings or any(entry.kind is Kind.HOST for ledger in noted for entry in ledger.entries):
+        pages, ksm = calls.ask(read_huge_pages, connection, facts.cells), calls.ask(read_ksm, connection)
+        settings = tuple(filter(None, (pages.result(), ksm.result())))
     state = HostState(
         domains=calls.each(lambda found: _domain_in(scope, found[0], found[1]), domains.result()),
         networks=calls.each(lambda found: _network(found[0], **found[1]), networks.result()),
         pools=_pools(pools.result(), scope, calls),
         secrets=calls.each(read_secret, _no_ledgers(_or_none(secrets))),
-        ledgers=ledgers.result(),
+        ledgers=noted,
         filters=tuple(sorted(calls.each(read_filter, _or_none(filters)), key=lambda found: found.name)),
+        settings=settings,
     )
     return HostSnapshot(host, facts, state)
 

@@ -45,6 +45,12 @@ mount -t sysfs sysfs /sys 2>/dev/null || echo 'no own /sys: the interfaces of th
 if [ -d sys ]; then
 {"; ".join(f"mount -c --bind {source} {target}" for source, target in topology.MOUNTS.items())}
 fi
+if [ -z "$6" ]; then  # root could set huge pages and KSM of the machine itself
+for tree in {" ".join(topology.SHARED)}; do
+[ ! -d $tree ] || {{ mount --rbind $tree $tree; mount -o remount,bind,ro $tree; }}
+done
+[ ! -d sys ] || mount -o remount,bind,ro /sys/kernel/mm/ksm
+fi
 [ ! -e /etc/machine-id ] || mount -c --bind machine-id /etc/machine-id
 [ ! -e /etc/shadow ] || mount -c --bind ../../shadow /etc/shadow
 [ -z "$6" ] || mount -c --bind ../../passwd /etc/passwd

@@ -28,7 +28,18 @@ MOUNTS = {
     "sys/pci": "/sys/devices/pci0000:00",
     "sys/bus": "/sys/bus/pci",
     "sys/iommu": "/sys/kernel/iommu_groups",
+    "sys/ksm": "/sys/kernel/mm/ksm",
 }
+# As of a kernel that has just booted.
+_KSM = {
+    "run": 0,
+    "pages_to_scan": 100,
+    "sleep_millisecs": 20,
+    "merge_across_nodes": 1,
+    **dict.fromkeys(("pages_shared", "pages_sharing", "pages_unshared", "pages_volatile", "full_scans"), 0),
+}
+SHARED = ("/sys/devices/system/node", "/sys/kernel/mm")
+"""What all hosts have of this machine or its topology, and none may change."""
 _ADDRESS = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]", re.ASCII)
 _SAME_CELL, _SAME_SOCKET, _OTHER_SOCKET = 10, 12, 32  # ACPI SLIT distances
 
@@ -174,6 +185,7 @@ def write_topology(folder: Path, topology: Topology) -> None:
     """Write the files that replace those of /sys (see MOUNTS) into a host's folder."""
     _write_cells(folder / "sys/node", topology)
     _write_cpus(folder / "sys/cpu", topology)
+    _put(folder / "sys/ksm", _KSM)
     _write_pci(folder / "sys", topology)
 
 

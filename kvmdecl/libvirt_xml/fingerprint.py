@@ -16,6 +16,7 @@ from kvmdecl.state import (
     ObservedNetwork,
     ObservedPool,
     ObservedSecret,
+    ObservedSettings,
     ObservedVolume,
 )
 
@@ -56,6 +57,8 @@ def _facts(observed: Observed) -> dict[str, object]:
             return {"kind": Kind.VOLUME} | {name: getattr(observed, name) for name in names} | encrypted
         case ObservedSecret():
             return {"kind": Kind.SECRET} | asdict(observed)
+        case ObservedSettings():
+            return {"kind": Kind.HOST, "name": observed.name, "values": dict(observed.values)}
 
 
 def _defined(kind: Kind, observed: ObservedDomain | ObservedNetwork | ObservedPool) -> dict[str, object]:

@@ -4,11 +4,43 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from kvmdecl.manifest.base import Section, wrong
-from kvmdecl.names import Integer, Size
+from kvmdecl.names import GIB, KIB, Bool, Form, Integer, Positive, Size, format_size, parse_size
 from kvmdecl.uri import HostUri, parse_manifest_uri
+
+EVENLY = "evenly"
+"""In the place of a cell's number: the pages of all cells, of which each has the same share."""
+_MOST = 2**32 - 1
+_PageSize = Annotated[
+    str, Form("[1-9][0-9]{0,4}(?:KiB|MiB|GiB)", is_not="is not a size of huge pages", example="2MiB")
+]
+_Cell = Annotated[str, Field(pattern=f"^({EVENLY}|0|[1-9][0-9]{{0,3}})$")]
+_Count = Annotated[Integer, Field(ge=0, le=_MOST)]
+_PageCounts = Annotated[
+    dict[_Cell, _Count],
+    BeforeValidator(lambda value: value if isinstance(value, dict) else {EVENLY: value}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0},
+                {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}},
+            ]
+        }
+    ),
+]
+
+
+class Ksm(Section):
+    """How the host looks for equal pages of its guests. Whether it does at all, libvirt can neither say nor change."""
+
+    pages_to_scan: Annotated[Positive, Field(le=_MOST)] | None = None
+    """Pages that it looks at before it sleeps; left alone if not given."""
+    sleep_millisecs: Annotated[Integer, Field(ge=0, le=_MOST)] | None = None
+    """Milliseconds that it sleeps then; left alone if not given."""
+    merge_across_nodes: Bool | None = None
+    """Whether pages of different NUMA nodes become one; left alone if not given. It cannot change while any are."""
 
 
 class Reserve(Section):
@@ -34,9 +66,31 @@ class Host(Section):
     """`absent` lets a host go that left the cluster for good: what it had is taken for gone."""
     reserve: Reserve = Reserve()
     """CPUs and memory that placement leaves to the host."""
+    huge_pages: dict[_PageSize, _PageCounts] = Field(default_factory=dict)
+    """Huge pages that the host sets aside, by their size: for all of its NUMA cells together (`{2MiB: 512}`), of which
+    each has the same share, or for each cell (`{1GiB: {0: 8, 1: 8}}`). What is not named is left alone.
+    """
+    ksm: Ksm = Ksm()
+    """How the host merges equal pages of its guests."""
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:
         if self.uri is None and self.state == "active":
             raise wrong("host", "a host needs a URI", "add `uri: qemu+tls://NAME/system`")
+        for text, counts in self.huge_pages.items():
+            _check_pages(text, counts)
         return self
+
+
+def _check_pages(text: str, counts: dict[str, int]) -> None:
+    size = parse_size(text)
+    if size & (size - 1) or not 64 * KIB <= size <= 16 * GIB:
+        hint = "write `2MiB` or `1GiB`, or what `virsh freepages` lists on the host"
+        raise wrong("host", f"no host has pages of {text}", hint, "huge_pages", text)
+    if format_size(size) != text:
+        hint = f"write `{format_size(size)}`"
+        raise wrong("host", f"{text} has a shorter name", hint, "huge_pages", text)
+    if EVENLY in counts and len(counts) > 1:
+        hint = f"keep `{EVENLY}`, or the cells"
+        summary = "it says both how many each cell has and how many all have"
+        raise wrong("host", summary, hint, "huge_pages", text)

@@ -20,6 +20,7 @@ from kvmdecl.planner.order import in_turn
 from kvmdecl.planner.pools import plan_absent_pool, plan_pool
 from kvmdecl.planner.secrets import plan_secret
 from kvmdecl.planner.seeds import changed_seeds
+from kvmdecl.planner.settings import plan_settings, settings_left
 from kvmdecl.planner.shared import makers
 from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict
 from kvmdecl.planner.volumes import plan_volume
@@ -32,6 +33,7 @@ from kvmdecl.state import (
     DesiredNetwork,
     DesiredPool,
     DesiredSecret,
+    DesiredSettings,
     DesiredState,
     DesiredVolume,
     Existing,
@@ -84,6 +86,7 @@ def make_plan(
         changed_seeds(cluster, steps),
         _undecided(desired) if len(views) < len(cluster.hosts) else (),
         orphans(cluster, desired, views),
+        settings_left(desired, views.values()),
     )
     return Plan(
         cluster=cluster.name,
@@ -106,6 +109,8 @@ def _waiting_there(step: Step, made_by: Mapping[Address, Address]) -> Step:
 
 def _plan_one(resource: Desired, view: HostView) -> Verdict:
     match resource:
+        case DesiredSettings():
+            return plan_settings(resource, view)
         case DesiredSecret():
             return plan_secret(resource, view)
         case DesiredPool():

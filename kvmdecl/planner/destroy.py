@@ -15,8 +15,17 @@ from kvmdecl.names import derive_uuid, format_size
 from kvmdecl.plan import Action, Impact, Plan, Step
 from kvmdecl.planner.departed import departed_hosts
 from kvmdecl.planner.order import in_turn
+from kvmdecl.planner.settings import settings_left
 from kvmdecl.planner.verdict import HostView, planned_hosts
-from kvmdecl.state import Address, HostSnapshot, Kind, Observation, ObservedDomain, ObservedVolume
+from kvmdecl.state import (
+    Address,
+    DesiredState,
+    HostSnapshot,
+    Kind,
+    Observation,
+    ObservedDomain,
+    ObservedVolume,
+)
 from kvmdecl.tasks import DeleteDomain, DeleteFilter, DeleteNetwork, DeletePool, DeleteVolume
 
 
@@ -49,6 +58,7 @@ def make_destroy_plan(
                 *_in_use(views, volumes),
                 *_missing(views, volumes),
                 *departed_hosts(cluster, membership(cluster, observations), ())[1],
+                *settings_left(DesiredState(cluster.name, cluster.revision, ()), views),
             ]
         ),
     )

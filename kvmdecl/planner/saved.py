@@ -27,8 +27,10 @@ from kvmdecl.planner.filters import plan_absent_filter, plan_filter
 from kvmdecl.planner.networks import plan_absent_network, plan_network
 from kvmdecl.planner.pools import plan_absent_pool, plan_pool
 from kvmdecl.planner.secrets import plan_secret
+from kvmdecl.planner.settings import plan_settings
 from kvmdecl.planner.verdict import HostView, Verdict
 from kvmdecl.planner.volumes import plan_volume
+from kvmdecl.settings import HUGE_PAGES, KSM
 from kvmdecl.state import (
     Absent,
     Address,
@@ -37,6 +39,7 @@ from kvmdecl.state import (
     DesiredNetwork,
     DesiredPool,
     DesiredSecret,
+    DesiredSettings,
     DesiredVolume,
     FileContent,
     HostSnapshot,
@@ -64,11 +67,13 @@ from kvmdecl.tasks import (
     DeleteVolume,
     ResizeVolume,
     Task,
+    UpdateHost,
     UpdatePool,
 )
 from kvmdecl.text import quoted
 
 _KINDS: Mapping[type[Task], Kind] = {
+    UpdateHost: Kind.HOST,
     DefineSecret: Kind.SECRET,
     CreatePool: Kind.POOL,
     UpdatePool: Kind.POOL,
@@ -169,6 +174,10 @@ def _identity_faults(task: Task, plan: Plan) -> Iterator[str]:
         if isinstance(task, CreateVolume):
             yield from _content_faults(task)
         return
+    if isinstance(task, UpdateHost):
+        if task.name not in {HUGE_PAGES, KSM}:
+            yield "a host has no such settings"
+        return
     kind = _KINDS[type(task)]
     # A domain's may have been given; then its marker on the host says whose it is, and `retrace` looks at that.
     if kind is not Kind.DOMAIN and task.uuid != derive_uuid(plan.cluster, kind, task.name):
@@ -232,7 +241,7 @@ def _action(step: Step) -> Action:
     match step.task:
         case DeletePool() | DeleteNetwork() | DeleteFilter() | DeleteVolume() | DeleteDomain():
             return Action.DELETE
-        case UpdatePool() | ResizeVolume():
+        case UpdateHost() | UpdatePool() | ResizeVolume():
             return Action.UPDATE
         case CreatePool() | CreateVolume():
             return Action.CREATE
@@ -287,6 +296,7 @@ def _observed(address: Address, view: HostView) -> Observed | None:
     if address.kind is Kind.SECRET:
         return view.secrets.get(derive_uuid(view.cluster, Kind.SECRET, address.name))
     things: Mapping[Kind, Mapping[str, Observed]] = {
+        Kind.HOST: view.settings,
         Kind.POOL: view.pools,
         Kind.NETWORK: view.networks,
         Kind.NWFILTER: view.filters,
@@ -298,6 +308,8 @@ def _observed(address: Address, view: HostView) -> Observed | None:
 
 def _plan_again(step: Step, observed: Observed | None, view: HostView) -> Verdict:
     match step.task:
+        case UpdateHost() as task:
+            return plan_settings(DesiredSettings(step.address, task.values), view)
         case DefineSecret() as task:
             return plan_secret(_declared_secret(step.address, task), view)
         case CreatePool() as task:

@@ -25,6 +25,7 @@ from kvmdecl.state import (
     ObservedNetwork,
     ObservedPool,
     ObservedSecret,
+    ObservedSettings,
     ObservedVolume,
     Unreachable,
 )
@@ -88,6 +89,11 @@ class HostView:
         return {secret.uuid: secret for secret in self.state.secrets}
 
     @cached_property
+    def settings(self) -> Mapping[str, ObservedSettings]:
+        """The host's own numbers, `huge-pages` and `ksm`; empty where they were not read."""
+        return {found.name: found for found in self.state.settings}
+
+    @cached_property
     def volumes(self) -> Mapping[str, ObservedVolume]:
         """Volumes by `POOL/NAME`."""
         return {
@@ -123,6 +129,7 @@ def step(
     changes: tuple[Change, ...] = (),
     impact: Impact | None = None,
     after: tuple[Address, ...] = (),
+    notes: tuple[Diagnostic, ...] = (),
 ) -> Verdict:
     """A verdict with one step; its impact is the worst of its changes unless it is given."""
     worst = max((change.impact for change in changes), default=Impact.NONE) if impact is None else impact
@@ -137,7 +144,8 @@ def step(
             task=task,
             after=after,
             at=desired.origin.at,
-        )
+        ),
+        notes=notes,
     )
 
 

@@ -33,6 +33,7 @@ MARK = b"what the guest keeps on its disk" * 1024
 WRITES: dict[type, tuple[str, ...]] = {
     libvirt.virConnect: (
         "defineXMLFlags", "networkDefineXML", "storagePoolDefineXML", "secretDefineXML", "nwfilterDefineXML",
+        "allocPages", "setMemoryParameters",
     ),
     libvirt.virDomain: (
         "create", "setAutostart", "setMetadata", "attachDeviceFlags", "detachDeviceFlags", "updateDeviceFlags",

@@ -14,7 +14,7 @@ from kvmdecl.facts import CacheBank, DomainSupport, NodeDevice, PagePool
 from kvmdecl.names import GIB, KIB, MIB
 from kvmdecl.pluginhost import load_plugins
 from tests.placement.support import facts
-from tests.resolve.support import BASE, resolved
+from tests.resolve.support import BASE, HEAD, resolved
 
 if TYPE_CHECKING:
     from kvmdecl.diagnostics import Diagnostic
@@ -42,6 +42,49 @@ def test_an_ordinary_guest_passes() -> None:
 def _small_pages() -> HostFacts:
     host = facts()
     return replace(host, cells=(replace(host.cells[0], pages=(PagePool(4 * KIB, 1), PagePool(2 * MIB, 1))),))
+
+
+def _two_cells() -> HostFacts:
+    """4 GiB and 8 pages of 2 MiB in each."""
+    host = facts()
+    pages = (PagePool(4 * KIB, 1), PagePool(2 * MIB, 8))
+    cells = (replace(host.cells[0], id=number, memory=4 * GIB, pages=pages) for number in (0, 1))
+    return replace(host, cells=tuple(cells))
+
+
+VMS = "vms: {web: {count: 2, host: kvm-1, numa: '1', memory: {size: 12MiB, pages: 2MiB}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("pages", "vms", "told"),
+    [
+        (
+            "{2MiB: 16}",
+            VMS,
+            [("check.pages-overcommitted", "16")],
+        ),  # 8 in each cell, and 12 are needed in one
+        ("{2MiB: {1: 12}}", VMS, []),
+        ("{2MiB: {1: 5}}", VMS, [("check.no-huge-pages", "2MiB")]),  # not one could start
+        ("{2MiB: {1: 6}}", VMS.replace("count: 2, ", "state: stopped, "), []),
+        ("{4MiB: 1}", "", [("check.no-page-size", "1")]),
+        ("{2MiB: {7: 1}}", "", [("check.no-numa-node", "1")]),
+        ("{2MiB: {0: 2049}}", "", [("check.pages-over-memory", "{2MiB: {0: 2049}}")]),
+    ],
+)
+def test_pages_that_a_host_sets_aside_are_for_all_of_its_guests(
+    pages: str, vms: str, told: list[tuple[str, str]]
+) -> None:
+    head = f"{HEAD}hosts: {{kvm-1: {{uri: 'qemu:///system', huge_pages: {pages}}}}}\n"
+    cluster = resolved(vms, head=head)
+    lines = (head + vms).splitlines()
+    errors = [
+        d
+        for d in check(PlacedCluster(cluster, cluster.vms), {"kvm-1": _two_cells()}, load_plugins())
+        if d.severity is Severity.ERROR
+    ]
+    assert [
+        (d.code, lines[d.at.line - 1][d.at.column - 1 : d.at.end_column - 1]) for d in errors if d.at
+    ] == told
 
 
 @pytest.mark.parametrize(

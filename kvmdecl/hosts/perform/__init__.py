@@ -11,6 +11,7 @@ from kvmdecl.hosts.perform.job import Job, Patience
 from kvmdecl.hosts.perform.networks import define_network, delete_network
 from kvmdecl.hosts.perform.pools import create_pool, delete_pool, update_pool
 from kvmdecl.hosts.perform.secrets import define_secret
+from kvmdecl.hosts.perform.settings import update_host
 from kvmdecl.hosts.perform.snapshots import change_snapshots
 from kvmdecl.hosts.perform.volumes import create_volume, delete_volume, resize_volume
 from kvmdecl.tasks import (
@@ -28,6 +29,7 @@ from kvmdecl.tasks import (
     DeletePool,
     DeleteVolume,
     ResizeVolume,
+    UpdateHost,
     UpdatePool,
 )
 
@@ -73,6 +75,8 @@ def perform(
 
 def _dispatch(job: Job) -> TaskResult:
     match job.request.task:
+        case UpdateHost() as task:
+            return update_host(job, task)
         case DefineSecret() as task:
             return define_secret(job, task)
         case CreatePool() as task:
