@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from kvmdecl.manifest import Cdrom, Disk, Network, NetworkFilter, Nic, Pool, Secret, Vm
-from kvmdecl.state import FileContent, Origin, SecretSource, SeedContent
+from kvmdecl.state import Baseline, FileContent, Origin, SecretSource, SeedContent
 from kvmdecl.uri import HostUri
 
 
@@ -256,8 +256,13 @@ class ResolvedCluster:
 
 @dataclass(frozen=True, slots=True)
 class PlacedCluster:
-    """A cluster in which every vm has a host, but those in `undecided`: the host that may hold them did not answer."""
+    """A cluster in which every vm has a host, but those in `undecided`: the host that may hold them did not answer.
+
+    Nor are those in `frozen` among `vms`: of what they shall be something depends on a host that did not answer.
+    """
 
     cluster: ResolvedCluster
     vms: tuple[ResolvedVm, ...]
     undecided: tuple[str, ...] = ()
+    frozen: tuple[str, ...] = ()
+    baselines: tuple[Baseline, ...] = ()

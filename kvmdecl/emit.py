@@ -57,7 +57,9 @@ def emit(placed: PlacedCluster, observations: Mapping[str, Observation]) -> Desi
         ):
             resources.setdefault(resource.address, resource)  # an image serves many vms
         ordered = tuple(resources[address] for address in sorted(resources))
-    return DesiredState(cluster.name, cluster.revision, ordered, placed.undecided)
+    return DesiredState(
+        cluster.name, cluster.revision, ordered, placed.undecided, placed.frozen, placed.baselines
+    )
 
 
 def _settings(cluster: ResolvedCluster, observations: Mapping[str, Observation]) -> Iterator[Desired]:

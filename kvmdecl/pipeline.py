@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kvmdecl.baseline import with_baselines
 from kvmdecl.check import check, check_filters
 from kvmdecl.cluster import PlacedCluster, ResolvedCluster, ResolvedVm
 from kvmdecl.diagnostics import Diagnostic, reject_errors
@@ -99,11 +100,12 @@ def compile_cluster(
         Rejected: when a host that is let go is not empty, a vm fits nowhere, or a check finds an error.
     """
     reject_errors(membership_faults(cluster, observations))
-    placed = place(cluster, observations, plugins.solver(cluster.solver))
+    placed, told = with_baselines(place(cluster, observations, plugins.solver(cluster.solver)), observations)
+    unknown = reject_errors(told)
     facts = {name: seen.facts for name, seen in observations.items() if isinstance(seen, HostSnapshot)}
     reject_errors(check_filters(placed, observations))
     warnings = reject_errors(check(placed, facts, plugins))
-    return Compiled(placed, emit(placed, observations), warnings)
+    return Compiled(placed, emit(placed, observations), (*unknown, *warnings))
 
 
 def plan_cluster(

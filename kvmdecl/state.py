@@ -518,13 +518,25 @@ Desired = (
 
 
 @dataclass(frozen=True, slots=True)
+class Baseline:
+    """The CPU that all `hosts` of a vm can show: a named model or a level."""
+
+    vm: str
+    model: str
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DesiredState:
     """What the cluster's hosts should hold, sorted by address.
 
-    `unplaced` names the vms whose host could not be decided because a host that may hold them did not answer.
+    `unplaced` names the vms whose host could not be decided because a host that may hold them did not answer,
+    `frozen` those of which something else is not known for that reason. `baselines` are the CPUs that were found.
     """
 
     cluster: str
     revision: str
     resources: tuple[Desired, ...]
     unplaced: tuple[str, ...] = ()
+    frozen: tuple[str, ...] = ()
+    baselines: tuple[Baseline, ...] = ()

@@ -24,6 +24,8 @@ _SET_PATTERN = r"^[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*$"
 HOST_MODELS = ("host-model", "host-passthrough", "maximum")
 """Modes of libvirt in which the host or the hypervisor says what the CPU is, not a named model."""
 
+BASELINE = "baseline"
+"""The CPU that all hosts can show on which the vm may run; each plan finds it anew."""
 _V2: tuple[str, ...] = ()  # Nehalem has cx16, lahf_lm, popcnt, pni, sse4.1, sse4.2 and ssse3
 _V3 = ("abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe", "xsave")
 _V4 = ("avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl")
@@ -155,8 +157,9 @@ class Cpus(Section):
     max: Positive | None = None
     """vCPUs that it can be given while it runs; `count` if not given."""
     model: Label | None = None
-    """`host-model`, `host-passthrough`, `maximum`, a level (`x86-64-v2`, `-v3`, `-v4`) that is the same on Intel and
-    AMD, or a named model such as `EPYC-Rome` (default `host-model`)."""
+    """`host-model`, `host-passthrough`, `maximum`, `baseline` (what all hosts can show on which the vm may run), a
+    level (`x86-64-v2`, `-v3`, `-v4`) that is the same on Intel and AMD, or a named model such as `EPYC-Rome` (default
+    `host-model`)."""
     vendor: Literal["Intel", "AMD", "Hygon"] | None = None
     """For a named model: only a host with CPUs of this vendor may run the guest."""
     match: Literal["exact", "minimum", "strict"] | None = None

@@ -11,6 +11,7 @@ from kvmdecl.diagnostics import Diagnostic, Severity, in_order
 from kvmdecl.membership import Membership, membership
 from kvmdecl.names import derive_uuid
 from kvmdecl.plan import Action, HostStatus, Plan, PlannedHost, Step
+from kvmdecl.planner.baselines import changed_baselines
 from kvmdecl.planner.departed import departed_hosts, gone_hosts
 from kvmdecl.planner.domains import orphans, plan_absent_domain, plan_domain
 from kvmdecl.planner.filters import plan_absent_filter, plan_filter
@@ -84,6 +85,7 @@ def make_plan(
         left,
         gone_hosts(cluster, roll, steps),
         changed_seeds(cluster, steps),
+        changed_baselines(desired, steps),
         _undecided(desired) if len(views) < len(cluster.hosts) else (),
         orphans(cluster, desired, views),
         settings_left(desired, views.values()),

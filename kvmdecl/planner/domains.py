@@ -350,7 +350,7 @@ def orphans(
 ) -> Iterator[Diagnostic]:
     """What carries this cluster's mark and is no longer in the manifest: told, and left as it is."""
     declared = {resource.address for resource in desired.resources}
-    undecided = set(desired.unplaced)
+    undecided = {*desired.unplaced, *desired.frozen}
     for view in views.values():
         names = {
             address.name for address in declared if address.host == view.host and address.kind is Kind.DOMAIN
