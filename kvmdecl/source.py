@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from kvmdecl import yaml_events
 from kvmdecl.diagnostics import Diagnostic, Note, Rejected, Span
 from kvmdecl.text import quoted, safe_text
-from kvmdecl.yaml_events import END_BITS, END_MASK, PLAIN, Details, YamlSyntaxError
+from kvmdecl.yaml_events import END_BITS, END_MASK, MAX_DEPTH, PLAIN, Details, YamlSyntaxError
 from kvmdecl.yaml_syntax import explain_syntax
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from kvmdecl.yaml_events import Batch
 
 MAX_BYTES = 32 * 1024**2
-MAX_DEPTH = 64
 MAX_EVENTS = 5_000_000
 MAX_ALIASES = 10_000
 MAX_NODES = 10_000_000

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 # What an event is. A plain one is a scalar without quotes, anchor or tag that stands in the text as it is.
 PLAIN, SCALAR, MAPPING, FLOW_MAPPING, SEQUENCE, FLOW_SEQUENCE, END, ALIAS, DOCUMENT = range(9)
 
+MAX_DEPTH = 64
+_DEEPER = {MAPPING: 1, FLOW_MAPPING: 1, SEQUENCE: 1, FLOW_SEQUENCE: 1, END: -1}
+
 # Both ends of a place in one integer: half the memory of two. A text has less than 2^26 characters.
 END_BITS = 26
 END_MASK = (1 << END_BITS) - 1
@@ -115,20 +118,22 @@ def _read(text: str) -> Generator[Batch]:
     # Not YAML.parse: that generator asks twice for every event and doubles the time.
     _, parser = YAML(typ="safe").get_constructor_parser(text)
     found = iter(parser.get_event, None)
-    while True:
+    depth: int | None = 0
+    while depth is not None:
         batch = Batch(bytearray(), array("Q"), {})
         try:
-            more = _fill(batch, text, islice(found, _BATCH))
+            depth = _fill(batch, text, islice(found, _BATCH), depth)
         except YAMLError as error:
             yield batch
             raise _fault(error) from error
         yield batch
-        if not more:
-            return
 
 
-def _fill(batch: Batch, text: str, found: Iterable[Any]) -> bool:
-    """Return whether there was anything. The hot path: each of many hundred thousand events passes here."""
+def _fill(batch: Batch, text: str, found: Iterable[Any], depth: int) -> int | None:
+    """Return how deep the next event is, None behind the last. Each of many hundred thousand events passes here.
+
+    A batch ends at what is nested too deep: libyaml takes ever longer for more of it, and nobody will ask for it.
+    """
     from ruamel.yaml.events import ScalarEvent
 
     kinds, places, details = batch
@@ -139,6 +144,7 @@ def _fill(batch: Batch, text: str, found: Iterable[Any]) -> bool:
             kind = _kind(event)
             if kind is None:
                 continue
+            depth += _DEEPER.get(kind, 0)
             if any(getattr(event, name, None) is not None for name in ("anchor", "ctag")):
                 details[len(kinds)] = _details(event)
         elif event.value == text[start:end] and not event.style and event.anchor is event.ctag is None:
@@ -148,7 +154,9 @@ def _fill(batch: Batch, text: str, found: Iterable[Any]) -> bool:
             details[len(kinds)] = _details(event)
         kinds.append(kind)
         places.append(start << END_BITS | end)
-    return event is not None
+        if depth > MAX_DEPTH:
+            break
+    return depth if event is not None else None
 
 
 def _kind(event: Any) -> int | None:  # noqa: ANN401 - ruamel's events have no type in common that says this

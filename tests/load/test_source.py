@@ -151,6 +151,10 @@ def bombs() -> dict[str, tuple[str, str]]:
     )
     return {
         "50,000 open brackets": ("a: " + "[" * 50_000 + "]" * 50_000, "yaml.too-deep"),
+        "brackets after much else": (
+            "".join(f"k{i}: v\n" for i in range(20_000)) + "z: " + "[" * 50_000,
+            "yaml.too-deep",
+        ),
         "50,000 open braces": ("a: " + "{b: " * 50_000, "yaml.too-deep"),
         "500 nested blocks": ("".join(" " * i + "a:\n" for i in range(500)), "yaml.too-deep"),
         "10^12 values by aliases": (doubling, "yaml.alias-bomb"),
