@@ -29,7 +29,7 @@ from kvmdecl.diagnostics import Diagnostic, Note, Rejected, Span
 from kvmdecl.ignition import configuration, fault
 from kvmdecl.libvirt_xml.secret import usage_id
 from kvmdecl.manifest import Disk
-from kvmdecl.manifest.guest_os import with_os_defaults
+from kvmdecl.manifest.guest_os import with_defaults
 from kvmdecl.manifest.hosts import EVENLY
 from kvmdecl.names import MIB, NAMESPACE, derive_mac, derive_uuid, format_size, parse_size
 from kvmdecl.source import gc_paused
@@ -260,7 +260,7 @@ class _Linker:
     def _vm(self, name: str, spec: Vm) -> ResolvedVm:
         if spec.host is not None and spec.host not in self._hosts:
             self._unknown("host", spec.host, self._hosts, "vms", name, "host")
-        spec = with_os_defaults(spec)
+        spec = with_defaults(spec)
         uuid_ = spec.uuid or derive_uuid(self._name, Kind.DOMAIN, name)
         self._check_after(name, spec)
         vm = _Link(name, spec, _boot_order(spec))

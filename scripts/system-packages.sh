@@ -9,8 +9,8 @@ lab="libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils ovmf dnsma
 build="libvirt-dev pkg-config gcc libc6-dev"
 # What the tests reach a lab's hosts with, over TLS and SSH.
 transports="openssl openssh-client openssh-server"
-# What guests of the tests need of a host: the emulator of TPMs.
-devices="swtpm swtpm-tools"
+# What guests of the tests need of a host: the emulator of TPMs, and one of another architecture.
+devices="swtpm swtpm-tools qemu-system-arm"
 
 case ${1:-} in
     demo) wanted="$lab $build" ;;

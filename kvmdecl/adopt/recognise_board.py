@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmdecl.adopt.guest import Guest, Keys, amount, number, read, short, size_of, switch, text_at, word
+from kvmdecl.manifest.architectures import ARCHITECTURES, Architecture
 from kvmdecl.manifest.firmware import (
     BlockDevice,
     Features,
@@ -25,10 +26,15 @@ if TYPE_CHECKING:
 def _head(guest: Guest) -> Iterator[Keys]:
     yield {"description": guest.text("description")}
     machine, arch = guest.get("os/type", "machine"), guest.get("os/type", "arch")
-    if arch in {"x86_64", "i686"}:
+    if arch in ARCHITECTURES:
         yield {"machine": machine, "arch": arch if arch != "x86_64" else None}
     for event in ("on_poweroff", "on_reboot", "on_crash"):
         yield {event: guest.text(event)}
+
+
+def _usual(guest: Guest) -> Architecture:
+    """What guests of its architecture are by default."""
+    return ARCHITECTURES.get(guest.get("os/type", "arch") or "", ARCHITECTURES["x86_64"])
 
 
 def _firmware(guest: Guest) -> Iterator[Keys]:
@@ -41,6 +47,8 @@ def _firmware(guest: Guest) -> Iterator[Keys]:
     elif os.find("loader") is not None:
         flash = text_at(os, "loader@type") == "pflash"
         yield {"firmware": {"type": "uefi" if flash else None, **read(os, Firmware, _LOADER)}}
+    elif "firmware" in _usual(guest).parts:
+        yield {"firmware": {"type": "bios"}}
     yield {"firmware": read(os, Firmware, _BOOT_MENU)}
     yield {"kernel": short(read(os, Kernel, _KERNEL), "path")}
 
@@ -68,10 +76,12 @@ def _smbios(guest: Guest) -> Iterator[Keys]:
 
 
 def _features(guest: Guest) -> Iterator[Keys]:
-    switches = guest.root.find("features")
-    for name in ("acpi", "apic"):
-        if switches is None or switches.find(name) is None:
-            yield {"features": {name: False}}
+    switches, usual = guest.root.find("features"), _usual(guest)
+    firmware = guest.get("os", "firmware") == "efi" or guest.get("os/loader", "type") == "pflash"
+    expected = {"acpi": usual.acpi and (usual.is_pc or firmware), "apic": usual.apic}
+    for name, on in expected.items():
+        if on != (switches is not None and switches.find(name) is not None):
+            yield {"features": {name: not on}}
     if switches is None:
         return
     if all(guest.get(f"features/hyperv/{name}", "state") == "on" for name in HYPERV):
@@ -87,6 +97,7 @@ _FEATURES = {
     "kvm_dedicated": ("kvm/hint-dedicated@state", switch),
     "kvm_poll_control": ("kvm/poll-control@state", switch),
     "ioapic": ("ioapic@driver", word),
+    "gic": ("gic@version", word),
     "vmcoreinfo": ("vmcoreinfo@state", switch),
     "msrs": ("msrs@unknown", word),
 }
@@ -97,7 +108,8 @@ def _clock(guest: Guest) -> Iterator[Keys]:
         yield {"clock": "localtime"}
     for timer in guest.all("clock/timer"):
         name, keys = timer.get("name", ""), read(timer, Timer, _TIMER)
-        if guest.root.get("type") != "kvm" or keys != _USUAL_TIMERS.get(name):
+        usual = guest.root.get("type") == "kvm" and _usual(guest).is_pc
+        if not usual or keys != _USUAL_TIMERS.get(name):
             yield {"timers": {name: short(keys, "present")}}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kvmdecl.libvirt_xml.build import node
+from kvmdecl.manifest.architectures import ARCHITECTURES
 from kvmdecl.manifest.guest_os import HYPERV, HYPERV_SPINLOCKS, NEEDS_HPET
 from kvmdecl.names import MIB
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from kvmdecl.cluster import ResolvedVm
     from kvmdecl.libvirt_xml.safe import Element
+    from kvmdecl.manifest import Vm
     from kvmdecl.manifest.firmware import (
         Blkio,
         BlockDevice,
@@ -131,17 +133,17 @@ def _entries(given: Mapping[Any, str]) -> dict[str, str]:
 
 def _features(vm: ResolvedVm) -> Iterator[Element]:
     given = vm.spec.features
-    if given.acpi:
-        yield node("acpi")
-    if given.apic:
-        yield node("apic")
+    yield from map(node, switches(vm.spec))
+    if given.gic is not None:
+        yield node("gic", version=given.gic)
     if has_hyperv(vm):
         yield _hyperv()
     yield from _of_kvm(given, emulated=vm.type == "qemu")
     for name, on in (("pmu", given.pmu), ("vmport", given.vmport)):
         if on is not None:
             yield node(name, state=_on(on=on))
-    if vm.spec.firmware.secure_boot or given.tseg is not None:
+    of_pcs = ARCHITECTURES[vm.arch].is_pc
+    if (vm.spec.firmware.secure_boot and of_pcs) or given.tseg is not None:
         tseg = given.tseg is not None and node("tseg", str((given.tseg or 0) // MIB), unit="MiB")
         yield node("smm", tseg, state="on")
     if given.ioapic is not None:
@@ -150,6 +152,16 @@ def _features(vm: ResolvedVm) -> Iterator[Element]:
         yield node("vmcoreinfo", state="on")
     if given.msrs is not None:
         yield node("msrs", unknown=given.msrs)
+
+
+def switches(spec: Vm) -> Iterator[str]:
+    """Which of `acpi` and `apic` a guest has. On ARM it is UEFI that brings ACPI (qemuValidateDomainDefFeatures)."""
+    given, usual = spec.features, ARCHITECTURES[spec.arch]
+    acpi = usual.acpi and (usual.is_pc or spec.firmware.type == "uefi")
+    if acpi if given.acpi is None else given.acpi:
+        yield "acpi"
+    if usual.apic if given.apic is None else given.apic:
+        yield "apic"
 
 
 def _on(*, on: bool) -> str:
@@ -186,7 +198,7 @@ def _clock(vm: ResolvedVm) -> Element:
     What the manifest says of a timer is laid over that.
     """
     timers: dict[str, dict[str, str]] = {}
-    if vm.type == "kvm":
+    if vm.type == "kvm" and ARCHITECTURES[vm.arch].is_pc:
         timers["rtc"] = {"tickpolicy": "catchup"}
         timers["pit"] = {"tickpolicy": "delay"}
         timers["hpet"] = {"present": "yes" if vm.spec.os in NEEDS_HPET else "no"}

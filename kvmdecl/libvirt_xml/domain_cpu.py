@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmdecl.libvirt_xml.build import node
+from kvmdecl.manifest.architectures import ARCHITECTURES
 from kvmdecl.manifest.cpus import LEVEL_MODEL, LEVELS, numbers_of
 from kvmdecl.names import KIB
 
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
     from kvmdecl.manifest import BandwidthShare, CacheShare, Cpus, Scheduler
 
 
-def cpu(vm: ResolvedVm, numa: Element | None = None) -> Element:
+def cpu(vm: ResolvedVm, numa: Element | None = None) -> Element | None:
     """The CPU, with the NUMA cells that the guest sees.
 
-    An emulated guest has no host CPU to show; `maximum` is the nearest that every emulator can do.
+    An emulated guest has no host CPU to show; `maximum` is the nearest, where the emulator has it.
     """
     cpus = vm.spec.cpus
     more = (*_topology(cpus), *_cache(cpus), *_address_bits(cpus), *_features(cpus), numa)
@@ -34,8 +35,10 @@ def cpu(vm: ResolvedVm, numa: Element | None = None) -> Element:
             match=cpus.match or "exact",
             check=cpus.check,
         )
-    mode = "maximum" if vm.type == "qemu" else cpus.model or "host-model"
-    return node("cpu", *more, mode=mode, check=cpus.check, migratable=_switch(on=cpus.migratable))
+    usual = ARCHITECTURES[vm.arch]
+    mode = usual.emulated_cpu if vm.type == "qemu" else cpus.model or usual.cpu
+    given = node("cpu", *more, mode=mode, check=cpus.check, migratable=_switch(on=cpus.migratable))
+    return given if len(given) or given.attrib else None
 
 
 def _switch(*, on: bool | None) -> str | None:

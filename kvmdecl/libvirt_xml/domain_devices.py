@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from kvmdecl.libvirt_xml.build import node
+from kvmdecl.libvirt_xml.domain_disks import needs_scsi
 from kvmdecl.libvirt_xml.domain_hostdevs import host_devices
 from kvmdecl.libvirt_xml.domain_memory import balloon, modules
 from kvmdecl.libvirt_xml.domain_shares import share
 from kvmdecl.libvirt_xml.domain_sound import sound
+from kvmdecl.manifest.architectures import ARCHITECTURES
 from kvmdecl.manifest.devices import AGENT_CHANNEL, Input
 from kvmdecl.manifest.screens import Video
 from kvmdecl.names import KIB
@@ -29,7 +31,9 @@ _LOGS = "/var/log/libvirt/qemu"  # where libvirt has the guests' other logs, and
 def other_devices(vm: ResolvedVm) -> Iterator[Element]:
     """Everything below `devices` but disks and NICs."""
     spec = vm.spec
-    if any(disk.spec.bus == "scsi" for disk in vm.disks):
+    if not ARCHITECTURES[vm.arch].has_usb and _uses_usb(vm):
+        yield node("controller", type="usb", index="0", model="qemu-xhci")
+    if needs_scsi(vm):
         yield _scsi_controller(spec.scsi_controller)
     yield from modules(spec)
     yield from (share(name, directory) for name, directory in spec.shares.items())
@@ -49,6 +53,14 @@ def other_devices(vm: ResolvedVm) -> Iterator[Element]:
         yield _tpm(spec.tpm, vm.tpm_secret)
     if spec.vsock is not None:
         yield _vsock(spec.vsock.cid)
+
+
+def _uses_usb(vm: ResolvedVm) -> bool:
+    spec = vm.spec
+    buses = {disk.spec.bus for disk in vm.disks} | {drive.spec.bus for drive in vm.cdroms}
+    inputs = (device.bus for device in spec.inputs or () if not device.is_of_the_host)
+    plugged = spec.usb_redirections or any(device.usb is not None for device in spec.hostdevs)
+    return bool(plugged) or "usb" in {*buses, *inputs}
 
 
 def _scsi_controller(spec: ScsiController | None) -> Element:

@@ -9,6 +9,7 @@ from kvmdecl.libvirt_xml.disk_sources import existing_source, path_source
 from kvmdecl.libvirt_xml.pool import volume_source
 from kvmdecl.libvirt_xml.volume import encryption
 from kvmdecl.manifest import Cdrom
+from kvmdecl.manifest.architectures import ARCHITECTURES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,7 +33,19 @@ def disks(vm: ResolvedVm, pools: Mapping[str, Pool]) -> Iterator[Element]:
         path = f"{pools[drive.pool].path}/{drive.volume}" if drive.volume else drive.spec.source
         yield _cdrom(f"{DRIVE_PREFIX}{drive.name}", drive.spec, path, drive.boot_order)
     if vm.seed is not None and not vm.seed.plain:
-        yield _cdrom(SEED_ALIAS, Cdrom(), f"{pools[vm.seed_pool].path}/{vm.seed_volume}", None)
+        yield _cdrom(SEED_ALIAS, _seed_drive(vm.arch), f"{pools[vm.seed_pool].path}/{vm.seed_volume}", None)
+
+
+def needs_scsi(vm: ResolvedVm) -> bool:
+    """Whether there is anything on the scsi bus."""
+    buses = {disk.spec.bus for disk in vm.disks} | {drive.spec.bus for drive in vm.cdroms}
+    if vm.seed is not None and not vm.seed.plain:
+        buses.add(_seed_drive(vm.arch).bus)
+    return "scsi" in buses
+
+
+def _seed_drive(arch: str) -> Cdrom:
+    return Cdrom(**ARCHITECTURES[arch].parts.get("cdroms", {}))
 
 
 def _place(disk: ResolvedDisk, pools: Mapping[str, Pool]) -> tuple[str, Element]:
@@ -74,7 +87,7 @@ def _disk(disk: ResolvedDisk, kind: str, source: Element) -> Element:
 
 
 def _cdrom(name: str, spec: Cdrom, path: str | None, boot_order: int | None) -> Element:
-    """Every chipset takes a drive on the sata bus; libvirt adds the controller that is missing."""
+    """Every PC takes a drive on the sata bus; libvirt adds the controller that is missing."""
     kind, source = path_source(path) if path is not None else ("file", None)
     if source is not None:
         _set_policy(source, spec.startup_policy)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 SPARE_PORTS = 4
-"""PCIe root ports that a new q35 guest has beyond its devices: so many can be plugged in live."""
+"""PCIe root ports that a new guest on PCI Express has beyond its devices: so many can be plugged in live."""
 
 _PREFIXES = {"virtio": "vd", "scsi": "sd", "sata": "sd", "usb": "sd", "ide": "hd", "fdc": "fd"}
 
@@ -140,7 +140,7 @@ _REMOVABLE: Mapping[str, frozenset[str]] = {  # what else is left out is kept
 
 
 def complete(desired: str) -> str:
-    """The definition to submit for a new domain: disks get targets, a q35 guest spare PCIe ports.
+    """The definition to submit for a new domain: disks get targets, a guest on PCI Express spare ports.
 
     Raises:
         BadXml: the definition is not acceptable XML.
@@ -574,7 +574,7 @@ def _add_spare_ports(root: Element) -> None:
     """By itself libvirt leaves one port free, and a port cannot be plugged in live."""
     machine = root.find("os/type")
     devices = root.find("devices")
-    if machine is None or devices is None or "q35" not in machine.get("machine", ""):
+    if machine is None or devices is None or not _has_pci_express(machine):
         return
     if devices.find("controller[@type='pci']") is not None:
         return  # somebody laid the buses out
@@ -583,6 +583,15 @@ def _add_spare_ports(root: Element) -> None:
     )  # or a port would be number 0
     for _ in range(_pcie_devices(devices) + SPARE_PORTS):
         etree.SubElement(devices, "controller", type="pci", model="pcie-root-port")
+
+
+def _has_pci_express(machine: Element) -> bool:
+    """Which boards begin with `pcie-root` (qemuDomainDefAddDefaultDevices)."""
+    name = machine.get("machine", "")
+    return "q35" in name or (name.split("-")[0] == "virt" and machine.get("arch") in _ON_PCI_EXPRESS)
+
+
+_ON_PCI_EXPRESS = frozenset({"aarch64", "armv7l", "riscv64"})
 
 
 def _pcie_devices(devices: Element) -> int:

@@ -182,8 +182,8 @@ class Tpm(Section):
 
     type: Literal["emulator", "passthrough"] = "emulator"
     """`emulator`: swtpm, with a state for each guest. `passthrough`: the host's own, for one guest."""
-    model: Literal["tpm-crb", "tpm-tis"] = "tpm-crb"
-    """How the guest sees it."""
+    model: Literal["tpm-crb", "tpm-tis", "tpm-spapr"] = "tpm-crb"
+    """How the guest sees it: `tpm-crb` on a PC, `tpm-tis` on ARM, `tpm-spapr` on POWER if not given."""
     version: Literal["2.0", "1.2"] | None = None
     """Version that is emulated; `2.0` if not given."""
     secret: Name | None = None
@@ -223,8 +223,9 @@ class Panic(Section):
 
     shorthand = "model"
 
-    model: Literal["isa", "hyperv"] = "isa"
-    """`isa`: pvpanic, which Linux has a driver for. `hyperv`: registers that Windows writes to."""
+    model: Literal["isa", "hyperv", "pvpanic", "pseries", "s390"] = "isa"
+    """`isa`: pvpanic, which Linux has a driver for. `hyperv`: registers that Windows writes to. `pvpanic`: on PCI.
+    `pseries`, `s390`: what guests of POWER and of mainframes have."""
 
 
 class Watchdog(Section):
@@ -234,5 +235,5 @@ class Watchdog(Section):
 
     action: Literal["reset", "shutdown", "poweroff", "pause", "none", "dump", "inject-nmi"] = "reset"
     """What happens when it expires."""
-    model: Literal["i6300esb", "ib700"] = "i6300esb"
-    """Device model."""
+    model: Literal["i6300esb", "ib700", "diag288"] = "i6300esb"
+    """Device model; `diag288` on s390x."""

@@ -100,10 +100,12 @@ class Smbios(Section):
 class Features(Section):
     """Switches of the guest's board and hypervisor."""
 
-    acpi: Bool = True
-    """ACPI; without it a guest is not asked to power off."""
-    apic: Bool = True
-    """APIC."""
+    acpi: Bool | None = None
+    """ACPI, without which a guest is not asked to power off; what the architecture has if not given."""
+    apic: Bool | None = None
+    """APIC; PCs have it if not given."""
+    gic: Literal["2", "3", "host"] | None = None
+    """Version of an ARM guest's interrupt controller; QEMU's choice if not given."""
     pmu: Bool | None = None
     """Whether the guest can count events of its CPU; the CPU decides if not given."""
     kvm_hidden: Bool | None = None

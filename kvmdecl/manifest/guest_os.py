@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from kvmdecl.manifest.architectures import ARCHITECTURES, Architecture
 from kvmdecl.manifest.base import Section
-from kvmdecl.manifest.devices import Tpm
+from kvmdecl.manifest.devices import Input, Tpm
 from kvmdecl.manifest.disks import Disk
 from kvmdecl.manifest.firmware import Firmware
+from kvmdecl.manifest.screens import Video
 from kvmdecl.manifest.vms import Vm
 
 _Part = TypeVar("_Part", bound=Section)
@@ -47,8 +49,34 @@ HYPERV_SPINLOCKS = "8191"
 """Tries before a guest yields: the number that Windows' own hypervisor uses."""
 
 
-def with_os_defaults(spec: Vm) -> Vm:
-    """The vm with what its os decides, where the manifest (or a profile of it) does not."""
+def with_defaults(spec: Vm) -> Vm:
+    """The vm with what its os and its architecture decide, where the manifest (or a profile of it) does not."""
+    architecture = ARCHITECTURES[spec.arch]
+    return _with_os(spec) if architecture.is_pc else _with_architecture(_with_os(spec), architecture)
+
+
+def _with_architecture(spec: Vm, architecture: Architecture) -> Vm:
+    """What a screen implies (see `screen` of its XML) is said here, so that it is of the architecture, too."""
+    implied: dict[str, Any] = {}
+    if spec.graphics.screens:
+        implied = {"video": Video(), "inputs": (Input(type="tablet"),)}
+    given = spec.model_fields_set
+    parts: dict[str, Any] = {"machine": architecture.machine} if "machine" not in given else {}
+    for key, values in architecture.parts.items():
+        if key in given and key not in spec.said:  # it was given, and says what is said anyway
+            continue
+        part = getattr(spec, key)
+        match implied.get(key) if part is None else part:
+            case Section() as section:
+                parts[key] = _filled(section, values)
+            case tuple() as entries:
+                parts[key] = tuple(_filled(entry, values) for entry in entries)
+            case dict() as entries:
+                parts[key] = {name: _filled(entry, values) for name, entry in entries.items()}
+    return spec.model_copy(update=parts)
+
+
+def _with_os(spec: Vm) -> Vm:
     profile = PROFILES[spec.os]
     if not (profile.vm or profile.disk or profile.nic):
         return spec

@@ -7,9 +7,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from kvmdecl.manifest.architectures import ARCHITECTURES, Arch
 from kvmdecl.manifest.base import Section
 from kvmdecl.manifest.base import wrong as _wrong
-from kvmdecl.manifest.cpus import Cpus, Label, numbers_of
+from kvmdecl.manifest.cpus import LEVELS, Cpus, Label, numbers_of
 from kvmdecl.manifest.devices import (
     AGENT_CHANNEL,
     Channel,
@@ -43,7 +44,7 @@ from kvmdecl.manifest.numa import GuestCell, Numa, check_cells, guest_cells
 from kvmdecl.manifest.screens import Graphics, Video
 from kvmdecl.manifest.shares import Share
 from kvmdecl.manifest.sound import Audio, Sound
-from kvmdecl.names import Bool, Duration, Integer, Name, Positive, Text, Uuid
+from kvmdecl.names import MIB, Bool, Duration, Integer, Name, Positive, Text, Uuid
 
 DeviceName = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,19}$")]
 
@@ -180,10 +181,11 @@ class Vm(Section):
     """Text for people."""
     type: Literal["kvm", "qemu"] = "kvm"
     """libvirt domain type: `kvm`, or `qemu` for emulation without hardware support."""
-    arch: Literal["x86_64", "i686"] = "x86_64"
-    """Architecture of the guest (`i686` for a 32-bit PC)."""
+    arch: Arch = "x86_64"
+    """Architecture of the guest (`i686` for a 32-bit PC); it decides what is not given (see the table of
+    architectures)."""
     machine: Label = "q35"
-    """Machine type; an alias such as `q35` is resolved when the vm is made, and then stays."""
+    """Machine type, `q35` for a PC; an alias such as `q35` is resolved when the vm is made, and then stays."""
     os: Literal["linux", "windows", "windows-11", "bsd"] = "linux"
     """What the guest runs; it decides what is not given (see the table of os profiles)."""
     clock: Literal["utc", "localtime"] | None = None
@@ -319,6 +321,7 @@ class Vm(Section):
         self._check_numa()
         self._check_board()
         self._check_host_devices()
+        self._check_architecture()
         if self.on_poweroff == "restart" and self.on_reboot == "destroy":
             summary, hint = (
                 "it would start when powered off and stop when rebooted",
@@ -472,6 +475,23 @@ class Vm(Section):
         if self.iommu.interrupt_remapping and self.features.ioapic != "qemu":
             summary, hint = "QEMU has to emulate the I/O APIC for that", "add `features: {ioapic: qemu}`"
             raise _wrong("iommu", summary, hint, "iommu", "interrupt_remapping")
+
+    def _check_architecture(self) -> None:
+        """Refuse what only guests of other architectures have."""
+        for path in ARCHITECTURES[self.arch].lacks:
+            section, _, key = path.partition(".")
+            given = getattr(self, section) if section in self.said else None
+            if given and (not key or key in given.said):
+                at = (section, key) if key else (section,)
+                raise _wrong("arch", f"a guest of {self.arch} has no `{path}`", "leave it out", *at)
+        unit = ARCHITECTURES[self.arch].memory_unit
+        for key in ("size", "max"):
+            if unit > MIB and (getattr(self.memory, key) or 0) % unit:
+                summary = f"the memory of a guest of {self.arch} is a multiple of {unit // MIB}MiB"
+                raise _wrong("arch", summary, "round it up", "memory", key)
+        if self.cpus.model in LEVELS and not ARCHITECTURES[self.arch].is_pc:
+            summary, hint = "levels of x86-64 are of PCs", "use `host-passthrough`, or leave the model out"
+            raise _wrong("arch", summary, hint, "cpus", "model")
 
     def _check_emulated(self) -> None:
         for key in ("cache_shares", "bandwidth_shares"):

@@ -63,7 +63,14 @@ def test_what_is_installed_is_said_and_is_what_is_needed(machine: Machine):
     demo, test, bench = (wanted(machine, what) for what in ("demo", "test", "bench"))
 
     assert {"libvirt-daemon-system", "qemu-system-x86", "libvirt-dev", "pkg-config", "gcc"} <= set(demo)
-    assert set(test) - set(demo) == {"openssl", "openssh-client", "openssh-server", "swtpm", "swtpm-tools"}
+    assert set(test) - set(demo) == {
+        "openssl",
+        "openssh-client",
+        "openssh-server",
+        "swtpm",
+        "swtpm-tools",
+        "qemu-system-arm",
+    }
     assert set(bench) - set(demo) == {"hyperfine"}
 
 
