@@ -265,7 +265,7 @@ class DeleteDomain:
 
 @dataclass(frozen=True, slots=True)
 class ChangeSnapshots:
-    """Take a snapshot of a running guest's disks, or merge snapshots into the files beneath them; first the one.
+    """Take a snapshot of a guest's disks, or merge a running guest's snapshots into the files beneath; first the one.
 
     `take` is its name, empty for none. `disks` leads from the targets of the disks that it takes along to the files
     that the guest writes to from then on. `quiesce` has the guest agent freeze file systems meanwhile. `drop` are the
@@ -280,6 +280,22 @@ class ChangeSnapshots:
     disks: tuple[tuple[str, str], ...]
     drop: tuple[str, ...]
     task: Literal["change-snapshots"] = "change-snapshots"
+
+
+@dataclass(frozen=True, slots=True)
+class RevertSnapshot:
+    """Have a guest that is off begin again from its newest snapshot, with new files on top of what that kept.
+
+    `disks` leads from the targets of the snapshot's disks to these new files. What the guest wrote since lies in other
+    files, which stay unless `discard`.
+    """
+
+    name: str
+    uuid: str
+    snapshot: str
+    disks: tuple[tuple[str, str], ...]
+    discard: bool
+    task: Literal["revert-snapshot"] = "revert-snapshot"
 
 
 Task = (
@@ -299,4 +315,5 @@ Task = (
     | DefineSecret
     | ChangeSnapshots
     | UpdateHost
+    | RevertSnapshot
 )

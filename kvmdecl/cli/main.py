@@ -175,6 +175,10 @@ def _tidy(group: typer.Typer) -> typer.Typer:
     for command in group.registered_commands:
         if command.callback is not None:
             command.help = _help(command.help or command.callback.__doc__)
+            if (
+                "color" not in inspect.signature(command.callback).parameters
+            ):  # a group is built again and again
+                command.callback = _with_color(command.callback)
         command.context_settings = {**_SETTINGS, **(command.context_settings or {})}
     if (callback := group.registered_callback) is not None and callback.callback is not None:
         callback.help = _help(callback.callback.__doc__)

@@ -1,4 +1,4 @@
-"""`kvmdecl snapshot`: snapshots of the vms of a manifest, by command or by its policies."""
+"""`kvmdecl snapshot`: snapshots of the vms of a manifest, by command or by its policies, and the way back to them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="snapshot",
-    help="Take, list and merge snapshots of running vms, by command or by the manifest's policies.",
+    help="Take, list, merge and go back to snapshots of vms, by command or by the manifest's policies.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -31,11 +31,11 @@ Progress = Annotated[common.ProgressView, typer.Option(help="How to show progres
 
 @app.callback()
 def snapshot() -> None:
-    """Take, list and merge snapshots of running vms, by command or by the manifest's policies.
+    """Take, list, merge and go back to snapshots of vms, by command or by the manifest's policies.
 
     A snapshot keeps the disks of a guest as they are at one moment: from then on it writes to new files beside
     its volumes. To delete a snapshot is to merge these files into the volumes while the guest runs; what it wrote
-    stays. Snapshots are no backup: they lie beside the disks.
+    stays. To revert is to begin again from what the volumes kept. Snapshots are no backup: they lie beside the disks.
 
     Examples:
       kvmdecl snapshot create clusters/demo db --quiesce
@@ -59,7 +59,7 @@ def create(
     yes: Yes = False,
     progress: Progress = common.ProgressView.AUTO,
 ) -> None:
-    """Take a snapshot of running vms.
+    """Take a snapshot of vms, whether they run or not.
 
     All disks of a vm are taken at one moment: those that it writes to, and that are files.
 
@@ -99,6 +99,36 @@ def delete(
 
     cluster, seen = _observe(path)
     wishes = [Wish(vm, drop=tuple(dict.fromkeys(names))) for vm in _chosen([vm], cluster)]
+    _carry_out(cluster, seen, wishes, yes=yes, progress=progress)
+
+
+@app.command()
+def revert(
+    path: Manifest,
+    vm: Annotated[str, typer.Argument(help="Name of the vm.", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Snapshot.", show_default=False)],
+    discard: Annotated[bool, typer.Option("--discard", help="Delete what was written since.")] = False,
+    yes: Yes = False,
+    progress: Progress = common.ProgressView.AUTO,
+) -> None:
+    """Begin again from the newest snapshot of a vm that is off.
+
+    Its disks are as they were then, and it writes to new files. What it wrote since stays in files beside them, unless
+    --discard. The snapshot stays, too. Firmware variables, the state of a TPM and what was not on the snapshot's disks
+    are as they are now.
+
+    Examples:
+      kvmdecl snapshot revert clusters/demo db before-upgrade
+
+    Exit codes: 0 done, 1 error or blocked, 3 done in part.
+    """
+    from datetime import UTC, datetime
+
+    from kvmdecl.planner.snapshots import Wish
+
+    cluster, seen = _observe(path)
+    stamp = f"{datetime.now(UTC):%Y%m%dt%H%M%Sz}"
+    wishes = [Wish(vm, revert=name, stamp=stamp, discard=discard) for vm in _chosen([vm], cluster)]
     _carry_out(cluster, seen, wishes, yes=yes, progress=progress)
 
 

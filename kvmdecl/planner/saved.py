@@ -66,6 +66,7 @@ from kvmdecl.tasks import (
     DeletePool,
     DeleteVolume,
     ResizeVolume,
+    RevertSnapshot,
     Task,
     UpdateHost,
     UpdatePool,
@@ -89,6 +90,7 @@ _KINDS: Mapping[type[Task], Kind] = {
     AdoptDomain: Kind.DOMAIN,
     DeleteDomain: Kind.DOMAIN,
     ChangeSnapshots: Kind.DOMAIN,
+    RevertSnapshot: Kind.DOMAIN,
 }
 _LONGEST_SHOWN_DIGEST = 12
 
@@ -354,8 +356,8 @@ def _plan_again(step: Step, observed: Observed | None, view: HostView) -> Verdic
             )
         case DeleteDomain() as task:
             return plan_absent_domain(Absent(step.address, power_off=task.power_off), task.uuid, view)
-        case DeleteVolume() | ChangeSnapshots():
-            return Verdict()  # no plan that is saved deletes a volume or takes a snapshot
+        case DeleteVolume() | ChangeSnapshots() | RevertSnapshot():
+            return Verdict()  # no plan that is saved deletes a volume, takes a snapshot or goes back to one
 
 
 def _declared_secret(address: Address, task: DefineSecret) -> DesiredSecret:

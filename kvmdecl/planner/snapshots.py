@@ -1,4 +1,4 @@
-"""Snapshots that are wanted, or due -> a plan: of running guests alone, and never a word about anybody else's."""
+"""Snapshots that are wanted, due or gone back to -> a plan; never a word about anybody else's."""
 
 from __future__ import annotations
 
@@ -15,21 +15,28 @@ from kvmdecl.manifest import Snapshots
 from kvmdecl.plan import Action, Change, Impact, Plan, Step
 from kvmdecl.planner.verdict import planned_hosts
 from kvmdecl.state import Address, HostSnapshot, Kind, Observation, ObservedDomain, ObservedSnapshot
-from kvmdecl.tasks import ChangeSnapshots
-from kvmdecl.text import safe_text
+from kvmdecl.tasks import ChangeSnapshots, RevertSnapshot
+from kvmdecl.text import did_you_mean, safe_text
 
 By = Literal["command", "policy"]
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What shall become of a vm's snapshots. `take` is the name of a new one, empty for none; `drop` those to merge."""
+    """What shall become of a vm's snapshots. `take` is the name of a new one, empty for none; `drop` those to merge.
+
+    `revert` is the one to begin again from; `stamp` then makes the names of the new files, and with `discard` what was
+    written since is deleted.
+    """
 
     vm: str
     take: str = ""
     drop: tuple[str, ...] = ()
     by: By = "command"
     quiesce: bool = False
+    revert: str = ""
+    stamp: str = ""
+    discard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +104,7 @@ def make_snapshot_plan(
     for wish in wanted:
         why = next(_obstacles(wish, cluster, found.get(wish.vm)), None)
         if why is None:
-            steps.append(_step(wish, found[wish.vm]))
+            steps.append((_revert if wish.revert else _step)(wish, found[wish.vm]))
         else:
             blocked.append(why)
     return Plan(
@@ -113,26 +120,42 @@ def make_snapshot_plan(
 def _step(wish: Wish, found: Found) -> Step:
     domain = found.domain
     disks = tuple(_new_files(domain, wish.take)) if wish.take else ()
-    task = ChangeSnapshots(
-        domain.name, domain.uuid, wish.take, wish.by, wish.quiesce and bool(wish.take), disks, wish.drop
-    )
+    quiesce = wish.quiesce and bool(wish.take) and domain.active
+    task = ChangeSnapshots(domain.name, domain.uuid, wish.take, wish.by, quiesce, disks, wish.drop)
+    impact = Impact.LIVE if domain.active else Impact.NONE
     at = found.vm.origin.find("snapshots")
     how = "virDomainSnapshotCreateXML, file systems frozen" if task.quiesce else "virDomainSnapshotCreateXML"
     targets = ", ".join(target for target, _ in disks)
-    changes = [Change("snapshots", "snapshots", None, f"{wish.take} of {targets}", Impact.LIVE, how, at=at)]
+    changes = [Change("snapshots", "snapshots", None, f"{wish.take} of {targets}", impact, how, at=at)]
     changes = changes if wish.take else []
     changes += [
-        Change("snapshots", "snapshots", safe_text(name), None, Impact.LIVE, "virDomainBlockCommit", at=at)
+        Change("snapshots", "snapshots", safe_text(name), None, impact, "virDomainBlockCommit", at=at)
         for name in wish.drop
     ]
+    return _changed(found, impact, changes, task)
+
+
+def _revert(wish: Wish, found: Found) -> Step:
+    """The way back: new files on top of what the snapshot kept, and the others left lying or deleted."""
+    domain = found.domain
+    disks = tuple(_new_files(domain, f"{wish.revert}.{wish.stamp}"))
+    task = RevertSnapshot(domain.name, domain.uuid, wish.revert, disks, wish.discard)
+    impact = Impact.DATA_LOSS if wish.discard else Impact.NONE
+    targets = ", ".join(target for target, _ in disks)
+    since = "deleted" if wish.discard else "kept in files of its own"
+    after = f"as in {safe_text(wish.revert)}: {targets}; what was written since is {since}"
+    how, at = "virDomainDefineXMLFlags", found.vm.origin.find("snapshots")
+    change = Change("disks", "snapshots", "as they are", after, impact, how, at=at)
+    return _changed(found, impact, [change], task)
+
+
+def _changed(
+    found: Found, impact: Impact, changes: list[Change], task: ChangeSnapshots | RevertSnapshot
+) -> Step:
+    domain = found.domain
     address = Address(found.host, Kind.DOMAIN, domain.name)
     return Step(
-        address,
-        Action.UPDATE,
-        Impact.LIVE,
-        tuple(changes),
-        "",
-        fingerprint(domain),
+        *(address, Action.UPDATE, impact, tuple(changes), "", fingerprint(domain)),
         task,
         at=found.vm.origin.at,
     )
@@ -156,14 +179,23 @@ def _obstacles(wish: Wish, cluster: ResolvedCluster, found: Found | None) -> Ite
         )
         return
     known = {snapshot.name: snapshot for snapshot in found.domain.snapshots}
-    if not found.domain.active:
+    if found.domain.managed_save:
+        yield _obstacle(
+            "snapshot.saved-state",
+            f"{wish.vm} has a saved state",
+            "Resumed from it, the guest would go on writing to the files that it had then.",
+            "start it, or drop the state with `virsh managedsave-remove`.",
+            wish,
+        )
+    if wish.drop and not found.domain.active:
         yield _obstacle(
             "snapshot.not-running",
             f"{wish.vm} is not running",
-            "It is QEMU that takes snapshots and merges them, while the guest runs.",
+            "It is QEMU that merges snapshots, while the guest runs.",
             "start it.",
             wish,
         )
+    yield from _revert_obstacles(wish, cluster, found.domain)
     if wish.take in known:
         yield _obstacle(
             "snapshot.exists",
@@ -190,21 +222,52 @@ def _obstacles(wish: Wish, cluster: ResolvedCluster, found: Found | None) -> Ite
         )
     for name in wish.drop:
         if (snapshot := known.get(name)) is None or snapshot.cluster != cluster.name:
-            yield _not_ours(wish, name, snapshot)
+            yield _not_ours(wish, name, known)
 
 
-def _not_ours(wish: Wish, name: str, snapshot: ObservedSnapshot | None) -> Diagnostic:
-    has = "which this cluster did not make" if snapshot else "which is not there"
+def _revert_obstacles(wish: Wish, cluster: ResolvedCluster, domain: ObservedDomain) -> Iterator[Diagnostic]:
+    """Back is one step at a time: what a snapshot kept is known to be untouched while others stand on it only."""
+    if not wish.revert:
+        return
+    if domain.active:
+        yield _obstacle(
+            "snapshot.running",
+            f"{wish.vm} is running",
+            "The disks of a guest are not exchanged under it.",
+            f"shut it down first (`state: stopped`, or `virsh shutdown {wish.vm}`).",
+            wish,
+        )
+    known = {snapshot.name: snapshot for snapshot in domain.snapshots}
+    snapshot = known.get(wish.revert)
+    if snapshot is None or snapshot.cluster != cluster.name:
+        yield _not_ours(wish, wish.revert, known)
+        return
+    later = [other.name for other in domain.snapshots[domain.snapshots.index(snapshot) + 1 :]]
+    if later:
+        yield _obstacle(
+            "snapshot.not-newest",
+            f"{wish.vm} has snapshots that were taken after {safe_text(wish.revert)}: {safe_text(', '.join(later))}",
+            "They stand on what the guest wrote since, which would not be beneath its disks any more.",
+            "revert to the newest one, or delete it first: what was written stays, and the one before is the newest.",
+            wish,
+        )
+
+
+def _not_ours(wish: Wish, name: str, known: Mapping[str, ObservedSnapshot]) -> Diagnostic:
+    """A snapshot that is not there, or is somebody else's."""
+    if name in known:
+        return _obstacle(
+            "snapshot.not-ours",
+            f"snapshot {safe_text(name)} of {wish.vm} was made by somebody else",
+            "kvmdecl deletes, and goes back to, only what it made itself for this cluster.",
+            "use virsh for this one.",
+            wish,
+        )
     return _obstacle(
-        "snapshot.not-ours",
-        f"{wish.vm} has no snapshot {safe_text(name)} to delete"
-        if snapshot is None
-        else f"snapshot {safe_text(name)} of {wish.vm} was made by somebody else",
-        "Only snapshots that kvmdecl made are deleted."
-        if snapshot
-        else f"It was asked for a snapshot {has}.",
-        "`kvmdecl snapshot list` names those that there are"
-        + ("; use virsh for this one." if snapshot else "."),
+        "snapshot.unknown",
+        f"{wish.vm} has no snapshot {safe_text(name)}",
+        f"It has {safe_text(', '.join(known))}." if known else "It has none.",
+        did_you_mean(name, known) or "`kvmdecl snapshot list` names those that there are.",
         wish,
     )
 

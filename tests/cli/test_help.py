@@ -29,6 +29,11 @@ def test_help_holds_nothing_but_text():
     assert {name for name, text in TEXTS.items() if not text.replace("\n", "").isprintable()} == set()
 
 
+def test_every_command_can_be_told_when_to_use_colours():
+    without = {name.removesuffix(".txt") for name, text in TEXTS.items() if "--color" not in text}
+    assert without == {"kvmdecl", *GROUPS}
+
+
 @pytest.mark.parametrize("option", ["--help", "-h"])
 @pytest.mark.parametrize("words", [[], ["plan"], ["lab"], ["lab", "up"]])
 def test_help_is_answered_from_the_prepared_texts(kvmdecl: Kvmdecl, words: list[str], option: str):

@@ -44,9 +44,9 @@ def write(story: Story, disk: str, pattern: int) -> None:
 
 def written(story: Story, file: str) -> list[int]:
     """The bytes that a disk of the guest, which is off, was filled with."""
-    path = story.lab.hosts["kvm-1"].folder / "srv/vms" / file
-    raw = story.folder / "content.raw"
-    subprocess.run(["qemu-img", "convert", "-O", "raw", path, raw], check=True)
+    raw = story.lab.hosts["kvm-1"].folder / "srv/content.raw"
+    convert = ["qemu-img", "convert", "-O", "raw", f"/srv/vms/{file}", "/srv/content.raw"]
+    subprocess.run(story.lab.host_command("kvm-1", convert), check=True)
     content = raw.read_bytes()
     return [byte for byte in range(1, 9) if content[byte * 1024 : (byte + 1) * 1024] == bytes([byte]) * 1024]
 
@@ -141,3 +141,74 @@ def test_a_policy_takes_what_is_due_and_touches_nobody_elses(running: Story):
 
     assert [row["by"] for row in listed] == ["somebody else", "kvmdecl, by policy", "kvmdecl"]
     assert "snapshot.not-ours" in running.run("snapshot", "delete", ".", "db", "theirs", "--yes").err
+
+
+@pytest.fixture
+def off(running: Story) -> Story:
+    """The guest, having written 1, off."""
+    for disk in ("data", "plain"):
+        write(running, disk, 1)
+    running.edit(
+        "    image: tiny\n", "    image: tiny\n    state: stopped\n    shutdown: {timeout: 1s, force: true}\n"
+    )
+    running.ok("apply", "--yes")
+    return running
+
+
+def start(story: Story) -> None:
+    story.edit("state: stopped", "state: running")
+    story.ok("apply", "--yes")
+
+
+def stop(story: Story) -> None:
+    story.edit("state: running", "state: stopped")
+    story.ok("apply", "--yes")
+
+
+def disks(story: Story) -> dict[str, str]:
+    """The file of each disk of the guest, which is off."""
+    with story.connect("kvm-1") as connection:
+        xml = connection.lookupByName("db").XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    return {
+        name: "".join(re.findall(f"file='/srv/vms/(db.{name}[^']*)'", xml)[:1]) for name in ("data", "plain")
+    }
+
+
+def test_the_way_back_to_a_snapshot_of_a_guest_that_is_off_loses_nothing(off: Story):
+    off.ok("snapshot", "create", ".", "db", "--name", "one", "--yes")
+    assert_nothing_to_do(off)
+    start(off)
+    for disk in ("data", "plain"):
+        write(off, disk, 2)
+    stop(off)
+    since = disks(off)
+    assert since == {"data": "db.data.qcow2@one", "plain": "db.plain.raw@one"}
+
+    answer = off.ok("snapshot", "revert", ".", "db", "one", "--yes")
+
+    assert "what was written since one is kept: /srv/vms/db.root.qcow2@one" in answer.out
+    assert [written(off, file) for file in disks(off).values()] == [[1], [1]]
+    assert [written(off, file) for file in since.values()] == [[1, 2], [1, 2]], "nothing is lost"
+    assert_nothing_to_do(off)
+    start(off)
+    write(off, "data", 3)
+    refused = off.run("snapshot", "delete", ".", "db", "one", "--yes")
+    assert "step.layer-shared" in refused.out + refused.err, "what was written since stands on the same file"
+    stop(off)
+
+    off.ok("snapshot", "revert", ".", "db", "one", "--yes", "--discard")
+
+    assert [written(off, file) for file in disks(off).values()] == [[1], [1]]
+    kept = {"db.data.qcow2@one", "db.plain.raw@one", "db.root.qcow2@one"}
+    assert kept < set(layers(off))
+    assert len(layers(off)) == 6, "what was written in between is gone"
+    with off.connect("kvm-1") as connection:
+        for name in kept:
+            connection.storagePoolLookupByName("vms").storageVolLookupByName(name).delete()
+    start(off)
+    write(off, "data", 4)
+    off.ok("snapshot", "delete", ".", "db", "one", "--yes")
+    stop(off)
+    assert layers(off) == [], "all is merged"
+    assert written(off, "db.data.qcow2") == [1, 4]
+    assert_nothing_to_do(off)

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from kvmdecl.cluster import ResolvedCluster
 from kvmdecl.pipeline import load_cluster
-from kvmdecl.plan import Plan
+from kvmdecl.plan import Impact, Plan
 from kvmdecl.planner.snapshots import Wish, due, make_snapshot_plan
 from kvmdecl.scenario import example_host
 from kvmdecl.state import HostState, Observation, ObservedSnapshot
+from kvmdecl.tasks import RevertSnapshot
 from tests.safety.support import PLUGINS, silent
 from tests.safety.test_hosts_that_left import guest
 
@@ -47,8 +48,10 @@ def made(*ago: timedelta, by: str = "policy", of: str = "story") -> tuple[Observ
     return tuple(ObservedSnapshot(f"s{n}", int(at.timestamp()), of, by) for n, at in enumerate(moments))
 
 
-def seen(*snapshots: ObservedSnapshot, active: bool = True, disk: str = DISK) -> dict[str, Observation]:
-    domain = guest("db")
+def seen(
+    *snapshots: ObservedSnapshot, active: bool = True, disk: str = DISK, saved: bool = False
+) -> dict[str, Observation]:
+    domain = replace(guest("db"), managed_save=saved)
     live = domain.xml.replace("</domain>", f"{disk}</domain>")
     domain = replace(domain, live_xml=live, active=active, snapshots=snapshots)
     return {"kvm-1": replace(example_host("kvm-1"), state=HostState(domains=(domain,)))}
@@ -119,7 +122,16 @@ def blocked(plan: Plan) -> list[str]:
     ("hosts", "wish", "code"),
     [
         ({"kvm-1": silent("kvm-1")}, Wish("db", take="one"), "snapshot.not-found"),
-        (seen(active=False), Wish("db", take="one"), "snapshot.not-running"),
+        (seen(*made(timedelta()), active=False), Wish("db", drop=("s0",)), "snapshot.not-running"),
+        (seen(*made(timedelta())), Wish("db", revert="s0"), "snapshot.running"),
+        (seen(*made(timedelta()), active=False), Wish("db", revert="s1"), "snapshot.unknown"),
+        (
+            seen(*made(timedelta(), timedelta(hours=1)), active=False),
+            Wish("db", revert="s0"),
+            "snapshot.not-newest",
+        ),
+        (seen(active=False, saved=True), Wish("db", take="one"), "snapshot.saved-state"),
+        (seen(*made(timedelta()), active=False, saved=True), Wish("db", revert="s0"), "snapshot.saved-state"),
         (seen(*made(timedelta())), Wish("db", take="s0"), "snapshot.exists"),
         (
             seen(disk=DISK.replace("</disk>", "<shareable/></disk>")),
@@ -131,9 +143,31 @@ def blocked(plan: Plan) -> list[str]:
             Wish("db", take="one"),
             "snapshot.encrypted",
         ),
-        (seen(), Wish("db", drop=("s0",)), "snapshot.not-ours"),
+        (seen(), Wish("db", drop=("s0",)), "snapshot.unknown"),
         (seen(*made(timedelta(), of="", by="")), Wish("db", drop=("s0",)), "snapshot.not-ours"),
+        (
+            seen(*made(timedelta(), of="", by=""), active=False),
+            Wish("db", revert="s0"),
+            "snapshot.not-ours",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_blocked(hosts: dict[str, Observation], wish: Wish, code: str, tmp_path: Path):
     assert blocked(make_snapshot_plan(cluster(tmp_path), hosts, [wish])) == [code]
+
+
+@pytest.mark.parametrize(
+    ("discard", "impact", "since"), [(False, Impact.NONE, "kept"), (True, Impact.DATA_LOSS, "deleted")]
+)
+def test_the_way_back_says_what_becomes_of_what_was_written_since(
+    discard: bool, impact: Impact, since: str, tmp_path: Path
+):
+    hosts = seen(*made(timedelta()), active=False, disk=DISK)
+    wish = Wish("db", revert="s0", stamp="20260304t050607z", discard=discard)
+
+    (step,) = make_snapshot_plan(cluster(tmp_path), hosts, [wish]).steps
+
+    assert step.impact is impact
+    assert f"what was written since is {since}" in (step.changes[0].after or "")
+    assert isinstance(step.task, RevertSnapshot)
+    assert all(file.endswith("@s0.20260304t050607z") for _, file in step.task.disks)

@@ -10,6 +10,7 @@ from kvmdecl.hosts.perform.filters import define_filter, delete_filter
 from kvmdecl.hosts.perform.job import Job, Patience
 from kvmdecl.hosts.perform.networks import define_network, delete_network
 from kvmdecl.hosts.perform.pools import create_pool, delete_pool, update_pool
+from kvmdecl.hosts.perform.reverting import revert_snapshot
 from kvmdecl.hosts.perform.secrets import define_secret
 from kvmdecl.hosts.perform.settings import update_host
 from kvmdecl.hosts.perform.snapshots import change_snapshots
@@ -29,6 +30,7 @@ from kvmdecl.tasks import (
     DeletePool,
     DeleteVolume,
     ResizeVolume,
+    RevertSnapshot,
     UpdateHost,
     UpdatePool,
 )
@@ -107,3 +109,5 @@ def _dispatch(job: Job) -> TaskResult:
             return delete_domain(job, task)
         case ChangeSnapshots() as task:
             return change_snapshots(job, task)
+        case RevertSnapshot() as task:
+            return revert_snapshot(job, task)

@@ -172,6 +172,7 @@ _DOING = {
     "define": "defining",
     "update": "changing",
     "resize": "growing",
+    "revert": "going back to a snapshot of",
     "delete": "deleting",
 }
 

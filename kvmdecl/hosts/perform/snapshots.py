@@ -1,4 +1,4 @@
-"""Snapshots of running guests: a new file on top of each disk, merged into the one beneath when it is dropped."""
+"""Snapshots: a new file on top of each disk, merged into the one beneath when it is dropped."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from lxml import etree
 from kvmdecl.hosts.errors import is_gone
 from kvmdecl.hosts.perform.domains import find_domain
 from kvmdecl.hosts.protocol import Progress, TaskResult
-from kvmdecl.hosts.read import read_domain
-from kvmdecl.libvirt_xml.chains import disk_files
+from kvmdecl.hosts.read import read_domain, read_volume
+from kvmdecl.libvirt_xml.chains import Layer, disk_files, layers, with_layers
 from kvmdecl.libvirt_xml.observed import snapshot_mark
 from kvmdecl.libvirt_xml.safe import parse_xml
 from kvmdecl.state import Kind, LedgerEntry
@@ -44,9 +44,11 @@ def change_snapshots(job: Job, task: ChangeSnapshots) -> TaskResult:
 
 
 def _take(job: Job, task: ChangeSnapshots, domain: libvirt.virDomain) -> None:
-    """All disks at one moment, or none (virDomainSnapshotCreateXML, ATOMIC); the guest goes on."""
+    """All disks at one moment, or none (virDomainSnapshotCreateXML, ATOMIC); the guest, if it runs, goes on."""
     import libvirt
 
+    require_no_saved_state(job, domain)
+    beneath = layers(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
     flags = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC
     if task.quiesce:
         flags |= libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE
@@ -64,7 +66,34 @@ def _take(job: Job, task: ChangeSnapshots, domain: libvirt.virDomain) -> None:
             "start qemu-guest-agent in the guest, or take a snapshot as of a sudden power cut, without quiescing.",
         )
     for _, file in task.disks:
-        _note(job, task, file)
+        note_layer(job, task.name, file)
+    if not domain.isActive():
+        _tell_layers(
+            job, domain, {target: (Layer(file, "qcow2"), *beneath[target]) for target, file in task.disks}
+        )
+
+
+def _tell_layers(job: Job, domain: libvirt.virDomain, disks: dict[str, tuple[Layer, ...]]) -> None:
+    """Write into the definition what the new files stand on: of a guest that is off, libvirt does not look."""
+    import libvirt
+
+    xml = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
+    job.connection.defineXMLFlags(with_layers(xml, disks), libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+
+
+def require_no_saved_state(job: Job, domain: libvirt.virDomain) -> None:
+    """Resumed from a saved state, a guest would write to the files that it had then, beneath others by now.
+
+    Raises:
+        TaskFailed: `step.managed-save`.
+    """
+    if domain.hasManagedSaveImage():
+        job.fail(
+            "step.managed-save",
+            f"{job.request.address} has a saved state; nothing was done to it",
+            "Resumed from it, the guest would go on writing to the files that it had then.",
+            "start it, or drop the state with `virsh managedsave-remove`, then try again.",
+        )
 
 
 # VIR_ERR_ARGUMENT_UNSUPPORTED (no channel for an agent), VIR_ERR_AGENT_UNRESPONSIVE, VIR_ERR_AGENT_UNSYNCED
@@ -85,17 +114,16 @@ def _snapshot_xml(job: Job, task: ChangeSnapshots, targets: list[str]) -> str:
     return etree.tostring(root, encoding="unicode")
 
 
-def _note(job: Job, task: ChangeSnapshots, file: str) -> None:
-    """Note the new file as a volume of its pool, so that `destroy` knows whose it is."""
-    pool = _pool_of(job, file)
+def note_layer(job: Job, owner: str, file: str) -> None:
+    """Note a new file as a volume of its pool, so that `destroy` knows whose it is."""
+    pool = pool_of(job, file)
     if pool is not None:
         path = PurePosixPath(file)
         beneath = path.name.partition("@")[0]
-        entry = LedgerEntry(Kind.VOLUME, f"{pool.name()}/{path.name}", task.name, beneath, complete=True)
-        job.ledger.note(entry)
+        job.ledger.note(LedgerEntry(Kind.VOLUME, f"{pool.name()}/{path.name}", owner, beneath, complete=True))
 
 
-def _pool_of(job: Job, file: str) -> libvirt.virStoragePool | None:
+def pool_of(job: Job, file: str) -> libvirt.virStoragePool | None:
     """The pool whose directory holds a file, with its list of volumes up to date; None if there is none."""
     import libvirt
 
@@ -126,7 +154,7 @@ def _drop(job: Job, domain: libvirt.virDomain, name: str) -> None:
         file = source.get("file") if source is not None else None
         if file is not None:
             _merge(job, domain, disk.get("name") or "", file)
-            _delete(job, file)
+            delete_layer(job, file)
     snapshot.delete(libvirt.VIR_DOMAIN_SNAPSHOT_DELETE_METADATA_ONLY)
 
 
@@ -145,6 +173,7 @@ def _merge(job: Job, domain: libvirt.virDomain, target: str, file: str) -> None:
             "The layer that the snapshot left has been merged or replaced by somebody else.",
             "look at it with `virsh domblklist` and `virsh snapshot-dumpxml`.",
         )
+    _require_alone(job, file, chain[place + 1])
     active = place == 0
     if not domain.blockJobInfo(target, 0):
         flags = libvirt.VIR_DOMAIN_BLOCK_COMMIT_ACTIVE if active else 0
@@ -152,6 +181,22 @@ def _merge(job: Job, domain: libvirt.virDomain, target: str, file: str) -> None:
     if not job.wait(lambda: _is_merged(job, domain, target, active=active), _A_DAY):
         job.fail(
             "step.merge-slow", f"{job.request.address}: merging {file} takes more than a day; it goes on"
+        )
+
+
+def _require_alone(job: Job, file: str, beneath: str) -> None:
+    """A file that others stand on, too, is not written to: to them it would be another disk."""
+    pool = pool_of(job, beneath)
+    if pool is None:
+        return
+    seen = [read_volume(volume) for volume in pool.listAllVolumes()]
+    others = [volume.name for volume in seen if volume.backing == beneath and volume.path != file]
+    if others:
+        job.fail(
+            "step.layer-shared",
+            f"{file} of {job.request.address} is not merged: {', '.join(others)} stands on {beneath}, too",
+            "Merging would change the file that it stands on, and so destroy it.",
+            f"delete it first if nobody needs it: `virsh vol-delete --pool {pool.name()} NAME`.",
         )
 
 
@@ -171,9 +216,9 @@ def _is_merged(job: Job, domain: libvirt.virDomain, target: str, *, active: bool
     return False
 
 
-def _delete(job: Job, file: str) -> None:
+def delete_layer(job: Job, file: str) -> None:
     """Delete a layer that nothing stands on any more."""
-    pool = _pool_of(job, file)
+    pool = pool_of(job, file)
     if pool is None:
         return
     name = PurePosixPath(file).name
