@@ -6,10 +6,10 @@ observed too, even where only its source tells that it is the same.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from kvmdecl.libvirt_xml.build import attributes
+from kvmdecl.libvirt_xml.pairing import cheapest, in_order
 from kvmdecl.libvirt_xml.safe import Element
 from kvmdecl.state import Kind
 
@@ -172,8 +172,8 @@ def _name_children(parents: _Slot, path: str, kind: Kind, names: dict[Element, s
 def _match(groups: Mapping[int, Sequence[Element]], keys: tuple[Key, ...]) -> list[_Slot]:
     """Bring the members of all documents together.
 
-    By the strongest key first, and by a value that several have only after all others; those that no key tells apart
-    keep their order, each with the one that it is most like.
+    By the strongest key first, and by a value that several have only after all others, each with the one that it is
+    most like. So are those that have no key, in their order.
     """
     if not keys and all(len(members) <= 1 for members in groups.values()):
         alone = {index: members[0] for index, members in groups.items() if members}
@@ -194,25 +194,41 @@ def _match_by(
 ) -> list[Element]:
     """Put members into the slots that have the same value of `key`; returns those that found none.
 
-    Unless `shared`, a value counts only where one member and one slot have it.
+    Unless `shared`, a value counts only where one member and one slot have it. Where several have it, each goes to the
+    slot that it is most like.
     """
     open_slots: dict[str, list[_Slot]] = {}
     for slot in slots:
         for value in {read_key(other, key) for other in slot.values()} if index not in slot else ():
             if value is not None:
                 open_slots.setdefault(value, []).append(slot)
-    if not open_slots:
-        return members
-    having = Counter(read_key(member, key) for member in members)
-    left = []
-    for member in members:
-        value = read_key(member, key)
-        free = [slot for slot in open_slots.get(value or "", []) if index not in slot]
-        if free and (shared or (len(free) == 1 and having[value] == 1)):
-            free[0][index] = member
-        else:
-            left.append(member)
-    return left
+    having: dict[str, list[Element]] = {}
+    for member in members if open_slots else ():
+        if (value := read_key(member, key)) in open_slots:
+            having.setdefault(value, []).append(member)
+    taken: set[Element] = set()
+    for value, alike in having.items():
+        free = [slot for slot in open_slots[value] if index not in slot]
+        if shared or len(free) == len(alike) == 1:
+            for slot, member in _most_alike(free, alike):
+                slot[index] = member
+                taken.add(member)
+    return [member for member in members if member not in taken]
+
+
+def _most_alike(slots: Sequence[_Slot], members: Sequence[Element]) -> list[tuple[_Slot, Element]]:
+    """Which member takes which slot, of those that no key tells apart: with the fewest things said otherwise in all."""
+    if not slots or len(members) == len(slots) == 1:
+        return list(zip(slots, members, strict=False))
+    wanted = [[_said(element) for element in slot.values()] for slot in slots]
+    costs = [
+        [
+            min(len(one - said) * _UNSAID + len(said - one) * _MORE for one in slot) + abs(row - column)
+            for column, slot in enumerate(wanted)
+        ]
+        for row, said in enumerate(map(_said, members))
+    ]
+    return [(slots[column], members[row]) for row, column in cheapest(costs)]
 
 
 def _match_in_order(
@@ -226,7 +242,8 @@ def _match_in_order(
         taken = {number: number for number in range(len(members))}
     else:
         wanted = [_said(next(iter(slot.values()))) for slot in nameless]
-        taken = _aligned(wanted, [_said(member) for member in members] if nameless else [])
+        said = [_said(member) for member in members] if nameless else []
+        taken = in_order(len(said), len(wanted), lambda member, slot: len(wanted[slot] - said[member]))
     new, place = [], 0
     for number, member in enumerate(members):
         slot = nameless[taken[number]] if number in taken else {}
@@ -240,30 +257,7 @@ def _match_in_order(
     return new
 
 
-def _aligned(slots: Sequence[frozenset[str]], members: Sequence[frozenset[str]]) -> dict[int, int]:
-    """Which member takes which slot: as many as can, in their order, with the fewest things said otherwise."""
-    # best[m][s]: what the first m members and s slots cost, and who took the last of them
-    best = [[0] * (len(slots) + 1) for _ in range(len(members) + 1)]
-    for m in range(len(members) + 1):
-        for s in range(1, len(slots) + 1):
-            choices = [best[m][s - 1] + _ALONE]
-            if m:
-                choices += [best[m - 1][s], best[m - 1][s - 1] + len(slots[s - 1] - members[m - 1])]
-            best[m][s] = min(choices)
-    taken: dict[int, int] = {}
-    m, s = len(members), len(slots)
-    while m and s:
-        if best[m][s] == best[m - 1][s - 1] + len(slots[s - 1] - members[m - 1]):
-            taken[m - 1] = s - 1
-            m, s = m - 1, s - 1
-        elif best[m][s] == best[m - 1][s]:
-            m -= 1
-        else:
-            s -= 1
-    return taken
-
-
-_ALONE = 1_000_000  # no member is so unlike a slot that the slot would rather stay alone
+_UNSAID, _MORE = 1_000_000, 1_000  # what a slot says counts first, then what it does not say, then the order
 
 
 def _said(element: Element, path: str = "") -> frozenset[str]:

@@ -180,6 +180,9 @@ def _meaning(text: str, kind: Kind) -> tuple[object, ...]:
             del element.attrib[name]
             if not (len(element) or element.attrib):
                 element.getparent().remove(element)  # type: ignore[union-attr]
+    for element in root.findall("cputune/*"):
+        if (element.text or "").startswith("-"):  # a quota below nothing is none
+            root.find("cputune").remove(element)  # type: ignore[union-attr]
     return _unordered(root)
 
 

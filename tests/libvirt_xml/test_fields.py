@@ -199,6 +199,32 @@ def test_a_nic_is_found_by_its_mac_wherever_it_stands():
     ]
 
 
+def twins(*indexes: int, first: str = "52:54:00:00:00:01") -> str:
+    """NICs of one MAC address, apart from the first, told apart by what QEMU calls them alone."""
+    macs = [first, *["52:54:00:00:00:01"] * (len(indexes) - 1)]
+    return devices(
+        "".join(
+            f"<interface type='user'><mac address='{mac}'/><acpi index='{index}'/></interface>"
+            for mac, index in zip(macs, indexes, strict=True)
+        )
+    )
+
+
+def test_nics_of_one_mac_are_each_the_one_that_they_are_most_like():
+    other_mac = twins(100, 200, 300, first="52:54:00:00:00:09")
+
+    assert difference(twins(100, 200, 300), twins(300, 100, 200)) == []
+    assert [path for path, *_ in difference(twins(100, 200, 300), other_mac)] == [
+        "devices/interface[52:54:00:00:00:01]"
+    ]
+    assert difference(twins(100, 200, 300), twins(100, 201, 300)) == [
+        ("devices/interface[52:54:00:00:00:01]#2/acpi@index", "201", "200")
+    ]
+    assert [path for path, *_ in difference(twins(100, 200, 300), twins(100, 300))] == [
+        "devices/interface[52:54:00:00:00:01]#2"
+    ]
+
+
 def test_members_that_nothing_identifies_are_compared_in_order():
     two = "<watchdog model='{}'/><watchdog model='{}'/>"
 
