@@ -247,6 +247,14 @@ def _have_all(one: Document, other: Document) -> bool:
 _ASSUMED: Mapping[str, str] = {
     "devices/interface/link@state": "up",
     "devices/serial/target@port": "0",
+    "devices/interface@managed": "no",
+    "devices/graphics@fullscreen": "no",
+    "devices/disk/source/host@transport": "tcp",
+    "os/nvram/source/host@transport": "tcp",
+    "cpu/numa/cell/cache@associativity": "none",
+    "cpu/numa/cell/cache@policy": "none",
+    "features/hyperv/stimer/direct@state": "off",
+    "numatune/memory@placement": "static",
     "devices/disk/alias@name": "",
     "devices/sound/alias@name": "",
 }

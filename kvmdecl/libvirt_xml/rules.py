@@ -287,6 +287,12 @@ def _drive(element: Element) -> None:
             discard(driver, "type")
 
 
+def _aio_is_raw(element: Element) -> None:
+    """A format's name from the days of Xen (virDomainDiskDefDriverParseXML)."""
+    if element.get("type") == "aio":
+        element.set("type", "raw")
+
+
 def _snapshot(element: Element) -> None:
     """What cannot be written to is in no snapshot (virDomainDiskDefParseXML)."""
     if element.get("device") in {"cdrom", "floppy"} or element.find("readonly") is not None:
@@ -344,6 +350,19 @@ def _console(element: Element) -> None:
     if kind == "serial":
         for address in element.findall("address"):
             element.remove(address)
+
+
+def _enough_threads(root: Element) -> None:
+    """There are at least as many I/O threads as are named (virDomainDefParseIOThreads)."""
+    threads, named = root.find("iothreads"), root.findall("iothreadids/iothread")
+    if threads is not None and (threads.text or "").isdecimal():
+        threads.text = str(max(int(threads.text or 0), len(named)))
+
+
+def _host_cpu(element: Element) -> None:
+    """A CPU that is the host's has no model that it could match more or less exactly (virCPUDefFormatBuf)."""
+    if element.get("mode", "custom") != "custom":
+        default("match", "exact")(element)
 
 
 def _only_if(attribute: str, value: str, *dropped: str) -> Apply:
@@ -669,6 +688,8 @@ _DOMAIN = tuple(
         ("POWER takes memory in whole modules", _ROOT, _whole_modules),
         ("Without currentMemory the guest has all of its memory", _ROOT, _fill_current_memory),
         ("A CPU is compared with the host's as is usual for its mode", _ROOT, _drop_usual_check),
+        ("A CPU that is the host's matches no model", ("cpu",), _host_cpu),
+        ("There are as many I/O threads as are named", _ROOT, _enough_threads),
         ("Without current, all vCPUs are there from the start", ("vcpu",), _fill_current_vcpus),
         # sets
         ("CPU sets are compared as sets", ("vcpu", "cputune/*pin"), id_set("cpuset")),
@@ -717,6 +738,7 @@ _DOMAIN = tuple(
         ),
         ("A running copy job is state", ("devices/disk/mirror",), drop),
         ("An empty drive has no format, and is a file", ("devices/disk",), _drive),
+        ("Asynchronous I/O is no format", ("devices/disk/driver",), _aio_is_raw),
         ("What is only read is in no snapshot", ("devices/disk",), _snapshot),
         (
             "An iSCSI target means its first unit",

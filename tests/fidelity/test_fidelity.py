@@ -9,6 +9,7 @@ from kvmdecl.state import Kind
 from tests.fidelity.campaigns import BASES, Tally, change, read, restart, rewrite, run
 from tests.fidelity.host import connected
 from tests.fidelity.losses import losses
+from tests.fidelity.taking_over import take_over
 
 pytestmark = pytest.mark.xdist_group("lab")
 
@@ -50,6 +51,10 @@ def test_what_somebody_changed_is_told_by_its_field(target, trials, kind: Kind, 
 
     assert_right(tally, "changes", count // 2)
     assert tally.counts["declared named"] == tally.counts["declared fields"] > 0
+
+
+def test_whatever_somebody_defined_is_the_same_when_made_anew_from_its_entry(target, trials):
+    assert_right(take_over(target, trials, 15, seed=2), "the same when made anew", 15)
 
 
 SHARED = "<mac address='52:54:00:ee:96:6b'/><source type='unix' path='/tmp/x' mode='server'/><model type='virtio'/>"

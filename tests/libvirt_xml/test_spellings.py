@@ -34,6 +34,23 @@ SAME: list[tuple[Kind, str, str]] = (
                 "<cputune><vcpusched vcpus='1' scheduler='batch'/><vcpusched vcpus='0' scheduler='batch'/></cputune>",
             ),
             ("<cputune><quota>0</quota></cputune>", ""),
+            ("<cpu mode='host-passthrough' match='exact'/>", "<cpu mode='host-passthrough'/>"),
+            (
+                "<features><hyperv><stimer state='on'><direct state='off'/></stimer></hyperv></features>",
+                "<features><hyperv><stimer state='on'/></hyperv></features>",
+            ),
+            (
+                "<iothreads>1</iothreads><iothreadids><iothread id='7'/><iothread id='9'/></iothreadids>",
+                "<iothreads>2</iothreads><iothreadids><iothread id='7'/><iothread id='9'/></iothreadids>",
+            ),
+            (
+                "<cpu><numa><cell id='0'><cache level='1' associativity='none' policy='none'/></cell></numa></cpu>",
+                "<cpu><numa><cell id='0'><cache level='1'/></cell></numa></cpu>",
+            ),
+            (
+                "<numatune><memory mode='strict' placement='static' nodeset='0'/></numatune>",
+                "<numatune><memory mode='strict' nodeset='0'/></numatune>",
+            ),
             ("<features><vmcoreinfo/></features>", "<features><vmcoreinfo state='on'/></features>"),
             (
                 "<features><hyperv><spinlocks state='off' retries='4096'/></hyperv></features>",
@@ -75,6 +92,16 @@ SAME: list[tuple[Kind, str, str]] = (
             ),
             ("<disk><driver name='qemu' cache='default'/></disk>", "<disk><driver name='qemu'/></disk>"),
             ("<disk><iotune><read_iops_sec>0</read_iops_sec></iotune></disk>", "<disk/>"),
+            (
+                "<disk><driver name='qemu' type='aio'/></disk>",
+                "<disk><driver name='qemu' type='raw'/></disk>",
+            ),
+            (
+                "<disk><source protocol='rbd'><host name='a' transport='tcp'/></source></disk>",
+                "<disk><source protocol='rbd'><host name='a'/></source></disk>",
+            ),
+            ("<graphics type='sdl' fullscreen='no'/>", "<graphics type='sdl'/>"),
+            ("<interface type='hostdev' managed='no'/>", "<interface type='hostdev'/>"),
             ("<disk device='cdrom' snapshot='no'/>", "<disk device='cdrom' type='file'/>"),
             ("<disk snapshot='no'><readonly/></disk>", "<disk><readonly/></disk>"),
             ("<disk type='network' device='cdrom'/>", "<disk type='file' device='cdrom'/>"),
