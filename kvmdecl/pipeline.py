@@ -76,17 +76,17 @@ def _now(vm: ResolvedVm) -> ResolvedVm:
     return replace(vm, spec=vm.spec.model_copy(update={"restart": "now"}))
 
 
-def scope_of(cluster: ResolvedCluster) -> Scope:
-    """How much of the hosts has to be read to plan this cluster."""
+def scope_of(cluster: ResolvedCluster, *, foreign: bool = False) -> Scope:
+    """How much of the hosts has to be read to plan this cluster; all kinds of objects where others' are shown."""
     named = any(network.spec.mode == "bridge" or network.spec.device for network in cluster.networks)
     named = named or any(nic.spec.device for vm in cluster.vms for nic in vm.nics)
     filtered = any(nic.spec.filter for vm in cluster.vms for nic in vm.nics)
     return Scope(
         pools=frozenset(pool.name for pool in cluster.pools),
         interfaces=named,
-        secrets=bool(cluster.secrets),
+        secrets=foreign or bool(cluster.secrets),
         pool_types=any(pool.spec.type != "dir" for pool in cluster.pools),
-        filters=bool(cluster.filters) or filtered,
+        filters=foreign or bool(cluster.filters) or filtered,
         settings=any(host.huge_pages or host.ksm for host in cluster.hosts),
     )
 
@@ -116,7 +116,7 @@ def plan_cluster(
     Raises:
         Rejected: as `compile_cluster`, and when two hosts turn out to be one machine.
     """
-    observations = believable(reader.observe(scope_of(cluster)))
+    observations = believable(reader.observe(scope_of(cluster, foreign=foreign)))
     reject_errors(check_identities(observations))
     compiled = compile_cluster(cluster, observations, plugins)
     plan = make_plan(cluster, compiled.desired, observations, foreign=foreign)

@@ -125,20 +125,30 @@ def pool_note(definition: str, libvirt: int) -> str:
     return f"{libvirt}:{packed(definition)}"
 
 
-def pool_changed_outside(
-    note: str, definition: str, declared: str, libvirt: int
-) -> tuple[FieldDifference, ...]:
-    """As `changed_outside`, of a pool with this note in the ledger; earlier versions noted nothing.
+def pool_marker(note: str) -> Marker | None:
+    """A pool's note in the ledger as the marker that it would be, were there room in a pool; None if there is no note.
 
-    Permissions that are gone tell nothing: libvirt fills in the directory's when the pool is started.
+    Earlier versions noted nothing.
     """
     by, _, kept = note.partition(":")
     if not by.isdecimal():
-        return ()
+        return None
     left = Left(kept, int(by), running=True, autostart=False, seal="", live="")
-    marker = Marker("", "", "", "", "", applied=None, left=left)
-    found = changed_outside(marker, definition, declared, libvirt, Kind.POOL)
-    return tuple(d for d in found if d.after is not None or not d.path.startswith("target/permissions"))
+    return Marker("", "", "", "", "", applied=None, left=left)
+
+
+def pool_changed_outside(
+    note: str, definition: str, declared: str, libvirt: int
+) -> tuple[FieldDifference, ...]:
+    """As `changed_outside`, of a pool with this note in the ledger."""
+    marker = pool_marker(note)
+    found = changed_outside(marker, definition, declared, libvirt, Kind.POOL) if marker else ()
+    return tuple(d for d in found if d.after is not None or not is_directory_permission(d.path, Kind.POOL))
+
+
+def is_directory_permission(path: str, kind: Kind) -> bool:
+    """Whether a field tells nothing when it is gone: libvirt fills in the directory's when a pool is started."""
+    return kind is Kind.POOL and path.startswith("target/permissions")
 
 
 def _is_layer(path: str, wanted: Mapping[str, str], now: Mapping[str, str], then: Mapping[str, str]) -> bool:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from kvmdecl.plan import Action, Change, ChangeOrigin, HostStatus, Impact, Owner, Plan, PlannedHost, Step
+from kvmdecl.state import Kind
 from kvmdecl.text import quoted, safe_text
 
 _STYLES = {Action.CREATE: "32", Action.ADOPT: "32", Action.UPDATE: "33", Action.DELETE: "31"}
@@ -63,7 +64,13 @@ def _foreign(host: PlannedHost, plan: Plan, *, color: bool) -> Iterator[str]:
     if not found:
         return
     yield _paint(f"{host.name}  not declared, and left alone", "1", color=color)
+    for kind in _IN_ONE_LINE:
+        names = [safe_text(t.address.name) for t in found if t.address.kind is kind and not t.ours]
+        if names:
+            yield f"    {count(len(names), str(kind))} not made by this cluster: {', '.join(names)}"
     for thing in found:
+        if thing.address.kind in _IN_ONE_LINE and not thing.ours:
+            continue
         name = f"{thing.address.kind} {safe_text(thing.address.name)}"
         if not thing.ours:
             yield f"    {name}  not made by this cluster"
@@ -77,6 +84,9 @@ def _foreign(host: PlannedHost, plan: Plan, *, color: bool) -> Iterator[str]:
                 yield f"        {safe_text(field.field)}  {' -> '.join(values)}"
     yield ""
 
+
+_IN_ONE_LINE = (Kind.SECRET, Kind.NWFILTER, Kind.VOLUME)
+"""Kinds of which a host has many that others made: libvirt's own filters, images."""
 
 _OWNERS = {
     Owner.LIBVIRT: "filled in by libvirt",

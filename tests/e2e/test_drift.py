@@ -200,20 +200,28 @@ def test_what_nobody_declares_is_shown_when_asked_for_and_is_no_change(applied: 
     edit(applied, "<vcpu ", "<iothreads>2</iothreads><vcpu ")
     with applied.connect("kvm-1") as connection:
         connection.defineXML(OTHER)
+        secret = connection.secretDefineXML("<secret><usage type='ceph'><name>theirs</name></usage></secret>")
+        pool = connection.storagePoolLookupByName("vms")
+        pool.createXML("<volume><name>theirs.raw</name><capacity>1</capacity></volume>")
 
     plan = applied.run("plan", "--foreign", "--detailed-exitcode")
     document = json.loads(applied.run("plan", "--foreign", "--format", "json").out)
 
     assert plan.code == 0, plan.out
     assert "domain other  not made by this cluster" in plan.out
+    assert f"1 secret not made by this cluster: {secret.UUIDString()}" in plan.out
+    assert "1 volume not made by this cluster: vms/theirs.raw" in plan.out
+    assert re.search("nwfilters not made by this cluster: .*clean-traffic", plan.out)
     assert "1 changed by others" in plan.out
     assert "iothreads  nothing -> `2`" in plan.out
     by_name = {thing["address"]["name"]: thing for thing in document["foreign"]}
     assert (by_name["other"]["ours"], by_name["other"]["fields"]) == (False, [])
-    guest = next(
-        thing for thing in document["foreign"] if thing["ours"] and thing["address"]["kind"] == "domain"
-    )
-    assert {field["owner"] for field in guest["fields"]} == {"libvirt", "others"}
+    owners = {
+        thing["address"]["kind"]: {field["owner"] for field in thing["fields"]}
+        for thing in document["foreign"]
+        if thing["ours"]
+    }
+    assert owners == {"domain": {"libvirt", "others"}, "pool": {"libvirt"}}
     assert applied.run("plan").out.startswith("No changes")
 
 
