@@ -198,10 +198,10 @@ BAD = {
 
 @pytest.mark.parametrize("text", BAD.values(), ids=BAD)
 def test_capabilities_that_make_no_sense_are_refused_quickly(text: str):
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(BadXml):
         parse_capabilities(text)
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 4
 
 
 @given(st.data())
