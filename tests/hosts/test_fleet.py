@@ -116,7 +116,7 @@ def test_hosts_that_never_answer_are_given_up_and_delay_no_other(
         ReadingFleet({**silent, **{f"h{i}": TEST for i in range(20)}}, workers=1) as fleet,
     ):
         seen = fleet.observe(Scope())
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 20  # one after the other they would take 40 s
     codes = {host: o.diagnostic.code for host, o in seen.items() if isinstance(o, Unreachable)}
     assert codes == dict.fromkeys(silent, "host.timeout")
 

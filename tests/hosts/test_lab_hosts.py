@@ -179,7 +179,7 @@ def test_a_dead_libvirtd_is_unreachable_at_once_and_the_others_are_read(clean_la
             seen = fleet.observe(Scope())
     finally:
         clean_lab.start(dead)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
     assert isinstance(seen[dead], Unreachable)
     assert seen[dead].diagnostic.code == "host.unreachable"
     assert all(isinstance(seen[other], HostSnapshot) for other in others)
