@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from kvmdecl.state import SeedContent
+from kvmdecl.state import SeedContent, SeedSecret
 
 # cloud-init's INCLUSION_TYPES_MAP (cloudinit/handlers): compared in lower case, after any white space.
 _HEADERS = (
@@ -48,27 +51,65 @@ class Identity:
         return "".join(f"{line}\n" for line in lines)
 
 
+def places(text: str) -> frozenset[str]:
+    """The names of the places for secrets in a text."""
+    return frozenset(found["place"] for found in _PLACE.finditer(text))
+
+
+def filled(files: Iterable[tuple[str, str]], values: Mapping[str, bytes]) -> tuple[tuple[str, str], ...]:
+    """The files of a seed with the values of secrets in their places.
+
+    Raises:
+        ValueError: a value does not fit into its place; the text says why and holds nothing of the value.
+    """
+    return tuple(
+        (name, _PLACE.sub(lambda found: _value(found, values[found["place"]]), text) if values else text)
+        for name, text in files
+    )
+
+
+def _value(found: re.Match[str], value: bytes) -> str:
+    if found["form"] == "base64":
+        return base64.b64encode(value).decode("ascii")
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        raise ValueError("it is no text; write its place as `${secret:NAME|base64}`") from None
+    if found["form"] == "json":
+        return json.dumps(text)
+    if not text.isprintable():
+        raise ValueError("it has several lines; write its place as `${secret:NAME|json}`, or `|base64`")
+    return text
+
+
+_PLACE = re.compile(r"\$\{secret:(?P<place>[A-Za-z_][A-Za-z0-9_]*)(?:\|(?P<form>json|base64))?\}")
+
+
 def seed(
     machine: Identity,
     user_data: str | None,
     network_config: str | None = None,
     vendor_data: str | None = None,
+    secrets: tuple[SeedSecret, ...] = (),
 ) -> SeedContent:
-    """The seed of a vm: its files, and their digest."""
+    """The seed of a vm: its files, and a digest of them and of the secrets that go into them."""
     given = {"network-config": network_config, "vendor-data": vendor_data}
     files = [(name, text) for name, text in given.items() if text is not None]
     files.append(("user-data", EMPTY if user_data is None else user_data))
     instance_id = machine.instance_id
     if machine.rerun:
-        instance_id += f"-{_digest([*files, ('meta-data', machine.meta_data(''))])[:12]}"
+        instance_id += f"-{_digest([*files, ('meta-data', machine.meta_data(''))], secrets)[:12]}"
     files.append(("meta-data", machine.meta_data(instance_id)))
-    return SeedContent(tuple(sorted(files)), _digest(files))
+    return SeedContent(tuple(sorted(files)), _digest(files, secrets), secrets=secrets)
 
 
-def _digest(files: list[tuple[str, str]]) -> str:
+def _digest(files: list[tuple[str, str]], secrets: tuple[SeedSecret, ...]) -> str:
+    """Of a secret only which one it is, and its version: a digest of a weak value would give it away."""
     digest = hashlib.sha256()
     for name, text in sorted(files):
         digest.update(f"{name} {_text_digest(text)}\n".encode())
+    for secret in secrets:
+        digest.update(f"secret {secret.place} {secret.name} {secret.version}\n".encode())
     return digest.hexdigest()
 
 

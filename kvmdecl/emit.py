@@ -76,8 +76,9 @@ def _settings(cluster: ResolvedCluster, observations: Mapping[str, Observation])
 def _secrets(placed: PlacedCluster) -> Iterator[Desired]:
     """A secret is put onto the hosts where something asks for it, and onto no other."""
     by_uuid = {secret.uuid: secret for secret in placed.cluster.secrets}
-    xml = {uuid: secret_xml(secret) for uuid, secret in by_uuid.items()}
-    for host, uuid in sorted(set(_asked_for(placed))):
+    asked_for = sorted(set(_asked_for(placed)))
+    xml = {uuid: secret_xml(by_uuid[uuid]) for _, uuid in asked_for}
+    for host, uuid in asked_for:
         secret, address = by_uuid[uuid], Address(host, Kind.SECRET, by_uuid[uuid].name)
         spec = secret.spec
         yield DesiredSecret(

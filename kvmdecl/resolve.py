@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from kvmdecl.candidates import Candidates, networks_of, pools_of
-from kvmdecl.cloudinit import Identity, has_known_header, seed
+from kvmdecl.cloudinit import Identity, has_known_header, places, seed
 from kvmdecl.cluster import (
     ResolvedCdrom,
     ResolvedCluster,
@@ -33,7 +33,7 @@ from kvmdecl.manifest.guest_os import with_defaults
 from kvmdecl.manifest.hosts import EVENLY
 from kvmdecl.names import MIB, NAMESPACE, derive_mac, derive_uuid, format_size, parse_size
 from kvmdecl.source import gc_paused
-from kvmdecl.state import FileContent, Kind, Origin, SecretSource
+from kvmdecl.state import FileContent, Kind, Origin, SecretSource, SeedSecret
 from kvmdecl.text import did_you_mean, members_of, safe_text
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from kvmdecl.images import Inputs
     from kvmdecl.load import LoadedManifest
-    from kvmdecl.manifest import Ignition, Network, NetworkFilter, Nic, Pool, Secret, Vm
+    from kvmdecl.manifest import CloudInit, Ignition, Network, NetworkFilter, Nic, Pool, Secret, Vm
     from kvmdecl.manifest.disk_sources import Source
     from kvmdecl.manifest.pools import Traits
     from kvmdecl.state import SeedContent
@@ -650,7 +650,34 @@ class _Linker:
             meta.public_keys,
             given.on_change == "rerun",
         )
-        return seed(machine, user_data, network_config, vendor_data)
+        secrets: tuple[SeedSecret, ...] = ()
+        if given.secrets:
+            written = (user_data, network_config, vendor_data)
+            secrets = self._seed_secrets(name, given, "".join(text for text in written if text))
+        return seed(machine, user_data, network_config, vendor_data, secrets)
+
+    def _seed_secrets(self, name: str, given: CloudInit, texts: str) -> tuple[SeedSecret, ...]:
+        """The secrets that go into a seed. Each has a place in it, and each place a secret."""
+        at, there = ("vms", name, "cloud_init", "secrets"), places(texts)
+        for place in sorted(there ^ given.secrets.keys()):
+            known = place in given.secrets
+            self._refuse(
+                "cloud-init.secret-place",
+                f"the texts have no place for secret {place}"
+                if known
+                else f"there is no secret for ${{secret:{place}}}",
+                self._loaded.span(*at, place) if known else self._loaded.span(*at),
+                "Whatever has a place is put there, and nothing is said that has none.",
+                f"write `${{secret:{place}}}` where it belongs" if known else f"add `{place}: NAME` here",
+            )
+        for place, secret in given.secrets.items():
+            self._secret_for("cloud-init", secret, *at, place)
+        found = ((place, self._secrets.get(secret)) for place, secret in sorted(given.secrets.items()))
+        return tuple(
+            SeedSecret(place, secret.name, secret.spec.version, secret.source)
+            for place, secret in found
+            if secret is not None
+        )
 
     def _seed_pool(self, vm: _Link, disks: tuple[ResolvedDisk, ...]) -> str:
         """The seed lies where the manifest says, else beside the first disk whose volume is a file."""

@@ -300,18 +300,6 @@ class FileContent:
 
 
 @dataclass(frozen=True, slots=True)
-class SeedContent:
-    """A volume's content: a NoCloud seed made of these files (name, text), or one file as it is (`plain`).
-
-    `sha256` is a digest of the files. The image is a function of them, and is built only where it is uploaded.
-    """
-
-    files: tuple[tuple[str, str], ...]
-    sha256: str
-    plain: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class SecretSource:
     """Where a secret's value is found when it is set: a variable of the environment, or a file below `folder`.
 
@@ -325,6 +313,30 @@ class SecretSource:
 
     def __str__(self) -> str:
         return f"file {self.file}" if self.file else f"variable {self.env}"
+
+
+@dataclass(frozen=True, slots=True)
+class SeedSecret:
+    """A secret whose value takes the places of this name in a seed's files. Another `version` is another seed."""
+
+    place: str
+    name: str
+    version: str
+    source: SecretSource
+
+
+@dataclass(frozen=True, slots=True)
+class SeedContent:
+    """A volume's content: a NoCloud seed made of these files (name, text), or one file as it is (`plain`).
+
+    `sha256` is a digest of the files and of which `secrets` go into them, not of their values, which are read where the
+    image is built: where it is uploaded. But for them it is a function of the files.
+    """
+
+    files: tuple[tuple[str, str], ...]
+    sha256: str
+    plain: bool = False
+    secrets: tuple[SeedSecret, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

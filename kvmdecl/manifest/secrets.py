@@ -48,11 +48,18 @@ class SecretValue(Section):
 class Secret(Section):
     """A libvirt secret, put onto the hosts that need it. Its value is read when it is set, and never shown or kept."""
 
-    usage: Literal["volume", "ceph", "iscsi", "vtpm"]
-    """What it is for: encrypted volumes, users of Ceph or of iSCSI targets, the state of emulated TPMs."""
+    usage: Literal["volume", "ceph", "iscsi", "vtpm", "cloud-init"]
+    """What it is for: encrypted volumes, users of Ceph or of iSCSI targets, the state of emulated TPMs. Those
+    for `cloud-init` are no secrets of libvirt's, but written into the seeds of the vms that name them."""
     value: SecretValue
     """Where its value is found."""
     version: Version = "1"
     """Any word; another one sets the value again. Not for `volume` and `vtpm`: what they opened would stay shut."""
     ephemeral: Bool = False
     """Keep it in the host's memory only; it is gone when libvirt's daemon restarts, until the next apply."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.usage == "cloud-init" and self.ephemeral:
+            raise wrong("secret", "a seed is no memory of the host", "leave `ephemeral` out", "ephemeral")
+        return self

@@ -124,6 +124,9 @@ class Snapshots(Section):
     """Have the guest agent freeze file systems meanwhile; without an agent that answers none is taken then."""
 
 
+PlaceName = Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+
+
 class CloudInit(Section):
     """Data for cloud-init's NoCloud source, on a small ISO image. Text inline, or the name of a file."""
 
@@ -146,6 +149,11 @@ class CloudInit(Section):
     on_change: Literal["keep", "rerun"] = "keep"
     """What an edit does to a guest that is set up: `keep` leaves it as it is; `rerun` lets cloud-init run once more at
     the guest's next boot, as on a new machine."""
+
+    secrets: dict[PlaceName, Name] = Field(default_factory=dict)
+    """Secrets (`secrets`, of `usage: cloud-init`) by the names of their places in the texts: `{pw: db-password}` puts
+    the value of secret `db-password` where `${secret:pw}` stands, or `${secret:pw|json}` for it in quotes, as YAML and
+    JSON read it, or `${secret:pw|base64}`. It goes into the seed on the host, and nowhere else."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

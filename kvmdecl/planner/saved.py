@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 
 from pydantic_core import PydanticCustomError
 
@@ -49,6 +50,7 @@ from kvmdecl.state import (
     ObservedDomain,
     Restart,
     Role,
+    SecretSource,
     SeedContent,
 )
 from kvmdecl.tasks import (
@@ -214,8 +216,12 @@ def _secret_faults(task: DefineSecret, cluster: str) -> Iterator[str]:
         usage_id(cluster, task.usage, task.name),
     ):
         yield "its definition is that of another object"
-    source = task.source
-    is_below = os.path.normpath(source.file).startswith(os.path.normpath(f"{source.folder or '.'}/x")[:-1])
+    yield from _source_faults(task.source)
+
+
+def _source_faults(source: SecretSource) -> Iterator[str]:
+    """A value comes from where a manifest could say."""
+    is_below = os.path.relpath(source.file or ".", source.folder or ".").split("/")[0] != ".."
     if source.file and (source.env or not is_below):
         yield "its value is in no file of the manifest's folder"
     if not source.file and not source.env.startswith(ENV_PREFIX):
@@ -229,6 +235,8 @@ def _content_faults(task: CreateVolume) -> Iterator[str]:
         yield f"a volume with this content is no {task.role}"
     elif task.content is not None and task.content.sha256[:_LONGEST_SHOWN_DIGEST] not in task.name.split("."):
         yield "its content is not the one that its name tells"
+    if isinstance(task.content, SeedContent):
+        yield from chain.from_iterable(_source_faults(secret.source) for secret in task.content.secrets)
     if task.role != Role.IMAGE and not task.name.startswith(f"{task.owner}."):
         yield "it belongs to another guest"
 

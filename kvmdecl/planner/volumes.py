@@ -144,6 +144,9 @@ def _describe(desired: DesiredVolume) -> str:
     if desired.role is Role.SEED:
         plain = isinstance(desired.content, SeedContent) and desired.content.plain
         parts = ["Ignition configuration" if plain else "cloud-init seed"]
+        if isinstance(desired.content, SeedContent) and desired.content.secrets:
+            said = (f"{secret.name} from {secret.source}" for secret in desired.content.secrets)
+            parts.append(f"with the values of {', '.join(said)}")
     elif isinstance(desired.content, FileContent):
         upload = f", {format_size(desired.content.size)}" if desired.content.size is not None else ""
         parts = [f"{desired.format} image, uploaded{upload}"]

@@ -106,3 +106,43 @@ def test_a_saved_plan_cannot_be_made_to_send_another_file(encrypted: Story):
         answer = encrypted.run("apply", "edited.json", "--yes")
         assert answer.code == 1
         assert "plan.inconsistent" in answer.err
+
+
+def test_a_secret_of_cloud_init_reaches_the_guest_in_its_seed_and_another_version_makes_another_seed(
+    story: Story,
+):
+    story.write(
+        CLUSTER.partition("secrets:")[0]
+        + """\
+secrets:
+  login: {usage: cloud-init, value: {file: db.key}}
+storage:
+  vms: {path: /srv/vms}
+images:
+  tiny: {source: tiny.img, format: raw}
+vms:
+  db:
+    host: kvm-1
+    image: tiny
+    memory: 64MiB
+    cloud_init: {user_data: "#cloud-config\\npassword: ${secret:pw}", secrets: {pw: login}}
+"""
+    )
+    (story.folder / "db.key").write_text(f"{VALUE}\n")
+    planned = story.ok("plan", "--out", "plan.json")
+    assert "cloud-init seed with the values of login from file db.key" in planned.out
+    text = (story.folder / "plan.json").read_text()
+    (story.folder / "edited.json").write_text(text.replace('"db.key"', '"/etc/hostname"'))
+    assert "plan.inconsistent" in story.run("apply", "edited.json", "--yes").err
+    applied = story.ok("apply", "plan.json", "--yes")
+    assert story.ok("plan", "--detailed-exitcode").out.startswith("No changes:")
+
+    seeds = list((story.lab.host("kvm-1").folder / "srv/vms").glob("db.seed.*.iso"))
+    assert [f"password: {VALUE}".encode() in seed.read_bytes() for seed in seeds] == [True]
+    with story.connect("kvm-1") as connection:
+        assert not [s for s in connection.listAllSecrets() if "login" in s.usageID()], "libvirt keeps none"
+    seeds[0].unlink()
+    _require_nothing_leaked(story, planned.out + planned.err + applied.out + applied.err)
+
+    story.edit("value: {file: db.key}", "version: '2', value: {file: db.key}")
+    assert "warning[plan.seed-changed]" in story.run("plan").err

@@ -16,7 +16,15 @@ import pytest
 
 from kvmdecl.diagnostics import Moved, TaskFailed
 from kvmdecl.hosts.ledger import LedgerWriter
-from kvmdecl.state import FileContent, Kind, LedgerEntry, SeedContent, VolumeOptions
+from kvmdecl.state import (
+    FileContent,
+    Kind,
+    LedgerEntry,
+    SecretSource,
+    SeedContent,
+    SeedSecret,
+    VolumeOptions,
+)
 from kvmdecl.tasks import CreateVolume, DeleteVolume, ResizeVolume
 
 if TYPE_CHECKING:
@@ -169,6 +177,28 @@ def test_a_seed_is_built_and_uploaded(hand: Hand):
     out = io.BytesIO()
     seed.get_file_from_iso_fp(out, joliet_path="/user-data")
     assert out.getvalue() == b"#cloud-config\n"
+
+
+def seed_with_a_secret() -> CreateVolume:
+    files = (("meta-data", ""), ("user-data", "#cloud-config\npassword: ${secret:pw|json}\n"))
+    secret = SeedSecret("pw", "login", "1", SecretSource(env="KVMDECL_SECRET_LOGIN"))
+    content = SeedContent(files, "0" * 64, secrets=(secret,))
+    return disk("web-1.seed.iso", role="seed", format="raw", capacity=None, content=content)
+
+
+def test_the_value_of_a_secret_is_in_the_seed_and_nowhere_else(hand: Hand, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("KVMDECL_SECRET_LOGIN", 'hunter"2')
+    task = seed_with_a_secret()
+    hand.do(task)
+    assert b'#cloud-config\npassword: "hunter\\"2"\n' in of(hand, task).read_bytes()
+    assert "hunter" not in repr((task, hand.ledger, hand.told))
+
+
+def test_a_seed_whose_secret_is_not_at_hand_is_not_begun(hand: Hand):
+    with pytest.raises(TaskFailed) as failed:
+        hand.do(seed_with_a_secret())
+    assert failed.value.diagnostic.code == "step.secret-unreadable"
+    assert (hand.ledger.entries, hand.look_at_volumes()) == ((), ())
 
 
 def test_a_torn_upload_is_repaired(hand: Hand, raw_image: Path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from ruamel.yaml import YAML
 
+from kvmdecl.cloudinit import filled
+from kvmdecl.state import SeedContent
 from tests.resolve.support import DEBIAN, only_vm, told
 
 KEY = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEXAMPLEEXAMPLEEXAMPLE anna\'s "laptop"'
@@ -64,3 +66,87 @@ def test_only_public_keys_are_keys(key: str):
     text = f'vms:\n  web: {{image: debian, cloud_init: {{meta_data: {{public_keys: ["{key}"]}}}}}}\n'
 
     assert [code for code, _ in told(DEBIAN + text)] == ["manifest.bad-value"]
+
+
+# -- secrets ----------------------------------------------------------------------------------------------
+
+SECRETS = (
+    DEBIAN
+    + """\
+secrets:
+  login: {usage: cloud-init, value: {env: KVMDECL_SECRET_LOGIN}, version: "VERSION"}
+  disk: {usage: volume, value: {env: KVMDECL_SECRET_DISK}}
+vms:
+  web:
+    image: debian
+    cloud_init:
+      on_change: rerun
+      user_data: |
+        #cloud-config
+        password: ${secret:pw|json}
+"""
+)
+
+
+def with_secret(version: str = "1") -> SeedContent:
+    seed = only_vm(SECRETS.replace("VERSION", version) + "      secrets: {pw: login}\n").seed
+    assert seed is not None
+    return seed
+
+
+def test_a_secret_is_known_by_its_name_and_version_and_its_value_by_nobody(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("KVMDECL_SECRET_LOGIN", "hunter2")
+    before = with_secret()
+    assert "hunter2" not in repr(before)
+    assert "password: ${secret:pw|json}" in dict(before.files)["user-data"]
+    assert [(s.place, s.name, s.version, str(s.source)) for s in before.secrets] == [
+        ("pw", "login", "1", "variable KVMDECL_SECRET_LOGIN")
+    ]
+
+    monkeypatch.setenv("KVMDECL_SECRET_LOGIN", "another")
+    assert with_secret() == before, "a seed does not depend on the value"
+
+    after = with_secret("2")
+    assert after.sha256 != before.sha256
+    assert dict(after.files)["meta-data"] != dict(before.files)["meta-data"], "cloud-init runs again"
+
+
+@pytest.mark.parametrize(
+    ("secrets", "code", "where"),
+    [
+        ("{pw: login, other: login}", "cloud-init.secret-place", "login"),
+        ("{other: login}", "cloud-init.secret-place", "login"),
+        ("{pw: disk}", "reference.secret-usage", "disk"),
+        ("{pw: nothing}", "reference.unknown-secret", "nothing"),
+    ],
+)
+def test_every_place_has_a_secret_and_every_secret_a_place(secrets: str, code: str, where: str):
+    found = told(SECRETS.replace("VERSION", "1") + f"      secrets: {secrets}\n")
+    assert (code, where) in found
+
+
+def test_without_secrets_a_text_may_hold_anything():
+    assert (
+        "${secret:pw|json}"
+        in files('      user_data: "#!/bin/sh\\necho ${secret:pw|json}\\n"\n')["user-data"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "becomes"),
+    [
+        ("${secret:a}", "it's \u00e9", "it's \u00e9"),
+        ("${secret:a|json}", 'q"\n', '"q\\"\\n"'),
+        ("${secret:a|base64}", "x\0", "eAA="),
+        ("$secret:a ${secret:a|what}", "x", "$secret:a ${secret:a|what}"),
+    ],
+)
+def test_a_value_takes_its_place_in_the_form_that_is_wanted(place: str, value: str, becomes: str):
+    assert filled([("user-data", place)], {"a": value.encode()}) == (("user-data", becomes),)
+
+
+@pytest.mark.parametrize("value", [b"two\nlines", b"\xff", b"bell\a"])
+def test_a_value_that_would_break_its_line_is_refused_without_being_told(value: bytes):
+    with pytest.raises(ValueError, match="base64") as refused:
+        filled([("user-data", "${secret:a}")], {"a": value})
+    assert "lines" not in str(refused.value).replace("several lines", "")

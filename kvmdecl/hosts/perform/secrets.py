@@ -24,7 +24,7 @@ MAX_VALUE = 64 * 1024
 """Bytes; libvirt's own limit of a value (VIR_SECRET_VALUE_MAX in its protocol)."""
 
 
-class _UnusableError(Exception):
+class UnusableSecret(Exception):  # noqa: N818 - reads as a sentence
     """Why there is no value, as a clause that holds nothing of it."""
 
 
@@ -33,9 +33,9 @@ def define_secret(job: Job, task: DefineSecret) -> TaskResult:
     found = _find(job, task.uuid)
     job.require_unmoved(read_secret(found) if found else None)
     try:
-        value = _read(task.source)
-    except _UnusableError as reason:
-        _refuse(job, task.source, str(reason))
+        value = read_value(task.source)
+    except UnusableSecret as reason:
+        refuse_source(job, task.source, str(reason))
     entry = LedgerEntry(Kind.SECRET, task.name, owner="", applied=task.version, complete=False)
     job.ledger.note(entry)
     job.connection.secretDefineXML(task.xml).setValue(value)
@@ -54,7 +54,8 @@ def _find(job: Job, uuid: str) -> libvirt.virSecret | None:
         raise
 
 
-def _refuse(job: Job, source: SecretSource, why: str) -> NoReturn:
+def refuse_source(job: Job, source: SecretSource, why: str) -> NoReturn:
+    """Raise TaskFailed for a value that cannot be used; `why` holds nothing of it."""
     job.fail(
         "step.secret-unreadable",
         f"there is no value for {job.request.address} in {source}: {why}",
@@ -63,19 +64,24 @@ def _refuse(job: Job, source: SecretSource, why: str) -> NoReturn:
     )
 
 
-def _read(source: SecretSource) -> bytes:
+def read_value(source: SecretSource) -> bytes:
+    """Find a value where a manifest says that it is.
+
+    Raises:
+        UnusableSecret: there is none, or it cannot be one.
+    """
     value = _from_file(source) if source.file else os.environb.get(source.env.encode())
     if value is None:
-        raise _UnusableError("the variable is not set")
+        raise UnusableSecret("the variable is not set")
     if source.encoding == "base64":
         try:
             value = base64.b64decode(value.strip(), validate=True)
         except binascii.Error:
-            raise _UnusableError("it is not base64") from None
+            raise UnusableSecret("it is not base64") from None
     if not value:
-        raise _UnusableError("it is empty")
+        raise UnusableSecret("it is empty")
     if len(value) > MAX_VALUE:
-        raise _UnusableError(f"it has more than {MAX_VALUE} bytes")
+        raise UnusableSecret(f"it has more than {MAX_VALUE} bytes")
     return value
 
 
@@ -84,11 +90,11 @@ def _from_file(source: SecretSource) -> bytes:
     path = Path(source.file)
     try:
         if not path.resolve(strict=True).is_relative_to(Path(source.folder or ".").resolve()):
-            raise _UnusableError("it leads out of the manifest's folder")
+            raise UnusableSecret("it leads out of the manifest's folder")
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise _UnusableError("it is no regular file")
+                raise UnusableSecret("it is no regular file")
             value = stream.read(2 * MAX_VALUE + 1)
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of symbolic links
-        raise _UnusableError(getattr(error, "strerror", None) or "it cannot be read") from None
+        raise UnusableSecret(getattr(error, "strerror", None) or "it cannot be read") from None
     return value.removesuffix(b"\n").removesuffix(b"\r")

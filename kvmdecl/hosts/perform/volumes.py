@@ -10,9 +10,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
+from kvmdecl.cloudinit import filled
 from kvmdecl.hosts.errors import is_gone
 from kvmdecl.hosts.perform.copies import copy, remove_torn, require_copyable, require_unwritten
 from kvmdecl.hosts.perform.job import shown
+from kvmdecl.hosts.perform.secrets import UnusableSecret, read_value, refuse_source
 from kvmdecl.hosts.perform.upload import Content, ContentChanged, open_content, upload
 from kvmdecl.hosts.protocol import Progress, TaskResult
 from kvmdecl.hosts.read import read_volume
@@ -20,7 +22,7 @@ from kvmdecl.libvirt_xml.fingerprint import ABSENT
 from kvmdecl.libvirt_xml.safe import parse_xml
 from kvmdecl.libvirt_xml.volume import volume_xml
 from kvmdecl.names import format_size
-from kvmdecl.state import FileContent, Kind, LedgerEntry, ObservedVolume, begins_as
+from kvmdecl.state import FileContent, Kind, LedgerEntry, ObservedVolume, SeedContent, begins_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -156,7 +158,7 @@ def _make(
     job: Job, task: CreateVolume, pool: libvirt.virStoragePool, torn: libvirt.virStorageVol | None = None
 ) -> None:
     """Make the volume, in place of a torn one if there is one."""
-    content = task.content
+    content = _with_secrets(job, task.content) if isinstance(task.content, SeedContent) else task.content
     if task.clone is not None:
         _make_copy(job, task, task.clone, pool, torn)
         return
@@ -185,6 +187,18 @@ def _make(
         _refuse_content(job, content, error.strerror or str(error))
     except ContentChanged as changed:
         _refuse_content(job, content, str(changed))
+
+
+def _with_secrets(job: Job, seed: SeedContent) -> SeedContent:
+    """The seed with the values of its secrets, which are read here and now, and go nowhere but into the volume."""
+    values = {}
+    for secret in seed.secrets:
+        try:
+            values[secret.place] = read_value(secret.source)
+            filled(seed.files, dict.fromkeys((other.place for other in seed.secrets), b"") | values)
+        except (UnusableSecret, ValueError) as reason:
+            refuse_source(job, secret.source, str(reason))
+    return replace(seed, files=filled(seed.files, values)) if values else seed
 
 
 def _make_copy(
