@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from kvmdecl.state import HostSnapshot
 from kvmdecl.text import did_you_mean, safe_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Container, Iterator, Mapping
 
     from kvmdecl.cluster import PlacedCluster, ResolvedHost, ResolvedNetwork, ResolvedVm
     from kvmdecl.diagnostics import Span
@@ -45,6 +46,23 @@ def check(placed: PlacedCluster, facts: Mapping[str, HostFacts], plugins: Plugin
         _check_pages(placed, facts),
     )
     return in_order(chain(built_in, plugins.check(placed, facts)))
+
+
+def check_support(
+    placed: PlacedCluster, facts: Mapping[str, HostFacts], changed: Container[str]
+) -> Iterator[Diagnostic]:
+    """What domain capabilities have against vms that are about to change; the rest of `check` was said before.
+
+    A vm that stays as it is runs, or not, whatever its host would say to a new one like it.
+    """
+    views = {name: _HostView(name, fact) for name, fact in facts.items()}
+    vms = tuple(vm for vm in _present(placed) if vm.name in changed)
+    for vm in vms:
+        host = views.get(vm.host or "")
+        machine = host.machines(vm).get(vm.machine) if host is not None else None
+        if host is not None and machine is not None:
+            yield from _check_supported(vm, host, machine)
+    yield from _check_elsewhere(replace(placed, vms=vms), views)
 
 
 def check_filters(placed: PlacedCluster, observations: Mapping[str, Observation]) -> Iterator[Diagnostic]:
@@ -149,10 +167,7 @@ def _check_vm(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:
     if machine is None:
         yield _unknown_machine(vm, host)
     else:
-        support = host.support(vm, machine)
-        yield from _check_cpus(vm, host, machine, support)
-        yield from _check_offers(vm, host, support)
-        yield from _check_cpu_model(vm, host, support)
+        yield from _check_supported(vm, host, machine)
     yield from _check_pins(vm, host)
     yield from _check_shares(vm, host)
     yield from _check_security(vm, host)
@@ -166,6 +181,13 @@ def _check_vm(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:
             "The guest would not start, or drive its host into swap.",
             "ask for less, or choose a larger host",
         )
+
+
+def _check_supported(vm: ResolvedVm, host: _HostView, machine: Machine) -> Iterator[Diagnostic]:
+    support = host.support(vm, machine)
+    yield from _check_cpus(vm, host, machine, support)
+    yield from _check_offers(vm, host, support)
+    yield from _check_cpu_model(vm, host, support)
 
 
 def _no_guest_type(vm: ResolvedVm, host: _HostView) -> Diagnostic:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kvmdecl.baseline import with_baselines
-from kvmdecl.check import check, check_filters
+from kvmdecl.check import check, check_filters, check_support
 from kvmdecl.cluster import PlacedCluster, ResolvedCluster, ResolvedVm
-from kvmdecl.diagnostics import Diagnostic, reject_errors
+from kvmdecl.diagnostics import Diagnostic, in_order, reject_errors
 from kvmdecl.emit import emit
+from kvmdecl.facts import HostFacts
 from kvmdecl.hosts.identity import check_identities
 from kvmdecl.hosts.protocol import HostReader, Scope
 from kvmdecl.hosts.sanity import believable
@@ -23,6 +24,7 @@ from kvmdecl.planner import make_plan
 from kvmdecl.pluginhost import Plugins
 from kvmdecl.resolve import resolve
 from kvmdecl.state import DesiredState, HostSnapshot, Observation
+from kvmdecl.tasks import DefineDomain
 from kvmdecl.uri import HostUri
 
 
@@ -102,22 +104,49 @@ def compile_cluster(
     reject_errors(membership_faults(cluster, observations))
     placed, told = with_baselines(place(cluster, observations, plugins.solver(cluster.solver)), observations)
     unknown = reject_errors(told)
-    facts = {name: seen.facts for name, seen in observations.items() if isinstance(seen, HostSnapshot)}
+    facts = _facts(observations)
     reject_errors(check_filters(placed, observations))
     warnings = reject_errors(check(placed, facts, plugins))
     return Compiled(placed, emit(placed, observations), (*unknown, *warnings))
 
 
 def plan_cluster(
-    cluster: ResolvedCluster, reader: HostReader, plugins: Plugins, *, foreign: bool = False
+    cluster: ResolvedCluster,
+    reader: HostReader,
+    plugins: Plugins,
+    *,
+    foreign: bool = False,
+    to_apply: bool = False,
 ) -> tuple[Plan, tuple[Diagnostic, ...]]:
     """Read the hosts, compile, compare. Returns the plan, with what nobody declares if `foreign`, and the warnings.
+
+    `to_apply` also asks the hosts what new guests can have (virConnectGetDomainCapabilities), for which libvirt demands
+    read-write connections, and holds the vms against it that the plan makes or changes.
 
     Raises:
         Rejected: as `compile_cluster`, and when two hosts turn out to be one machine.
     """
-    observations = believable(reader.observe(scope_of(cluster, foreign=foreign)))
+    scope = scope_of(cluster, foreign=foreign)
+    if to_apply:
+        guests = frozenset((vm.arch, vm.type, vm.machine) for vm in cluster.vms if vm.state != "absent")
+        scope = replace(scope, domain_support=bool(guests), guests=guests)
+    observations = believable(reader.observe(scope))
     reject_errors(check_identities(observations))
+    support = _facts(observations) if to_apply else {}
+    if to_apply:
+        observations = {name: _without_support(seen) for name, seen in observations.items()}
     compiled = compile_cluster(cluster, observations, plugins)
     plan = make_plan(cluster, compiled.desired, observations, foreign=foreign)
-    return plan, compiled.warnings
+    changed = {step.task.name for step in plan.steps if isinstance(step.task, DefineDomain)}
+    found = reject_errors(check_support(compiled.placed, support, changed))
+    return plan, in_order((*compiled.warnings, *found))
+
+
+def _facts(observations: Mapping[str, Observation]) -> dict[str, HostFacts]:
+    return {name: seen.facts for name, seen in observations.items() if isinstance(seen, HostSnapshot)}
+
+
+def _without_support(seen: Observation) -> Observation:
+    if not isinstance(seen, HostSnapshot):
+        return seen
+    return replace(seen, facts=replace(seen.facts, domain_support=()))

@@ -39,7 +39,8 @@ def run(
 ) -> None:
     """Bring the hosts to what the manifest (or a saved plan) says.
 
-    Given a manifest it plans, shows the plan and asks. Given a saved plan (a .json file)
+    Given a manifest it plans, shows the plan and asks; what a host cannot give its new and changed vms is
+    refused before, at the line that asks for it. Given a saved plan (a .json file)
     it does what that plan says and refuses every object that changed since. Hosts that do
     not answer are left alone.
 
@@ -62,7 +63,7 @@ def run(
         plan = applying.read_saved(path)
         applying.show(plan, progress)
     else:
-        plan, warnings = planning.make(path, scheduled=scheduled, forget=forget_host or ())
+        plan, warnings = planning.make(path, scheduled=scheduled, forget=forget_host or (), to_apply=True)
         applying.show(plan, progress, warnings)
     if plan.empty:
         raise typer.Exit(planning.exit_code(plan, detailed=False))

@@ -40,12 +40,13 @@ def make(
     scheduled: bool = False,
     forget: Iterable[str] = (),
     foreign: bool = False,
+    to_apply: bool = False,
 ) -> tuple[Plan, tuple[Diagnostic, ...]]:
     """Plan the manifest at `path` against its hosts, or against saved facts.
 
     `deep` asks the hosts' libvirt about each domain, over read-write connections; not with `facts`. `scheduled` lets
     vms of `restart: scheduled` restart. `forget` names hosts that left the cluster for good.
-    `foreign` adds what nobody declares.
+    `foreign` adds what nobody declares. `to_apply` reads the hosts over read-write connections, which tell more.
 
     Raises:
         Rejected: with everything that stands in the way of a plan.
@@ -58,7 +59,7 @@ def make(
     if facts is not None:
         return plan_cluster(cluster, SnapshotReader(facts, uris), plugins, foreign=foreign)
     with ReadingFleet(uris) as fleet:
-        plan, warnings = plan_cluster(cluster, fleet, plugins, foreign=foreign)
+        plan, warnings = plan_cluster(cluster, fleet, plugins, foreign=foreign, to_apply=to_apply)
     if deep:
         with ConvertingFleet(uris) as converter:
             plan = deepen(plan, converter)

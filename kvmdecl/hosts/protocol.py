@@ -16,7 +16,8 @@ class Scope:
     """How much of a host to read. Volumes are read in the pools named here only; the rest where it is asked for.
 
     `filters` are its network filters: every host has two dozen, and most clusters speak of none. `settings`
-    are numbers that its kernel goes by; they are also read of a host that was once given some.
+    are numbers that its kernel goes by; they are also read of a host that was once given some. `guests` are those that
+    domain capabilities are asked for, by architecture, libvirt's type and machine; all that the host has if empty.
     """
 
     pools: frozenset[str] = frozenset()
@@ -25,6 +26,7 @@ class Scope:
     pool_types: bool = False
     secrets: bool = False
     domain_support: bool = False
+    guests: frozenset[tuple[str, str, str]] = frozenset()
     filters: bool = False
     snapshots: bool = False
     settings: bool = False

@@ -153,8 +153,8 @@ class _Calls:
         self._pool = pool
         self.ask = pool.submit
 
-    def each(self, function: Callable[[T], R], things: Iterable[T]) -> tuple[R, ...]:
-        """Apply a function to all things at once; those that are gone by now are left out."""
+    def each(self, function: Callable[[T], R | None], things: Iterable[T]) -> tuple[R, ...]:
+        """Apply a function to all things at once; those that are gone by now, or tell nothing, are left out."""
         answers = self._pool.map(lambda thing: _unless_gone(function, thing), things)
         return tuple(answer for answer in answers if answer is not None)
 
@@ -239,7 +239,7 @@ def _facts(connection: libvirt.virConnect, scope: Scope, calls: _Calls) -> HostF
     pool_types = calls.ask(_pool_types, connection) if scope.pool_types else None
     qemu, library = calls.ask(connection.getVersion), calls.ask(connection.getLibVersion)
     capabilities = parse_capabilities(connection.getCapabilities())
-    asked = _emulators(capabilities) if scope.domain_support else ()
+    asked = _emulators(capabilities, scope.guests) if scope.domain_support else ()
     return capabilities.facts(
         libvirt=library.result(),
         qemu=qemu.result(),
@@ -260,18 +260,30 @@ def _pool_types(connection: libvirt.virConnect) -> tuple[str, ...] | None:
         raise
 
 
-def _emulators(capabilities: Capabilities) -> Iterator[tuple[GuestType, str]]:
-    """The machine types to ask for: what the aliases (`pc`, `q35`, `virt`) stand for now."""
+def _emulators(
+    capabilities: Capabilities, wanted: frozenset[tuple[str, str, str]]
+) -> Iterator[tuple[GuestType, str]]:
+    """The machine types to ask for: those that are wanted, or what the aliases (`pc`, `q35`, `virt`) stand for now."""
     for guest in capabilities.guests:
+        if wanted:
+            names = {name for arch, type_, name in wanted if (arch, type_) == (guest.arch, guest.type)}
+            there = {machine.canonical for machine in guest.machines if machine.name in names}
+            yield from ((guest, machine) for machine in sorted(there))
+            continue
         current = {machine.canonical for machine in guest.machines if machine.canonical != machine.name}
         for machine in sorted(current or {machine.name for machine in guest.machines}):
             yield guest, machine
 
 
-def _domain_support(connection: libvirt.virConnect, guest: GuestType, machine: str) -> DomainSupport:
-    return parse_domain_capabilities(
-        connection.getDomainCapabilities(guest.emulator or None, guest.arch, machine, guest.type, 0)
-    )
+def _domain_support(connection: libvirt.virConnect, guest: GuestType, machine: str) -> DomainSupport | None:
+    """None where libvirt's driver has no such question."""
+    try:
+        told = connection.getDomainCapabilities(guest.emulator or None, guest.arch, machine, guest.type, 0)
+    except libvirt.libvirtError as error:
+        if is_unsupported(error):
+            return None
+        raise
+    return parse_domain_capabilities(told)
 
 
 def _pools(found: list[tuple[Any, dict[str, bool]]], scope: Scope, calls: _Calls) -> tuple[ObservedPool, ...]:

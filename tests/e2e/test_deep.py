@@ -41,7 +41,9 @@ def test_networks_pools_and_disks_that_the_plan_will_make_are_not_missed(story: 
             assert not connection.listAllDomains(), "nothing was defined"
 
 
-def test_an_unknown_cpu_model_passes_a_plain_plan_and_is_refused_by_a_deep_one_at_its_line(story: Story):
+def test_an_unknown_cpu_model_passes_a_plain_plan_and_is_refused_by_a_deep_one_and_by_apply_at_its_line(
+    story: Story,
+):
     path = story.write(CLUSTER.replace("  odd: {host: kvm-2}", ODD))
     line = path.read_text().splitlines().index(ODD) + 1
 
@@ -54,6 +56,14 @@ def test_an_unknown_cpu_model_passes_a_plain_plan_and_is_refused_by_a_deep_one_a
     assert "Unknown CPU model NoSuchCpu" in deep.err
     assert "domain odd" not in deep.out
     assert "good" in deep.out
+
+    applied = story.run("apply", "--yes")
+    assert applied.code == 1
+    assert f"cluster.yaml:{line}:" in applied.err
+    assert "error[check.no-cpu-model]: kvm-2 cannot show its guests a CPU NoSuchCpu" in applied.err
+    for host in HOSTS:
+        with story.connect(host) as connection:
+            assert not connection.listAllStoragePools(), "nothing is done by halves"
 
 
 def test_a_change_of_a_running_guest_is_tried_on_its_present_definition(story: Story):
