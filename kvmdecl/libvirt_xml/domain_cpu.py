@@ -88,8 +88,8 @@ def _cputune(vm: ResolvedVm) -> Iterator[Element]:
     for name in LIMITS:
         if (value := getattr(cpus, name)) is not None:
             yield node(name, str(value))
-    for number, cpuset in sorted(cpus.pins.items(), key=lambda pin: int(pin[0])):
-        yield node("vcpupin", vcpu=number, cpuset=cpuset)
+    for vcpu, cpuset in cpus.pinned.items():
+        yield node("vcpupin", vcpu=str(vcpu), cpuset=cpuset)
     if cpus.emulator_pin is not None:
         yield node("emulatorpin", cpuset=cpus.emulator_pin)
     for number, cpuset in sorted(cpus.iothread_pins.items(), key=lambda pin: int(pin[0])):

@@ -41,6 +41,12 @@ def numbers_of(numbers: str) -> frozenset[int]:
     return frozenset(n for low, _, high in parts for n in range(int(low), int(high or low) + 1))
 
 
+def in_order(numbers: str) -> tuple[int, ...]:
+    """The same as they are written: `0-1,32-33` -> 0, 1, 32, 33."""
+    parts = (part.partition("-") for part in numbers.split(","))
+    return tuple(n for low, _, high in parts for n in range(int(low), int(high or low) + 1))
+
+
 def _parse_set(value: object) -> str:
     if isinstance(value, str):
         found = [_RANGE.fullmatch(part) for part in value.split(",")]
@@ -53,6 +59,22 @@ def _parse_set(value: object) -> str:
 
 NumberSet = Annotated[
     str, BeforeValidator(_parse_set), WithJsonSchema({"type": "string", "pattern": _SET_PATTERN})
+]
+
+
+EACH = "each"
+"""In the place of a vCPU's number: CPUs of which each vCPU has one."""
+_Pins = Annotated[
+    dict[Annotated[str, Field(pattern=f"^({EACH}|0|[1-9][0-9]{{0,3}})$")], NumberSet],
+    BeforeValidator(lambda value: value if isinstance(value, dict) else {EACH: value}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": _SET_PATTERN},
+                {"type": "object", "additionalProperties": {"type": "string", "pattern": _SET_PATTERN}},
+            ]
+        }
+    ),
 ]
 
 
@@ -203,8 +225,9 @@ class Cpus(Section):
     """Microseconds in which each I/O thread may use `iothread_quota`."""
     iothread_quota: _Quota | None = None
     """Microseconds that each I/O thread may run in an `iothread_period`; no limit if not given."""
-    pins: dict[_VcpuNumber, NumberSet] = Field(default_factory=dict)
-    """CPUs of the host that a vCPU runs on, by the vCPU's number (`{0: "4-7", 1: "4-7"}`)."""
+    pins: _Pins = Field(default_factory=dict)
+    """CPUs of the host that a vCPU runs on, by the vCPU's number (`{0: "4-7", 1: "4-7"}`); or as many as there are
+    vCPUs, of which each has one, in their order (`"4-7"`, `"4,36,5,37"`)."""
     emulator_pin: NumberSet | None = None
     """CPUs of the host that QEMU's other threads run on (`"0-1"`)."""
     iothread_pins: dict[_VcpuNumber, NumberSet] = Field(default_factory=dict)
@@ -225,6 +248,13 @@ class Cpus(Section):
     def is_named(self) -> bool:
         """Whether the CPU is a named model or a level, and no host's own."""
         return self.model is not None and self.model not in HOST_MODELS
+
+    @property
+    def pinned(self) -> dict[int, str]:
+        """CPUs of the host by the number of each vCPU that is pinned, in order."""
+        if EACH in self.pins:
+            return {vcpu: str(cpu) for vcpu, cpu in enumerate(in_order(self.pins[EACH]))}
+        return {int(number): self.pins[number] for number in sorted(self.pins, key=int)}
 
     @property
     def most(self) -> int:
@@ -270,13 +300,24 @@ class Cpus(Section):
                 raise _wrong("cpus", summary, "keep one of them", "features", name)
 
     def _check_pins(self) -> None:
+        if EACH in self.pins:
+            self._check_each()
         for number in self.pins:
-            if int(number) >= self.most:
+            if number != EACH and int(number) >= self.most:
                 summary = f"there is no vCPU {number}: they are numbered from 0 to {self.most - 1}"
                 raise _wrong("cpus", summary, "leave it out, or raise `max`", "pins", number)
         if "0" in self.iothread_pins:
             hint = "number them from 1"
             raise _wrong("cpus", "there is no I/O thread 0", hint, "iothread_pins", "0")
+
+    def _check_each(self) -> None:
+        if len(self.pins) > 1:
+            raise _wrong("cpus", f"both `{EACH}` and single vCPUs are given", "keep one of them", "pins")
+        cpus = in_order(self.pins[EACH])
+        if len(cpus) != self.most or len(set(cpus)) != len(cpus):
+            summary = f"{len(set(cpus))} different CPUs are named, and there are {self.most} vCPUs"
+            hint = "name one for each vCPU, or say `{0: ..., 1: ...}`"
+            raise _wrong("cpus", summary, hint, "pins")
 
     def _check_schedulers(self) -> None:
         if self.emulator_scheduler is not None and self.emulator_scheduler.only is not None:

@@ -197,6 +197,12 @@ def test_all_limits_that_changed_go_into_one_call():
     assert call.argument == "global_period=8000 iothread_quota=9000 cpu_shares=512"
 
 
+def test_each_vcpu_has_one_of_as_many_cpus_in_the_order_in_which_they_are_written():
+    pinned = {"0": "4", "1": "36", "2": "5", "3": "37"}
+    said = declared(max_cpus=4, cpu_keys={"pins": "4,36,5,37"})
+    assert said == declared(max_cpus=4, cpu_keys={"pins": pinned})
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -211,6 +217,11 @@ def test_all_limits_that_changed_go_into_one_call():
         lambda: Cpus(count=2, scheduler={"policy": "rr", "only": "0-2"}),
         lambda: Cpus(emulator_scheduler={"policy": "rr", "only": "0"}),
         lambda: Cpus(iothread_pins={"0": "1"}),
+        lambda: Cpus(count=2, pins="4-6"),
+        lambda: Cpus(count=2, max=4, pins="4-5"),
+        lambda: Cpus(count=2, pins="4,4"),
+        lambda: Cpus(count=2, pins={"each": "4-5", "0": "4"}),
+        lambda: Cpus(count=2, pins={"2": "4"}),
         lambda: Cpus(cache_shares=[{"vcpus": "1", "size": MIB}]),
         lambda: Cpus(
             count=2,
