@@ -50,7 +50,7 @@ class Manifest(Section):
     """Version of this format: `kvmdecl/v1`."""
     cluster: Name
     """Name of the cluster; part of every derived UUID and MAC address."""
-    placement: PlacementSection = PlacementSection()
+    placement: PlacementSection = PlacementSection.unsaid()
     """Solver for vms that name no host."""
     hosts: dict[Name, Host] = Field(default_factory=dict)
     """Hosts by name."""

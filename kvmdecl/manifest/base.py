@@ -74,6 +74,11 @@ class Section(BaseModel):
         """The keys whose values are not the defaults."""
         return self.__dict__.keys()
 
+    @classmethod
+    def unsaid(cls) -> Self:
+        """What a mapping without keys comes to, for defaults. To validate it would build a validator of its own."""
+        return super().model_construct()
+
     @model_validator(mode="wrap")
     @classmethod
     def _shared(

@@ -195,7 +195,7 @@ class Disk(Section):
     """Several guests may use it at once (raw only); what keeps them apart is up to the guests."""
     encryption: Encryption | None = None
     """Secret that the disk is encrypted with (LUKS)."""
-    iotune: IoTune = IoTune()
+    iotune: IoTune = IoTune.unsaid()
     """Limits of its throughput."""
     serial: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+ -]{1,20}$")] | None = None
     """Serial number that the guest sees; the disk's name if not given, and none for a `source`."""

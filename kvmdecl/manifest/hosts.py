@@ -64,13 +64,13 @@ class Host(Section):
     """
     state: Literal["active", "absent"] = "active"
     """`absent` lets a host go that left the cluster for good: what it had is taken for gone."""
-    reserve: Reserve = Reserve()
+    reserve: Reserve = Reserve.unsaid()
     """CPUs and memory that placement leaves to the host."""
     huge_pages: dict[_PageSize, _PageCounts] = Field(default_factory=dict)
     """Huge pages that the host sets aside, by their size: for all of its NUMA cells together (`{2MiB: 512}`), of which
     each has the same share, or for each cell (`{1GiB: {0: 8, 1: 8}}`). What is not named is left alone.
     """
-    ksm: Ksm = Ksm()
+    ksm: Ksm = Ksm.unsaid()
     """How the host merges equal pages of its guests."""
 
     @model_validator(mode="after")

@@ -120,9 +120,9 @@ class GuestOffloads(Section):
 class Offloads(Section):
     """Work on frames that is done elsewhere or later, each where it can be if not given."""
 
-    host: HostOffloads = HostOffloads()
+    host: HostOffloads = HostOffloads.unsaid()
     """Of what the guest sends."""
-    guest: GuestOffloads = GuestOffloads()
+    guest: GuestOffloads = GuestOffloads.unsaid()
     """Of what the guest receives."""
 
 
@@ -207,11 +207,11 @@ class Nic(Section):
     """Let the guest choose which multicast and MAC addresses its host passes on to it (virtio)."""
     coalesce: Annotated[Positive, Field(le=65535)] | None = None
     """Frames that are received before the guest is told, instead of each."""
-    driver: NicDriver = NicDriver()
+    driver: NicDriver = NicDriver.unsaid()
     """How the host works for it (virtio): `driver: qemu`."""
-    offloads: Offloads = Offloads()
+    offloads: Offloads = Offloads.unsaid()
     """Work on frames that is done elsewhere or later (virtio): `{host: {tso4: false}}`."""
-    rom: Rom = Rom()
+    rom: Rom = Rom.unsaid()
     """Its option ROM (`rom: false` for none)."""
     tap: InterfaceName | None = None
     """Name of its device on the host; `vnet0` or the like if not given."""

@@ -92,9 +92,9 @@ class Audio(Section):
     """For `pipewire`: directory of its socket."""
     timer: Positive | None = None
     """Microseconds between two looks at what is to be played."""
-    output: AudioStream = AudioStream()
+    output: AudioStream = AudioStream.unsaid()
     """What the guest plays."""
-    input: AudioStream = AudioStream()
+    input: AudioStream = AudioStream.unsaid()
     """What it records."""
 
     @model_validator(mode="after")

@@ -144,7 +144,7 @@ class CloudInit(Section):
     """Text of vendor-data: as user-data, which override it."""
     vendor_data_file: str | None = None
     """File with vendor-data, relative to the manifest that names it."""
-    meta_data: MetaData = MetaData()
+    meta_data: MetaData = MetaData.unsaid()
     """Host name, identity and keys."""
     on_change: Literal["keep", "rerun"] = "keep"
     """What an edit does to a guest that is set up: `keep` leaves it as it is; `rerun` lets cloud-init run once more at
@@ -183,7 +183,7 @@ class Vm(Section):
     restart: Literal["never", "scheduled", "now"] = "never"
     """When it may be powered off and on for what it only gets by that: `never` waits until somebody does it, `now` does
     it in the next apply, `scheduled` in the next `apply --scheduled`."""
-    shutdown: Shutdown = Shutdown()
+    shutdown: Shutdown = Shutdown.unsaid()
     """How it is powered off (`shutdown: 5m`): it is asked to, and never forced unless this says so."""
     description: Annotated[Text, Field(max_length=4096)] | None = None
     """Text for people."""
@@ -200,20 +200,20 @@ class Vm(Section):
     """What the guest's hardware clock shows; `utc`, or what its `os` is used to, if not given."""
     hyperv: Bool | None = None
     """Offer a KVM guest Hyper-V's enlightenments; for Windows if not given."""
-    cpus: Cpus = Cpus()
+    cpus: Cpus = Cpus.unsaid()
     """Number (`cpus: 4`), model and tuning of the vCPUs."""
-    memory: Memory = Memory()
+    memory: Memory = Memory.unsaid()
     """Size (`memory: 4GiB`), maximum, and what the host takes it from."""
     numa: Numa | None = None
     """NUMA nodes of the host that its memory is taken from (`numa: "0"`), and cells that it sees; any and none if not
     given."""
-    firmware: Firmware = Firmware()
+    firmware: Firmware = Firmware.unsaid()
     """`bios` or `uefi`."""
     kernel: Kernel | None = None
     """Linux kernel that the host loads (`kernel: /srv/boot/vmlinuz`), in place of what the disk would boot."""
-    smbios: Smbios = Smbios()
+    smbios: Smbios = Smbios.unsaid()
     """What the firmware tells of the machine."""
-    features: Features = Features()
+    features: Features = Features.unsaid()
     """Switches of board and hypervisor."""
     timers: dict[TimerName, Timer] = Field(default_factory=dict)
     """Timers by name (`{hpet: true, tsc: {frequency: 2400000000}}`), on top of what `os` decides."""
@@ -244,13 +244,13 @@ class Vm(Section):
     boot: tuple[DeviceName, ...] | None = None
     """Boot order: names of disks (`root` is the first) and cdroms, `network` for NICs; by default the first disk,
     and `[]` for none."""
-    serial: SerialConsole = SerialConsole()
+    serial: SerialConsole = SerialConsole.unsaid()
     """Serial console (`serial: false` for none)."""
     serials: Annotated[tuple[CharacterDevice, ...], Field(max_length=3)] = ()
     """Further serial ports (`serials: [pty]`); the guest numbers them from 1."""
     consoles: Annotated[tuple[CharacterDevice, ...], Field(max_length=8)] = ()
     """virtio consoles (`consoles: [pty]`), `/dev/hvc0` and so on in a Linux guest."""
-    graphics: Graphics = Graphics()
+    graphics: Graphics = Graphics.unsaid()
     """Graphical console (`graphics: vnc`)."""
     video: Video | None = None
     """Graphics card (`video: virtio`); plain VGA with a graphical console, else none, if not given."""
@@ -280,9 +280,9 @@ class Vm(Section):
     """IOMMU (`iommu: intel`); none if not given."""
     usb_redirections: Annotated[Integer, Field(ge=0, le=8)] = 0
     """Ports at which a SPICE client may plug in USB devices of its own."""
-    rng: Rng = Rng()
+    rng: Rng = Rng.unsaid()
     """virtio random number generator (`rng: false` for none); fed by the host's /dev/urandom if not said otherwise."""
-    balloon: Balloon = Balloon()
+    balloon: Balloon = Balloon.unsaid()
     """virtio memory balloon (`balloon: false` for none)."""
     watchdog: Watchdog | None = None
     """Watchdog (`watchdog: reset`); none if not given."""
