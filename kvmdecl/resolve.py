@@ -508,12 +508,24 @@ class _Linker:
             network = self._network_of(vm, nic, index)
             if nic.network is not None and network is None:
                 continue
+            if nic.misplaced is not None:
+                self._refuse_misplaced(vm.name, index, nic.misplaced, nic.model)
             if nic.filter is not None and vm.spec.state != "absent":
                 self._check_not_absent(nic.filter.name, "vms", vm.name, "nics", index, "filter", "name")
             mac = nic.mac or derive_mac(self._name, vm.name, f"{plug}/{ordinal}")
             order = boot if nic.boot else None
             boot = boot if boot is None or not nic.boot else boot + 1
             yield index, _nic(nic, mac, network, order)
+
+    def _refuse_misplaced(self, vm: str, number: int, key: str, model: str) -> None:
+        """Its model may be one that the vm's `os` chose after the NIC was checked."""
+        self._refuse(
+            "manifest.bad-nic",
+            f"{key} is for virtio, not {model}",
+            self._loaded.span("vms", vm, "nics", number, key),
+            "The model follows from the vm's `os`.",
+            "add `model: virtio`, or leave it out",
+        )
 
     def _check_teams(self, vm: _Link, plugged: Iterable[tuple[int, ResolvedNic]]) -> None:
         """A team is one NIC that stays and one that goes."""
@@ -543,7 +555,7 @@ class _Linker:
         self._check_standing(vm, network, f"network {nic.network}", *at, "network")
         if id(nic) not in self._fitting:
             before = len(self.found)
-            self._check_port(nic, network, *at)
+            self._check_port(vm.name, index, nic, network)
             if len(self.found) == before:
                 self._fitting[id(nic)] = nic
         return network
@@ -570,13 +582,14 @@ class _Linker:
                     "write the host's address: `listen: 192.0.2.1`",
                 )
 
-    def _check_port(self, nic: Nic, network: ResolvedNetwork, *at: str | int) -> None:
+    def _check_port(self, vm: str, number: int, nic: Nic, network: ResolvedNetwork) -> None:
         """Refuse what ports of such a network do not have."""
+        mode, at = network.spec.mode, ("vms", vm, "nics", number)
         groups = network.spec.portgroups
         if nic.portgroup is not None and nic.portgroup not in groups and network.spec.mode != "existing":
             self._unknown("portgroup", nic.portgroup, groups, *at, "portgroup")
-        mode = network.spec.mode
-        lacking = [key for key in _NO_PORT_OF.get(mode, ()) if key in nic.said]
+        said = self._manifest.vms[vm].nics[number].said  # beside what the vm's `os` says of it
+        lacking = [key for key in _NO_PORT_OF.get(mode, ()) if key in said]
         if nic.vlan is not None and not network.spec.may_have_vlans:
             lacking.append("vlan")
         for key in lacking:
@@ -830,10 +843,10 @@ class _Linker:
 
 _LISTENED = frozenset({"nat", "route", "open", "isolated", "existing"})
 _NO_PORT_OF: Mapping[str, tuple[str, ...]] = {
-    "macvtap": ("filter", "isolated", "tap", "coalesce"),
+    "macvtap": ("filter", "isolated", "tap", "coalesce", "mtu"),
     "hostdev": (
         *("filter", "isolated", "tap", "bandwidth", "mtu", "coalesce", "driver", "offloads", "queues"),
-        "link",
+        *("link", "model"),
     ),
 }
 """Keys of NICs that mean nothing on networks of a mode; libvirt would refuse some and forget the others."""

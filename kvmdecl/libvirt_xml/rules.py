@@ -793,6 +793,7 @@ _DOMAIN = tuple(
             ("No bandwidth is no limit", ("devices/interface/bandwidth/*bound",), default(name, "0"))
             for name in ("peak", "burst", "floor")
         ),
+        ("One pair of queues is what every NIC has", ("devices/interface/driver",), default("queues", "1")),
         ("A lease begins at the beginning", ("devices/lease/target",), default("offset", "0")),
         ("A feature is on unless said", _SWITCHES, fill("state", "on")),
         (

@@ -54,6 +54,8 @@ class Input(Section):
         if self.is_of_the_host != (self.path is not None):
             hint = "write `{type: evdev, path: /dev/input/event3}`"
             raise wrong("input", "the path names a device of the host, and nothing else", hint, "type")
+        if self.is_of_the_host and "bus" in self.model_fields_set:
+            raise wrong("input", "a device of the host has a bus of its own", "leave it out", "bus")
         for key in ("grab", "repeat"):
             if getattr(self, key) is not None and self.type != "evdev":
                 raise wrong("input", f"{key} is for evdev only", "leave it out", key)

@@ -379,6 +379,8 @@ class Cdrom(Section):
     def _possible(self) -> Self:
         if self.startup_policy is not None and self.image is None and self.source is None:
             raise wrong("disk", "an empty drive misses nothing", "leave it out", "startup_policy")
+        if self.pool is not None and self.image is None:
+            raise wrong("disk", "only an image is kept in a pool", "add `image`, or leave it out", "pool")
         if self.source is not None and self.image is not None:
             raise wrong("disk", "both an image and a source are in the drive", "keep one of them", "source")
         return self

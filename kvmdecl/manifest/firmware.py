@@ -237,7 +237,7 @@ class SecurityLabel(Section):
 class BlockDevice(Section):
     """What a guest may do on one block device of the host."""
 
-    weight: Annotated[Integer, Field(ge=10, le=1000)] | None = None
+    weight: Annotated[Integer, Field(ge=100, le=1000)] | None = None
     """Weight against other guests."""
     read_bytes_sec: Size | None = None
     """Bytes a second that it may read."""
@@ -248,13 +248,19 @@ class BlockDevice(Section):
     write_iops_sec: Positive | None = None
     """Requests a second that it may write with."""
 
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.said:
+            raise _wrong("blkio", "nothing is said of the device", "add for example `weight: 500`")
+        return self
+
 
 class Blkio(Section):
     """Weights and limits of the guest on the host's block devices (cgroups)."""
 
     shorthand = "weight"
 
-    weight: Annotated[Integer, Field(ge=10, le=1000)] | None = None
+    weight: Annotated[Integer, Field(ge=100, le=1000)] | None = None
     """Weight against other guests."""
     devices: dict[HostPath, BlockDevice] = Field(default_factory=dict)
     """Devices of the host by path (`{/dev/sda: {read_iops_sec: 500}}`)."""

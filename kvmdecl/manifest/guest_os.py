@@ -84,7 +84,7 @@ def _with_os(spec: Vm) -> Vm:
     parts = {
         "disk": root and _filled(root, profile.disk),
         "disks": {name: _filled(disk, profile.disk) for name, disk in spec.disks.items()},
-        "nics": tuple(_filled(nic, profile.nic) for nic in spec.nics),
+        "nics": tuple(_filled(nic, profile.nic) if nic.has_model else nic for nic in spec.nics),
     }
     return _filled(spec, profile.vm).model_copy(update=parts)
 

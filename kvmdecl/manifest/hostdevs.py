@@ -92,7 +92,14 @@ class ScsiDevice(Section):
     raw_io: Bool | None = None
     """Whether QEMU may send commands that need the capability CAP_SYS_RAWIO."""
     filtered: Bool | None = None
-    """Whether the kernel lets ordinary commands pass only."""
+    """Whether the kernel lets ordinary commands pass only; today's kernels always do."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.filtered is False:
+            hint = "leave it out; `raw_io: true` lets QEMU send what needs CAP_SYS_RAWIO"
+            raise _wrong("hostdev", "no kernel passes commands unfiltered any more", hint, "filtered")
+        return self
 
 
 class HostDevice(Section):

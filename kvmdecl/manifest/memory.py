@@ -75,10 +75,10 @@ class MemoryModule(Section):
     def _check_steps(self) -> None:
         if self.model != "virtio-mem":
             return
-        if self.steps & (self.steps - 1) or self.steps < max(MIB, self.pages or 0):
-            raise _wrong(
-                "memory", "it cannot grow in such steps", "write a power of two from `1MiB`", "block"
-            )
+        least = max(2 * MIB, self.pages or 0)
+        if self.steps & (self.steps - 1) or self.steps < least:
+            hint = f"write a power of two from `{format_size(least)}`"
+            raise _wrong("memory", "it cannot grow in such steps", hint, "block")
         for key in ("size", "requested"):
             if (getattr(self, key) or 0) % self.steps:
                 summary = f"{key} is not a whole number of blocks of {format_size(self.steps)}"
@@ -178,6 +178,9 @@ class Memory(Section):
             what, page = format_size(self.most), format_size(self.pages)
             hint = "choose a multiple, or smaller pages"
             raise _wrong("memory", f"{what} are not a whole number of pages of {page}", hint, "pages")
+        if self.allocation == "ondemand":
+            hint = "leave `allocation` out, or use ordinary memory"
+            raise _wrong("memory", "huge pages are taken when the guest starts", hint, "allocation")
         if self.source == "anonymous":
             hint = "use `memfd`, or leave `source` out"
             raise _wrong("memory", "huge pages are never anonymous memory", hint, "source")

@@ -151,13 +151,18 @@ _KINDS_OF_KEYS: Mapping[str, tuple[str, ...]] = {
     "bandwidth": _TAPS,
     "coalesce": _BRIDGED,
     "trust_guest_rx_filters": ("network", "device", "pci", "vdpa"),
-    "mtu": ("network", "device", "vhost_user", "vdpa"),
+    "mtu": ("network", "vhost_user"),
+    "model": ("network", "device", "user"),
+    "link": ("network", "device", "vhost_user", "user", "vdpa"),
     "tap": _BRIDGED,
     "driver": ("network", "device", "vhost_user", "user", "vdpa"),
     "queues": ("network", "device", "vhost_user", "vdpa"),
     "offloads": ("network", "device", "vhost_user", "user"),
 }
 """The kinds of NICs that have a key; libvirt would drop some of these silently elsewhere."""
+
+
+_ONLY_VIRTIO = ("queues", "trust_guest_rx_filters", "driver", "offloads", "team")
 
 
 class Nic(Section):
@@ -188,11 +193,11 @@ class Nic(Section):
     mac: Mac | None = None
     """MAC address; derived from cluster, vm and what it is plugged into if not given."""
     model: Literal["virtio", "e1000e", "e1000", "rtl8139"] = "virtio"
-    """How the guest sees the NIC."""
+    """How the guest sees the NIC; a function of a network card (`pci`) it sees as it is."""
     link: Literal["up", "down"] = "up"
     """State of the cable."""
     mtu: Annotated[Positive, Field(ge=68, le=65535)] | None = None
-    """MTU; the network's if not given."""
+    """MTU (on a bridge, and with `vhost_user`); the network's if not given."""
     queues: Annotated[Positive, Field(le=256)] | None = None
     """Pairs of queues, worked on by as many vCPUs at once (virtio)."""
     vlan: Vlan | None = None
@@ -248,20 +253,27 @@ class Nic(Section):
         self._check_model()
         return self
 
+    @property
+    def has_model(self) -> bool:
+        """Whether there is a choice of how the guest sees it."""
+        return self.kind in _KINDS_OF_KEYS["model"]
+
+    @property
+    def misplaced(self) -> str | None:
+        """A key that only a virtio NIC has, and this one is another; None if all is well."""
+        if self.model == "virtio":
+            return None
+        return next((key for key in _ONLY_VIRTIO if key in self.said), None)
+
     def _check_model(self) -> None:
-        for key in ("queues", "trust_guest_rx_filters", "driver", "offloads"):
-            if key in self.said and self.model != "virtio":
-                raise wrong("nic", f"{key} is for virtio, not {self.model}", "use `model: virtio`", key)
-        if self.model != "virtio" and (self.vhost_user or self.vdpa):
-            raise wrong("nic", f"a NIC of kind {self.kind} is a virtio one", "leave `model` out", "model")
+        if (key := self.misplaced) is not None:
+            raise wrong("nic", f"{key} is for virtio, not {self.model}", "use `model: virtio`", key)
         if self.driver.tx_queue_size is not None and self.vhost_user is None:
             summary, hint = "only vhost-user takes the size of that queue", "leave it out"
             raise wrong("nic", summary, hint, "driver", "tx_queue_size")
         if self.driver.name is not None and self.kind not in _TAPS:
             hint = "leave it out"
             raise wrong("nic", f"a NIC of kind {self.kind} has no driver to choose", hint, "driver", "name")
-        if self.team is not None and self.model != "virtio":
-            raise wrong("nic", f"a team is for virtio, not {self.model}", "use `model: virtio`", "team")
         if self.tap is not None and self.tap.startswith(("vnet", "macvtap", "macvlan")):
             hint = "choose a name that begins otherwise"
             raise wrong("nic", "libvirt gives such names itself, to whichever NIC is next", hint, "tap")

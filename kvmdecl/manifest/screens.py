@@ -16,7 +16,7 @@ def _place(value: Any) -> str:  # noqa: ANN401 - whatever the document holds
     if isinstance(value, (list, tuple)):
         hint = "write one address: `listen: 127.0.0.1`"
         raise wrong("graphics", "a graphical console listens on one address", hint)
-    return str(value) if value in {"socket", "none"} else parse_ip(value)
+    return value if value in ("socket", "none") else parse_ip(value)
 
 
 Protection = Literal["always", "never"]

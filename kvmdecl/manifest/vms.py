@@ -406,11 +406,19 @@ class Vm(Section):
                 raise _wrong("disks", "`network` means the NICs in the boot order", hint, "disks", name)
             if not disk.has_content:
                 raise _no_content("disks", name)
-        for name in self.cdroms:
+            self._check_ide(disk, "disks", name)
+        if self.disk is not None:
+            self._check_ide(self.disk, "disk")
+        for name, drive in self.cdroms.items():
+            self._check_ide(drive, "cdroms", name)
             if name in {*self.disks, "root", "network"}:
                 summary = f"`{name}` is the name of another device of this vm"
                 raise _wrong("disks", summary, "choose another name", "cdroms", name)
         self._check_iothreads()
+
+    def _check_ide(self, drive: Disk | Cdrom, *at: str) -> None:
+        if drive.bus == "ide" and not self.is_conventional:
+            raise _wrong("disk", "this machine has no IDE", "use `bus: sata`, or `machine: pc`", *at, "bus")
 
     def _check_iothreads(self) -> None:
         disks = [(self.disk, ("disk",)), *((disk, ("disks", name)) for name, disk in self.disks.items())]
@@ -502,6 +510,17 @@ class Vm(Section):
             raise _wrong("arch", summary, hint, "cpus", "model")
 
     def _check_emulated(self) -> None:
+        """What QEMU's emulation has no part in; libvirt would drop some of it silently."""
+        if self.type == "kvm":
+            return
+        what, hint = "only a KVM guest has that: this one is emulated", "leave it out, or use `type: kvm`"
+        if self.hyperv:
+            raise _wrong("hyperv", what, hint, "hyperv")
+        if self.features.kvm_dedicated:
+            raise _wrong("features", what, hint, "features", "kvm_dedicated")
+        for name in self.timers:
+            if name in {"kvmclock", "hypervclock"}:
+                raise _wrong("timers", what, hint, "timers", name)
         for key in ("cache_shares", "bandwidth_shares"):
             if self.type == "qemu" and getattr(self.cpus, key):
                 hint = "leave it out, or use `type: kvm`"

@@ -186,7 +186,7 @@ def test_variables_stay_where_they_are_when_the_firmware_is_another_file(host):
         ({}, {"security": {"dac": "none"}}, "security", Impact.NEXT_BOOT),
         ({}, {"partition": "/machine/a"}, "partition", Impact.NEXT_BOOT),
         ({}, {"perf": ["cpu_clock"]}, "perf", Impact.NEXT_BOOT),
-        ({}, {"blkio": {"devices": {"/dev/sda": {"weight": "50"}}}}, "blkio.devices", Impact.NEXT_BOOT),
+        ({}, {"blkio": {"devices": {"/dev/sda": {"weight": "500"}}}}, "blkio.devices", Impact.NEXT_BOOT),
         ({}, {"blkio": "500"}, "blkio.weight", Impact.LIVE),
         ({"blkio": "500"}, {"blkio": "600"}, "blkio.weight", Impact.LIVE),
         ({"blkio": "500"}, {}, "blkio.weight", Impact.NEXT_BOOT),

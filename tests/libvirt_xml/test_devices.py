@@ -117,6 +117,7 @@ SERIAL_CONTROLLER = '<controller type="virtio-serial" index="0"/></devices>'
         (lambda: Graphics(type="vnc", listen="0.0.0.0"), "manifest.bad-graphics"),
         (lambda: Graphics(type="vnc", listen="::"), "manifest.bad-graphics"),
         (lambda: Graphics(type="vnc", listen=["127.0.0.1", "::1"]), "manifest.bad-graphics"),
+        (lambda: Graphics(type="vnc", listen={"address": "::1"}), "manifest.bad-value"),
         (lambda: Graphics(port=5900), "manifest.bad-graphics"),
         (lambda: Video(model="vga", heads=2), "manifest.bad-video"),
         (lambda: Video(model="cirrus", resolution="800x600"), "manifest.bad-video"),

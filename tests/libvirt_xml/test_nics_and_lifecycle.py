@@ -12,7 +12,9 @@ from kvmdecl.cluster import ResolvedNic
 from kvmdecl.libvirt_xml.fields import differences
 from kvmdecl.libvirt_xml.impact import assess
 from kvmdecl.libvirt_xml.overlay import complete, overlay_device
-from kvmdecl.manifest import Nic, Vm
+from kvmdecl.manifest import Input, Nic, Vm
+from kvmdecl.manifest.hostdevs import ScsiDevice
+from kvmdecl.manifest.memory import MemoryModule
 from kvmdecl.manifest.traffic import Vlan
 from kvmdecl.plan import Impact
 from kvmdecl.state import Kind, Origin
@@ -232,6 +234,10 @@ def test_an_emulated_guest_is_offered_no_enlightenments():
                 {"network": "lan", "driver": {"name": "vhost", "tx_mode": "timer"}},
                 {"network": "lan", "driver": {"tx_queue_size": "512"}},
                 {"network": "lan", "tap": "vnet3"},
+                {"pci": "0000:03:10.0", "model": "e1000"},
+                {"pci": "0000:03:10.0", "link": "down"},
+                {"device": "eth0", "mtu": "9000"},
+                {"vdpa": "/dev/vhost-vdpa-0", "mtu": "9000"},
             )
         ),
         *(
@@ -244,6 +250,16 @@ def test_an_emulated_guest_is_offered_no_enlightenments():
             )
         ),
         (lambda: Vm(nics=[{"vhost_user": "/srv/s"}]), "manifest.bad-nic"),
+        (lambda: Vm(type="qemu", hyperv=True), "manifest.bad-hyperv"),
+        (lambda: Vm(type="qemu", timers={"kvmclock": True}), "manifest.bad-timers"),
+        (lambda: Vm(disks={"data": {"size": "1GiB", "bus": "ide"}}), "manifest.bad-disk"),
+        (lambda: Vm(cdroms={"cd": {"bus": "ide"}}), "manifest.bad-disk"),
+        (lambda: Vm(cdroms={"cd": {"pool": "vms"}}), "manifest.bad-disk"),
+        (lambda: Vm(blkio={"devices": {"/dev/sda": {}}}), "manifest.bad-blkio"),
+        (lambda: Vm(memory={"pages": "2MiB", "allocation": "ondemand"}), "manifest.bad-memory"),
+        (lambda: MemoryModule(size="8MiB", model="virtio-mem", block="1MiB"), "manifest.bad-memory"),
+        (lambda: Input(type="evdev", path="/dev/input/event3", bus="usb"), "manifest.bad-input"),
+        (lambda: ScsiDevice(adapter="scsi_host0", filtered=False), "manifest.bad-hostdev"),
     ],
 )
 def test_what_cannot_be_is_refused(make, code):

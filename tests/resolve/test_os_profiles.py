@@ -53,3 +53,17 @@ def test_an_option_that_the_bus_of_the_os_does_not_have_is_told_at_its_key() -> 
     )
     assert (found.code, found.summary) == ("manifest.bad-disk", "a disk on the sata bus has no `iothread`")
     assert found.at is not None
+
+
+def test_a_nic_of_which_only_virtio_has_an_option_is_told_so_at_its_key() -> None:
+    (found,) = rejected(
+        "networks: {lan: {bridge: br0}}\nvms: {web: {os: windows, nics: [{network: lan, queues: 4}]}}"
+    )
+    assert (found.code, found.summary) == ("manifest.bad-nic", "queues is for virtio, not e1000e")
+
+
+def test_a_nic_that_has_no_choice_of_models_is_left_as_it_is() -> None:
+    nics = "[{pci: '0000:03:10.0'}, {vdpa: /dev/vhost-vdpa-0}]"
+    (vm,) = resolved(f"vms: {{web: {{os: windows, nics: {nics}}}}}\n").vms
+
+    assert [nic.spec.model for nic in vm.nics] == ["virtio", "virtio"]

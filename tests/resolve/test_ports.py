@@ -36,6 +36,14 @@ SWITCH = "lan: {bridge: br0, openvswitch: true, portgroups: {staff: {vlan: 42}}}
             nics("{network: lan, queues: 4}", "lan: {mode: hostdev, device: eth1}"),
             [("reference.hostdev-nic", "4")],
         ),
+        (
+            nics("{network: lan, model: e1000}", "lan: {mode: hostdev, device: eth1}"),
+            [("reference.hostdev-nic", "e1000")],
+        ),
+        (
+            nics("{network: lan, mtu: 9000}", "lan: {mode: macvtap, device: eth1}"),
+            [("reference.macvtap-nic", "9000")],
+        ),
         (nics("{network: lan, tap: a0}, {network: lan, tap: a0}"), [("reference.duplicate-tap", "a0")]),
         (nics("{network: lan, portgroup: theirs}", "lan: {mode: existing}"), None),
     ],
