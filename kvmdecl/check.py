@@ -12,7 +12,7 @@ from kvmdecl.diagnostics import Diagnostic, Severity, in_order
 from kvmdecl.manifest.cpus import LEVELS, numbers_of
 from kvmdecl.names import about_size, format_size
 from kvmdecl.offers import levels, refusals
-from kvmdecl.pages import needs_of, pages_there, shortages
+from kvmdecl.pages import needs_of, nodes_of, pages_there, shortages
 from kvmdecl.settings import shares, split_page_name
 from kvmdecl.state import HostSnapshot
 from kvmdecl.text import did_you_mean, safe_text
@@ -51,7 +51,7 @@ def check(placed: PlacedCluster, facts: Mapping[str, HostFacts], plugins: Plugin
 def check_support(
     placed: PlacedCluster, facts: Mapping[str, HostFacts], changed: Container[str]
 ) -> Iterator[Diagnostic]:
-    """What domain capabilities have against vms that are about to change; the rest of `check` was said before.
+    """What domain capabilities and devices have against vms that are about to change; the rest was said by `check`.
 
     A vm that stays as it is runs, or not, whatever its host would say to a new one like it.
     """
@@ -171,7 +171,6 @@ def _check_vm(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:
     yield from _check_pins(vm, host)
     yield from _check_shares(vm, host)
     yield from _check_security(vm, host)
-    yield from _check_host_devices(vm, host)
     yield from _check_memory_of(vm, host)
     if vm.memory > host.memory:
         yield Diagnostic(
@@ -188,6 +187,7 @@ def _check_supported(vm: ResolvedVm, host: _HostView, machine: Machine) -> Itera
     yield from _check_cpus(vm, host, machine, support)
     yield from _check_offers(vm, host, support)
     yield from _check_cpu_model(vm, host, support)
+    yield from _check_host_devices(vm, host)
 
 
 def _no_guest_type(vm: ResolvedVm, host: _HostView) -> Diagnostic:
@@ -472,7 +472,10 @@ def _check_host_devices(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]
         else:
             continue
         there = host.devices_of(capability)
-        if there and not any(wanted.items() <= properties.items() for properties in there):
+        found = next((properties for properties in there if wanted.items() <= properties.items()), None)
+        if found is not None:
+            yield from _check_nearness(vm, host, found, index)
+        elif there:
             yield Diagnostic(
                 "check.no-host-device",
                 f"{host.name} has no such {device.kind.upper()} device: {' '.join(wanted.values())}",
@@ -480,6 +483,25 @@ def _check_host_devices(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]
                 "A guest starts only with the devices of the host that it names.",
                 "`kvmdecl facts` lists the host's devices",
             )
+
+
+def _check_nearness(
+    vm: ResolvedVm, host: _HostView, device: Mapping[str, str], index: int
+) -> Iterator[Diagnostic]:
+    """Warn of a PCI device at another NUMA cell than the guest's memory, which then goes the long way."""
+    nodes, cell = nodes_of(vm.spec), device.get("numa_cell", "")
+    if nodes is None or not cell.isdecimal() or int(cell) in nodes:
+        return
+    yield Diagnostic(
+        "check.device-far",
+        f"{safe_text(device['address'])} is at cell {cell} of {host.name}, and the memory of {vm.name} is taken from"
+        f" {' and '.join(map(str, sorted(nodes)))}",
+        vm.origin.find(f"hostdevs.{index}"),
+        "What the device reads and writes crosses the link between the cells, which is slower.",
+        f'take memory and CPUs from cell {cell} (`numa: "{cell}"`, `cpus.pins`), or another device',
+        severity=Severity.WARNING,
+        subject=f"vm/{vm.name}",
+    )
 
 
 def _no_such_part(share: CacheShare, host: _HostView) -> str:

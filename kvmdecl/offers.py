@@ -114,6 +114,11 @@ def _cpu_mode(vm: ResolvedVm) -> Asked:
     yield "cpus.model", "maximum" if vm.type == "qemu" and not cpus.is_named else named
 
 
+def _nested(vm: ResolvedVm) -> Asked:
+    if vm.spec.cpus.nested and vm.type == "kvm":
+        yield "cpus.nested", "yes"
+
+
 def _firmware(vm: ResolvedVm) -> Asked:
     """A build that is named needs no choice among those that are installed."""
     if vm.spec.firmware.type == "uefi" and vm.spec.firmware.loader is None:
@@ -166,6 +171,10 @@ OFFERS: tuple[Offer, ...] = (
         {"yes": "install a build of OVMF with Secure Boot, use `machine: q35`, or leave Secure Boot out"},
     ),
     Offer("cpu/mode", "mode of CPU", _cpu_mode, _NOT_OFFERED),
+    Offer(
+        *("cpu/nested", "guests within guests", _nested, _NOT_OFFERED),
+        {"yes": "load `kvm_intel` or `kvm_amd` with `nested=1` on the host, or leave `nested` out"},
+    ),
     Offer("memoryBacking/sourceType", "source of memory", _value("memory.source"), _NOT_OFFERED),
     Offer("features/hyperv/features", "enlightenment of Hyper-V", _enlightenments, _NOT_OFFERED),
     Offer(

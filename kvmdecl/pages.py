@@ -61,6 +61,15 @@ def needs_of(vm: ResolvedVm) -> Iterator[PageNeed]:
             yield PageNeed(f"{key}.pages" if own else "memory.pages", page, size // page, nodes)
 
 
+def nodes_of(spec: Vm) -> frozenset[int] | None:
+    """The nodes of the host that a guest's memory is taken from, None where it may come from any."""
+    if spec.numa is None:
+        return None
+    nodesets = [cell.nodeset or spec.numa.nodeset for cell in spec.numa.cells] or [spec.numa.nodeset]
+    named = [numbers_of(nodeset) for nodeset in nodesets if nodeset is not None]
+    return frozenset().union(*named) if len(named) == len(nodesets) else None
+
+
 def _bound(spec: Vm) -> frozenset[int] | None:
     numa = spec.numa
     return numbers_of(numa.nodeset) if numa and numa.nodeset and numa.mode != "preferred" else None

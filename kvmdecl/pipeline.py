@@ -121,7 +121,7 @@ def plan_cluster(
     """Read the hosts, compile, compare. Returns the plan, with what nobody declares if `foreign`, and the warnings.
 
     `to_apply` also asks the hosts what new guests can have (virConnectGetDomainCapabilities), for which libvirt demands
-    read-write connections, and holds the vms against it that the plan makes or changes.
+    read-write connections, and which devices they have, and holds the vms against it that the plan makes or changes.
 
     Raises:
         Rejected: as `compile_cluster`, and when two hosts turn out to be one machine.
@@ -129,7 +129,8 @@ def plan_cluster(
     scope = scope_of(cluster, foreign=foreign)
     if to_apply:
         guests = frozenset((vm.arch, vm.type, vm.machine) for vm in cluster.vms if vm.state != "absent")
-        scope = replace(scope, domain_support=bool(guests), guests=guests)
+        devices = any(vm.spec.hostdevs for vm in cluster.vms)
+        scope = replace(scope, domain_support=bool(guests), guests=guests, devices=devices)
     observations = believable(reader.observe(scope))
     reject_errors(check_identities(observations))
     support = _facts(observations) if to_apply else {}
@@ -149,4 +150,4 @@ def _facts(observations: Mapping[str, Observation]) -> dict[str, HostFacts]:
 def _without_support(seen: Observation) -> Observation:
     if not isinstance(seen, HostSnapshot):
         return seen
-    return replace(seen, facts=replace(seen.facts, domain_support=()))
+    return replace(seen, facts=replace(seen.facts, domain_support=(), devices=()))

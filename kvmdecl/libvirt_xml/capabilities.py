@@ -136,7 +136,8 @@ def parse_domain_capabilities(text: str) -> DomainSupport:
     """Read the answer of virConnectGetDomainCapabilities.
 
     The enumeration `cpu/mode` holds the supported CPU modes, `os/loader` the firmware files, `devices` the
-    kinds of devices and `features` the features that the host supports at all.
+    kinds of devices and `features` the features that the host supports at all. `cpu/nested` holds `yes` where its
+    guests can have guests, and is missing where that is not told.
 
     Raises:
         BadXml: not such a document.
@@ -148,6 +149,7 @@ def parse_domain_capabilities(text: str) -> DomainSupport:
     enums["cpu/mode"] = tuple(
         sorted(mode.get("name", "") for mode in root.iterfind("cpu/mode[@supported='yes']"))
     )
+    enums |= _nesting(root)
     models = root.iterfind("cpu/mode[@name='custom']/model[@usable='yes']")
     return DomainSupport(
         arch=_text(root, "arch"),
@@ -157,6 +159,19 @@ def parse_domain_capabilities(text: str) -> DomainSupport:
         enums=tuple(sorted(enums.items())),
         cpu_models=tuple(sorted({(model.text or "").strip() for model in models})),
     )
+
+
+def _nesting(root: Element) -> dict[str, tuple[str, ...]]:
+    """Of nested guests only the features of `host-model` tell; some models of AMD's have `svm` without saying so."""
+    mode = root.find("cpu/mode[@name='host-model'][@supported='yes']")
+    if mode is None:
+        return {}
+    policies = {
+        feature.get("policy") for feature in mode.iterfind("feature") if feature.get("name") in {"vmx", "svm"}
+    }
+    if "require" in policies:
+        return {"cpu/nested": ("yes",)}
+    return {"cpu/nested": ()} if policies or _text(mode, "vendor") == "Intel" else {}
 
 
 def parse_node_device(text: str) -> NodeDevice:

@@ -116,6 +116,24 @@ def test_domain_capabilities_become_enumerations_by_path():
     }
 
 
+@pytest.mark.parametrize(
+    ("host_model", "nested"),
+    [
+        ("<vendor>Intel</vendor><feature policy='require' name='vmx'/>", ("yes",)),
+        ("<vendor>Intel</vendor><feature policy='require' name='aes'/>", ()),
+        ("<vendor>AMD</vendor><feature policy='require' name='svm'/>", ("yes",)),
+        ("<vendor>AMD</vendor><feature policy='disable' name='svm'/>", ()),
+        ("<vendor>AMD</vendor>", None),  # its model may have it
+    ],
+)
+def test_whether_guests_can_have_guests_is_told_by_host_model(
+    host_model: str, nested: tuple[str, ...] | None
+):
+    mode = f"<mode name='host-model' supported='yes'>{host_model}</mode>"
+    support = parse_domain_capabilities(f"<domainCapabilities><cpu>{mode}</cpu></domainCapabilities>")
+    assert dict(support.enums).get("cpu/nested") == nested
+
+
 def test_a_pci_function_tells_its_place_its_group_and_its_relatives():
     device = parse_node_device("""
       <device><name>pci_0000_41_00_1</name><parent>pci_0000_40_01_0</parent>

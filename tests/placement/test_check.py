@@ -150,6 +150,7 @@ def test_firmware_is_not_judged_where_domain_capabilities_were_not_read() -> Non
 
 OFFERED = (
     ("cpu/mode", ("custom", "host-model")),
+    ("cpu/nested", ()),
     ("devices/channel/type", ("unix",)),
     ("devices/disk/bus", ("virtio", "scsi")),
     ("devices/graphics/type", ("vnc",)),
@@ -203,6 +204,8 @@ def test_a_device_is_there_if_domain_capabilities_list_it(wanted: str, place: st
         ("{launch_security: tdx, firmware: uefi}", "tdx"),
         ("{launch_security: sev-snp, firmware: uefi}", None),
         ("{cpus: {model: EPYC}, memory: {source: file}}", None),
+        ("{cpus: {nested: true}}", "true"),
+        ("{cpus: {nested: false}}", None),
     ],
 )
 def test_what_is_no_device_is_offered_if_domain_capabilities_list_it(wanted: str, place: str | None) -> None:
@@ -223,14 +226,20 @@ def test_what_is_no_device_is_offered_if_domain_capabilities_list_it(wanted: str
         ("{hostdevs: [{usb: {vendor: 046d, product: c52c}}]}", ["check.no-host-device"]),
         ("{hostdevs: [{usb: {vendor: 046d, product: c52c, if_missing: optional}}]}", []),
         ("{hostdevs: [{usb: {bus: 1, device: 4}}]}", []),
+        ("{hostdevs: [{pci: '0000:41:00.0'}], numa: '0'}", ["check.device-far"]),
+        ("{hostdevs: [{pci: '0000:41:00.0'}], numa: '1'}", []),
+        ("{hostdevs: [{pci: '0000:41:00.0'}], numa: {cells: [{nodeset: '0'}]}}", ["check.device-far"]),
+        ("{hostdevs: [{pci: '0000:41:00.0'}], cpus: 2, numa: {cells: [{nodeset: '0'}, {}]}}", []),
     ],
 )
 def test_a_host_confines_its_guests_as_it_can_and_passes_on_what_it_has(
     wanted: str, codes: list[str]
 ) -> None:
-    card = NodeDevice("pci_0000_41_00_0", "computer", "pci", (("address", "0000:41:00.0"),))
+    place = (("address", "0000:41:00.0"), ("numa_cell", "1"))
+    card = NodeDevice("pci_0000_41_00_0", "computer", "pci", place)
     mouse = NodeDevice("usb_1_4", "usb_usb1", "usb_device", (("product", "0xc52b"), ("vendor", "0x046d")))
-    host = replace(facts(), security_models=("dac", "none"), devices=(card, mouse))
+    cells = tuple(replace(facts().cells[0], id=number) for number in (0, 1))
+    host = replace(facts(), cells=cells, security_models=("dac", "none"), devices=(card, mouse))
     assert [d.code for d in found(f"vms: {{web: {wanted}}}", host)] == codes
 
 
