@@ -76,6 +76,9 @@ def _settings(cluster: ResolvedCluster, observations: Mapping[str, Observation])
 def _secrets(placed: PlacedCluster) -> Iterator[Desired]:
     """A secret is put onto the hosts where something asks for it, and onto no other."""
     by_uuid = {secret.uuid: secret for secret in placed.cluster.secrets}
+    for gone in (secret for secret in placed.cluster.secrets if secret.spec.state == "absent"):
+        for there in placed.cluster.hosts:
+            yield Absent(Address(there.name, Kind.SECRET, gone.name), gone.origin)
     asked_for = sorted(set(_asked_for(placed)))
     xml = {uuid: secret_xml(by_uuid[uuid]) for _, uuid in asked_for}
     for host, uuid in asked_for:

@@ -206,7 +206,20 @@ class _Linker:
                 "libvirt gives a secret only to what it was made for.",
                 f"say `usage: {usage}` of it, or name another one",
             )
+        elif secret.spec.state == "absent" and not self._goes(path[0], path[1]):
+            self._refuse(
+                "reference.absent",
+                f"secret {name} shall be absent and is used here",
+                self._loaded.span(*path),
+                "Without it, nothing opens what is used here.",
+                "use another one, or take `state: absent` back",
+            )
         return secret.uuid if secret else None
+
+    def _goes(self, section: str, name: str) -> bool:
+        """Whether a vm or pool shall be absent itself."""
+        entries: Mapping[str, Vm | Pool] = self._manifest.vms if section == "vms" else self._manifest.storage
+        return entries[name].state == "absent"
 
     def _pool(self, name: str, spec: Pool) -> ResolvedPool:
         hosts = self._hosts_of("storage", name, spec.hosts)

@@ -34,6 +34,15 @@ class DefineSecret:
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteSecret:
+    """Undefine a secret that nothing uses, with its value, and forget it."""
+
+    name: str
+    uuid: str
+    task: Literal["delete-secret"] = "delete-secret"
+
+
+@dataclass(frozen=True, slots=True)
 class CreatePool:
     """Define, build, set autostart, start; then note it in the ledger.
 
@@ -313,6 +322,7 @@ Task = (
     | AdoptDomain
     | DeleteDomain
     | DefineSecret
+    | DeleteSecret
     | ChangeSnapshots
     | UpdateHost
     | RevertSnapshot

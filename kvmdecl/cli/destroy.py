@@ -17,13 +17,17 @@ def run(
             metavar="ADDRESS", help="Delete this volume too: HOST/volume/POOL/NAME. May be repeated."
         ),
     ] = None,
+    secret: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="Delete this secret too: HOST/secret/NAME. May be repeated."),
+    ] = None,
     confirm: Annotated[str, typer.Option(help="The cluster's name, instead of typing it when asked.")] = "",
     parallel: Annotated[int, typer.Option(min=1, max=256, help="Steps at once, over all hosts.")] = 8,
     progress: Annotated[
         common.ProgressView, typer.Option(help="How to show progress.")
     ] = common.ProgressView.AUTO,
 ) -> None:
-    """Delete everything that the cluster made on its hosts, and list it first; volumes are kept unless named.
+    """Delete all that the cluster made on its hosts, and list it first; volumes and secrets are kept unless named.
 
     Guests are shut down gracefully. Pools are undefined and their files stay. Only what carries this cluster's marks is
     touched, and nothing on a host that does not answer.
@@ -36,7 +40,7 @@ def run(
     """
     from kvmdecl.cli import applying, planning
 
-    cluster, plan = planning.make_destroy(path, frozenset(volume or ()))
+    cluster, plan = planning.make_destroy(path, frozenset(volume or ()), frozenset(secret or ()))
     applying.show(plan, progress)
     if not plan.steps:
         raise typer.Exit(planning.exit_code(plan, detailed=False))

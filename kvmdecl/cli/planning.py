@@ -90,7 +90,9 @@ class _Read:
         return self.observations
 
 
-def make_destroy(path: Path, volumes: frozenset[str]) -> tuple[ResolvedCluster, Plan]:
+def make_destroy(
+    path: Path, volumes: frozenset[str], secrets: frozenset[str]
+) -> tuple[ResolvedCluster, Plan]:
     """Plan the end of the cluster that the manifest at `path` describes.
 
     Raises:
@@ -98,8 +100,8 @@ def make_destroy(path: Path, volumes: frozenset[str]) -> tuple[ResolvedCluster, 
     """
     cluster = read_cluster(path, load_plugins())
     with ReadingFleet(read_from(cluster)) as fleet:
-        observations = believable(fleet.observe(replace(scope_of(cluster), filters=True)))
-    return cluster, make_destroy_plan(cluster, observations, volumes)
+        observations = believable(fleet.observe(replace(scope_of(cluster), filters=True, secrets=True)))
+    return cluster, make_destroy_plan(cluster, observations, volumes, secrets)
 
 
 def exit_code(plan: Plan, *, detailed: bool) -> common.Exit:

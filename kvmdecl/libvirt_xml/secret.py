@@ -36,6 +36,11 @@ def secret_xml(secret: ResolvedSecret) -> str:
     )
 
 
+def uses(definition: str, secret: ObservedSecret) -> bool:
+    """Whether the definition of a domain or pool names a secret, by its UUID or by what it is for."""
+    return secret.uuid in definition or bool(secret.usage_id and secret.usage_id in definition)
+
+
 def parse_secret(text: str) -> ObservedSecret:
     """Read the answer of virSecretGetXMLDesc.
 

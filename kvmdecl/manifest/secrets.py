@@ -57,6 +57,8 @@ class Secret(Section):
     """Any word; another one sets the value again. Not for `volume` and `vtpm`: what they opened would stay shut."""
     ephemeral: Bool = False
     """Keep it in the host's memory only; it is gone when libvirt's daemon restarts, until the next apply."""
+    state: Literal["active", "absent"] = "active"
+    """`absent` plans its deletion, once nothing uses it. Without its value, what it opened stays shut."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

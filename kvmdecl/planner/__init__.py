@@ -19,7 +19,7 @@ from kvmdecl.planner.foreign import foreign_objects
 from kvmdecl.planner.networks import plan_absent_network, plan_existing_network, plan_network
 from kvmdecl.planner.order import in_turn
 from kvmdecl.planner.pools import plan_absent_pool, plan_pool
-from kvmdecl.planner.secrets import plan_secret
+from kvmdecl.planner.secrets import plan_absent_secret, plan_secret
 from kvmdecl.planner.seeds import changed_seeds
 from kvmdecl.planner.settings import plan_settings, settings_left
 from kvmdecl.planner.shared import makers
@@ -133,6 +133,8 @@ def _plan_one(resource: Desired, view: HostView) -> Verdict:
 
 def _plan_absent(absent: Absent, view: HostView) -> Verdict:
     uuid = absent.uuid or derive_uuid(view.cluster, absent.address.kind, absent.address.name)
+    if absent.address.kind is Kind.SECRET:
+        return plan_absent_secret(absent, uuid, view)
     if absent.address.kind is Kind.POOL:
         return plan_absent_pool(absent, uuid, view)
     if absent.address.kind is Kind.NETWORK:

@@ -1,4 +1,4 @@
-"""Everything that a cluster made on its hosts -> the plan that takes it away again, volumes only by name."""
+"""Everything that a cluster made on its hosts -> the plan that takes it away again; volumes, secrets only by name."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from kvmdecl.names import derive_uuid, format_size
 from kvmdecl.plan import Action, Impact, Plan, Step
 from kvmdecl.planner.departed import departed_hosts
 from kvmdecl.planner.order import in_turn
+from kvmdecl.planner.secrets import what_goes_with
 from kvmdecl.planner.settings import settings_left
 from kvmdecl.planner.verdict import HostView, planned_hosts
 from kvmdecl.state import (
@@ -24,28 +25,32 @@ from kvmdecl.state import (
     Kind,
     Observation,
     ObservedDomain,
+    ObservedSecret,
     ObservedVolume,
 )
-from kvmdecl.tasks import DeleteDomain, DeleteFilter, DeleteNetwork, DeletePool, DeleteVolume
+from kvmdecl.tasks import DeleteDomain, DeleteFilter, DeleteNetwork, DeletePool, DeleteSecret, DeleteVolume
 
 
 def make_destroy_plan(
-    cluster: ResolvedCluster, observations: Mapping[str, Observation], volumes: frozenset[str]
+    cluster: ResolvedCluster,
+    observations: Mapping[str, Observation],
+    volumes: frozenset[str],
+    secrets: frozenset[str] = frozenset(),
 ) -> Plan:
     """Plan the deletion of the cluster's domains, networks, network filters and pool definitions.
 
-    `volumes` are those to delete too, each as `HOST/volume/POOL/NAME`; all others are kept, and so is everything on
-    a host that does not answer.
+    `volumes` are those to delete too, each as `HOST/volume/POOL/NAME`, and `secrets`, each as `HOST/secret/NAME`; all
+    others are kept, and so is everything on a host that does not answer.
 
     Raises:
-        Rejected: never; a volume that does not exist is a note.
+        Rejected: never; a volume or secret that does not exist is a note.
     """
     views = [
         HostView(name, cluster.name, cluster.revision, seen.state)
         for name, seen in sorted(observations.items())
         if isinstance(seen, HostSnapshot)
     ]
-    steps = in_turn(cluster, tuple(step for view in views for step in _host_steps(view, volumes)))
+    steps = in_turn(cluster, tuple(step for view in views for step in _host_steps(view, volumes, secrets)))
     return Plan(
         cluster=cluster.name,
         revision=cluster.revision,
@@ -57,6 +62,7 @@ def make_destroy_plan(
                 *_kept(views, volumes),
                 *_in_use(views, volumes),
                 *_missing(views, volumes),
+                *_secret_notes(views, secrets),
                 *departed_hosts(cluster, membership(cluster, observations), ())[1],
                 *settings_left(DesiredState(cluster.name, cluster.revision, ()), views),
             ]
@@ -64,7 +70,7 @@ def make_destroy_plan(
     )
 
 
-def _host_steps(view: HostView, volumes: frozenset[str]) -> Iterator[Step]:
+def _host_steps(view: HostView, volumes: frozenset[str], secrets: frozenset[str]) -> Iterator[Step]:
     """Guests first, then what they stood on, in the order in which nothing is taken away from under another."""
     domains = tuple(_domains(view, volumes))
     gone = tuple(step.address for step in domains)
@@ -73,7 +79,9 @@ def _host_steps(view: HostView, volumes: frozenset[str]) -> Iterator[Step]:
     yield from _networks(view, gone)
     yield from _filters(view, gone)
     yield from doomed
-    yield from _pools(view, gone + tuple(step.address for step in doomed))
+    pools = tuple(_pools(view, gone + tuple(step.address for step in doomed)))
+    yield from pools
+    yield from _secrets(view, secrets, gone + tuple(step.address for step in pools))
 
 
 def _domains(view: HostView, volumes: frozenset[str]) -> Iterator[Step]:
@@ -134,6 +142,22 @@ def _pools(view: HostView, after: tuple[Address, ...]) -> Iterator[Step]:
             task = DeletePool(pool.name, pool.uuid)
             summary = "stopped and undefined; the files in it stay"
             yield Step(address, Action.DELETE, Impact.NONE, (), summary, fingerprint(pool), task, after)
+
+
+def _secrets(view: HostView, secrets: frozenset[str], after: tuple[Address, ...]) -> Iterator[Step]:
+    """Those that are named. One that something of somebody else uses is refused by the host."""
+    for address, found in _our_secrets(view):
+        if str(address) in secrets:
+            summary, impact = what_goes_with(found)
+            task = DeleteSecret(address.name, found.uuid)
+            yield Step(address, Action.DELETE, impact, (), summary, fingerprint(found), task, after)
+
+
+def _our_secrets(view: HostView) -> Iterator[tuple[Address, ObservedSecret]]:
+    for entry in view.ledger.entries:
+        found = view.secrets.get(derive_uuid(view.cluster, Kind.SECRET, entry.name))
+        if entry.kind is Kind.SECRET and found is not None:
+            yield Address(view.host, Kind.SECRET, entry.name), found
 
 
 def _needed(view: HostView, doomed: frozenset[str]) -> frozenset[str]:
@@ -207,5 +231,27 @@ def _missing(views: list[HostView], volumes: frozenset[str]) -> Iterator[Diagnos
             code="destroy.no-such-volume",
             summary=f"no volume of this cluster is called {name}",
             hint="volumes are named HOST/volume/POOL/NAME.",
+            severity=Severity.WARNING,
+        )
+
+
+def _secret_notes(views: list[HostView], secrets: frozenset[str]) -> Iterator[Diagnostic]:
+    known = {str(address): view.host for view in views for address, _ in _our_secrets(view)}
+    for view in views:
+        kept = [name for name, host in known.items() if host == view.host and name not in secrets]
+        if kept:
+            yield Diagnostic(
+                code="destroy.secrets-kept",
+                summary=f"{len(kept)} secrets on {view.host} are kept: {', '.join(kept)}",
+                cause="They open volumes that stay.",
+                hint="to delete one with its value, name it: `--secret HOST/secret/NAME`.",
+                severity=Severity.WARNING,
+                subject=f"host/{view.host}",
+            )
+    for name in sorted(secrets - known.keys()):
+        yield Diagnostic(
+            code="destroy.no-such-secret",
+            summary=f"no secret of this cluster is called {name}",
+            hint="secrets are named HOST/secret/NAME.",
             severity=Severity.WARNING,
         )

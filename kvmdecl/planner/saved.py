@@ -27,7 +27,7 @@ from kvmdecl.planner.domains import plan_absent_domain, plan_domain
 from kvmdecl.planner.filters import plan_absent_filter, plan_filter
 from kvmdecl.planner.networks import plan_absent_network, plan_network
 from kvmdecl.planner.pools import plan_absent_pool, plan_pool
-from kvmdecl.planner.secrets import plan_secret
+from kvmdecl.planner.secrets import plan_absent_secret, plan_secret
 from kvmdecl.planner.settings import plan_settings
 from kvmdecl.planner.verdict import HostView, Verdict
 from kvmdecl.planner.volumes import plan_volume
@@ -66,6 +66,7 @@ from kvmdecl.tasks import (
     DeleteFilter,
     DeleteNetwork,
     DeletePool,
+    DeleteSecret,
     DeleteVolume,
     ResizeVolume,
     RevertSnapshot,
@@ -78,6 +79,7 @@ from kvmdecl.text import quoted
 _KINDS: Mapping[type[Task], Kind] = {
     UpdateHost: Kind.HOST,
     DefineSecret: Kind.SECRET,
+    DeleteSecret: Kind.SECRET,
     CreatePool: Kind.POOL,
     UpdatePool: Kind.POOL,
     DeletePool: Kind.POOL,
@@ -249,7 +251,9 @@ def _target(task: Task) -> str:
 
 def _action(step: Step) -> Action:
     match step.task:
-        case DeletePool() | DeleteNetwork() | DeleteFilter() | DeleteVolume() | DeleteDomain():
+        case (
+            DeleteSecret() | DeletePool() | DeleteNetwork() | DeleteFilter() | DeleteVolume() | DeleteDomain()
+        ):
             return Action.DELETE
         case UpdateHost() | UpdatePool() | ResizeVolume():
             return Action.UPDATE
@@ -322,6 +326,8 @@ def _plan_again(step: Step, observed: Observed | None, view: HostView) -> Verdic
             return plan_settings(DesiredSettings(step.address, task.values), view)
         case DefineSecret() as task:
             return plan_secret(_declared_secret(step.address, task), view)
+        case DeleteSecret() as task:
+            return plan_absent_secret(Absent(step.address), task.uuid, view)
         case CreatePool() as task:
             declared = DesiredPool(step.address, task.uuid, task.xml, task.autostart, task.build)
             return plan_pool(declared, view)

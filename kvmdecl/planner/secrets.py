@@ -1,11 +1,23 @@
-"""Secrets: made, and their values set again when their version changes. What a value is nobody here knows."""
+"""Secrets: made, set again when their version changes, deleted. What a value is nobody here knows."""
 
 from __future__ import annotations
 
+from kvmdecl.libvirt_xml.marker import belongs
+from kvmdecl.libvirt_xml.secret import uses
+from kvmdecl.names import derive_uuid
 from kvmdecl.plan import Action, Change, Impact
 from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, blocked, not_ours, step
-from kvmdecl.state import DesiredSecret, Kind, LedgerEntry, ObservedSecret
-from kvmdecl.tasks import DefineSecret
+from kvmdecl.state import (
+    Absent,
+    Address,
+    DesiredSecret,
+    Kind,
+    LedgerEntry,
+    ObservedDomain,
+    ObservedPool,
+    ObservedSecret,
+)
+from kvmdecl.tasks import DefineSecret, DeleteSecret
 
 _OPENS_WHAT_IS_THERE = frozenset({"volume", "vtpm"})
 
@@ -39,6 +51,48 @@ def plan_secret(desired: DesiredSecret, view: HostView) -> Verdict:
             usable=True,
         )
     return step(desired, Action.UPDATE, task, observed, where, changes=changes)
+
+
+def plan_absent_secret(absent: Absent, uuid: str, view: HostView) -> Verdict:
+    """A secret that shall not exist. Guests and pools of this cluster that use it now give it up first."""
+    observed = view.secrets.get(uuid)
+    if observed is None:
+        return AS_DECLARED
+    guests = [domain for domain in view.state.domains if _is_used_by(domain, observed)]
+    pools = [pool for pool in view.state.pools if uses(pool.xml, observed)]
+    strangers = [domain.name for domain in guests if not belongs(domain.xml, view.cluster, domain.uuid)]
+    strangers += [pool.name for pool in pools if not _is_ours(pool, view)]
+    if strangers:
+        return blocked(
+            absent,
+            "plan.secret-in-use",
+            f"secret {absent.address.name} on {view.host} is used by {', '.join(sorted(strangers))}",
+            "That is not of this cluster; without the secret, nothing opens what it uses.",
+            "take the secret out of them first, or keep it.",
+        )
+    after = (
+        *(Address(view.host, Kind.DOMAIN, domain.name) for domain in guests),
+        *(Address(view.host, Kind.POOL, pool.name) for pool in pools),
+    )
+    task = DeleteSecret(absent.address.name, observed.uuid)
+    summary, impact = what_goes_with(observed)
+    return step(absent, Action.DELETE, task, observed, summary, impact=impact, after=after)
+
+
+def what_goes_with(secret: ObservedSecret) -> tuple[str, Impact]:
+    """What the deletion of a secret means, and how bad it is: a value that nobody else has is lost."""
+    if secret.usage not in _OPENS_WHAT_IS_THERE:
+        return "undefined, with its value", Impact.NONE
+    what = "encrypted volumes" if secret.usage == "volume" else "the state of a TPM"
+    return f"undefined, with its value: on this host, nothing opens {what} of it any more", Impact.DATA_LOSS
+
+
+def _is_used_by(domain: ObservedDomain, secret: ObservedSecret) -> bool:
+    return uses(domain.xml, secret) or (domain.live_xml is not None and uses(domain.live_xml, secret))
+
+
+def _is_ours(pool: ObservedPool, view: HostView) -> bool:
+    return pool.uuid == derive_uuid(view.cluster, Kind.POOL, pool.name)
 
 
 def _changes(desired: DesiredSecret, observed: ObservedSecret, entry: LedgerEntry) -> tuple[Change, ...]:

@@ -146,3 +146,34 @@ vms:
 
     story.edit("value: {file: db.key}", "version: '2', value: {file: db.key}")
     assert "warning[plan.seed-changed]" in story.run("plan").err
+
+
+def test_a_secret_is_deleted_by_name_once_no_guest_uses_it(encrypted: Story):
+    encrypted.ok("apply", "--yes")
+    encrypted.edit("usage: volume,", "usage: volume, state: absent,")
+    assert "error[reference.absent]" in encrypted.run("plan").err
+
+    encrypted.edit("    memory: 64MiB", "    memory: 64MiB\n    state: absent")
+    allow = ("--allow-delete", "kvm-1/domain/db", "--allow-delete", "kvm-1/secret/db")
+    refused = encrypted.run("apply", "--yes", *allow[:2])
+    assert refused.code == 4
+    assert "- secret  db  data-loss  undefined, with its value: on this host, nothing opens" in refused.out
+    encrypted.ok("apply", "--yes", *allow)
+
+    assert encrypted.ok("plan", "--detailed-exitcode").out.startswith("No changes:")
+    assert _secrets(encrypted) == []
+
+
+def test_destroy_keeps_secrets_but_those_that_are_named(encrypted: Story):
+    encrypted.ok("apply", "--yes")
+    kept = encrypted.run("destroy", "--confirm", "nothing")
+    assert "1 secrets on kvm-1 are kept: kvm-1/secret/db" in kept.err
+
+    encrypted.ok("destroy", "--confirm", "story", "--secret", "kvm-1/secret/db")
+
+    assert _secrets(encrypted) == []
+
+
+def _secrets(story: Story) -> list[str]:
+    with story.connect("kvm-1") as connection:
+        return [s.usageID() for s in connection.listAllSecrets() if s.usageID() == "/kvmdecl/story/db"]

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from kvmdecl.cluster import ResolvedSecret
+from kvmdecl.libvirt_xml.marker import Marker, with_marker
 from kvmdecl.libvirt_xml.secret import parse_secret, secret_xml
 from kvmdecl.manifest import Secret
 from kvmdecl.names import derive_uuid
-from kvmdecl.plan import Action
-from kvmdecl.planner.secrets import plan_secret
+from kvmdecl.plan import Action, Impact
+from kvmdecl.planner.secrets import plan_absent_secret, plan_secret
 from kvmdecl.planner.verdict import HostView, Verdict
 from kvmdecl.state import (
+    Absent,
     Address,
     DesiredSecret,
     HostState,
     Kind,
     Ledger,
     LedgerEntry,
+    ObservedDomain,
     ObservedSecret,
     SecretSource,
 )
@@ -101,3 +107,50 @@ def test_what_is_declared_is_what_is_read(usage: str):
     spec = Secret.model_validate({"usage": usage, "value": {"file": "db.key"}, "ephemeral": "true"})
     xml = secret_xml(ResolvedSecret("db", UUID, spec, "/kvmdecl/edge/db", SecretSource(file="db.key")))
     assert parse_secret(xml) == ObservedSecret(UUID, usage, "/kvmdecl/edge/db", ephemeral=True)
+
+
+# -- deletion -----------------------------------------------------------------------------------------------
+
+
+def plan_absent(secret: ObservedSecret = OURS, **there: Any) -> Verdict:
+    absent = Absent(Address("kvm-1", Kind.SECRET, "db"))
+    state = HostState(secrets=(secret,), ledgers=(Ledger("edge", (SET,)),), **there)
+    return plan_absent_secret(absent, UUID, HostView("kvm-1", "edge", "r1", state))
+
+
+def guest(text: str, *, ours: bool) -> ObservedDomain:
+    xml = f"<domain type='kvm'><name>web</name><uuid>{WEB}</uuid>{text}</domain>"
+    if ours:
+        xml = with_marker(xml, Marker("edge", WEB, "web", "r1", "0", xml))
+    return ObservedDomain("web", WEB, xml, None, False, True, False, False)
+
+
+WEB = derive_uuid("edge", Kind.DOMAIN, "web")
+NAMED = f"<devices><disk><encryption><secret uuid='{UUID}'/></encryption></disk></devices>"
+BY_USAGE = "<devices><disk><auth><secret usage='/kvmdecl/edge/db'/></auth></disk></devices>"
+
+
+@pytest.mark.parametrize(
+    ("usage", "impact"), [("volume", Impact.DATA_LOSS), ("vtpm", Impact.DATA_LOSS), ("ceph", Impact.NONE)]
+)
+def test_what_a_secret_opened_stays_shut_when_it_is_deleted(usage: str, impact: Impact):
+    step = plan_absent(replace(OURS, usage=usage)).step
+    assert step is not None
+    assert (step.action, step.impact) == (Action.DELETE, impact)
+
+
+def test_a_secret_that_is_not_there_is_as_declared():
+    assert plan_absent(replace(OURS, uuid=WEB)) == Verdict()
+
+
+@pytest.mark.parametrize("text", [NAMED, BY_USAGE])
+def test_a_secret_that_somebody_elses_guest_uses_is_kept(text: str):
+    blocked = plan_absent(domains=(guest(text, ours=False),)).blocked
+    assert blocked is not None
+    assert blocked.code == "plan.secret-in-use"
+
+
+def test_a_secret_goes_after_the_guest_of_ours_that_gives_it_up():
+    step = plan_absent(domains=(guest(NAMED, ours=True),)).step
+    assert step is not None
+    assert step.after == (Address("kvm-1", Kind.DOMAIN, "web"),)

@@ -11,7 +11,7 @@ from kvmdecl.hosts.perform.job import Job, Patience
 from kvmdecl.hosts.perform.networks import define_network, delete_network
 from kvmdecl.hosts.perform.pools import create_pool, delete_pool, update_pool
 from kvmdecl.hosts.perform.reverting import revert_snapshot
-from kvmdecl.hosts.perform.secrets import define_secret
+from kvmdecl.hosts.perform.secrets import define_secret, delete_secret
 from kvmdecl.hosts.perform.settings import update_host
 from kvmdecl.hosts.perform.snapshots import change_snapshots
 from kvmdecl.hosts.perform.volumes import create_volume, delete_volume, resize_volume
@@ -28,6 +28,7 @@ from kvmdecl.tasks import (
     DeleteFilter,
     DeleteNetwork,
     DeletePool,
+    DeleteSecret,
     DeleteVolume,
     ResizeVolume,
     RevertSnapshot,
@@ -81,6 +82,8 @@ def _dispatch(job: Job) -> TaskResult:
             return update_host(job, task)
         case DefineSecret() as task:
             return define_secret(job, task)
+        case DeleteSecret() as task:
+            return delete_secret(job, task)
         case CreatePool() as task:
             return create_pool(job, task)
         case UpdatePool() as task:

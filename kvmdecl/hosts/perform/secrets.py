@@ -1,4 +1,4 @@
-"""Secrets: defined, and given the value that was found where the manifest says. The value goes to the host alone."""
+"""Secrets: defined, given the value that is found where the manifest says, deleted. It goes to the host alone."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from kvmdecl.hosts.protocol import TaskResult
-from kvmdecl.hosts.read import read_secret
+from kvmdecl.hosts.read import read_domain, read_secret
+from kvmdecl.libvirt_xml.secret import uses
 from kvmdecl.state import Kind, LedgerEntry
+from kvmdecl.text import safe_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import libvirt
 
     from kvmdecl.hosts.perform.job import Job
-    from kvmdecl.state import SecretSource
-    from kvmdecl.tasks import DefineSecret
+    from kvmdecl.state import ObservedSecret, SecretSource
+    from kvmdecl.tasks import DefineSecret, DeleteSecret
 
 MAX_VALUE = 64 * 1024
 """Bytes; libvirt's own limit of a value (VIR_SECRET_VALUE_MAX in its protocol)."""
@@ -41,6 +45,35 @@ def define_secret(job: Job, task: DefineSecret) -> TaskResult:
     job.connection.secretDefineXML(task.xml).setValue(value)
     job.ledger.note(LedgerEntry(Kind.SECRET, task.name, owner="", applied=task.version, complete=True))
     return TaskResult()
+
+
+def delete_secret(job: Job, task: DeleteSecret) -> TaskResult:
+    """Undefine a secret that nothing uses (virSecretUndefine), and forget it."""
+    found = _find(job, task.uuid)
+    observed = read_secret(found) if found else None
+    job.require_unmoved(observed)
+    if found is None or observed is None:
+        raise job.moved("vanished")
+    users = sorted(_users(job, observed))
+    if users:
+        job.fail(
+            "step.secret-in-use",
+            f"{job.request.address} is used by {', '.join(map(safe_text, users))}; it stays",
+            "Without it, nothing opens what they use.",
+            "take the secret out of them first.",
+        )
+    found.undefine()
+    job.ledger.forget(Kind.SECRET, task.name)
+    return TaskResult()
+
+
+def _users(job: Job, secret: ObservedSecret) -> Iterator[str]:
+    for domain in map(read_domain, job.connection.listAllDomains()):
+        if uses(domain.xml, secret) or (domain.live_xml and uses(domain.live_xml, secret)):
+            yield domain.name
+    for pool in job.connection.listAllStoragePools():
+        if uses(pool.XMLDesc(), secret):
+            yield pool.name()
 
 
 def _find(job: Job, uuid: str) -> libvirt.virSecret | None:
