@@ -11,7 +11,7 @@ from kvmdecl.candidates import Candidates
 from kvmdecl.diagnostics import Diagnostic, Severity, in_order
 from kvmdecl.manifest.cpus import LEVELS, numbers_of
 from kvmdecl.names import about_size, format_size
-from kvmdecl.offers import levels, refusals
+from kvmdecl.offers import levels, refusals, too_new
 from kvmdecl.pages import needs_of, nodes_of, pages_there, shortages
 from kvmdecl.settings import shares, split_page_name
 from kvmdecl.state import HostSnapshot
@@ -168,6 +168,7 @@ def _check_vm(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:
         yield _unknown_machine(vm, host)
     else:
         yield from _check_supported(vm, host, machine)
+    yield from _check_versions(vm, host)
     yield from _check_pins(vm, host)
     yield from _check_shares(vm, host)
     yield from _check_security(vm, host)
@@ -373,6 +374,19 @@ def _check_offers(vm: ResolvedVm, host: _HostView, support: DomainSupport | None
             vm.origin.find(refused.key),
             f"It offers {safe_text(', '.join(refused.offered)) or 'none at all'}.",
             (offer.hints or {}).get(value) or "choose one that it offers, or another host",
+        )
+
+
+def _check_versions(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:
+    """What no list of libvirt's tells: it is there from a version on."""
+    for key, value, since in too_new(vm, host.libvirt):
+        yield Diagnostic(
+            "check.not-offered",
+            f"{host.name} does not know {key}: {safe_text(value)}",
+            vm.origin.find(key),
+            f"libvirt {since // 1_000_000}.{since // 1000 % 1000} is the first that does;"
+            f" it has {host.libvirt // 1_000_000}.{host.libvirt // 1000 % 1000}.",
+            "leave it out, or choose another host",
         )
 
 

@@ -46,9 +46,15 @@ class Refusal:
 
 def refusals(vm: ResolvedVm, enums: Mapping[str, tuple[str, ...]]) -> Iterator[Refusal]:
     """What a vm asks for and is not in the lists of its host."""
-    enums = {"launchSecurity/sectype": _launchable(enums), **enums} if "features" in enums else enums
+    if "features" in enums:
+        listed = enums.get("features/launchSecurity/sectype")
+        enums = {"launchSecurity/sectype": _launchable(enums) if listed is None else listed, **enums}
     for offer in OFFERS:
         offered = enums.get(offer.enum)
+        if offered is None and any(
+            f"{offer.enum}/".startswith(f"{path}/") for path in enums.get("unsupported", ())
+        ):
+            offered = ()
         for key, value in offer.asked(vm) if offered is not None else ():
             if value not in (offered or ()):
                 yield Refusal(offer, key, value, offered or ())
@@ -79,18 +85,50 @@ def _buses(vm: ResolvedVm) -> Asked:
     for disk in vm.disks:
         yield ("disk.bus" if disk.name == "root" else f"disks.{disk.name}.bus"), disk.spec.bus
     for drive in vm.cdroms:
-        yield f"cdroms.{drive.name}", "sata"
+        yield f"cdroms.{drive.name}.bus", drive.spec.bus
 
 
 def _kinds_of_disk(vm: ResolvedVm) -> Asked:
     yield from ((f"cdroms.{drive.name}", "cdrom") for drive in vm.cdroms)
+    for disk in vm.disks:
+        if disk.spec.lun:
+            yield ("disk.lun" if disk.name == "root" else f"disks.{disk.name}.lun"), "lun"
 
 
 def _channels(vm: ResolvedVm) -> Asked:
+    """Of the agent that QEMU has for VNC, libvirt does not tell."""
     if vm.spec.agent:
         yield "agent", "unix"
     for index, channel in enumerate(vm.spec.channels):
-        yield f"channels.{index}.type", "unix" if channel.type == "socket" else "spicevmc"
+        if channel.type != "vdagent":
+            yield f"channels.{index}.type", "unix" if channel.type == "socket" else "spicevmc"
+
+
+def _character_devices(vm: ResolvedVm) -> Asked:
+    if vm.spec.serial.enabled:
+        yield "serial.type", vm.spec.serial.type
+    for key, devices in (("serials", vm.spec.serials), ("consoles", vm.spec.consoles)):
+        yield from ((f"{key}.{index}.type", device.type) for index, device in enumerate(devices))
+
+
+def _redirected(vm: ResolvedVm) -> Asked:
+    if vm.spec.usb_redirections:
+        yield "usb_redirections", "usb"
+
+
+def _networks_of_qemu(vm: ResolvedVm) -> Asked:
+    for index, nic in enumerate(vm.nics):
+        if nic.spec.user is not None:
+            yield f"nics.{index}.user", "passt" if nic.spec.user == "passt" else "default"
+
+
+def _switch(key: str) -> Callable[[ResolvedVm], Asked]:
+    """A switch of the vm that the host has to have, where it is on."""
+
+    def asked(vm: ResolvedVm) -> Asked:
+        yield from ((key, "yes") for _, on in _value(key)(vm) if on == "True")
+
+    return asked
 
 
 def _screens(vm: ResolvedVm) -> Asked:
@@ -105,6 +143,11 @@ def _screens(vm: ResolvedVm) -> Asked:
 def _random(vm: ResolvedVm) -> Asked:
     if vm.spec.rng.enabled:
         yield "rng", "virtio"
+
+
+def _source_of_randomness(vm: ResolvedVm) -> Asked:
+    if vm.spec.rng.enabled:
+        yield "rng.source", vm.spec.rng.source
 
 
 def _cpu_mode(vm: ResolvedVm) -> Asked:
@@ -123,6 +166,11 @@ def _firmware(vm: ResolvedVm) -> Asked:
     """A build that is named needs no choice among those that are installed."""
     if vm.spec.firmware.type == "uefi" and vm.spec.firmware.loader is None:
         yield "firmware", "efi"
+
+
+def _loader(vm: ResolvedVm) -> Asked:
+    if vm.spec.firmware.loader is not None:
+        yield "firmware.loader", "rom" if vm.spec.firmware.type == "bios" else "pflash"
 
 
 def _secure_boot(vm: ResolvedVm) -> Asked:
@@ -147,10 +195,21 @@ def _host_devices(vm: ResolvedVm) -> Asked:
             yield f"hostdevs.{index}", device.kind
 
 
+def _missing(vm: ResolvedVm) -> Asked:
+    for index, device in enumerate(vm.spec.hostdevs):
+        if device.usb is not None and device.usb.if_missing is not None:
+            yield f"hostdevs.{index}.usb.if_missing", device.usb.if_missing
+
+
 def _passed_on(vm: ResolvedVm) -> Asked:
+    """Whatever QEMU drives past the host's kernel."""
     yield from (
         (f"hostdevs.{n}", "vfio") for n, device in enumerate(vm.spec.hostdevs) if device.pci is not None
     )
+    yield from ((f"nics.{n}.pci", "vfio") for n, nic in enumerate(vm.nics) if nic.spec.pci is not None)
+    for disk in vm.disks:
+        if disk.spec.source is not None and disk.spec.source.nvme is not None:
+            yield ("disk.source" if disk.name == "root" else f"disks.{disk.name}.source"), "vfio"
 
 
 def _shares(vm: ResolvedVm) -> Asked:
@@ -170,6 +229,14 @@ OFFERS: tuple[Offer, ...] = (
         *("os/loader/secure", "firmware with Secure Boot", _secure_boot, "check.no-secure-boot"),
         {"yes": "install a build of OVMF with Secure Boot, use `machine: q35`, or leave Secure Boot out"},
     ),
+    Offer("os/loader/type", "firmware of kind", _loader, _NOT_OFFERED),
+    Offer("features/vmcoreinfo", "place for crash information", _switch("features.vmcoreinfo"), _NOT_OFFERED),
+    Offer(
+        "features/gic/version",
+        "interrupt controller of version",
+        _value("features.gic", "host"),
+        _NOT_OFFERED,
+    ),
     Offer("cpu/mode", "mode of CPU", _cpu_mode, _NOT_OFFERED),
     Offer(
         *("cpu/nested", "guests within guests", _nested, _NOT_OFFERED),
@@ -181,6 +248,7 @@ OFFERS: tuple[Offer, ...] = (
         *("launchSecurity/sectype", "launch security", _launch_security, _NOT_OFFERED),
         {"sev": "switch it on in the host's firmware and kernel, or choose another host"},
     ),
+    Offer("devices/hostdev/startupPolicy", "way to miss a device", _missing),
     Offer("devices/hostdev/subsysType", "host device of kind", _host_devices),
     Offer(
         *("devices/hostdev/pciBackend", "PCI devices by", _passed_on),
@@ -207,10 +275,28 @@ OFFERS: tuple[Offer, ...] = (
     ),
     Offer("devices/tpm/backendVersion", "TPM version", _value("tpm.version")),
     Offer("devices/rng/model", "random number generator", _random),
+    Offer("devices/rng/backendModel", "source of random numbers", _source_of_randomness),
+    Offer("devices/redirdev/bus", "redirected devices of bus", _redirected),
+    Offer("devices/console/type", "console", _character_devices),
+    Offer(
+        *("devices/interface/backendType", "network of QEMU's own by", _networks_of_qemu),
+        hints={"passt": "install passt on the host, or use `user: slirp`"},
+    ),
     Offer("devices/channel/type", "channel", _channels),
     Offer("devices/panic/model", "panic device", _value("panic.model")),
 )
 """Read from virConnectGetDomainCapabilities; the order is that in which problems of one place are told."""
+
+_SINCE: tuple[tuple[str, str, int], ...] = (("audio.type", "pipewire", 9_010_000),)
+"""Keys and values that libvirt has from a version on, of which its lists do not tell."""
+
+
+def too_new(vm: ResolvedVm, libvirt: int) -> Iterator[tuple[str, str, int]]:
+    """Keys, values and their first version, where a libvirt of this version (0: not known) has them not."""
+    for key, value, since in _SINCE if libvirt else ():
+        if libvirt < since and (key, value) in _value(key)(vm):
+            yield key, value, since
+
 
 # -- levels --------------------------------------------------------------------------------------------------
 

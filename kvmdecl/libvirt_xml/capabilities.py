@@ -136,8 +136,9 @@ def parse_domain_capabilities(text: str) -> DomainSupport:
     """Read the answer of virConnectGetDomainCapabilities.
 
     The enumeration `cpu/mode` holds the supported CPU modes, `os/loader` the firmware files, `devices` the
-    kinds of devices and `features` the features that the host supports at all. `cpu/nested` holds `yes` where its
-    guests can have guests, and is missing where that is not told.
+    kinds of devices and `features` the features that the host supports at all, and `unsupported` the paths of all
+    parts that it says it does not (`devices/tpm`). `cpu/nested` holds `yes` where its guests can have guests, and is
+    missing where that is not told.
 
     Raises:
         BadXml: not such a document.
@@ -146,6 +147,7 @@ def parse_domain_capabilities(text: str) -> DomainSupport:
     enums = dict(_enumerations(root, ""))
     for group in ("devices", "features"):
         enums[group] = _supported_children(root, group)
+    enums["unsupported"] = tuple(sorted(_unsupported(root, "")))
     enums["cpu/mode"] = tuple(
         sorted(mode.get("name", "") for mode in root.iterfind("cpu/mode[@supported='yes']"))
     )
@@ -290,6 +292,16 @@ def _enumerations(element: Element, path: str) -> Iterator[tuple[str, tuple[str,
             if child.find("value") is not None:
                 yield f"{path}{name}", _values(child)
             yield from _enumerations(child, f"{path}{name}/")
+
+
+def _unsupported(element: Element, path: str) -> Iterator[str]:
+    """Where the host says no. What a version of libvirt does not know of is not told at all."""
+    for child in element:
+        where = f"{path}{child.tag}"
+        if child.get("supported") == "no" and child.tag != "mode":
+            yield where
+        else:
+            yield from _unsupported(child, f"{where}/")
 
 
 def _values(element: Element) -> tuple[str, ...]:

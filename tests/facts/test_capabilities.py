@@ -113,6 +113,7 @@ def test_domain_capabilities_become_enumerations_by_path():
         "devices": ("disk",),
         "devices/disk/bus": ("virtio", "scsi"),
         "features": ("genid",),
+        "unsupported": ("devices/hostdev", "features/gic"),
     }
 
 

@@ -11,6 +11,7 @@ from kvmdecl.check import check
 from kvmdecl.cluster import PlacedCluster
 from kvmdecl.diagnostics import Severity
 from kvmdecl.facts import CacheBank, DomainSupport, NodeDevice, PagePool
+from kvmdecl.libvirt_xml.capabilities import parse_domain_capabilities
 from kvmdecl.names import GIB, KIB, MIB
 from kvmdecl.pluginhost import load_plugins
 from tests.placement.support import facts
@@ -241,6 +242,79 @@ def test_a_host_confines_its_guests_as_it_can_and_passes_on_what_it_has(
     cells = tuple(replace(facts().cells[0], id=number) for number in (0, 1))
     host = replace(facts(), cells=cells, security_models=("dac", "none"), devices=(card, mouse))
     assert [d.code for d in found(f"vms: {{web: {wanted}}}", host)] == codes
+
+
+NEWER = parse_domain_capabilities("""
+<domainCapabilities>
+  <domain>kvm</domain><machine>pc-q35-9.2</machine><arch>x86_64</arch><vcpu max='288'/>
+  <os supported='yes'>
+    <enum name='firmware'/>
+    <loader supported='yes'><enum name='type'><value>rom</value></enum><enum name='secure'/></loader>
+  </os>
+  <cpu><mode name='host-model' supported='yes'/></cpu>
+  <devices>
+    <disk supported='yes'>
+      <enum name='diskDevice'><value>disk</value></enum>
+      <enum name='bus'><value>virtio</value><value>scsi</value><value>sata</value></enum>
+    </disk>
+    <hostdev supported='yes'>
+      <enum name='startupPolicy'><value>default</value><value>mandatory</value></enum>
+      <enum name='subsysType'><value>usb</value><value>pci</value></enum>
+      <enum name='pciBackend'/>
+    </hostdev>
+    <rng supported='yes'>
+      <enum name='model'><value>virtio</value></enum><enum name='backendModel'><value>random</value></enum>
+    </rng>
+    <tpm supported='no'/>
+    <redirdev supported='no'/>
+    <channel supported='yes'><enum name='type'><value>unix</value></enum></channel>
+    <interface supported='yes'><enum name='backendType'><value>default</value></enum></interface>
+    <panic supported='no'/>
+    <console supported='yes'><enum name='type'><value>pty</value></enum></console>
+  </devices>
+  <features>
+    <vmcoreinfo supported='no'/><sev supported='no'/><hyperv supported='no'/><launchSecurity supported='no'/>
+  </features>
+</domainCapabilities>""")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "code", "place"),
+    [
+        ("{firmware: {loader: /srv/rom}}", None, ""),
+        ("{firmware: {type: uefi, loader: /srv/f.fd}}", "check.not-offered", "/srv/f.fd"),
+        ("{features: {vmcoreinfo: true}}", "check.not-offered", "true"),
+        ("{features: {vmcoreinfo: false}}", None, ""),
+        ("{tpm: emulator}", "check.no-device", "emulator"),
+        ("{panic: isa}", "check.no-device", "isa"),
+        ("{rng: {source: builtin}}", "check.no-device", "builtin"),
+        ("{graphics: spice, usb_redirections: 2}", "check.no-device", "2"),
+        ("{serial: {type: file, path: /srv/x}}", "check.no-device", "file"),
+        ("{consoles: [{type: unix, path: /srv/x}]}", "check.no-device", "unix"),
+        ("{nics: [{user: passt}]}", "check.no-device", "passt"),
+        ("{nics: [{user: slirp}]}", None, ""),
+        ("{nics: [{pci: '0000:41:00.0'}]}", "check.no-device", "'0000:41:00.0'"),
+        ("{disks: {d: {source: {nvme: '0000:41:00.0'}, format: raw}}}", "check.no-device", "{nvme: '0000:41:00.0'}"),
+        ("{disks: {d: {source: /dev/sdx, format: raw, bus: scsi, lun: true}}}", "check.no-device", "true"),
+        ("{cdroms: {cd: {source: /srv/x.iso, bus: usb}}}", "check.no-device", "usb"),
+        ("{hostdevs: [{usb: {vendor: 046d, product: c52b, if_missing: optional}}]}", "check.no-device", "optional"),
+        ("{hyperv: true}", "check.not-offered", "true"),
+        ("{launch_security: tdx, firmware: {type: uefi, loader: /srv/f}}", "check.not-offered", "tdx"),
+        ("{graphics: vnc, channels: [{name: com.redhat.spice.0, type: vdagent}]}", None, ""),
+    ],
+)  # fmt: skip
+def test_what_newer_domain_capabilities_tell_is_judged_and_what_they_deny(
+    wanted: str, code: str | None, place: str
+) -> None:
+    text = f"storage: {{vms: /srv/vms}}\nvms:\n  web: {wanted}\n"
+    told = {(d.code, underlined(text, d)) for d in found(text, facts(support=(NEWER,)))}
+    assert {(code, place)} <= told if code else not {c for c, _ in told if c.startswith("check.no")}
+
+
+def test_what_a_version_of_libvirt_does_not_know_is_told() -> None:
+    text = "vms: {web: {sound: ich9, audio: pipewire}}"
+    for version, codes in ((9_000_000, ["check.not-offered"]), (9_010_000, []), (0, [])):
+        assert [d.code for d in found(text, replace(facts(), libvirt=version))] == codes
 
 
 def test_the_lower_of_two_limits_of_cpus_counts() -> None:
