@@ -14,7 +14,7 @@ from kvmdecl.adopt.guest import Keys, Networks
 from kvmdecl.adopt.profiles import factor
 from kvmdecl.adopt.splice import splice
 from kvmdecl.adopt.yaml_text import block
-from kvmdecl.diagnostics import Diagnostic, Note, Severity
+from kvmdecl.diagnostics import Diagnostic, Note, Rejected, Severity
 from kvmdecl.libvirt_xml.fields import plain
 from kvmdecl.libvirt_xml.marker import read_marker
 from kvmdecl.libvirt_xml.safe import BadXml, parse_xml
@@ -83,7 +83,15 @@ def adopt(
     while entries:
         added = writer.lines(entries)
         text = writer.text(added)
-        failed = dict(_not_empty(plan({files.target: text}), snapshot.host, entries))
+        try:
+            failed = dict(_not_empty(plan({files.target: text}), snapshot.host, entries))
+        except Rejected:
+            failed = writer.conflicts(entries, plan)
+            if not failed:
+                raise  # for what others than these entries say
+            refused += failed.values()
+            entries = {name: entry for name, entry in entries.items() if name not in failed}
+            continue
         if not failed:
             return Adoption(text, added, tuple(sorted(entries)), (*refused, *writer.notes(entries)))
         refused += failed.values()
@@ -191,17 +199,20 @@ class _Writer:
 
     # -- the text ------------------------------------------------------------------------------------------
 
-    def lines(self, entries: Mapping[str, Entry]) -> dict[str, tuple[str, ...]]:
-        """Lines of entries by section, without indentation."""
+    def lines(self, entries: Mapping[str, Entry], *, profiles: bool = True) -> dict[str, tuple[str, ...]]:
+        """Lines of entries by section, without indentation; with `profiles` for what several say alike."""
         used = {nic["network"] for entry in entries.values() for nic in entry.keys.get("nics", [])}
         networks = {
             name: keys for keys, name in self._networks.values() if name in used and name not in self._known
         }
         stem = f"{self._snapshot.host}-adopted"
-        profiles, vms = factor({name: entry.keys for name, entry in entries.items()}, stem)
+        vms: Mapping[str, Keys] = {name: entry.keys for name, entry in entries.items()}
+        shared: Mapping[str, Keys] = {}
+        if profiles:
+            shared, vms = factor(vms, stem)
         sections = {
             "networks": tuple(line for name in sorted(networks) for line in block(name, networks[name])),
-            "profiles": tuple(line for name, keys in profiles.items() for line in _entry(name, keys)),
+            "profiles": tuple(line for name, keys in shared.items() for line in _entry(name, keys)),
             "vms": tuple(
                 line
                 for name in sorted(entries)
@@ -218,6 +229,34 @@ class _Writer:
             text = splice(name, text, section, lines) if text else "\n".join(_new(section, lines)) + "\n"
         return text
 
+    def conflicts(
+        self, entries: Mapping[str, Entry], plan: Callable[[Mapping[Path, str]], Plan]
+    ) -> dict[str, Diagnostic]:
+        """The guests whose entries a manifest cannot have, beside each other or beside what it has, and why."""
+        target = self._files.target
+        text = self.text(self.lines(entries, profiles=False))
+        try:
+            plan({target: text})
+        except Rejected as rejected:
+            found = [
+                (_entry_at(text, at.line), each)
+                for each in rejected.diagnostics
+                for at in (each.at, *(note.at for note in each.notes))
+                if at is not None and at.file == str(target)
+            ]
+            return {name: self._conflict(name, each) for name, each in reversed(found) if name in entries}
+        return {}
+
+    def _conflict(self, name: str, found: Diagnostic) -> Diagnostic:
+        return Diagnostic(
+            "adopt.conflict",
+            f"domain {quoted(name)} of {self._snapshot.host} is not taken over: {found.summary}",
+            cause=found.cause,
+            hint="clear that up first, or take over one of them by its name; `kvmdecl explain "
+            f"{found.code}` tells more.",
+            subject=f"{self._snapshot.host}/{Kind.DOMAIN}/{name}",
+        )
+
     def notes(self, entries: Mapping[str, Entry]) -> Iterator[Diagnostic]:
         """What a reader of the entries has to know."""
         for entry in entries.values():
@@ -229,6 +268,20 @@ class _Writer:
                     severity=Severity.WARNING,
                     subject=f"{self._snapshot.host}/{Kind.DOMAIN}/{entry.name}",
                 )
+
+
+def _entry_at(text: str, number: int) -> str:
+    """The name of the vm in whose entry a line is (lines from 1), empty if it is in none."""
+    lines = text.splitlines()[:number]
+    entry, depth = "", len(lines[-1]) if lines else 0
+    for line in reversed(lines):
+        indent = len(line) - len(line.lstrip())
+        if not line.strip() or line.lstrip().startswith("#") or indent >= depth:
+            continue
+        if indent == 0:
+            return entry if line.startswith("vms:") else ""
+        entry, depth = line.strip().partition(":")[0].strip("\"'"), indent
+    return ""
 
 
 def _networks(cluster: ResolvedCluster, snapshot: HostSnapshot) -> Iterator[tuple[str, tuple[Keys, str]]]:

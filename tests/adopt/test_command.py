@@ -201,6 +201,25 @@ def test_the_rest_is_taken_over_when_one_cannot_be(tmp_path: Path):
     assert "virsh domrename" in said
 
 
+def test_guests_that_exclude_each_other_stay_and_the_others_are_taken_over(tmp_path: Path):
+    old = guest(2, "db-old")
+    old = replace(old, xml=old.xml.replace("/srv/db-old.qcow2", "/srv/db.qcow2"))
+    twin = guest(4, "disks")
+    twin = replace(twin, xml=twin.xml.replace("52:54:00:00:00:04", "52:54:00:00:00:05"))
+
+    text, said, code = run(
+        tmp_path, HEAD, guest(1, "db"), old, guest(3, "web"), twin, guest(5, "cache"), guest(6, "mail")
+    )
+
+    assert code == 3
+    assert text.count("uuid:") == 2
+    assert "  web:\n" in text
+    assert "  mail:\n" in text
+    assert said.count("error[adopt.conflict]") == 4
+    assert "`db` of kvm-1 is not taken over: disk root of db and disk root of db-old are one" in said
+    assert "`disks` of kvm-1 is not taken over: a NIC of cache and one of disks have the same MAC" in said
+
+
 def test_a_check_writes_nothing(tmp_path: Path):
     text, said, code = run(tmp_path, HEAD, guest(1, "db"), arguments=("--vm", "db", "--check"))
 
