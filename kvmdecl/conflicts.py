@@ -164,21 +164,25 @@ def _same_volumes(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
 
 
 def _same_existing_volumes(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
-    """A volume that two disks name, where it is known to be one: the hosts share it, or the vms have one host."""
+    """A volume that is another disk's, too, where that is known: the hosts share it, or the vms have one host."""
+    if not any(disk.spec.volume is not None for vm in cluster.vms for disk in vm.disks):
+        return
     shared = {pool.name for pool in cluster.pools if pool.spec.is_shared}
     first: dict[tuple[str, str, str], tuple[ResolvedVm, ResolvedDisk]] = {}
     for vm in cluster.vms:
         for disk in vm.disks if vm.state != "absent" else ():
             where = "" if disk.pool in shared else vm.host
-            if disk.spec.volume is None or where is None:
+            if not disk.volume or where is None:
                 continue
-            other, its_disk = first.setdefault((where, disk.pool, disk.spec.volume), (vm, disk))
+            other, its_disk = first.setdefault((where, disk.pool, disk.volume), (vm, disk))
             if its_disk is disk or (disk.spec.shareable and its_disk.spec.shareable):
                 continue
+            if disk.spec.volume is None and its_disk.spec.volume is None:
+                continue  # told by what their names are made of
             yield _twice(
                 "reference.duplicate-volume",
                 f"disk {its_disk.name} of {other.name} and disk {disk.name} of {vm.name} are one volume,"
-                f" {disk.spec.volume} in pool {disk.pool}",
+                f" {disk.volume} in pool {disk.pool}",
                 vm.origin.find(f"{_key(disk)}.volume"),
                 other.origin.find(f"{_key(its_disk)}.volume"),
                 "Two guests that write to one disk destroy what is on it.",

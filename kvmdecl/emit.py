@@ -174,6 +174,11 @@ def _guests(placed: PlacedCluster) -> Iterator[Desired]:
         ]
         needs += [Address(vm.host, Kind.NETWORK, name) for name in listened]
         needs += [Address(vm.host, Kind.POOL, pool) for disk in vm.disks for pool in disk.pools]
+        needs += (  # one that is there already may be another vm's, made in the same run
+            Address(vm.host, Kind.VOLUME, f"{disk.pool}/{disk.volume}")
+            for disk in vm.disks
+            if disk.spec.volume is not None
+        )
         named = {nic.spec.filter.name for nic in vm.nics if nic.spec.filter} & filters
         needs += (Address(vm.host, Kind.NWFILTER, name) for name in named)
         needs += _needed_secrets(placed.cluster, vm.host, _secrets_of(vm))

@@ -115,3 +115,28 @@ def test_two_pools_on_one_device_are_refused():
     one = "{type: fs, path: /srv/N, devices: [/dev/sdb1]}"
     text = f"storage: {{a: {one.replace('N', 'a')}, b: {one.replace('N', 'b')}}}"
     assert [code for code, _ in told(text)] == ["reference.duplicate-path"]
+
+
+SHARED = """\
+  a: {host: kvm-1, disks: {data: {size: 1GiB, format: raw, pool: vms, A}}}
+  b: {host: HOST, disks: {data: {volume: a.data.raw, format: raw, pool: vms, B}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("host", "a", "b", "found"),
+    [
+        ("kvm-1", "", "", ["reference.duplicate-volume"]),
+        ("kvm-1", "shareable: true", "", ["reference.duplicate-volume"]),
+        ("kvm-1", "shareable: true", "shareable: true", []),
+        ("kvm-2", "", "", []),
+    ],
+)
+def test_a_volume_that_is_made_for_one_guest_is_anothers_only_if_both_share_it(
+    host: str, a: str, b: str, found: list[str]
+):
+    text = SHARED.replace("A}", f"{a}}}").replace("B}", f"{b}}}").replace("HOST", host)
+    if found:
+        assert [code for code, _ in told(f"{POOLS}vms:\n{text}")] == found
+    else:
+        assert len(resolved(f"{POOLS}vms:\n{text}").vms) == 2
