@@ -12,7 +12,7 @@ from kvmdecl.diagnostics import Diagnostic, Severity, in_order
 from kvmdecl.manifest.cpus import LEVELS, numbers_of
 from kvmdecl.names import about_size, format_size
 from kvmdecl.offers import levels, refusals, too_new
-from kvmdecl.pages import needs_of, nodes_of, pages_there, shortages
+from kvmdecl.pages import needs_of, nodes_of, ordinary_memory, pages_there, set_aside, shortages
 from kvmdecl.settings import shares, split_page_name
 from kvmdecl.state import HostSnapshot
 from kvmdecl.text import did_you_mean, safe_text
@@ -643,18 +643,24 @@ def _check_memory(placed: PlacedCluster, facts: Mapping[str, HostFacts]) -> Iter
     promised: dict[str, int] = {}
     for vm in _present(placed):
         if vm.host and vm.host in facts and vm.memory <= facts[vm.host].memory:  # a larger one is told apart
-            promised[vm.host] = promised.get(vm.host, 0) + vm.memory
+            promised[vm.host] = promised.get(vm.host, 0) + ordinary_memory(vm)
     for host in placed.cluster.hosts:
         if host.name not in facts:
             continue
-        room = max(0, facts[host.name].memory - host.reserved_memory)
+        pages = set_aside(host, facts[host.name])
+        room = max(0, facts[host.name].memory - host.reserved_memory - pages)
         if promised.get(host.name, 0) > room:
             yield Diagnostic(
                 "check.memory-overcommitted",
                 f"the guests of {host.name} have {about_size(promised[host.name])} of memory,"
                 f" and it has {about_size(room)} for them",
                 host.origin.at,
-                "When they use it, the host swaps or kills one of them.",
+                "When they use it, the host swaps or kills one of them."
+                + (
+                    f" Its {about_size(pages)} of huge pages are for guests that ask for them."
+                    if pages
+                    else ""
+                ),
                 "move guests to other hosts, or give them less memory",
                 severity=Severity.WARNING,
                 subject=f"host/{host.name}",

@@ -75,6 +75,16 @@ def _bound(spec: Vm) -> frozenset[int] | None:
     return numbers_of(numa.nodeset) if numa and numa.nodeset and numa.mode != "preferred" else None
 
 
+def ordinary_memory(vm: ResolvedVm) -> int:
+    """Bytes of a guest's memory that are not of huge pages."""
+    return max(0, vm.memory - sum(need.size * need.count for need in needs_of(vm)))
+
+
+def set_aside(host: ResolvedHost, facts: HostFacts) -> int:
+    """Bytes of the host's memory that are huge pages: nothing else can use them."""
+    return sum(size * sum(counts.values()) for size, counts in pages_there(host, facts).items())
+
+
 def pages_there(host: ResolvedHost, facts: HostFacts) -> PagesByCell:
     """What the host has, or is going to have where the manifest says so."""
     found: PagesByCell = defaultdict(dict)

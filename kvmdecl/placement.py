@@ -9,15 +9,17 @@ from kvmdecl.cluster import PlacedCluster
 from kvmdecl.diagnostics import Diagnostic, Note, Rejected
 from kvmdecl.membership import membership
 from kvmdecl.names import format_size
+from kvmdecl.pages import needs_of, ordinary_memory, pages_there, shortages
 from kvmdecl.rooms import group_of, rooms
 from kvmdecl.solver import PlaceRequest, VmToPlace
 from kvmdecl.state import HostSnapshot
 from kvmdecl.text import safe_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from kvmdecl.cluster import ResolvedCluster, ResolvedVm
+    from kvmdecl.pages import PageNeed, PagesByCell
     from kvmdecl.solver import PlaceAnswer, Solver
     from kvmdecl.state import Observation
 
@@ -145,10 +147,16 @@ class _Placer:
 
     def solve(self, vms: list[ResolvedVm], settled: list[ResolvedVm], solver: Solver) -> Mapping[str, str]:
         """Ask the solver for the vms that can run anywhere at all, and check what it says."""
-        able = {vm.name: self._able(self._candidates.of(vm), vm.arch, vm.type) for vm in vms}
+        pages = _Pages(self._cluster, self._snapshots, settled)
+        able = {
+            vm.name: pages.enough(vm, self._able(self._candidates.of(vm), vm.arch, vm.type)) for vm in vms
+        }
         askable = sorted((vm for vm in vms if able[vm.name]), key=lambda vm: vm.name)
         request = PlaceRequest(
-            tuple(VmToPlace(vm.name, vm.cpus, vm.memory, group_of(vm), able[vm.name]) for vm in askable),
+            tuple(
+                VmToPlace(vm.name, vm.cpus, ordinary_memory(vm), group_of(vm), able[vm.name])
+                for vm in askable
+            ),
             rooms(self._cluster, self._snapshots, settled),
         )
         answer = solver(request)
@@ -156,7 +164,9 @@ class _Placer:
             self.found.append(self._bad_answer(faults))
             return {}
         self.found += (
-            self._no_host(vm, answer.refused.get(vm.name, {})) for vm in vms if vm.name not in answer.hosts
+            self._no_host(vm, answer.refused.get(vm.name, {}), pages)
+            for vm in vms
+            if vm.name not in answer.hosts
         )
         return answer.hosts
 
@@ -168,12 +178,14 @@ class _Placer:
             self._able_hosts[key] = tuple(name for name, fact in facts if fact.guest_type(arch, type_))
         return self._able_hosts[key]
 
-    def _no_host(self, vm: ResolvedVm, reasons: Mapping[str, str]) -> Diagnostic:
+    def _no_host(self, vm: ResolvedVm, reasons: Mapping[str, str], pages: _Pages) -> Diagnostic:
         notes = [Note(f"{host}: {safe_text(reason)}") for host, reason in sorted(reasons.items())]
         for host in sorted(host.name for host in self._cluster.hosts):
             if host not in reasons:
                 missing = " and ".join(f"no {what}" for what in self._candidates.missing(vm, host))
-                notes.append(Note(f"{host}: {missing or f'offers no {vm.type} guests of {vm.arch}'}"))
+                able = self._able((host,), vm.arch, vm.type)
+                lacking = pages.lacking(vm, host) if able else f"offers no {vm.type} guests of {vm.arch}"
+                notes.append(Note(f"{host}: {missing or lacking}"))
         wanted = f"{vm.cpus} CPU{'s' * (vm.cpus > 1)} and {format_size(vm.memory)}"
         return Diagnostic(
             "placement.no-host",
@@ -192,6 +204,40 @@ class _Placer:
             hint="choose another solver (`placement: spread`), and tell the plugin's author",
             notes=tuple(Note(safe_text(fault)) for fault in faults[1:10]),
         )
+
+
+class _Pages:
+    """The hosts' huge pages, and the guests that have them already. A vm that needs none goes anywhere."""
+
+    def __init__(
+        self, cluster: ResolvedCluster, snapshots: Mapping[str, HostSnapshot], settled: Iterable[ResolvedVm]
+    ) -> None:
+        self._hosts = {host.name: host for host in cluster.hosts}
+        self._snapshots = snapshots
+        self._settled = list(settled)
+        self._there: dict[str, tuple[PagesByCell, list[PageNeed]]] = {}
+
+    def enough(self, vm: ResolvedVm, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of the hosts that have all pages that it needs."""
+        return tuple(host for host in hosts if not self.lacking(vm, host)) if any(needs_of(vm)) else hosts
+
+    def lacking(self, vm: ResolvedVm, host: str) -> str:
+        """What a host has too little of, in words; empty if nothing, or if its pages were not read."""
+        there, taken = self._known(host)
+        needs = list(needs_of(vm))
+        short = next(shortages([*needs, *taken], there), None) if needs and there else None
+        if short is None:
+            return ""
+        where = f" in cell {' and '.join(map(str, sorted(short.nodes)))}" if short.nodes is not None else ""
+        pages = f"{short.there} pages of {format_size(short.size)}{where}"
+        return f"{pages}, {short.needed} wanted with those of its guests"
+
+    def _known(self, host: str) -> tuple[PagesByCell, list[PageNeed]]:
+        if host not in self._there:
+            running = [vm for vm in self._settled if vm.host == host and vm.state == "running"]
+            needs = [need for vm in running for need in needs_of(vm)]
+            self._there[host] = pages_there(self._hosts[host], self._snapshots[host].facts), needs
+        return self._there[host]
 
 
 def _faults(request: PlaceRequest, answer: PlaceAnswer) -> Iterator[str]:

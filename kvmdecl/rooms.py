@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvmdecl.libvirt_xml.safe import BadXml, parse_xml
 from kvmdecl.names import KIB
+from kvmdecl.pages import ordinary_memory, set_aside
 from kvmdecl.solver import HostRoom
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def rooms(
     cluster: ResolvedCluster, snapshots: Mapping[str, HostSnapshot], settled: Iterable[ResolvedVm]
 ) -> tuple[HostRoom, ...]:
-    """The hosts that answered, sorted by name.
+    """The hosts that answered, sorted by name. Memory is what is no huge page: of these `placement` takes care.
 
     `settled` are the vms whose host is known; a stopped one keeps its room, since it may be started any time.
     """
@@ -47,9 +48,9 @@ def _room(host: ResolvedHost, snapshot: HostSnapshot, vms: list[ResolvedVm], our
     return HostRoom(
         name=host.name,
         cpus=max(0, len(snapshot.facts.cpus) - host.reserved_cpus),
-        memory=max(0, snapshot.facts.memory - host.reserved_memory),
+        memory=max(0, snapshot.facts.memory - host.reserved_memory - set_aside(host, snapshot.facts)),
         used_cpus=sum(vm.cpus for vm in vms) + sum(cpus for cpus, _ in foreign),
-        used_memory=sum(vm.memory for vm in vms) + sum(memory for _, memory in foreign),
+        used_memory=sum(ordinary_memory(vm) for vm in vms) + sum(memory for _, memory in foreign),
         groups=Counter(group_of(vm) for vm in vms),
     )
 

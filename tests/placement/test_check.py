@@ -441,6 +441,17 @@ def test_promising_more_memory_than_there_is_is_a_warning() -> None:
     assert warning.summary == "the guests of kvm-1 have 90GiB of memory, and it has 64GiB for them"
 
 
+def test_memory_of_huge_pages_is_for_guests_that_ask_for_them() -> None:
+    pages = (PagePool(4 * KIB, 1), PagePool(GIB, 40))
+    host = facts(memory=64 * GIB)
+    host = replace(host, cells=(replace(host.cells[0], pages=pages),))
+    text = "vms: {db: {memory: {size: 40GiB, pages: 1GiB}}, web: {memory: %s}}"
+    assert found(text % "24GiB", host) == ()
+    (warning,) = found(text % "25GiB", host)
+    assert warning.summary == "the guests of kvm-1 have 25GiB of memory, and it has 24GiB for them"
+    assert warning.cause.endswith("Its 40GiB of huge pages are for guests that ask for them.")
+
+
 def test_a_fault_of_many_copies_is_told_once() -> None:
     assert len(found("vms: {web: {count: 50, memory: 1MiB, machine: nonsense}}", facts())) == 1
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from kvmdecl_spread.solver import spread
 
 from kvmdecl.diagnostics import Rejected
-from kvmdecl.names import GIB
+from kvmdecl.facts import PagePool
+from kvmdecl.names import GIB, KIB
 from kvmdecl.placement import place
 from kvmdecl.solver import PlaceAnswer, PlaceRequest
 from tests.placement.support import domain, host, hosts, silent
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from kvmdecl.cluster import PlacedCluster, ResolvedCluster
     from kvmdecl.diagnostics import Diagnostic
-    from kvmdecl.state import Observation
+    from kvmdecl.state import HostSnapshot, Observation, ObservedDomain
 
 LAN = "networks: {lan: {bridge: br0, hosts: [kvm-1, kvm-2]}}\n"
 
@@ -168,3 +170,44 @@ def test_what_a_solver_answers_is_checked(answer: PlaceAnswer, complaint: str) -
     (found,) = rejected.value.diagnostics
     assert found.code == "placement.bad-answer"
     assert complaint in found.summary
+
+
+def with_pages(name: str, count: int, *guests: ObservedDomain) -> HostSnapshot:
+    """A host with that many pages of 1 GiB."""
+    seen = host(name, *guests)
+    pages = (PagePool(4 * KIB, 1), PagePool(GIB, count))
+    cells = (replace(seen.facts.cells[0], pages=pages),)
+    return replace(seen, facts=replace(seen.facts, cells=cells))
+
+
+PAGES = "defaults: {vms: {memory: {size: 4GiB, pages: 1GiB}}}\nvms: {db: {}, web: {}}\n"
+
+
+def test_a_vm_of_huge_pages_goes_where_enough_are_free() -> None:
+    cluster = resolved(PAGES)
+    seen = {f"kvm-{n}": with_pages(f"kvm-{n}", count) for n, count in ((1, 0), (2, 3), (3, 8))}
+    assert where(place(cluster, seen, spread)) == {"db": "kvm-3", "web": "kvm-3"}
+
+    seen["kvm-2"] = with_pages("kvm-2", 7, domain(cluster.vms[0].uuid))
+    assert where(place(cluster, seen, spread)) == {"db": "kvm-2", "web": "kvm-3"}
+
+
+def test_pages_that_a_host_shall_set_aside_count_as_there() -> None:
+    head = (
+        HEAD
+        + "hosts: {kvm-1: {uri: 'qemu:///system', huge_pages: {1GiB: 8}}, kvm-2: 'qemu+tls://b/system'}\n"
+    )
+    seen = {name: with_pages(name, 0) for name in ("kvm-1", "kvm-2")}
+    assert where(place(resolved(PAGES, head=head), seen, spread)) == {"db": "kvm-1", "web": "kvm-1"}
+
+
+def test_a_vm_that_finds_its_huge_pages_nowhere_is_told_how_many_there_are() -> None:
+    cluster = resolved(PAGES)
+    seen = hosts(kvm_1=with_pages("kvm-1", 7, domain(cluster.vms[0].uuid)), kvm_2=with_pages("kvm-2", 0))
+    seen["kvm-3"] = with_pages("kvm-3", 3)
+    (found,) = refused(cluster, seen)
+    assert [note.text for note in found.notes] == [
+        "kvm-1: 7 pages of 1GiB, 8 wanted with those of its guests",
+        "kvm-2: 0 pages of 1GiB, 4 wanted with those of its guests",
+        "kvm-3: 3 pages of 1GiB, 4 wanted with those of its guests",
+    ]
