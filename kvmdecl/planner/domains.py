@@ -336,6 +336,14 @@ def plan_absent_domain(absent: Absent, uuid: str, view: HostView) -> Verdict:
         return AS_DECLARED
     if observed.uuid != uuid or not _is_ours(absent.address, uuid, observed, view):
         return not_ours(absent, "domain")
+    if observed.managed_save:
+        return blocked(
+            absent,
+            "plan.managed-save",
+            f"domain {observed.name} on {view.host} has a saved state, which would be lost with it",
+            "It holds the memory of the guest, and what that had not written to its disks yet.",
+            f"start it and have it shut down, or drop the image with `virsh managedsave-remove {observed.name}`.",
+        )
     impact = Impact.DOWNTIME if observed.active else Impact.NONE
     forced = (
         f" (forced off after {format_duration(absent.power_off.timeout)})" if absent.power_off.force else ""

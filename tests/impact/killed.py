@@ -43,8 +43,9 @@ WRITES: dict[type, tuple[str, ...]] = {
         "shutdown", "destroyFlags", "undefineFlags",
     ),
     libvirt.virNetwork: ("create", "setAutostart", "update", "destroy", "undefine"),
-    libvirt.virStoragePool: ("build", "create", "setAutostart", "createXML", "destroy", "undefine"),
+    libvirt.virStoragePool: ("build", "create", "setAutostart", "createXML", "createXMLFrom", "destroy", "undefine"),
     libvirt.virStorageVol: ("resize", "upload", "delete", "wipe"),
+    libvirt.virSecret: ("setValue", "undefine"),
     libvirt.virStream: ("send", "sendHole", "finish"),
 }  # fmt: skip
 """Every call that changes a host; `test_killed.py` sees to it that none is missing."""
