@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from kvmdecl.cluster import ResolvedVm
-from kvmdecl.manifest.guest_os import HYPERV
+from kvmdecl.manifest.hyperv import ENLIGHTENMENTS
 
 Asked = Iterable[tuple[str, str]]
 """Keys of the manifest with the values that the host has to offer."""
@@ -178,9 +178,20 @@ def _secure_boot(vm: ResolvedVm) -> Asked:
         yield "firmware.secure_boot", "yes"
 
 
+def _genid(vm: ResolvedVm) -> Asked:
+    if vm.spec.genid is not None:
+        yield "genid", "yes"
+
+
 def _enlightenments(vm: ResolvedVm) -> Asked:
-    if vm.spec.hyperv and vm.type == "kvm":
-        yield from (("hyperv", name) for name in HYPERV)
+    hyperv = vm.spec.hyperv
+    if hyperv is None or not hyperv.enabled or vm.type != "kvm":
+        return
+    for name in (*ENLIGHTENMENTS, "spinlocks"):
+        if name == "spinlocks" or hyperv.is_on(name):
+            yield f"hyperv.{name}", name
+    if hyperv.vendor is not None:
+        yield "hyperv.vendor", "vendor_id"
 
 
 def _launch_security(vm: ResolvedVm) -> Asked:
@@ -237,6 +248,7 @@ OFFERS: tuple[Offer, ...] = (
         _value("features.gic", "host"),
         _NOT_OFFERED,
     ),
+    Offer("features/genid", "identity of generations", _genid, _NOT_OFFERED),
     Offer("cpu/mode", "mode of CPU", _cpu_mode, _NOT_OFFERED),
     Offer(
         *("cpu/nested", "guests within guests", _nested, _NOT_OFFERED),

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.adopt.guest import Guest, Keys, amount, number, read, short, size_of, switch, text_at, word
+from kvmdecl.adopt.guest import (
+    Guest,
+    Keys,
+    Value,
+    amount,
+    number,
+    read,
+    short,
+    size_of,
+    switch,
+    text_at,
+    word,
+)
 from kvmdecl.manifest.architectures import ARCHITECTURES, Architecture
 from kvmdecl.manifest.firmware import (
     BlockDevice,
@@ -15,7 +27,7 @@ from kvmdecl.manifest.firmware import (
     SecurityLabel,
     Timer,
 )
-from kvmdecl.manifest.guest_os import HYPERV
+from kvmdecl.manifest.hyperv import ENLIGHTENMENTS, HYPERV, SPINLOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +37,8 @@ if TYPE_CHECKING:
 
 def _head(guest: Guest) -> Iterator[Keys]:
     yield {"description": guest.text("description")}
+    if (generation := guest.text("genid")) is not None:
+        yield {"genid": generation or "auto"}
     machine, arch = guest.get("os/type", "machine"), guest.get("os/type", "arch")
     if arch in ARCHITECTURES:
         yield {"machine": machine, "arch": arch if arch != "x86_64" else None}
@@ -84,10 +98,25 @@ def _features(guest: Guest) -> Iterator[Keys]:
             yield {"features": {name: not on}}
     if switches is None:
         return
-    if all(guest.get(f"features/hyperv/{name}", "state") == "on" for name in HYPERV):
-        yield {"hyperv": True}
+    if switches.find("hyperv") is not None:
+        yield {"hyperv": _hyperv(guest)}
     yield from ({"features": {key: value}} for key, value in read(switches, Features, _FEATURES).items())
     yield {"features": {"tseg": size_of(switches.find("smm/tseg"))}}
+
+
+def _hyperv(guest: Guest) -> Value:
+    """Enlightenments that are not as they usually are."""
+    on = {name: guest.get(f"features/hyperv/{name}", "state") == "on" for name in ENLIGHTENMENTS}
+    switched = {name: state for name, state in on.items() if state != (name in HYPERV)}
+    tries = number(guest.get("features/hyperv/spinlocks", "retries"))
+    direct = guest.get("features/hyperv/stimer/direct", "state") == "on"
+    keys = {
+        **switched,
+        "spinlocks": tries if tries != SPINLOCKS else None,
+        "stimer_direct": direct or None,
+        "vendor": guest.get("features/hyperv/vendor_id", "value"),
+    }
+    return {key: value for key, value in keys.items() if value is not None} or True
 
 
 _FEATURES = {

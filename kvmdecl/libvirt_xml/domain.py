@@ -35,6 +35,7 @@ def domain_xml(vm: ResolvedVm, pools: Mapping[str, Pool]) -> str:
             "domain",
             node("name", vm.name),
             node("uuid", vm.uuid),
+            vm.spec.genid is not None and node("genid", vm.spec.genid if vm.spec.genid != "auto" else None),
             bool(description) and node("description", description),
             *sizes(vm),
             node("vcpu", str(vm.max_cpus), current=str(vm.cpus)),

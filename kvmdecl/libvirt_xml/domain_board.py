@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from kvmdecl.libvirt_xml.build import node
 from kvmdecl.manifest.architectures import ARCHITECTURES
-from kvmdecl.manifest.guest_os import HYPERV, HYPERV_SPINLOCKS, NEEDS_HPET
+from kvmdecl.manifest.guest_os import NEEDS_HPET
+from kvmdecl.manifest.hyperv import ENLIGHTENMENTS, SPINLOCKS
 from kvmdecl.names import MIB
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         Smbios,
         Timer,
     )
+    from kvmdecl.manifest.hyperv import Hyperv
 
 
 def board(vm: ResolvedVm) -> Iterator[Element]:
@@ -136,8 +138,8 @@ def _features(vm: ResolvedVm) -> Iterator[Element]:
     yield from map(node, switches(vm.spec))
     if given.gic is not None:
         yield node("gic", version=given.gic)
-    if has_hyperv(vm):
-        yield _hyperv()
+    if vm.spec.hyperv is not None and has_hyperv(vm):
+        yield _hyperv(vm.spec.hyperv)
     yield from _of_kvm(given, emulated=vm.type == "qemu")
     for name, on in (("pmu", given.pmu), ("vmport", given.vmport)):
         if on is not None:
@@ -181,12 +183,25 @@ def _of_kvm(given: Features, *, emulated: bool) -> Iterator[Element]:
 
 def has_hyperv(vm: ResolvedVm) -> bool:
     """Only KVM has Hyper-V's enlightenments: QEMU's emulation does not."""
-    return vm.spec.hyperv is True and vm.type == "kvm"
+    return vm.spec.hyperv is not None and vm.spec.hyperv.enabled and vm.type == "kvm"
 
 
-def _hyperv() -> Element:
-    flags = (node(name, state="on") for name in HYPERV)
-    return node("hyperv", *flags, node("spinlocks", state="on", retries=HYPERV_SPINLOCKS), mode="custom")
+def _hyperv(given: Hyperv) -> Element:
+    return node(
+        "hyperv",
+        *(
+            node(name, _direct(given, name), state=_on(on=given.is_on(name)))
+            for name in ENLIGHTENMENTS
+            if given.is_on(name) or getattr(given, name) is False
+        ),
+        node("spinlocks", state="on", retries=str(given.spinlocks or SPINLOCKS)),
+        given.vendor is not None and node("vendor_id", state="on", value=given.vendor),
+        mode="custom",
+    )
+
+
+def _direct(given: Hyperv, name: str) -> Element | None:
+    return node("direct", state="on") if given.stimer_direct and name == "stimer" else None
 
 
 # -- the clock -----------------------------------------------------------------------------------------------

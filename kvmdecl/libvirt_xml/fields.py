@@ -15,6 +15,7 @@ from kvmdecl.libvirt_xml.build import attributes
 from kvmdecl.libvirt_xml.identity import is_member, name_elements, read_key
 from kvmdecl.libvirt_xml.rules import normalised, plugged_in
 from kvmdecl.libvirt_xml.safe import Element, parse_xml
+from kvmdecl.manifest.hyperv import ENLIGHTENMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -218,7 +219,12 @@ def _machine(declared: str, observed: str) -> bool:
     return prefix is not None and observed.startswith(prefix)
 
 
-_SATISFIES: Mapping[str, Callable[[str, str], bool]] = {"os/type@machine": _machine}
+def _any(declared: str, observed: str) -> bool:
+    """An identity that is not given is libvirt's to make (virDomainDefParseXML)."""
+    return not declared
+
+
+_SATISFIES: Mapping[str, Callable[[str, str], bool]] = {"os/type@machine": _machine, "genid": _any}
 
 
 def _satisfied(path: str, declared: str, observed: str | None) -> bool:
@@ -254,6 +260,7 @@ _ASSUMED: Mapping[str, str] = {
     "cpu/numa/cell/cache@associativity": "none",
     "cpu/numa/cell/cache@policy": "none",
     "features/hyperv/stimer/direct@state": "off",
+    **{f"features/hyperv/{name}@state": "off" for name in ENLIGHTENMENTS},
     "numatune/memory@placement": "static",
     "devices/disk/alias@name": "",
     "devices/sound/alias@name": "",

@@ -495,6 +495,7 @@ ROWS: tuple[Row, ...] = (
         for event in ("on_poweroff", "on_reboot", "on_crash")
     ),
     Row("@type", "any", "type", None, _BUILD, _AT_START),
+    Row("genid*", "any", "genid", None, "qemuBuildVMGenIDCommandLine", _AT_START, visible=True),
     Row("clock@offset", "any", "clock", None, "qemuBuildClockCommandLine", _AT_START, visible=True),
     Row("clock/timer*", "any", "os", None, "qemuBuildClockCommandLine", _AT_START, _is_of_the_os),
     Row("clock/timer*", "any", "timers", None, "qemuBuildClockCommandLine", _AT_START, _is_of_the_manifest),

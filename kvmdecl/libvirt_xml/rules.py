@@ -91,6 +91,7 @@ def drop_if_empty(element: Element) -> None:
 _FLAGS = frozenset(
     {
         *("readonly", "shareable", "transient", "pmem", "backingStore"),  # devices/*
+        "genid",
         *("apic", "pae", "hap", "viridian", "privnet"),  # features
         *("hugepages", "nosharepages", "locked", "discard"),  # memoryBacking
         *("sha1", "sha256", "sha384", "sha512"),  # devices/tpm/backend/active_pcr_banks

@@ -43,6 +43,18 @@ class Architecture:
     lacks: tuple[str, ...] = ()
 
 
+_PCS = ("x86_64", "i686")
+_POWERS = ("ppc64", "ppc64le")
+MODELS: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("panic", "isa"): _PCS,
+    ("panic", "hyperv"): _PCS,
+    ("panic", "pseries"): _POWERS,
+    ("panic", "s390"): ("s390x",),
+    ("watchdog", "ib700"): _PCS,
+    ("watchdog", "diag288"): ("s390x",),
+    ("tpm", "tpm-spapr"): _POWERS,
+}
+"""The architectures that have a device of a model (qemuValidateDomainDeviceDefPanic and its neighbours)."""
 _ON_PCS_ALONE = (
     *("features.apic", "features.vmport", "features.ioapic", "features.tseg", "features.msrs"),
     *("hyperv", "timers", "cpus.nested", "cpus.cache", "cpus.address_bits"),

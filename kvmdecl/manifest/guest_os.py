@@ -11,6 +11,7 @@ from kvmdecl.manifest.base import Section
 from kvmdecl.manifest.devices import Input, Tpm
 from kvmdecl.manifest.disks import Disk
 from kvmdecl.manifest.firmware import Firmware
+from kvmdecl.manifest.hyperv import Hyperv
 from kvmdecl.manifest.screens import Video
 from kvmdecl.manifest.vms import Vm
 
@@ -26,7 +27,7 @@ class Profile:
     nic: Mapping[str, Any] = field(default_factory=dict)
 
 
-_WINDOWS = {"clock": "localtime", "hyperv": True}
+_WINDOWS = {"clock": "localtime", "hyperv": Hyperv()}
 _DRIVERS_OF_ITS_OWN = {"disk": {"bus": "sata"}, "nic": {"model": "e1000e"}}
 
 PROFILES: Mapping[str, Profile] = {
@@ -42,11 +43,6 @@ Windows keeps local time in its clock, and Windows 11 asks for Secure Boot and a
 
 NEEDS_HPET = frozenset({"bsd"})
 """Whose kernels may have no paravirtual clock, and count time by the HPET then."""
-
-HYPERV = ("relaxed", "vapic", "vpindex", "runtime", "synic", "stimer", "frequencies", "tlbflush", "ipi")
-"""Enlightenments that no hardware stands against; `stimer` needs `synic` and `vpindex`, and these the hypervclock."""
-HYPERV_SPINLOCKS = "8191"
-"""Tries before a guest yields: the number that Windows' own hypervisor uses."""
 
 
 def with_defaults(spec: Vm) -> Vm:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from kvmdecl.manifest.architectures import ARCHITECTURES, Arch
+from kvmdecl.manifest.architectures import ARCHITECTURES, MODELS, Arch
 from kvmdecl.manifest.base import Section
 from kvmdecl.manifest.base import wrong as _wrong
 from kvmdecl.manifest.cpus import LEVELS, Cpus, Label, numbers_of
@@ -38,15 +38,20 @@ from kvmdecl.manifest.firmware import (
     check_timer,
 )
 from kvmdecl.manifest.hostdevs import HostDevice, Iommu, SharedMemory, Smartcard
+from kvmdecl.manifest.hyperv import Hyperv
 from kvmdecl.manifest.memory import Balloon, Memory
 from kvmdecl.manifest.nics import Nic
 from kvmdecl.manifest.numa import GuestCell, Numa, check_cells, guest_cells
 from kvmdecl.manifest.screens import Graphics, Video
 from kvmdecl.manifest.shares import Share
 from kvmdecl.manifest.sound import Audio, Sound
-from kvmdecl.names import MIB, Bool, Duration, Integer, Name, Positive, Text, Uuid
+from kvmdecl.names import MIB, Bool, Duration, Integer, Name, Positive, Text, Uuid, parse_uuid
 
 DeviceName = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,19}$")]
+
+
+def _generation(value: Any) -> str:  # noqa: ANN401 - whatever the document holds
+    return value if value == "auto" else parse_uuid(value)
 
 
 class Shutdown(Section):
@@ -198,8 +203,11 @@ class Vm(Section):
     """What the guest runs; it decides what is not given (see the table of os profiles)."""
     clock: Literal["utc", "localtime"] | None = None
     """What the guest's hardware clock shows; `utc`, or what its `os` is used to, if not given."""
-    hyperv: Bool | None = None
-    """Offer a KVM guest Hyper-V's enlightenments; for Windows if not given."""
+    hyperv: Hyperv | None = None
+    """Offer a KVM guest Hyper-V's enlightenments (`hyperv: true`); for Windows if not given."""
+    genid: Annotated[str, BeforeValidator(_generation)] | None = None
+    """Identity of its generation: `auto`, or a UUID. It changes when the guest is put back to a snapshot or copied, and
+    databases that know of it (such as Active Directory) then take nothing for granted."""
     cpus: Cpus = Cpus.unsaid()
     """Number (`cpus: 4`), model and tuning of the vCPUs."""
     memory: Memory = Memory.unsaid()
@@ -500,6 +508,12 @@ class Vm(Section):
             if given and (not key or key in given.said):
                 at = (section, key) if key else (section,)
                 raise _wrong("arch", f"a guest of {self.arch} has no `{path}`", "leave it out", *at)
+        for (key, model), architectures in MODELS.items():
+            device = getattr(self, key)
+            is_said = device is not None and "model" in device.said and device.model == model
+            if is_said and self.arch not in architectures:
+                summary = f"a guest of {self.arch} has no {key} of model {model}"
+                raise _wrong("arch", summary, f"leave the model out for that of {self.arch}", key, "model")
         unit = ARCHITECTURES[self.arch].memory_unit
         for key in ("size", "max"):
             if unit > MIB and (getattr(self.memory, key) or 0) % unit:
@@ -514,7 +528,7 @@ class Vm(Section):
         if self.type == "kvm":
             return
         what, hint = "only a KVM guest has that: this one is emulated", "leave it out, or use `type: kvm`"
-        if self.hyperv:
+        if self.hyperv is not None and self.hyperv.enabled:
             raise _wrong("hyperv", what, hint, "hyperv")
         if self.features.kvm_dedicated:
             raise _wrong("features", what, hint, "features", "kvm_dedicated")

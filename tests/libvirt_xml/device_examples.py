@@ -136,6 +136,8 @@ DEVICES: dict[str, dict[str, Any]] = {
     "a balloon that gives way": {
         "balloon": {"autodeflate": True, "stats_period": "10s", "free_page_reporting": True}
     },
+    "a generation": {"genid": "auto"},
+    "a generation of its own": {"genid": "43dc0cf8-809b-4adb-9bea-a9abb5f3d90e"},
     "a panic device": {"panic": "isa"},
     "a panic device of Windows": {"panic": "hyperv"},
     **{

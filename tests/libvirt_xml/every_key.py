@@ -249,6 +249,7 @@ def _board() -> Iterator[tuple[Tree, Path_]]:
     yield {"blkio": {}}, ("blkio",)
     yield {"blkio": {"devices": {"/dev/sda": {"weight": "500"}}}}, ("blkio", "devices", "/dev/sda")
     yield {"numa": {"nodeset": "0"}}, ("numa",)
+    yield {"type": "kvm", "hyperv": {}}, ("hyperv",)
     yield {"type": "kvm"}, ()
 
 

@@ -93,6 +93,10 @@ def test_what_is_given_counts():
         ("ppc64", {"memory": "300MiB"}),
         ("riscv64", {"timers": {"hpet": True}}),
         ("x86_64", {"features": {"gic": "3"}}),
+        ("x86_64", {"panic": "s390"}),
+        ("x86_64", {"watchdog": {"model": "diag288"}}),
+        ("x86_64", {"tpm": {"model": "tpm-spapr"}}),
+        ("aarch64", {"panic": "hyperv"}),
     ],
 )
 def test_what_an_architecture_does_not_have_is_refused(arch: str, given: dict[str, Any]):

@@ -9,6 +9,7 @@ import pytest
 
 from kvmdecl.libvirt_xml.fields import differences
 from kvmdecl.libvirt_xml.overlay import complete
+from kvmdecl.manifest.hyperv import HYPERV
 from kvmdecl.state import Kind
 from tests.libvirt_xml.every_key import VARIANTS, Single, compiled, singles, together
 from tests.libvirt_xml.test_on_libvirt import DUMP, Host, host
@@ -29,6 +30,7 @@ AS_IT_WOULD_BE = frozenset(
         *("cpus.max=2", "cpus.match=exact", "cpus.fallback=forbid", "clock=utc", "hyperv=false"),
         *("numa.mode=strict", "tpm.version=2.0"),
         *("timers.tick_policy=catchup", "timers.tick_policy=delay", "timers.present=false", "security.relabel=false"),
+        *(f"hyperv.{name}=true" for name in HYPERV),
         *("features.acpi=true", "features.apic=true", "features.kvm_dedicated=false"),
         *("rng.path=/dev/urandom", "memory.modules.block=2MiB"),
     }
@@ -86,6 +88,7 @@ def test_libvirt_keeps_all_that_goes_together(host):
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(1800)
 def test_libvirt_keeps_every_key(host):
     found = {single.name: lost(host, text) for single, text in everything()}
 

@@ -251,6 +251,16 @@ def test_an_emulated_guest_is_offered_no_enlightenments():
         ),
         (lambda: Vm(nics=[{"vhost_user": "/srv/s"}]), "manifest.bad-nic"),
         (lambda: Vm(type="qemu", hyperv=True), "manifest.bad-hyperv"),
+        *(
+            (lambda given=given: Vm(hyperv=given), "manifest.bad-hyperv")
+            for given in (
+                {"enabled": False, "evmcs": True},
+                {"vpindex": False},
+                {"synic": False},
+                {"vapic": False, "evmcs": True},
+                {"stimer": False, "stimer_direct": True},
+            )
+        ),
         (lambda: Vm(type="qemu", timers={"kvmclock": True}), "manifest.bad-timers"),
         (lambda: Vm(disks={"data": {"size": "1GiB", "bus": "ide"}}), "manifest.bad-disk"),
         (lambda: Vm(cdroms={"cd": {"bus": "ide"}}), "manifest.bad-disk"),

@@ -107,6 +107,19 @@ GUESTS: dict[str, dict[str, Any]] = {
     },
     "another chipset": {"machine": "pc", "watchdog": Watchdog(model="ib700", action="inject-nmi"), **SEED},
     **DEVICES,
+    "every enlightenment": {
+        "type": "kvm",
+        "hyperv": {
+            **dict.fromkeys(("reset", "reenlightenment", "evmcs", "avic", "stimer_direct"), True),
+            "spinlocks": 4096,
+            "vendor": "KVM Hv",
+        },
+    },
+    "few enlightenments": {
+        "type": "kvm",
+        "hyperv": dict.fromkeys(("stimer", "synic", "tlbflush", "ipi", "vpindex", "runtime"), False),
+    },
+    "no enlightenments": {"type": "kvm", "hyperv": False},
     "a named cpu": {"cpu_model": "qemu64", "description": "two\r\nlines & <more>", "watchdog": Watchdog()},
     "a topology": {
         "max_cpus": 8,

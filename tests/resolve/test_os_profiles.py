@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kvmdecl.cluster import ResolvedVm
+from kvmdecl.manifest.hyperv import Hyperv
 from tests.resolve.support import rejected, resolved
 
 STANDS_ON = "storage: {vms: /srv/vms}\nnetworks: {lan: {bridge: br0}}\n"
@@ -20,7 +21,7 @@ def test_windows_gets_devices_that_its_installer_knows_and_local_time() -> None:
 
     assert [disk.spec.bus for disk in vm.disks] == ["sata", "sata"]
     assert [nic.spec.model for nic in vm.nics] == ["e1000e"]
-    assert (vm.spec.clock, vm.spec.hyperv, vm.spec.tpm) == ("localtime", True, None)
+    assert (vm.spec.clock, vm.spec.hyperv, vm.spec.tpm) == ("localtime", Hyperv(), None)
 
 
 def test_windows_11_has_secure_boot_and_a_tpm_too() -> None:
@@ -38,7 +39,8 @@ def test_what_is_given_counts() -> None:
     )
     (vm,) = resolved(f"{STANDS_ON}vms:\n  web: {{{text}}}\n").vms
 
-    assert (vm.spec.firmware.type, vm.spec.tpm, vm.spec.hyperv, vm.spec.clock) == ("bios", None, False, "utc")
+    assert (vm.spec.firmware.type, vm.spec.tpm, vm.spec.clock) == ("bios", None, "utc")
+    assert vm.spec.hyperv == Hyperv(enabled=False)
     assert [disk.spec.bus for disk in vm.disks] == ["virtio"]
     assert [nic.spec.model for nic in vm.nics] == ["virtio"]
 
