@@ -17,19 +17,20 @@ KSM_COUNTERS = ("full_scans", "pages_shared")
 """What is read of it besides (virNodeGetMemoryParameters)."""
 
 
-def page_name(size: int, cell: int) -> str:
-    """The name of a number of huge pages: size in bytes, id of the cell."""
-    from kvmdecl.names import format_size  # imports pydantic, which reading most hosts does not need
+# As `names.format_size` writes them; that imports pydantic, which reading a host does not need.
+_UNITS = {"GiB": 1024**3, "MiB": 1024**2, "KiB": 1024}
 
-    return f"{format_size(size)}.{cell}"
+
+def page_name(size: int, cell: int) -> str:
+    """The name of a number of huge pages: size in bytes, a power of two, and id of the cell."""
+    unit = next(unit for unit, bytes_ in _UNITS.items() if size >= bytes_)
+    return f"{size // _UNITS[unit]}{unit}.{cell}"
 
 
 def split_page_name(name: str) -> tuple[int, int]:
-    """Size in bytes, and id of the cell. Raises ValueError for another name."""
-    from kvmdecl.names import parse_size
-
+    """Size in bytes, and id of the cell. Raises ValueError or KeyError for another name."""
     size, _, cell = name.rpartition(".")
-    return parse_size(size), int(cell)
+    return int(size[:-3]) * _UNITS[size[-3:]], int(cell)
 
 
 def huge_pages(cells: Iterable[Cell]) -> dict[str, int]:

@@ -7,14 +7,14 @@ import pytest
 from kvmdecl.facts import Cell, PagePool
 from kvmdecl.hosts.fake import FakeReader
 from kvmdecl.libvirt_xml.fingerprint import fingerprint
-from kvmdecl.names import GIB, KIB, MIB
+from kvmdecl.names import GIB, KIB, MIB, format_size
 from kvmdecl.pipeline import plan_cluster, rehearse, scope_of
 from kvmdecl.plan import Action, ChangeOrigin, Impact
 from kvmdecl.planner.settings import plan_settings, settings_left
 from kvmdecl.planner.verdict import HostView, Verdict
 from kvmdecl.pluginhost import load_plugins
 from kvmdecl.scenario import example_host
-from kvmdecl.settings import HUGE_PAGES, KSM, shares
+from kvmdecl.settings import HUGE_PAGES, KSM, page_name, shares, split_page_name
 from kvmdecl.state import (
     Address,
     DesiredSettings,
@@ -55,6 +55,12 @@ def plan(name: str, there: ObservedSettings, noted: str = "", **values: int) -> 
     wanted = {key.replace("c", "2MiB.") if name == HUGE_PAGES else key: n for key, n in values.items()}
     desired = DesiredSettings(Address("kvm-1", Kind.HOST, name), tuple(wanted.items()))
     return plan_settings(desired, view(there, noted=noted, name=name))
+
+
+@pytest.mark.parametrize("size", [64 * KIB, 2 * MIB, GIB, 16 * GIB])
+def test_pages_are_named_by_their_size_as_a_manifest_writes_it(size: int):
+    assert page_name(size, 3) == f"{format_size(size)}.3"
+    assert split_page_name(page_name(size, 3)) == (size, 3)
 
 
 def test_numbers_that_are_as_declared_need_nothing():
