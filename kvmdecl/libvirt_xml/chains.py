@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from kvmdecl.libvirt_xml.build import node
 from kvmdecl.libvirt_xml.overlay import to_text
 from kvmdecl.libvirt_xml.safe import Element, parse_xml
+from kvmdecl.state import ObservedDomain, ObservedPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,27 @@ def writes_to(xml: str, pool: str, name: str, path: str) -> bool:
         if (source.get("pool"), source.get("volume")) == (pool, name):
             return True
     return False
+
+
+def guests_on(pool: ObservedPool, domains: Iterable[ObservedDomain]) -> Iterator[ObservedDomain]:
+    """The guests that run on volumes of a pool; none of a directory, whose files stay where they are.
+
+    Raises:
+        BadXml: a definition is not acceptable XML.
+    """
+    if parse_xml(pool.xml).get("type") == "dir":
+        return
+    paths = frozenset(volume.path for volume in pool.volumes)
+    for domain in domains:
+        if domain.active and _stands_on(domain.live_xml or domain.xml, pool.name, paths):
+            yield domain
+
+
+def _stands_on(xml: str, pool: str, paths: Container[str]) -> bool:
+    return any(
+        source.get("pool") == pool or any(source.get(place) in paths for place in ("file", "dev"))
+        for source in parse_xml(xml).iterfind("devices/disk//source")
+    )
 
 
 def _disk(disk: Element) -> DiskFiles:

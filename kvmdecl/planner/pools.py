@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from kvmdecl.libvirt_xml.chains import guests_on
 from kvmdecl.libvirt_xml.fields import FieldDifference, differences
+from kvmdecl.libvirt_xml.marker import belongs
 from kvmdecl.libvirt_xml.trace import pool_changed_outside
 from kvmdecl.plan import Action, Impact
 from kvmdecl.planner.outside import outside
@@ -18,7 +20,7 @@ from kvmdecl.planner.verdict import (
     power_changes,
     step,
 )
-from kvmdecl.state import Absent, DesiredPool, Kind, LedgerEntry, ObservedPool
+from kvmdecl.state import Absent, Address, DesiredPool, Kind, LedgerEntry, ObservedPool
 from kvmdecl.tasks import CreatePool, DeletePool, UpdatePool
 
 _FORMATTED = "defined, its devices formatted unless they hold anything, and started"
@@ -98,6 +100,16 @@ def plan_absent_pool(absent: Absent, uuid: str, view: HostView) -> Verdict:
         return AS_DECLARED
     if observed.uuid != uuid:
         return not_ours(absent, "pool")
+    users = list(guests_on(observed, view.state.domains))
+    strangers = [d.name for d in users if not belongs(d.xml, view.cluster, d.uuid)]
+    if strangers:
+        return blocked(
+            absent,
+            "plan.pool-in-use",
+            f"pool {observed.name} on {view.host} is in use by {', '.join(sorted(strangers))}",
+            "That is not of this cluster. To stop such a pool unmounts or disconnects what it brought to the host.",
+            "shut these guests down or move their disks first, or keep the pool.",
+        )
     task = DeletePool(observed.name, observed.uuid)
     return step(
         absent,
@@ -106,4 +118,5 @@ def plan_absent_pool(absent: Absent, uuid: str, view: HostView) -> Verdict:
         observed,
         "stopped and undefined; the files in it stay",
         impact=Impact.NONE,
+        after=tuple(Address(view.host, Kind.DOMAIN, domain.name) for domain in users),
     )

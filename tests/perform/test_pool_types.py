@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import libvirt
 import pytest
 
 from kvmdecl.cluster import ResolvedPool
@@ -98,3 +99,23 @@ def test_a_pool_whose_making_was_interrupted_is_finished(hand: Hand, device: str
     assert [(entry.kind, entry.name, entry.complete) for entry in hand.ledger.entries] == [
         (Kind.POOL, "data", True)
     ]
+
+
+def test_a_pool_is_not_unmounted_under_a_guest(hand: Hand, device: str):
+    hand.do(create(device, build=True))
+    hand.do(CreateVolume("data", "db.raw", "disk", "raw", 8 * MIB, "off", None, None, "db"))
+    guest = hand.connection.createXML(
+        "<domain type='qemu'><name>db</name><memory unit='MiB'>64</memory><os><type>hvm</type></os><devices>"
+        "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='/srv/data/db.raw'/>"
+        "<target dev='vda' bus='virtio'/></disk></devices></domain>",
+        libvirt.VIR_DOMAIN_START_PAUSED,
+    )
+
+    with pytest.raises(TaskFailed) as failed:
+        hand.do(DeletePool("data", UUID))
+    assert failed.value.diagnostic.code == "step.pool-in-use"
+    assert hand.connection.storagePoolLookupByName("data").isActive()
+
+    guest.destroy()
+    hand.do(DeletePool("data", UUID))
+    assert hand.connection.listAllStoragePools() == []

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from kvmdecl.hosts.errors import is_gone
 from kvmdecl.hosts.protocol import TaskResult
-from kvmdecl.hosts.read import read_pool
+from kvmdecl.hosts.read import read_domain, read_pool
+from kvmdecl.libvirt_xml.chains import guests_on
 from kvmdecl.libvirt_xml.safe import parse_xml
 from kvmdecl.libvirt_xml.trace import pool_note
 from kvmdecl.state import Kind, LedgerEntry
+from kvmdecl.text import safe_text
 
 if TYPE_CHECKING:
     import libvirt
@@ -72,11 +74,25 @@ def delete_pool(job: Job, task: DeletePool) -> TaskResult:
     """Stop and undefine a pool, and forget it. What is in it stays."""
     pool = _unmoved(job, task.name, task.uuid)
     if pool.isActive():
+        _require_unused(job, pool)
         pool.destroy()  # libvirt's word for stopping a pool
     if pool.isPersistent():
         pool.undefine()
     job.ledger.forget(Kind.POOL, task.name)
     return TaskResult()
+
+
+def _require_unused(job: Job, pool: libvirt.virStoragePool) -> None:
+    """A pool is not stopped under a guest: an iSCSI target, for one, would be gone under it."""
+    domains = map(read_domain, job.connection.listAllDomains())
+    users = sorted(domain.name for domain in guests_on(read_pool(pool), domains))
+    if users:
+        job.fail(
+            "step.pool-in-use",
+            f"{job.request.address} is in use by {', '.join(map(safe_text, users))}; nothing was done to it",
+            "To stop such a pool unmounts or disconnects what it brought to the host.",
+            "shut these guests down or move their disks first.",
+        )
 
 
 def find_pool(job: Job, name: str) -> libvirt.virStoragePool | None:
