@@ -299,7 +299,10 @@ OFFERS: tuple[Offer, ...] = (
 )
 """Read from virConnectGetDomainCapabilities; the order is that in which problems of one place are told."""
 
-_SINCE: tuple[tuple[str, str, int], ...] = (("audio.type", "pipewire", 9_010_000),)
+_SINCE: tuple[tuple[str, str, int], ...] = (
+    ("audio.type", "pipewire", 9_010_000),
+    ("panic.model", "pvpanic", 9_001_000),
+)
 """Keys and values that libvirt has from a version on, of which its lists do not tell."""
 
 

@@ -312,9 +312,17 @@ def test_what_newer_domain_capabilities_tell_is_judged_and_what_they_deny(
 
 
 def test_what_a_version_of_libvirt_does_not_know_is_told() -> None:
-    text = "vms: {web: {sound: ich9, audio: pipewire}}"
-    for version, codes in ((9_000_000, ["check.not-offered"]), (9_010_000, []), (0, [])):
-        assert [d.code for d in found(text, replace(facts(), libvirt=version))] == codes
+    text = "vms: {web: {sound: ich9, audio: pipewire, panic: pvpanic}}"
+    for version, places in (
+        (9_000_000, ["pipewire", "pvpanic"]),
+        (9_001_000, ["pipewire"]),
+        (9_010_000, []),
+        (0, []),
+    ):
+        told = found(text, replace(facts(), libvirt=version))
+        assert [(d.code, underlined(text, d)) for d in told] == [
+            ("check.not-offered", place) for place in places
+        ]
 
 
 def test_the_lower_of_two_limits_of_cpus_counts() -> None:
