@@ -97,10 +97,13 @@ def _on_a_pluggable_bus(case: Case) -> bool:
 def _has_room(case: Case) -> bool:
     """Whether the guest has a place left for a device, beside those that come before it in the same plan.
 
-    A PCIe machine has one in each root port, and gets no further port while it runs.
+    A PCIe machine has one in each root port, and gets no further port while it runs. A conventional PCI device fits in
+    none of them: it goes behind a bridge, which has places enough, if there is one.
     """
     live = case.live
     ports = {_bus(path) for path, model in live.observed.items() if model == "pcie-root-port"}
+    if ports and _is_conventional(case.difference.path, live):
+        return any(model in _BRIDGES for path, model in live.observed.items() if _is_model_of_bus(path))
     if not ports or not _takes_a_port(case.difference.path, live):
         return True
     taken = {
@@ -121,10 +124,32 @@ def _is_pci(path: str, live: Comparison) -> bool:
     return live.observed.get(path.replace("address@bus", "address@type")) == "pci"
 
 
+def _is_model_of_bus(path: str) -> bool:
+    return path.startswith("devices/controller[pci:") and path.endswith("@model")
+
+
+_BRIDGES = frozenset({"pci-bridge", "pcie-to-pci-bridge"})  # virDomainPCIAddressBusSetModel: hot-pluggable
+_EXPRESS_NICS = ("virtio", "e1000e", "igb")
+
+
+def _is_conventional(path: str, live: Comparison) -> bool:
+    """Whether a device is PCI and not PCI Express (qemuDomainDeviceCalculatePCIConnectFlags)."""
+    tag = plain(path).removeprefix("devices/")
+    if tag == "interface":
+        plugged = live.desired.get(f"{path}@type") == "hostdev"
+        model = live.desired.get(f"{path}/model@type", "virtio")
+        return not plugged and model != "usb-net" and not model.startswith(_EXPRESS_NICS)
+    return tag == "shmem"
+
+
 def _takes_a_port(path: str, live: Comparison) -> bool:
     tag = plain(path).removeprefix("devices/")
     if tag == "disk":
         return live.desired.get(f"{path}/target@bus") == "virtio"
+    if tag == "hostdev":
+        return live.desired.get(f"{path}@type") in {"pci", "mdev"}
+    if tag == "interface" and _is_conventional(path, live):
+        return False
     return tag in {"interface", "rng", "vsock", "filesystem"} or (tag == "controller" and "[scsi:" in path)
 
 
@@ -292,7 +317,7 @@ _DISK, _NIC = "devices/disk", "devices/interface"
 _MODULES, _REQUESTED = "memory.modules", "devices/memory/target/requested"
 _SHARE, _SHARES = "devices/filesystem", "shares.{name}"
 _AT_START = "QEMU gets it when it starts"
-_NO_PORT = "the guest has no PCIe port left for it; the next boot brings one"
+_NO_PORT = "the guest has no PCI place left for it; the next boot brings one"
 _LETS_GO = "the guest has to let it go; until then it stays"
 _LIVE_CPUS = "qemuDomainSetVcpusLive"
 _BUILD_CPU = "qemuBuildCpuCommandLine"
@@ -516,6 +541,8 @@ ROWS: tuple[Row, ...] = (
             ("rng", "rng"),
             ("vsock", "vsock"),
             ("controller", "disks"),
+            ("hostdev", "hostdevs"),
+            ("shmem", "shared_memory"),
         )
     ),
     Row(_DISK, "add", "{disk}", "attach-device", _ATTACH, when=_on_a_pluggable_bus, visible=True),

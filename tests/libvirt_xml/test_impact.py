@@ -363,6 +363,41 @@ def test_devices_for_which_no_port_is_left_wait_for_the_next_boot():
     assert [call.call for call in found.live] == ["attach-device"] * 3
 
 
+BRIDGE = '<controller type="pci" index="40" model="pcie-to-pci-bridge"/></devices>'
+
+
+@pytest.mark.parametrize(
+    ("xml", "path"),
+    [
+        ("<shmem name='ring'><model type='ivshmem-plain'/><size unit='M'>1</size></shmem>", "shmem[ring]"),
+        (
+            (
+                "<interface type='bridge'><mac address='52:54:00:00:00:09'/><source bridge='br0'/>"
+                "<model type='e1000'/></interface>"
+            ),
+            "interface[52:54:00:00:00:09]",
+        ),
+    ],
+    ids=["shmem", "e1000"],
+)
+def test_conventional_devices_wait_for_the_next_boot_where_there_are_only_ports_for_pcie(xml: str, path: str):
+    was = with_ports(kept(declared()), 30, 31)
+    more = declared().replace("</devices>", f"{xml}</devices>")
+
+    for live, impact in ((was, Impact.NEXT_BOOT), (was.replace("</devices>", BRIDGE), Impact.LIVE)):
+        found = assess(more, declared(), observed(live, live), NOWHERE)
+        assert [(c.field, c.impact) for c in found.changes] == [(f"devices/{path}", impact)]
+
+
+def test_a_device_of_the_host_needs_a_port_too():
+    more = declared(hostdevs=({"pci": "0000:41:00.0"}, {"pci": "0000:42:00.0"}))
+    was = with_ports(kept(declared()), 30)
+
+    found = assess(more, declared(), observed(was, was), NOWHERE)
+
+    assert [change.impact for change in found.changes] == [Impact.LIVE, Impact.NEXT_BOOT]
+
+
 def test_what_libvirt_fills_in_at_the_start_is_no_left_over():
     shared = declared(disks=(disk(format="raw", shareable=True),))
     started = kept(shared).replace('type="raw"', 'type="raw" cache="none"')
