@@ -47,6 +47,8 @@ WRITES: dict[type, tuple[str, ...]] = {
     libvirt.virStorageVol: ("resize", "upload", "delete", "wipe"),
     libvirt.virSecret: ("setValue", "undefine"),
     libvirt.virStream: ("send", "sendHole", "finish"),
+    libvirt.virSecret: ("setValue",),
+    libvirt.virNWFilter: ("undefine",),
 }  # fmt: skip
 """Every call that changes a host; `test_killed.py` sees to it that none is missing."""
 
@@ -61,36 +63,76 @@ _BASE: Manifest = {
         },
         "keeper": {"firmware": "uefi", "memory": "32MiB", "disks": {"data": "1MiB"}, "nics": ["inner"]},
         "sleeper": {"image": "tiny", "memory": "32MiB", "restart": "now"},
-    },
-}  # fmt: skip
-_ODD: Manifest = {
-    "networks": {"inner": {"dhcp": {"hosts": [{"mac": MAC.format(2), "ip": "192.168.150.20"}]}}},
-    "vms": {
-        "web": {
-            "disks": {"odd": "1MiB", "limited": {"size": "1MiB", "iotune": {"total_iops_sec": 100}}}, "iothreads": 1,
-            "on_crash": "preserve", "description": "odd",
-            "nics": [
-                {"network": "lan", "mac": MAC.format(1), "link": "down"},
-                {"network": "inner", "mac": MAC.format(2)},
-            ],
+        "cold": {
+            "state": "stopped", "memory": "32MiB",
+            "disk": {
+                "format": "raw", "source": {
+                    "protocol": "rbd", "name": "pool/cold", "servers": ["192.0.2.1"],
+                    "auth": {"user": "admin", "secret": "key"},
+                },
+            },
         },
-        "keeper": {"memory": {"size": "32MiB", "max": "48MiB"}, "autostart": False, "watchdog": "reset"},
-        "sleeper": {"memory": "48MiB"},
-        "new": {"disks": {"data": "1MiB"}, "memory": "32MiB", "nics": ["lan"], "shutdown": _BY_FORCE},
     },
 }  # fmt: skip
-_EVEN: Manifest = {
-    "vms": {
-        "web": {"disks": {"even": "1MiB"}, "description": "even"},
-        "new": {"state": "absent", "shutdown": _BY_FORCE},
+_SECRET = "KVMDECL_SECRET_OF_ROUNDS"
+
+
+def _odd(number: int) -> Manifest:
+    """One of each kind that comes and goes is called `new`; a round makes volumes that no round before it made."""
+    return {
+        "networks": {
+            "inner": {"dhcp": {"hosts": [{"mac": MAC.format(2), "ip": "192.168.150.20"}]}},
+            "new": {"mode": "isolated", "subnet": "192.168.160.0/24"},
+        },
+        "storage": {"new": {"path": "/srv/new"}},
+        "images": {f"copied-{number}": {"source": f"copied-{number}.img", "format": "raw"}},
+        "filters": {"new": {"rules": [{"action": "drop", "protocol": "tcp", "dst_port": str(number)}]}},
+        "vms": {
+            "web": {
+                "disks": {
+                    f"odd-{number}": {"image": f"copied-{number}"},
+                    "limited": {"size": "1MiB", "iotune": {"total_iops_sec": 100}},
+                },
+                "iothreads": 1, "on_crash": "preserve", "description": "odd",
+                "nics": [
+                    {"network": "lan", "mac": MAC.format(1), "link": "down"},
+                    {"network": "inner", "mac": MAC.format(2)},
+                ],
+            },
+            "keeper": {"memory": {"size": "32MiB", "max": "48MiB"}, "autostart": False, "watchdog": "reset"},
+            "sleeper": {"memory": "48MiB"},
+            "new": {
+                "disks": {f"data-{number}": "1MiB"}, "memory": "32MiB", "shutdown": _BY_FORCE, "cloud_init": {},
+                "nics": [{"network": "lan", "filter": "new"}],
+            },
+        },
+    }  # fmt: skip
+
+
+def _even(number: int) -> Manifest:
+    absent = {"state": "absent"}
+    return {
+        "networks": {"new": {"mode": "isolated", "subnet": "192.168.160.0/24", **absent}},
+        "storage": {"new": {"path": "/srv/new", **absent}},
+        "filters": {"new": {"rules": [{"action": "drop"}], **absent}},
+        "vms": {
+            "web": {"disks": {f"even-{number}": "1MiB"}, "description": "even"},
+            "new": {**absent, "shutdown": _BY_FORCE},
+        },
     }
-}
 
 
 def manifest(number: int) -> Manifest:
     """What is applied in a round: every second one takes back what the one before did, but for a disk that grows."""
     grown = {"vms": {"web": {"disks": {"grown": {"size": f"{2 + number}MiB", "format": "raw"}}}}}
-    return laid_over(_ODD if number % 2 else _EVEN, laid_over(grown, _BASE))
+    grown["secrets"] = {"key": {"usage": "ceph", "value": {"env": _SECRET}, "version": str(number + 1)}}
+    found = laid_over(_odd(number) if number % 2 else _even(number), laid_over(grown, _BASE))
+    for vm in found["vms"].values():  # there is more than one pool, so each disk says its own
+        for name, disk in vm.get("disks", {}).items():
+            vm["disks"][name] = {"pool": "vms", **(disk if isinstance(disk, dict) else {"size": disk})}
+        if vm.get("image"):
+            vm["disk"] = {"pool": "vms"}
+    return found
 
 
 # -- what must not be lost -------------------------------------------------------------------------------------
@@ -98,7 +140,7 @@ def manifest(number: int) -> Manifest:
 
 @dataclass(frozen=True)
 class Holdings:
-    """What a host has: definitions, states and files. `new` is a guest that comes and goes."""
+    """What a host has: definitions, states and files, but for what comes and goes and is called `new`."""
 
     names: frozenset[str]
     snapshots: frozenset[str]
@@ -114,16 +156,18 @@ def holdings(bench: Bench) -> Holdings:
     """Look at a host without kvmdecl."""
     connection = bench.connection
     things = (*connection.listAllDomains(), *connection.listAllNetworks(), *connection.listAllStoragePools())
-    names = {f"{type(thing).__name__} {thing.name()} {thing.UUIDString()}" for thing in things}
+    named = ((thing.name(), thing) for thing in (*things, *connection.listAllNWFilters()))
+    secrets = ((secret.usageID(), secret) for secret in connection.listAllSecrets())
+    names = {f"{type(t).__name__} {name} {t.UUIDString()}" for name, t in (*named, *secrets) if name != "new"}
     snapshots = {f"{d.name()}@{name}" for d in connection.listAllDomains() for name in d.snapshotListNames()}
     found = [
         path
-        for place in ("srv/vms", "lib/qemu/nvram", "lib/qemu/snapshot")
+        for place in ("srv", "lib/qemu/nvram", "lib/qemu/snapshot")
         for path in (bench.host.folder / place).rglob("*")
         if path.is_file()
     ]
     return Holdings(
-        frozenset(name for name in names if not name.startswith("virDomain new ")),
+        frozenset(names),
         frozenset(snapshots),
         {str(path.relative_to(bench.host.folder)): _digest(path) for path in found},
     )
@@ -178,6 +222,7 @@ class Rounds:
 
     def __post_init__(self) -> None:
         images(self.folder)
+        os.environ[_SECRET] = "none that anybody would keep"
         self._forks = multiprocessing.get_context("forkserver")
         self._forks.set_forkserver_preload(["tests.impact.killed"])
         bench = self._bench()
@@ -201,6 +246,7 @@ class Rounds:
         Nothing may be lost then, nor when the next run has finished it.
         """
         self.number += 1
+        (self.folder / f"copied-{self.number}.img").write_bytes(self.number.to_bytes(2, "big") * 32768)
         before = holdings(self._bench())
         calls = self.folder / "calls"
         calls.unlink(missing_ok=True)
