@@ -177,6 +177,12 @@ def _drop_listen(graphics: Element) -> None:
         discard(graphics, "listen")
 
 
+def _drop_unmanaged(device: Element) -> None:
+    """Only PCI devices are taken from the host's drivers, or not (virDomainHostdevDefFormat writes it for all)."""
+    if device.get("type") != "pci" and device.get("managed") == "no":
+        discard(device, "managed")
+
+
 def _drop_port_of_serial(target: Element) -> None:
     """The first ISA port of a PC (qemuDomainChrTargetDefPostParse)."""
     model = target.find("model")
@@ -265,6 +271,7 @@ ROWS: tuple[Row, ...] = tuple(
             "devices/graphics",
             lambda screen: discard(screen, "connected"),
         ),
+        ("Nobody takes what is not on a PCI bus from its driver", "devices/hostdev", _drop_unmanaged),
         ("Ports are numbered", "devices/serial/target", _drop_port_of_serial),
         ("The first card is the primary one", "devices/video/model", _values("primary", "yes")),
         ("A card has one head", "devices/video/model", _values("heads", "1")),

@@ -14,7 +14,7 @@ from lxml import etree
 
 from kvmdecl.libvirt_xml.build import attributes
 from kvmdecl.libvirt_xml.fields import Document, compare, compare_documents, open_documents, plain
-from kvmdecl.libvirt_xml.identity import KEYS, read_key
+from kvmdecl.libvirt_xml.identity import KEYS, Key, read_key
 from kvmdecl.libvirt_xml.overlay import to_text
 from kvmdecl.state import Kind
 
@@ -139,7 +139,7 @@ class _Writer:
         if not (says or complete):
             return None
         if not complete:
-            self._identify(element, path, made)
+            self._identify(element, made)
         return made
 
     def _write_leaves(self, element: Element, path: str, made: Element, *, complete: bool) -> bool:
@@ -165,22 +165,29 @@ class _Writer:
             yield child, complete or plain(path) in self._whole or child.tag in by_place & touched
 
     def _is_found_by_place(self, child: Element, parent: Element) -> bool:
-        name = self._paths[child].rpartition("/")[2] if "[" not in self._paths[child] else self._paths[child]
         alone = len(parent.findall(child.tag)) == 1
-        return not alone and (not name.endswith("]") or "#" in name)
+        return not alone and self._own_key(child) is None
+
+    def _own_key(self, element: Element) -> Key | None:
+        """What tells a member from all others of its list; a disk's target before anything else."""
+        keys = KEYS.get((Kind.DOMAIN, plain(self._paths[element])), ())
+        above = element.getparent()
+        others = (
+            [one for one in above.findall(element.tag) if one is not element] if above is not None else []
+        )
+        for key in sorted(keys, key=lambda k: k != ("target@dev",)):
+            value = read_key(element, key)
+            if value is not None and all(read_key(one, key) != value for one in others):
+                return key
+        return None
 
     def _touches(self, path: str) -> bool:
         return any(left == path or left.startswith((f"{path}/", f"{path}@")) for left in self._left)
 
-    def _identify(self, element: Element, path: str, made: Element) -> None:
+    def _identify(self, element: Element, made: Element) -> None:
         """Add what a member is found by: a disk's target, a NIC's address."""
-        keys = KEYS.get((Kind.DOMAIN, plain(path)), ())
-        for key in sorted(keys, key=lambda k: k != ("target@dev",)):
-            if read_key(element, key) is None:
-                continue
-            for part in key:
-                self._add(element, part, made)
-            return
+        for part in self._own_key(element) or ():
+            self._add(element, part, made)
 
     def _add(self, element: Element, part: str, made: Element) -> None:
         where, _, attribute = part.partition("@")

@@ -14,7 +14,7 @@ from kvmdecl.libvirt_xml.safe import Element
 from kvmdecl.state import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 Key = tuple[str, ...]
 """Where a key's parts are: `@name` an attribute, `mac@address` a child's, `serial` a child's text."""
@@ -182,21 +182,44 @@ def _match(groups: Mapping[int, Sequence[Element]], keys: tuple[Key, ...]) -> li
     order: list[_Slot] = []  # in that of the documents
     for index, members in groups.items():
         left = list(members)
-        for shared in (False, True):
-            for key in keys:
-                left = _match_by(index, left, slots, key, shared=shared)
+        for key in keys:
+            left = _match_by(index, left, slots, key)
+        for key in keys:
+            left = _match_shared(index, left, slots, key, keys)
         slots += _match_in_order(index, left, order, keys)
     return slots
 
 
-def _match_by(
-    index: int, members: list[Element], slots: list[_Slot], key: Key, *, shared: bool
-) -> list[Element]:
-    """Put members into the slots that have the same value of `key`; returns those that found none.
+def _match_by(index: int, members: list[Element], slots: list[_Slot], key: Key) -> list[Element]:
+    """Put members into the slots that have the same value of `key`, where one of each has it; returns the others."""
+    taken = set()
+    for alike, free in _alike(index, members, slots, key):
+        if len(alike) == len(free) == 1:
+            free[0][index] = alike[0]
+            taken.add(alike[0])
+    return [member for member in members if member not in taken]
 
-    Unless `shared`, a value counts only where one member and one slot have it. Where several have it, each goes to the
-    slot that it is most like.
+
+def _match_shared(
+    index: int, members: list[Element], slots: list[_Slot], key: Key, keys: tuple[Key, ...]
+) -> list[Element]:
+    """As `_match_by`, of values that several have: each goes to the slot that it is most like.
+
+    Such a value alone makes nobody the same: whose other keys say something else, is another one.
     """
+    taken = set()
+    for alike, free in _alike(index, members, slots, key):
+        for slot, member in _most_alike(free, alike):
+            if not any(_contradicts(slot, member, other) for other in keys):
+                slot[index] = member
+                taken.add(member)
+    return [member for member in members if member not in taken]
+
+
+def _alike(
+    index: int, members: list[Element], slots: list[_Slot], key: Key
+) -> Iterator[tuple[list[Element], list[_Slot]]]:
+    """Members and slots without one of this document that have the same value of `key`."""
     open_slots: dict[str, list[_Slot]] = {}
     for slot in slots:
         for value in {read_key(other, key) for other in slot.values()} if index not in slot else ():
@@ -206,20 +229,17 @@ def _match_by(
     for member in members if open_slots else ():
         if (value := read_key(member, key)) in open_slots:
             having.setdefault(value, []).append(member)
-    taken: set[Element] = set()
     for value, alike in having.items():
-        free = [slot for slot in open_slots[value] if index not in slot]
-        if shared or len(free) == len(alike) == 1:
-            for slot, member in _most_alike(free, alike):
-                slot[index] = member
-                taken.add(member)
-    return [member for member in members if member not in taken]
+        yield alike, [slot for slot in open_slots[value] if index not in slot]
+
+
+def _contradicts(slot: _Slot, member: Element, key: Key) -> bool:
+    own, theirs = read_key(member, key), {read_key(other, key) for other in slot.values()} - {None}
+    return own is not None and bool(theirs) and own not in theirs
 
 
 def _most_alike(slots: Sequence[_Slot], members: Sequence[Element]) -> list[tuple[_Slot, Element]]:
     """Which member takes which slot, of those that no key tells apart: with the fewest things said otherwise in all."""
-    if not slots or len(members) == len(slots) == 1:
-        return list(zip(slots, members, strict=False))
     wanted = [[_said(element) for element in slot.values()] for slot in slots]
     costs = [
         [

@@ -225,6 +225,19 @@ def test_nics_of_one_mac_are_each_the_one_that_they_are_most_like():
     ]
 
 
+def test_disks_of_one_source_are_told_apart_by_their_targets():
+    disk = "<disk type='network'><source protocol='rbd' name='pool/image'/><target dev='{}'/></disk>"
+    shared = devices("".join(map(disk.format, ("vda", "vdb"))))
+
+    assert difference(devices("".join(map(disk.format, ("vdb", "vda")))), shared) == []
+    found = difference(devices("".join(map(disk.format, ("vda", "vdc", "vdd")))), shared, base=shared)
+    assert [(path, before is None, after is None) for path, before, after in found] == [
+        ("devices/disk[rbd:pool/image]#2", True, False),
+        ("devices/disk[rbd:pool/image]#3", True, False),
+        ("devices/disk[rbd:pool/image]#4", False, True),
+    ]
+
+
 def test_members_that_nothing_identifies_are_compared_in_order():
     two = "<watchdog model='{}'/><watchdog model='{}'/>"
 
