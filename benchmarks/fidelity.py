@@ -25,9 +25,10 @@ from kvmdecl import lab as labs
 from kvmdecl.adopt.entry import Entry, NotExpressible, Surroundings, make_entry
 from kvmdecl.adopt.filled_in import asked_for
 from kvmdecl.adopt.guest import Networks
+from kvmdecl.adopt.residue import gap
 from kvmdecl.hosts.protocol import Scope
 from kvmdecl.hosts.read import read_domain, read_host
-from kvmdecl.libvirt_xml.fields import compare, fields, plain
+from kvmdecl.libvirt_xml.fields import fields, plain
 from kvmdecl.libvirt_xml.overlay import complete
 from kvmdecl.libvirt_xml.safe import BadXml
 from kvmdecl.state import Kind
@@ -145,7 +146,7 @@ def _adopt(
     asked = asked_for(observed.xml, facts)
     score.all.update(_section(path) for path in fields(asked, Kind.DOMAIN))
     score.not_typed.update(_section(path) for path in entry.by_xml)
-    _define_again(file, entry, asked, second, facts, score)
+    _define_again(file, entry, second, facts, score)
 
 
 def _section(path: str) -> str:
@@ -156,19 +157,20 @@ def _section(path: str) -> str:
 
 
 def _define_again(
-    file: Path, entry: Entry, asked: str, second: libvirt.virConnect, facts: HostFacts, score: Score
+    file: Path, entry: Entry, second: libvirt.virConnect, facts: HostFacts, score: Score
 ) -> None:
     try:
         again = second.defineXMLFlags(complete(entry.declared), libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
     except libvirt.libvirtError as error:
         score.different[file.name] = str(error)
         return
-    kept = asked_for(read_domain(again).xml, facts)
+    kept = read_domain(again).xml
     again.undefineFlags(_UNDEFINE)
-    found = compare(asked, None, kept, Kind.DOMAIN).differences
-    found += compare(kept, None, asked, Kind.DOMAIN).differences
-    if found:
-        score.different[file.name] = ", ".join(sorted({difference.path for difference in found}))
+    left = gap(
+        entry.declared, asked_for(kept, facts), kept
+    )  # the entry has no secrets, so that none is missed
+    if len(left):
+        score.different[file.name] = ", ".join(sorted({*left.unsaid, *left.untrue}))
     else:
         score.defined_again.append(file.name)
 

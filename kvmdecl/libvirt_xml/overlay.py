@@ -63,6 +63,7 @@ def overlay(
     if kind is Kind.DOMAIN:
         _place_devices(comparison, target, running)
         _put_serial_console_first(target.root)
+        _put_identity_first(target.root)
     for forward in target.root.iterfind("forward[interface]") if kind is Kind.NETWORK else ():
         discard(forward, "dev")  # libvirt writes the first interface there once more
     return to_text(target.root)
@@ -148,6 +149,7 @@ def complete(desired: str) -> str:
     root = parse_xml(desired)
     assign_targets(root)
     _add_spare_ports(root)
+    _put_identity_first(root)
     return to_text(root)
 
 
@@ -529,6 +531,13 @@ def _take_place(device: Element, there: Element, taken: set[bytes]) -> None:
         and etree.tostring(address, method="c14n") not in taken
     ):
         device.append(deepcopy(address))
+
+
+def _put_identity_first(root: Element) -> None:
+    """What a domain is called goes before all that it is (`ids` in libvirt's domaincommon.rng)."""
+    for tag in ("genid", "uuid", "name"):
+        for element in root.findall(tag):
+            root.insert(0, element)
 
 
 def _put_serial_console_first(root: Element) -> None:

@@ -360,6 +360,12 @@ def _enough_threads(root: Element) -> None:
         threads.text = str(max(int(threads.text or 0), len(named)))
 
 
+def _no_model(element: Element) -> None:
+    """What a CPU without a model would fall back to is not written (virCPUDefFormatBuf)."""
+    if not element.text:
+        discard(element, "fallback")
+
+
 def _host_cpu(element: Element) -> None:
     """A CPU that is the host's has no model that it could match more or less exactly (virCPUDefFormatBuf)."""
     if element.get("mode", "custom") != "custom":
@@ -719,10 +725,13 @@ _DOMAIN = tuple(
         ),
         ("Versions of USB have two digits behind the point", ("devices/redirfilter/usbdev",), _version),
         ("UUIDs are compared without case and dashes", ("devices/hostdev/source/address",), uuid("uuid")),
-        (
-            "UUIDs are compared without case and dashes",
-            ("devices/interface/virtualport/parameters",),
-            uuid("interfaceid"),
+        *(
+            (
+                "UUIDs are compared without case and dashes",
+                ("devices/interface/virtualport/parameters",),
+                uuid(name),
+            )
+            for name in ("interfaceid", "instanceid")
         ),
         ("UUIDs are compared without case and dashes", ("devices/tpm/backend/encryption",), uuid("secret")),
         # order
@@ -811,6 +820,7 @@ _DOMAIN = tuple(
         ("A character device speaks no TLS unless said", ("devices/*/source",), default("tls", "no")),
         ("Ports are fixed unless autoport is said", ("devices/graphics",), default("autoport", "no")),
         ("CPU models may fall back unless forbidden", ("cpu/model",), default("fallback", "allow")),
+        ("What is no model does not fall back", ("cpu/model",), _no_model),
         ("Character devices are raw unless said", ("devices/*/protocol",), default("type", "raw")),
         (
             "Interrupts are not coalesced unless said",
@@ -843,7 +853,10 @@ _NETWORK = tuple(
         ("Forwarding translates addresses unless said", ("forward",), _forward),
         ("Devices are managed by others unless said", ("forward",), default("managed", "no")),
         ("A group is no default unless said", ("portgroup",), default("default", "no")),
-        ("UUIDs are compared without case and dashes", ("*virtualport/parameters",), uuid("interfaceid")),
+        *(
+            ("UUIDs are compared without case and dashes", ("*virtualport/parameters",), uuid(name))
+            for name in ("interfaceid", "instanceid")
+        ),
         *(
             ("What is 0 is not written", ("dns/srv",), default(name, "0"))
             for name in ("port", "priority", "weight")

@@ -34,6 +34,19 @@ GUESTS: dict[str, str] = {
     "no ACPI, no APIC": domain(features="<pae/>"),
     "a title and a text": domain(head="<title>front door</title><description>two\nlines</description>"),
     "a generation ID": domain(head="<genid>43dc0cf8-809b-4adb-9bea-a9abb5f3d90e</genid>"),
+    "several disks of one image": domain(
+        "".join(
+            "<disk type='network'><driver name='qemu' type='raw'/><source protocol='rbd' name='pool/image'>"
+            f"{more}<host name='mon.example'/></source><target dev='{target}' bus='virtio'/></disk>"
+            for target, more in (
+                ("vda", ""),
+                ("vdb", "<snapshot name='old'/>"),
+                ("vdc", "<config file='/srv/c'/>"),
+            )
+        )
+        + "<disk type='network'><driver name='qemu' type='raw'/><auth username='admin'><secret type='ceph' "
+        "usage='ours'/></auth><source protocol='rbd' name='pool/image'/><target dev='vdd' bus='virtio'/></disk>"
+    ),
     "memory of an odd size": domain(memory="<memory unit='KiB'>219100</memory>"),
     "memory to grow into": domain(
         memory="<memory unit='GiB'>2</memory><currentMemory unit='GiB'>1</currentMemory>"

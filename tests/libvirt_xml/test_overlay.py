@@ -101,6 +101,13 @@ def test_every_disk_has_a_target_and_no_two_share_one(one, other):
         assert len(names) == len(set(names)) == len(values(merged, "devices/disk"))
 
 
+def test_a_generation_id_stands_where_the_schema_wants_it():
+    wanted = declared().replace("</domain>", "<genid>43dc0cf8-809b-4adb-9bea-a9abb5f3d90e</genid></domain>")
+
+    for text in (complete(wanted), overlay(kept(declared()), wanted)):
+        assert [child.tag for child in tree(text)][:3] == ["name", "uuid", "genid"]
+
+
 def test_places_machine_and_mac_stay():
     before = kept(declared())
 

@@ -18,6 +18,7 @@ def paths(kind: Kind, declared: str, observed: str, base: str | None = None) -> 
     return [found.path for found in differences(declared, base, observed, kind)]
 
 
+INSTANCE = "<interface><virtualport><parameters instanceid='{}'/></virtualport></interface>"
 COMPANION = "<controller type='usb' index='0' model='ich9-{}'/>"
 
 POWER = (
@@ -35,6 +36,7 @@ SAME: list[tuple[Kind, str, str]] = (
             ),
             ("<cputune><quota>0</quota></cputune>", ""),
             ("<cpu mode='host-passthrough' match='exact'/>", "<cpu mode='host-passthrough'/>"),
+            ("<cpu mode='host-model'><model fallback='forbid'/></cpu>", "<cpu mode='host-model'/>"),
             (
                 "<features><hyperv><stimer state='on'><direct state='off'/></stimer></hyperv></features>",
                 "<features><hyperv><stimer state='on'/></hyperv></features>",
@@ -101,6 +103,10 @@ SAME: list[tuple[Kind, str, str]] = (
                 "<disk><source protocol='rbd'><host name='a'/></source></disk>",
             ),
             ("<graphics type='sdl' fullscreen='no'/>", "<graphics type='sdl'/>"),
+            (
+                INSTANCE.format("09B11C53-8B5C-4EEB-8F00-D84EAA0AAA4F"),
+                INSTANCE.format("09b11c53-8b5c-4eeb-8f00-d84eaa0aaa4f"),
+            ),
             ("<interface type='hostdev' managed='no'/>", "<interface type='hostdev'/>"),
             ("<disk device='cdrom' snapshot='no'/>", "<disk device='cdrom' type='file'/>"),
             ("<disk snapshot='no'><readonly/></disk>", "<disk><readonly/></disk>"),
