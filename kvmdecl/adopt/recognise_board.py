@@ -98,7 +98,7 @@ def _features(guest: Guest) -> Iterator[Keys]:
             yield {"features": {name: not on}}
     if switches is None:
         return
-    if switches.find("hyperv") is not None:
+    if switches.find("hyperv/*[@state='on']") is not None:  # all off is said by `xml`, as it is by libvirt
         yield {"hyperv": _hyperv(guest)}
     yield from ({"features": {key: value}} for key, value in read(switches, Features, _FEATURES).items())
     yield {"features": {"tseg": size_of(switches.find("smm/tseg"))}}

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 from lxml import etree
 
 from kvmdecl.libvirt_xml.build import attributes
-from kvmdecl.libvirt_xml.fields import Document, compare, compare_documents, open_documents, plain
+from kvmdecl.libvirt_xml.fields import (
+    Document,
+    compare,
+    compare_documents,
+    goes_without_saying,
+    open_documents,
+    plain,
+)
 from kvmdecl.libvirt_xml.identity import KEYS, Key, read_key
 from kvmdecl.libvirt_xml.overlay import to_text
 from kvmdecl.state import Kind
@@ -100,7 +107,12 @@ def members(declared: str, lists: frozenset[str]) -> tuple[str, ...]:
 
 
 def _unsaid(wanted: Document, seen: Document) -> set[str]:
-    return {path for path, value in seen.fields.items() if wanted.fields.get(path) != value}
+    return {
+        path
+        for path, value in seen.fields.items()
+        if wanted.fields.get(path) != value
+        and not (path not in wanted.fields and goes_without_saying(path, value))
+    }
 
 
 def _alone(original: Element) -> Element:

@@ -260,11 +260,18 @@ _ASSUMED: Mapping[str, str] = {
     "cpu/numa/cell/cache@associativity": "none",
     "cpu/numa/cell/cache@policy": "none",
     "features/hyperv/stimer/direct@state": "off",
+    "features/hyperv@mode": "custom",
     **{f"features/hyperv/{name}@state": "off" for name in ENLIGHTENMENTS},
     "numatune/memory@placement": "static",
     "devices/disk/alias@name": "",
     "devices/sound/alias@name": "",
 }
+
+
+def goes_without_saying(path: str, value: str) -> bool:
+    """Whether a field with this value says no more than nothing does."""
+    return _ASSUMED.get(plain(path)) == value
+
 
 # What stays when it leaves the declaration: a firmware's variables are where they are.
 _KEPT = frozenset({"os/nvram"})

@@ -217,6 +217,9 @@ GUESTS: dict[str, str] = {
         "<filesystem type='mount' accessmode='mapped'><source dir='/srv/share'/><target dir='share'/></filesystem>"
         "<shmem name='a'><model type='ivshmem-plain'/><size unit='M'>4</size></shmem>"
     ),
+    "enlightenments that are off": domain(
+        features="<acpi/><hyperv><relaxed state='off'/><spinlocks state='off'/><stimer state='off'/></hyperv>"
+    ),
     "enlightenments and other features": domain(
         features="<acpi/><apic/><hyperv mode='custom'><relaxed state='on'/><spinlocks state='on' retries='4096'/>"
         "</hyperv><kvm><hidden state='on'/></kvm><vmport state='off'/><pmu state='off'/>"
