@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from kvmdecl.manifest.base import Section, wrong
 from kvmdecl.names import Bool, Integer, Text
 
-FilterName = Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+FilterName = Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")]
 FilterValue = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:/-]{1,64}$")]
 FilterParameters = dict[
     Annotated[str, Field(pattern="^[A-Za-z0-9_]{1,64}$")], FilterValue | tuple[FilterValue, ...]

@@ -250,6 +250,7 @@ def test_an_emulated_guest_is_offered_no_enlightenments():
             )
         ),
         (lambda: Vm(nics=[{"vhost_user": "/srv/s"}]), "manifest.bad-nic"),
+        (lambda: Nic(network="lan", filter="1st"), "string_pattern_mismatch"),
         (lambda: Vm(type="qemu", hyperv=True), "manifest.bad-hyperv"),
         *(
             (lambda given=given: Vm(hyperv=given), "manifest.bad-hyperv")
