@@ -534,6 +534,21 @@ def _no_such_part(share: CacheShare, host: _HostView) -> str:
     return ""
 
 
+def _check_nesting(placed: PlacedCluster) -> Iterator[Diagnostic]:
+    """Warn of guests that may have guests, which their migration does not take along safely."""
+    for vm in _present(placed):
+        if vm.spec.cpus.nested is True:
+            yield Diagnostic(
+                "check.nested",
+                f"{vm.name} may run guests of its own",
+                vm.origin.find("cpus.nested"),
+                "While one runs in it, it cannot be saved or migrated safely, and it reaches more of the CPU.",
+                "use it for tests, or leave `nested` out",
+                severity=Severity.WARNING,
+                subject=f"vm/{vm.name}",
+            )
+
+
 def _check_consoles(placed: PlacedCluster) -> Iterator[Diagnostic]:
     """Warn of a graphical console that more than its host can reach, unless the manifest says that it shall be so."""
     for vm in _present(placed):

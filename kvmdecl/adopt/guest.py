@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from kvmdecl.manifest.architectures import ARCHITECTURES, Architecture
 from kvmdecl.names import KIB, format_size
 
 if TYPE_CHECKING:
@@ -47,6 +48,11 @@ class Guest:
         """An attribute of the first element at a path."""
         element = self.root.find(path)
         return None if element is None else element.get(name)
+
+    @property
+    def usual(self) -> Architecture:
+        """What guests of its architecture are by default."""
+        return ARCHITECTURES.get(self.get("os/type", "arch") or "", ARCHITECTURES["x86_64"])
 
 
 def said(value: Any) -> Any:  # noqa: ANN401 - a tree of plain values

@@ -29,6 +29,7 @@ from kvmdecl.adopt.guest import (
 )
 from kvmdecl.adopt.recognise_board import BOARD
 from kvmdecl.adopt.recognise_devices import DEVICES
+from kvmdecl.libvirt_xml.domain_cpu import NESTING
 from kvmdecl.manifest.cpus import BandwidthShare, CacheShare, Cpus, numbers_of
 from kvmdecl.manifest.disk_sources import Source
 from kvmdecl.manifest.disks import Cdrom, Disk, ScsiController
@@ -73,7 +74,19 @@ def _cpus(guest: Guest) -> Iterator[Keys]:
         said_of_it = {n: int(v) for n, v in topology.attrib.items() if v != "1" or n == "sockets"}
         yield {"cpus": {"topology": said_of_it}}
     features = {f.get("name", ""): f.get("policy", "require") for f in guest.all("cpu/feature")}
+    yield {"cpus": _nesting(guest, features)}
     yield {"cpus": {"features": features}}
+
+
+def _nesting(guest: Guest, features: dict[str, str]) -> Keys:
+    """What is said of guests within the guest; it is not said once more among the features."""
+    said = {features.get(name) for name in NESTING}
+    hidden = guest.root.get("type") == "kvm" and guest.usual.is_pc
+    if said == {"optional"} or (said == {"disable"} and hidden):
+        for name in NESTING:
+            del features[name]
+        return {"nested": said == {"optional"} or None}
+    return {"nested": "host"} if hidden else {}
 
 
 _CPU_TIME = (

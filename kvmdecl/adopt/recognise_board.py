@@ -17,7 +17,7 @@ from kvmdecl.adopt.guest import (
     text_at,
     word,
 )
-from kvmdecl.manifest.architectures import ARCHITECTURES, Architecture
+from kvmdecl.manifest.architectures import ARCHITECTURES
 from kvmdecl.manifest.firmware import (
     BlockDevice,
     Features,
@@ -46,11 +46,6 @@ def _head(guest: Guest) -> Iterator[Keys]:
         yield {event: guest.text(event)}
 
 
-def _usual(guest: Guest) -> Architecture:
-    """What guests of its architecture are by default."""
-    return ARCHITECTURES.get(guest.get("os/type", "arch") or "", ARCHITECTURES["x86_64"])
-
-
 def _firmware(guest: Guest) -> Iterator[Keys]:
     os = guest.root.find("os")
     if os is None:
@@ -61,7 +56,7 @@ def _firmware(guest: Guest) -> Iterator[Keys]:
     elif os.find("loader") is not None:
         flash = text_at(os, "loader@type") == "pflash"
         yield {"firmware": {"type": "uefi" if flash else None, **read(os, Firmware, _LOADER)}}
-    elif "firmware" in _usual(guest).parts:
+    elif "firmware" in guest.usual.parts:
         yield {"firmware": {"type": "bios"}}
     yield {"firmware": read(os, Firmware, _BOOT_MENU)}
     yield {"kernel": short(read(os, Kernel, _KERNEL), "path")}
@@ -90,7 +85,7 @@ def _smbios(guest: Guest) -> Iterator[Keys]:
 
 
 def _features(guest: Guest) -> Iterator[Keys]:
-    switches, usual = guest.root.find("features"), _usual(guest)
+    switches, usual = guest.root.find("features"), guest.usual
     firmware = guest.get("os", "firmware") == "efi" or guest.get("os/loader", "type") == "pflash"
     expected = {"acpi": usual.acpi and (usual.is_pc or firmware), "apic": usual.apic}
     for name, on in expected.items():
@@ -137,7 +132,7 @@ def _clock(guest: Guest) -> Iterator[Keys]:
         yield {"clock": "localtime"}
     for timer in guest.all("clock/timer"):
         name, keys = timer.get("name", ""), read(timer, Timer, _TIMER)
-        usual = guest.root.get("type") == "kvm" and _usual(guest).is_pc
+        usual = guest.root.get("type") == "kvm" and guest.usual.is_pc
         if not usual or keys != _USUAL_TIMERS.get(name):
             yield {"timers": {name: short(keys, "present")}}
 

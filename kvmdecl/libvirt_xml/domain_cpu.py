@@ -17,13 +17,17 @@ if TYPE_CHECKING:
     from kvmdecl.manifest import BandwidthShare, CacheShare, Cpus, Scheduler
 
 
+NESTING = ("vmx", "svm")
+"""What lets a guest have guests, on Intel and on AMD."""
+
+
 def cpu(vm: ResolvedVm, numa: Element | None = None) -> Element | None:
     """The CPU, with the NUMA cells that the guest sees.
 
     An emulated guest has no host CPU to show; `maximum` is the nearest, where the emulator has it.
     """
     cpus = vm.spec.cpus
-    more = (*_topology(cpus), *_cache(cpus), *_address_bits(cpus), *_features(cpus), numa)
+    more = (*_topology(cpus), *_cache(cpus), *_address_bits(cpus), *_features(vm), numa)
     if cpus.is_named:
         model = LEVEL_MODEL if cpus.model in LEVELS else cpus.model
         return node(
@@ -68,12 +72,15 @@ def _topology(cpus: Cpus) -> Iterator[Element]:
         )
 
 
-def _features(cpus: Cpus) -> Iterator[Element]:
+def _features(vm: ResolvedVm) -> Iterator[Element]:
     """What lets guests nest is `vmx` on Intel and `svm` on AMD; the one that a host lacks is left out by it."""
+    cpus = vm.spec.cpus
     features: dict[str, str] = dict.fromkeys(LEVELS.get(cpus.model or "", ()), "require")
     features |= cpus.features
-    if cpus.nested is not None:
-        features |= dict.fromkeys(("vmx", "svm"), "optional" if cpus.nested else "disable")
+    if cpus.nested is True:
+        features |= dict.fromkeys(NESTING, "optional")
+    elif cpus.nested is False and vm.type == "kvm" and ARCHITECTURES[vm.arch].is_pc:
+        features = dict.fromkeys(NESTING, "disable") | features
     for name, policy in sorted(features.items()):
         yield node("feature", policy=policy, name=name)
 

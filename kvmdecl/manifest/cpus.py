@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from kvmdecl.manifest.base import Section
 from kvmdecl.manifest.base import wrong as _wrong
-from kvmdecl.names import Bool, Integer, Positive, Size, parse_integer
+from kvmdecl.names import Bool, Integer, Positive, Size, parse_bool, parse_integer
 
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]{1,64}$")]
 _VcpuNumber = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,3})$")]
@@ -169,6 +169,17 @@ _AddressBits = Annotated[
 ]
 
 
+def _nested(value: Any) -> bool | Literal["host"]:  # noqa: ANN401 - whatever the document holds
+    return "host" if value == "host" else parse_bool(value)
+
+
+Nested = Annotated[
+    Literal["host"] | bool,
+    BeforeValidator(_nested),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"const": "host"}]}),
+]
+
+
 class Cpus(Section):
     """Virtual CPUs."""
 
@@ -204,9 +215,9 @@ class Cpus(Section):
         default_factory=dict
     )
     """Features of the CPU by name, on top of the model (`{pdpe1gb: require, vmx: disable}`)."""
-    nested: Bool | None = None
-    """Whether the guest can run guests of its own: `true` shows it vmx or svm where the host has them, `false` hides
-    them; the model decides if not given."""
+    nested: Nested = False
+    """Whether a KVM guest can run guests of its own: `true` shows it vmx or svm where the host has them, `false` hides
+    them, `host` leaves it to the CPU model (`host-model` shows what the host has)."""
     shares: Annotated[Positive, Field(ge=2, le=262_144)] | None = None
     """Weight against other guests when CPUs are short: from 2 with cgroups v1 (usually 1024), to 10000 with v2."""
     period: _Microseconds | None = None
@@ -295,7 +306,7 @@ class Cpus(Section):
                 "cpus", "the host's address bits are for host-passthrough only", hint, "address_bits"
             )
         for name in ("vmx", "svm"):
-            if self.nested is not None and name in self.features:
+            if self.nested is True and name in self.features:
                 summary = f"both `nested` and the feature {name} are given"
                 raise _wrong("cpus", summary, "keep one of them", "features", name)
 

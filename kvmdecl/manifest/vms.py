@@ -539,6 +539,9 @@ class Vm(Section):
             if self.type == "qemu" and getattr(self.cpus, key):
                 hint = "leave it out, or use `type: kvm`"
                 raise _wrong("cpus", "only vCPUs of a KVM guest have shares of their own", hint, "cpus", key)
+        if self.type == "qemu" and self.cpus.nested == "host":
+            summary, hint = "an emulated guest has nothing of the host's CPU", "leave it out"
+            raise _wrong("cpus", summary, hint, "cpus", "nested")
 
     def _check_threads_of_io(self, threads: int) -> None:
         scheduled = self.cpus.iothread_scheduler

@@ -90,7 +90,7 @@ vms:
     state: stopped
     autostart: false
     machine: pc-q35-9.2
-    cpus: {count: 2, model: host-passthrough}
+    cpus: {count: 2, model: host-passthrough, nested: host}
     memory: 4GiB
     disk: {source: /srv/db.qcow2, format: qcow2, target: vda, discard: unmap}
     nics: [{network: default, mac: "52:54:00:00:00:01"}]
@@ -127,7 +127,7 @@ vms:
     state: stopped
     autostart: false
     machine: pc-q35-9.2
-    cpus: {count: 2, model: host-passthrough}
+    cpus: {count: 2, model: host-passthrough, nested: host}
     memory: 4GiB
     disk: {source: /srv/db.qcow2, format: qcow2, target: vda, discard: unmap}
     nics: [{network: default, mac: "52:54:00:00:00:01"}]
@@ -153,7 +153,7 @@ profiles:
     state: stopped
     autostart: false
     machine: pc-q35-9.2
-    cpus: {count: 2, model: host-passthrough}
+    cpus: {count: 2, model: host-passthrough, nested: host}
     memory: 4GiB
     boot: []
 

@@ -106,7 +106,7 @@ def cpus(editor: Editor) -> str:
     for key, values in (
         ("count", (1, 2, 3)), ("max", (3, 4, 6)), ("model", (None, "Nehalem", "qemu64", "maximum")),
         ("features", (None, {"aes": "disable"}, {"x2apic": "disable", "aes": "disable"})),
-        ("nested", (None, False)), ("pins", (None, {"0": "0"}, {"0": "0-1", "1": "1"}, {"2": "0"})),
+        ("nested", (None, True)), ("pins", (None, {"0": "0"}, {"0": "0-1", "1": "1"}, {"2": "0"})),
         ("emulator_pin", (None, "0", "0-1")),
     ):  # fmt: skip
         if editor.random.random() < 0.3:

@@ -107,7 +107,7 @@ KINDS: tuple[KindOfChange, ...] = (
     _K("another CPU model", {"cpus": {"model": "Nehalem"}}, NEXT_BOOT),
     _K("another topology", {"cpus": {"topology": {"cores": 4}}}, NEXT_BOOT),
     _K("a CPU feature", {"cpus": {"features": {"aes": "disable"}}}, NEXT_BOOT),
-    _K("no nested guests", {"cpus": {"nested": False}}, NEXT_BOOT),
+    _K("nested guests", {"cpus": {"nested": True}}, NEXT_BOOT),
     _K("a pin of a vCPU that it has", {"cpus": {"pins": {"0": "0"}}}, LIVE),
     _K("another pin", {"cpus": {"pins": {"1": "0-1"}}}, LIVE),
     _K("a pin taken away", {"cpus": {"pins": None}}, NEXT_BOOT),

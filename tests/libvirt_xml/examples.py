@@ -112,7 +112,10 @@ def kept(xml: str) -> str:
     root = etree.fromstring(complete(xml))
     places = count(1)
     for device in root.iterfind("devices/*"):
-        if device.tag not in {"graphics", "serial", "console", "video"} and device.get("model") != "none":
+        if (
+            device.tag not in {"audio", "graphics", "serial", "console", "video"}
+            and device.get("model") != "none"
+        ):
             number = f"0x{next(places):02x}"
             etree.SubElement(
                 device, "address", type="pci", domain="0x0000", bus=number, slot="0x00", function="0x0"
@@ -226,7 +229,7 @@ _cpu_keys = st.fixed_dictionaries(
     {},
     optional={
         "features": st.sampled_from([{"aes": "require"}, {"aes": "disable", "pcid": "optional"}]),
-        "nested": st.booleans(),
+        "nested": st.sampled_from([True, False, "host"]),
         "shares": st.sampled_from([512, 2048]),
         "period": st.just(100_000),
         "quota": st.just(50_000),

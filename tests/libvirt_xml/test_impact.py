@@ -39,7 +39,7 @@ def only(before: dict[str, object], after: dict[str, object]):
         ({}, {"cpu_model": "qemu64"}, "cpus.model", Impact.NEXT_BOOT, []),
         ({}, {"cpu_keys": {"topology": {"cores": "2"}}}, "cpus.topology", Impact.NEXT_BOOT, []),
         ({}, {"cpu_keys": {"features": {"aes": "disable"}}}, "cpus.features", Impact.NEXT_BOOT, []),
-        ({}, {"cpu_keys": {"nested": False}}, "cpus.nested", Impact.NEXT_BOOT, []),
+        ({}, {"cpu_keys": {"nested": True}}, "cpus.nested", Impact.NEXT_BOOT, []),
         ({}, {"cpu_keys": {"shares": 512}}, "cpus.shares", Impact.LIVE, ["set-scheduler"]),
         ({"cpu_keys": {"shares": 512}}, {}, "cpus.shares", Impact.NEXT_BOOT, []),
         ({}, {"cpu_keys": {"period": 5000}}, "cpus.period", Impact.LIVE, ["set-scheduler"]),
