@@ -21,7 +21,15 @@ SECTIONS = {
     "storage": Pool,
     "vms": Vm,
 }
-_ROW = re.compile(r"^\| (?P<keys>`[a-z].*?`) \| .* \| (?P<tests>`tests/.*?`) \|$", re.MULTILINE)
+_ROW = re.compile(
+    r"^\| (?P<keys>`[a-z].*?`) \| .* \| (?P<how>[a-z, ]+) \| (?P<tests>`tests/.*?`) \|$", re.MULTILINE
+)
+_MARKS = {
+    "lab": r'xdist_group\("lab"\)|\b(clean_lab|make_lab|lab_host)\b',
+    "schema": r"\bagainst_schema\b",
+    "facts": r"\b(HostFacts|try_manifest|domain_support|parse_capabilities)\b",
+}
+_ALWAYS_IN_A_LAB = frozenset({"e2e", "perform"})
 
 
 def models_in(annotation: object) -> list[type[BaseModel]]:
@@ -38,19 +46,44 @@ def keys_of(model: type[BaseModel], prefix: str) -> Iterator[str]:
         yield from inner or [key]
 
 
-def rows() -> list[tuple[list[str], list[str]]]:
+def rows() -> list[tuple[list[str], set[str], list[str]]]:
     found = _ROW.findall((ROOT / "docs/features.md").read_text())
-    return [(re.findall(r"`([^`]+)`", keys), re.findall(r"`([^`]+)`", tests)) for keys, tests in found]
+    return [
+        (re.findall(r"`([^`]+)`", keys), set(kinds.split(", ")), re.findall(r"`([^`]+)`", tests))
+        for keys, kinds, tests in found
+    ]
+
+
+def how(test: str) -> set[str]:
+    """What a test holds a key against: a lab's libvirtd, libvirt's schemas, recorded facts, or models alone."""
+    path = ROOT / test
+    if path.is_dir():
+        return {"facts"}
+    text = path.read_text()
+    kinds = {kind for kind, marks in _MARKS.items() if re.search(marks, text)}
+    if path.parent.name in _ALWAYS_IN_A_LAB:
+        kinds.add("lab")
+    return kinds or {"model"}
 
 
 def test_every_key_has_one_row_and_every_row_a_key():
     keys = sorted(key for section, model in SECTIONS.items() for key in keys_of(model, section))
-    told = sorted(key for keys, _ in rows() for key in keys)
+    told = sorted(key for keys, _, _ in rows() for key in keys)
 
     assert told == sorted(set(keys))
 
 
 def test_every_row_names_a_test_that_is_there():
-    missing = [test for _, tests in rows() for test in tests if not (ROOT / test).exists()]
+    missing = [test for _, _, tests in rows() for test in tests if not (ROOT / test).exists()]
 
     assert not missing
+
+
+def test_every_row_says_how_its_keys_are_tested():
+    told = {keys[0]: kinds for keys, kinds, _ in rows()}
+
+    assert told == {keys[0]: set().union(*map(how, tests)) for keys, _, tests in rows()}
+
+
+def test_at_least_sixty_features_are_held_against_a_real_libvirtd():
+    assert sum("lab" in kinds for _, kinds, _ in rows()) >= 60
