@@ -167,6 +167,7 @@ _SAID_ANYWAY: dict[Kind, tuple[tuple[str, str], ...]] = {
         ("devices/interface/ip[@family='ipv4']", "family"),
         ("devices/disk/target[@tray]", "tray"),
         ("devices/*/source[@tls='no']", "tls"),
+        ("features/hyperv/*[@state='off']", "state"),
     ),
     Kind.NETWORK: (("ip[@family='ipv4']", "family"), ("route[@family='ipv4']", "family")),
 }
