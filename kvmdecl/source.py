@@ -21,7 +21,22 @@ from typing import TYPE_CHECKING, Any
 from kvmdecl import yaml_events
 from kvmdecl.diagnostics import Diagnostic, Note, Rejected, Span
 from kvmdecl.text import quoted, safe_text
-from kvmdecl.yaml_events import END_BITS, END_MASK, MAX_DEPTH, PLAIN, Details, YamlSyntaxError
+from kvmdecl.yaml_events import (
+    ALIAS,
+    DOCUMENT,
+    END,
+    END_BITS,
+    END_MASK,
+    FLOW_MAPPING,
+    FLOW_SEQUENCE,
+    MAPPING,
+    MAX_DEPTH,
+    PLAIN,
+    SCALAR,
+    SEQUENCE,
+    Details,
+    YamlSyntaxError,
+)
 from kvmdecl.yaml_syntax import explain_syntax
 
 if TYPE_CHECKING:
@@ -410,23 +425,20 @@ class _Builder:
             left -= len(batch.kinds)
 
     def _other(self, kind: int, at: int, details: Details) -> None:
-        match kind:
-            case yaml_events.SCALAR:
-                self._marked_scalar(at, details)
-            case yaml_events.MAPPING | yaml_events.FLOW_MAPPING:
-                node = Mapping(self.source, at & ~END_MASK)
-                flow = kind == yaml_events.FLOW_MAPPING
-                self._open(at, details, _Frame(node, None, node.entries, None, flow))
-            case yaml_events.SEQUENCE | yaml_events.FLOW_SEQUENCE:
-                items = Sequence(self.source, at & ~END_MASK)
-                flow = kind == yaml_events.FLOW_SEQUENCE
-                self._open(at, details, _Frame(items, items.items, {}, None, flow))
-            case yaml_events.END:
-                self._close(at)
-            case yaml_events.ALIAS:
-                self._alias(at, details.anchor or "")
-            case yaml_events.DOCUMENT:
-                self._document(at)
+        if kind == END:
+            self._close(at)
+        elif kind in {MAPPING, FLOW_MAPPING}:
+            node = Mapping(self.source, at & ~END_MASK)
+            self._open(at, details, _Frame(node, None, node.entries, None, kind == FLOW_MAPPING))
+        elif kind in {SEQUENCE, FLOW_SEQUENCE}:
+            items = Sequence(self.source, at & ~END_MASK)
+            self._open(at, details, _Frame(items, items.items, {}, None, kind == FLOW_SEQUENCE))
+        elif kind == SCALAR:
+            self._marked_scalar(at, details)
+        elif kind == ALIAS:
+            self._alias(at, details.anchor or "")
+        elif kind == DOCUMENT:
+            self._document(at)
 
     def _document(self, at: int) -> None:
         self._documents += 1

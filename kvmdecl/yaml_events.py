@@ -13,6 +13,7 @@ import signal
 import threading
 from array import array
 from contextlib import suppress
+from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 PLAIN, SCALAR, MAPPING, FLOW_MAPPING, SEQUENCE, FLOW_SEQUENCE, END, ALIAS, DOCUMENT = range(9)
 
 MAX_DEPTH = 64
-_DEEPER = {MAPPING: 1, FLOW_MAPPING: 1, SEQUENCE: 1, FLOW_SEQUENCE: 1, END: -1}
+_DEEPER = {MAPPING: 1, SEQUENCE: 1, END: -1}
 
 # Both ends of a place in one integer: half the memory of two. A text has less than 2^26 characters.
 END_BITS = 26
@@ -137,20 +138,28 @@ def _fill(batch: Batch, text: str, found: Iterable[Any], depth: int) -> int | No
     from ruamel.yaml.events import ScalarEvent
 
     kinds, places, details = batch
+    kind_of = _kinds()
     event = None
     for event in found:
         start, end = event.start_mark.index, event.end_mark.index
-        if event.__class__ is not ScalarEvent:
-            kind = _kind(event)
-            if kind is None:
-                continue
-            depth += _DEEPER.get(kind, 0)
-            if any(getattr(event, name, None) is not None for name in ("anchor", "ctag")):
+        if event.__class__ is ScalarEvent:
+            if event.value == text[start:end] and not event.style and event.anchor is event.ctag is None:
+                kinds.append(PLAIN)
+            else:
                 details[len(kinds)] = _details(event)
-        elif event.value == text[start:end] and not event.style and event.anchor is event.ctag is None:
-            kind = PLAIN
-        else:
-            kind = SCALAR
+                kinds.append(SCALAR)
+            places.append(start << END_BITS | end)
+            continue
+        kind = kind_of.get(event.__class__)
+        if kind is None:
+            continue
+        if kind in _DEEPER:
+            depth += _DEEPER[kind]
+            if kind != END:
+                if event.anchor is not None or event.ctag is not None:
+                    details[len(kinds)] = _details(event)
+                kind += bool(event.flow_style)
+        elif kind == ALIAS:
             details[len(kinds)] = _details(event)
         kinds.append(kind)
         places.append(start << END_BITS | end)
@@ -159,19 +168,19 @@ def _fill(batch: Batch, text: str, found: Iterable[Any], depth: int) -> int | No
     return depth if event is not None else None
 
 
-def _kind(event: Any) -> int | None:  # noqa: ANN401 - ruamel's events have no type in common that says this
-    match event.__class__.__name__:
-        case "MappingStartEvent":
-            return FLOW_MAPPING if event.flow_style else MAPPING
-        case "SequenceStartEvent":
-            return FLOW_SEQUENCE if event.flow_style else SEQUENCE
-        case "MappingEndEvent" | "SequenceEndEvent":
-            return END
-        case "AliasEvent":
-            return ALIAS
-        case "DocumentStartEvent":
-            return DOCUMENT
-    return None
+@cache
+def _kinds() -> dict[type, int]:
+    """Kinds by ruamel's classes; a collection in flow style is of the next kind."""
+    from ruamel.yaml import events
+
+    return {
+        events.MappingStartEvent: MAPPING,
+        events.SequenceStartEvent: SEQUENCE,
+        events.MappingEndEvent: END,
+        events.SequenceEndEvent: END,
+        events.AliasEvent: ALIAS,
+        events.DocumentStartEvent: DOCUMENT,
+    }
 
 
 def _details(event: Any) -> Details:  # noqa: ANN401 - as above

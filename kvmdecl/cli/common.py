@@ -78,7 +78,10 @@ _held: list[object] = []
 
 def hold(value: object) -> None:
     """Leave a great value to the end of the process, which frees its memory at once instead of part by part."""
+    import gc
+
     _held.append(value)
+    gc.freeze()  # or the next collection would go through all of it
 
 
 # -- printing ------------------------------------------------------------------------------------------------

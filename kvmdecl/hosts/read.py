@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import libvirt
 
-from kvmdecl.hosts.errors import is_gone, is_unsupported
+from kvmdecl.hosts.errors import is_denied, is_gone, is_unsupported
 from kvmdecl.hosts.ledger import USAGE_PREFIX, read_ledgers
 from kvmdecl.libvirt_xml.capabilities import (
     parse_capabilities,
@@ -276,11 +276,11 @@ def _emulators(
 
 
 def _domain_support(connection: libvirt.virConnect, guest: GuestType, machine: str) -> DomainSupport | None:
-    """None where libvirt's driver has no such question."""
+    """None where libvirt's driver has no such question, or answers it to those alone who may change things."""
     try:
         told = connection.getDomainCapabilities(guest.emulator or None, guest.arch, machine, guest.type, 0)
     except libvirt.libvirtError as error:
-        if is_unsupported(error):
+        if is_unsupported(error) or is_denied(error):
             return None
         raise
     return parse_domain_capabilities(told)
