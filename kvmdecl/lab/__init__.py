@@ -310,7 +310,7 @@ def _locked(place: Path) -> Iterator[None]:
     Raises:
         Rejected: `lab.not-a-lab` for a directory with other things in it, `lab.busy`.
     """
-    if place.exists() and not (place / _LOCK).exists() and any(place.iterdir()):
+    if _holds_other_things(place):
         raise refusal(
             "lab.not-a-lab",
             f"{quoted(str(place))} holds other things than a lab",
@@ -331,6 +331,12 @@ def _locked(place: Path) -> Iterator[None]:
                 "lab.busy", f"the lab in {quoted(str(place))} is being started or ended by another process"
             )
         time.sleep(0.05)
+
+
+def _holds_other_things(place: Path) -> bool:
+    """Whether a directory is no lab's. What is left in that of a lab that runs was left by its daemons."""
+    is_marked = not place.exists() or (place / _LOCK).exists() or not any(place.iterdir())
+    return not is_marked and not any(namespaces.inits(place))
 
 
 def _try_lock(lock: IO[bytes]) -> bool:
