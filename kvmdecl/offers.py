@@ -158,7 +158,8 @@ def _cpu_mode(vm: ResolvedVm) -> Asked:
 
 
 def _nested(vm: ResolvedVm) -> Asked:
-    if vm.spec.cpus.nested and vm.type == "kvm":
+    """`host` takes nesting as the host's CPU has it, so it asks for nothing."""
+    if vm.spec.cpus.nested is True and vm.type == "kvm":
         yield "cpus.nested", "yes"
 
 

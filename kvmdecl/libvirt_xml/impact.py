@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
-from kvmdecl.libvirt_xml.domain_cpu import LIMITS
+from kvmdecl.libvirt_xml.domain_cpu import LIMITS, NESTING
 from kvmdecl.libvirt_xml.domain_disks import DRIVE_PREFIX
 from kvmdecl.libvirt_xml.fields import (
     FILLED_IN,
@@ -86,7 +86,7 @@ def _is_for_ignition(case: Case) -> bool:
 
 
 def _is_nesting(case: Case) -> bool:
-    return member_name(case.difference.path) in {"vmx", "svm"}
+    return member_name(case.difference.path) in NESTING
 
 
 def _on_a_pluggable_bus(case: Case) -> bool:

@@ -536,10 +536,10 @@ class Vm(Section):
             if name in {"kvmclock", "hypervclock"}:
                 raise _wrong("timers", what, hint, "timers", name)
         for key in ("cache_shares", "bandwidth_shares"):
-            if self.type == "qemu" and getattr(self.cpus, key):
+            if getattr(self.cpus, key):
                 hint = "leave it out, or use `type: kvm`"
                 raise _wrong("cpus", "only vCPUs of a KVM guest have shares of their own", hint, "cpus", key)
-        if self.type == "qemu" and self.cpus.nested == "host":
+        if self.cpus.nested == "host":
             summary, hint = "an emulated guest has nothing of the host's CPU", "leave it out"
             raise _wrong("cpus", summary, hint, "cpus", "nested")
 

@@ -206,6 +206,7 @@ def test_a_device_is_there_if_domain_capabilities_list_it(wanted: str, place: st
         ("{launch_security: sev-snp, firmware: uefi}", None),
         ("{cpus: {model: EPYC}, memory: {source: file}}", None),
         ("{cpus: {nested: true}}", "true"),
+        ("{cpus: {nested: host}}", None),
         ("{cpus: {nested: false}}", None),
     ],
 )
