@@ -105,12 +105,9 @@ def seed(
 
 def _digest(files: list[tuple[str, str]], secrets: tuple[SeedSecret, ...]) -> str:
     """Of a secret only which one it is, and its version: a digest of a weak value would give it away."""
-    digest = hashlib.sha256()
-    for name, text in sorted(files):
-        digest.update(f"{name} {_text_digest(text)}\n".encode())
-    for secret in secrets:
-        digest.update(f"secret {secret.place} {secret.name} {secret.version}\n".encode())
-    return digest.hexdigest()
+    lines = [f"{name} {_text_digest(text)}\n" for name, text in sorted(files)]
+    lines += [f"secret {secret.place} {secret.name} {secret.version}\n" for secret in secrets]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 @lru_cache(maxsize=1024)

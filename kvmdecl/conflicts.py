@@ -15,12 +15,12 @@ if TYPE_CHECKING:
         ResolvedCluster,
         ResolvedDisk,
         ResolvedFilter,
+        ResolvedImage,
         ResolvedNetwork,
         ResolvedPool,
         ResolvedVm,
     )
     from kvmdecl.diagnostics import Span
-    from kvmdecl.state import Origin
 
     _Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
     _Thing = TypeVar("_Thing", ResolvedPool, ResolvedNetwork)
@@ -141,26 +141,32 @@ def _holds(outer: _Subnet, inner: _Subnet) -> bool:
 def _same_volumes(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
     """Names of volumes are built of other names; two different ones may come out the same."""
     images = {image.name: image for image in cluster.images}
-    first: dict[tuple[str, str], tuple[str, Origin]] = {}
+    first: dict[tuple[str, str], tuple[ResolvedImage | ResolvedDisk, ResolvedImage | ResolvedVm]] = {}
     yield from _same_existing_volumes(cluster)
     for vm in cluster.vms:
         for disk in vm.disks:
             if not disk.volume or disk.spec.volume is not None:
                 continue
-            used = [(disk.volume, f"disk {disk.name} of {vm.name}", vm.origin)]
+            used: list[tuple[str, ResolvedImage | ResolvedDisk, ResolvedImage | ResolvedVm]]
+            used = [(disk.volume, disk, vm)]
             if image := images.get(disk.image or ""):
-                used.append((image.volume, f"image {image.name}", image.origin))
-            for volume, what, origin in used:
-                other, there = first.setdefault((disk.pool, volume), (what, origin))
-                if other != what:
+                used.append((image.volume, image, image))
+            for volume, thing, of in used:
+                other, its = first.setdefault((disk.pool, volume), (thing, of))
+                if other is not thing:
+                    what, there = _user(thing, of), _user(other, its)
                     yield _twice(
                         "reference.duplicate-volume",
-                        f"{other} and {what} would be one volume, {volume} in pool {disk.pool}",
-                        origin.at,
-                        there.at,
+                        f"{there} and {what} would be one volume, {volume} in pool {disk.pool}",
+                        of.origin.at,
+                        its.origin.at,
                         "The one would overwrite the other.",
                         "rename one of them",
                     )
+
+
+def _user(thing: ResolvedImage | ResolvedDisk, of: ResolvedImage | ResolvedVm) -> str:
+    return f"image {thing.name}" if thing is of else f"disk {thing.name} of {of.name}"
 
 
 def _same_existing_volumes(cluster: ResolvedCluster) -> Iterator[Diagnostic]:

@@ -111,6 +111,30 @@ class _Link(NamedTuple):
     spec: Vm
     boot: Mapping[str, int]
 
+    @property
+    def place(self) -> tuple[str | None, str]:
+        """What decides, beside a device itself, whether the vm may have it."""
+        return self.spec.host, self.spec.state
+
+
+class _Stored(NamedTuple):
+    """What a disk in a pool comes to, whichever vm has it. `asked` is kept so that its identity stays its own."""
+
+    asked: Disk | None
+    spec: Disk
+    pool: str
+    clone: str | None
+    encryption: str | None
+
+
+class _Port(NamedTuple):
+    """What a NIC is plugged into, whichever vm has it."""
+
+    nic: Nic
+    source: str
+    is_bridge: bool
+    failover: Literal["", "persistent", "transient"]
+
 
 class _Linker:
     """Links what can be linked and collects what cannot, so that one run tells all."""
@@ -119,9 +143,10 @@ class _Linker:
         self.found: list[Diagnostic] = []
         self._hints: dict[tuple[str, str], str] = {}
         self._macs: dict[str, tuple[str, int]] = {}
-        # NICs that may be plugged in where they say. Sections that say the same are one, so that few are looked at; it
-        # is kept here so that its identity stays its own.
-        self._fitting: dict[int, Nic] = {}
+        # Disks and NICs that a vm in such a place may have. Sections that say the same are one, so that few are looked
+        # at; they are kept here so that their identity stays their own.
+        self._stored: dict[tuple[int, str | None, tuple[str | None, str]], _Stored] = {}
+        self._ports: dict[tuple[int, tuple[str | None, str]], _Port] = {}
         self._loaded = loaded
         self._inputs = inputs
         self._manifest = loaded.manifest
@@ -335,24 +360,33 @@ class _Linker:
                 server_secret=self._server_secret(vm, disk.source, key),
             )
             return
+        stored = self._stored.get((id(disk), image, vm.place)) or self._store(vm, disk, image, key)
+        if stored is not None:
+            yield ResolvedDisk(
+                name=name,
+                spec=stored.spec,
+                pool=stored.pool,
+                volume=stored.spec.volume or f"{vm.name}.{name}.{stored.spec.format}",
+                image=image,
+                boot_order=vm.boot.get(name),
+                encryption=stored.encryption,
+                server_secret=self._pools[stored.pool].secret,
+                clone=stored.clone,
+            )
+
+    def _store(self, vm: _Link, disk: Disk | None, image: str | None, key: tuple[str, ...]) -> _Stored | None:
+        before = len(self.found)
         pool = self._pool_of(vm, disk.pool if disk else None, key)
         self._check_image(vm, disk, image, key)
         self._check_bus(vm, disk, key)
         if pool is None:
-            return
+            return None
         spec = self._in_pool(vm, disk or Disk(image=image), image, self._pools[pool], key)
         clone = self._clone(vm, spec, image, pool, key)
-        yield ResolvedDisk(
-            name=name,
-            spec=spec,
-            pool=pool,
-            volume=spec.volume or f"{vm.name}.{name}.{spec.format}",
-            image=image,
-            boot_order=vm.boot.get(name),
-            encryption=self._encryption(vm, spec, key),
-            server_secret=self._pools[pool].secret,
-            clone=clone,
-        )
+        stored = _Stored(disk, spec, pool, clone, self._encryption(vm, spec, key))
+        if len(self.found) == before:
+            self._stored[id(disk), image, vm.place] = stored
+        return stored
 
     def _clone(self, vm: _Link, disk: Disk, image: str | None, pool: str, key: tuple[str, ...]) -> str | None:
         """The volume, as `POOL/VOLUME`, that a disk begins as a full copy of; None if it begins otherwise."""
@@ -501,8 +535,9 @@ class _Linker:
     def _nics(self, vm: _Link) -> Iterator[ResolvedNic]:
         """All NICs. The one of a team that goes has the MAC address of the one that stays, unless it is given one."""
         plugged = list(self._plugged(vm))
-        stays = {nic.spec.team: nic.mac for _, nic in plugged if nic.failover == "persistent"}
+        stays = {}
         if any(nic.failover for _, nic in plugged):
+            stays = {nic.spec.team: nic.mac for _, nic in plugged if nic.failover == "persistent"}
             self._check_teams(vm, plugged)
         for index, nic in plugged:
             shared = stays.get(nic.spec.team) if nic.failover == "transient" else None
@@ -518,17 +553,30 @@ class _Linker:
             # Counted per network, so that neither another NIC's network nor the order of networks matters.
             plug = nic.network or f"{nic.kind}:{nic.plug}"
             ordinal = ordinals[plug] = ordinals.get(plug, -1) + 1
-            network = self._network_of(vm, nic, index)
-            if nic.network is not None and network is None:
+            port = self._ports.get((id(nic), vm.place)) or self._plug(vm, nic, index)
+            if port is None:
                 continue
-            if nic.misplaced is not None:
-                self._refuse_misplaced(vm.name, index, nic.misplaced, nic.model)
-            if nic.filter is not None and vm.spec.state != "absent":
-                self._check_not_absent(nic.filter.name, "vms", vm.name, "nics", index, "filter", "name")
             mac = nic.mac or derive_mac(self._name, vm.name, f"{plug}/{ordinal}")
-            order = boot if nic.boot else None
+            yield (
+                index,
+                ResolvedNic(mac, nic, port.source, port.is_bridge, boot if nic.boot else None, port.failover),
+            )
             boot = boot if boot is None or not nic.boot else boot + 1
-            yield index, _nic(nic, mac, network, order)
+
+    def _plug(self, vm: _Link, nic: Nic, index: int) -> _Port | None:
+        """What a NIC is plugged into, None if it names a network that is unknown."""
+        before = len(self.found)
+        network = self._network_of(vm, nic, index)
+        if nic.network is not None and network is None:
+            return None
+        if nic.misplaced is not None:
+            self._refuse_misplaced(vm.name, index, nic.misplaced, nic.model)
+        if nic.filter is not None and vm.spec.state != "absent":
+            self._check_not_absent(nic.filter.name, "vms", vm.name, "nics", index, "filter", "name")
+        port = _port(nic, network)
+        if len(self.found) == before:
+            self._ports[id(nic), vm.place] = port
+        return port
 
     def _refuse_misplaced(self, vm: str, number: int, key: str, model: str) -> None:
         """Its model may be one that the vm's `os` chose after the NIC was checked."""
@@ -566,11 +614,7 @@ class _Linker:
             self._unknown("network", nic.network, self._networks, *at, "network")
             return None
         self._check_standing(vm, network, f"network {nic.network}", *at, "network")
-        if id(nic) not in self._fitting:
-            before = len(self.found)
-            self._check_port(vm.name, index, nic, network)
-            if len(self.found) == before:
-                self._fitting[id(nic)] = nic
+        self._check_port(vm.name, index, nic, network)
         return network
 
     def _check_listened(self, vm: _Link) -> None:
@@ -874,19 +918,11 @@ _INSTEAD = {
 }
 
 
-def _nic(nic: Nic, mac: str, network: ResolvedNetwork | None, boot_order: int | None) -> ResolvedNic:
+def _port(nic: Nic, network: ResolvedNetwork | None) -> _Port:
     is_bridge = network is not None and network.spec.mode == "bridge" and not network.spec.has_object
     source = "" if network is None else network.bridge if is_bridge else network.name
     goes = nic.pci is not None or (network is not None and network.spec.mode == "hostdev")
-    failover: Literal["", "persistent", "transient"] = "transient" if goes else "persistent"
-    return ResolvedNic(
-        mac=mac,
-        spec=nic,
-        source=source,
-        is_bridge=is_bridge,
-        boot_order=boot_order,
-        failover=failover if nic.team is not None else "",
-    )
+    return _Port(nic, source, is_bridge, "" if nic.team is None else "transient" if goes else "persistent")
 
 
 def _unfit(spec: Disk, image: str | None, kind: str, traits: Traits) -> Iterator[tuple[str, str, str, str]]:

@@ -57,6 +57,8 @@ _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 # What is no name even where it is the only one: merge keys, and the mark of a key that was refused already.
 _NO_KEYS = frozenset({"<<", ""})
 _NO_DETAILS = Details()
+_MAPPINGS = frozenset({MAPPING, FLOW_MAPPING})
+_SEQUENCES = frozenset({SEQUENCE, FLOW_SEQUENCE})
 _LINE_END = re.compile(r"\r\n|\n|\r")
 # What YAML 1.2 (5.1) does not allow, and the byte order mark, which no text needs in its middle. Spelt by what is
 # bad, since a set of all that is good takes ten times as long to compile, in every command.
@@ -415,22 +417,51 @@ class _Builder:
     def run(self, batches: Iterable[Batch]) -> None:
         left = MAX_EVENTS
         for batch in batches:
-            for number, (kind, at) in enumerate(zip(batch.kinds, batch.places, strict=True)):
-                if number >= left:
-                    raise self._stop("yaml.too-large", at, f"more than {MAX_EVENTS} YAML events")
-                if kind == PLAIN:
-                    self._scalar(at)
-                else:
-                    self._other(kind, at, batch.details.get(number, _NO_DETAILS))
+            self._feed(batch, left)
             left -= len(batch.kinds)
+            if left < 0:
+                at = batch.places[left - 1]
+                raise self._stop("yaml.too-large", at, f"more than {MAX_EVENTS} YAML events")
+
+    def _feed(self, batch: Batch, limit: int) -> None:
+        """The hot path: nearly every event of a manifest is plain text, most of it a mapping's key or value."""
+        source, text, known, details = self.source, self.source.text, self._texts, batch.details
+        frame, end, since = self._top, self._end, 0
+        for number, (kind, at) in enumerate(zip(batch.kinds[:limit], batch.places, strict=False)):
+            if kind != PLAIN:
+                self._end = end
+                self._size += number - since
+                self._other(kind, at, details.get(number, _NO_DETAILS))
+                frame, end, since = self._top, self._end, number + 1
+                continue
+            start, end = at >> END_BITS, at & END_MASK
+            said = text[start:end]
+            if end - start < 64:
+                said = known.setdefault(said, said)
+            elif end - start > MAX_SCALAR:
+                raise self._too_long(at)
+            node = Scalar(source, at, said, plain=True)
+            if frame is None or frame.items is not None:
+                self._attach(node)
+            elif (
+                (key := frame.key) is not None and key.text not in frame.entries and key.text not in _NO_KEYS
+            ):
+                frame.entries[key.text] = (key, node)
+                frame.key = None
+            elif key is None and said not in _NULLS:
+                frame.key = node
+            else:
+                self._attach(node)
+        self._end = end
+        self._size += min(len(batch.kinds), limit) - since
 
     def _other(self, kind: int, at: int, details: Details) -> None:
         if kind == END:
             self._close(at)
-        elif kind in {MAPPING, FLOW_MAPPING}:
+        elif kind in _MAPPINGS:
             node = Mapping(self.source, at & ~END_MASK)
             self._open(at, details, _Frame(node, None, node.entries, None, kind == FLOW_MAPPING))
-        elif kind in {SEQUENCE, FLOW_SEQUENCE}:
+        elif kind in _SEQUENCES:
             items = Sequence(self.source, at & ~END_MASK)
             self._open(at, details, _Frame(items, items.items, {}, None, kind == FLOW_SEQUENCE))
         elif kind == SCALAR:
@@ -456,28 +487,6 @@ class _Builder:
                     ),
                 ]
             )
-
-    def _scalar(self, at: int) -> None:
-        """The hot path: nearly every event of a manifest is plain text."""
-        self._end = end = at & END_MASK
-        text = self.source.text[at >> END_BITS : end]
-        if len(text) < 64:
-            text = self._texts.setdefault(text, text)
-        elif len(text) > MAX_SCALAR:
-            raise self._too_long(at)
-        node = Scalar(self.source, at, text, plain=True)
-        self._size += 1
-        # A mapping's plain keys and values are nearly all there is; `_attach` knows the rest.
-        frame = self._top
-        if frame is None or frame.items is not None:
-            self._attach(node)
-        elif frame.key is not None and frame.key.text not in frame.entries and frame.key.text not in _NO_KEYS:
-            frame.entries[frame.key.text] = (frame.key, node)
-            frame.key = None
-        elif frame.key is None and text not in _NULLS:
-            frame.key = node
-        else:
-            self._attach(node)
 
     def _marked_scalar(self, at: int, details: Details) -> None:
         start, self._end = at >> END_BITS, at & END_MASK

@@ -55,6 +55,7 @@ MODELS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("tpm", "tpm-spapr"): _POWERS,
 }
 """The architectures that have a device of a model (qemuValidateDomainDeviceDefPanic and its neighbours)."""
+HAVE_MODELS = frozenset(key for key, _ in MODELS)
 _ON_PCS_ALONE = (
     *("features.apic", "features.vmport", "features.ioapic", "features.tseg", "features.msrs"),
     *("hyperv", "timers", "cpus.nested", "cpus.cache", "cpus.address_bits"),

@@ -228,7 +228,7 @@ class Disk(Section):
     @property
     def has_content(self) -> bool:
         """Whether it says where its content comes from."""
-        return any((self.size, self.image, self.source, self.volume, self.clone))
+        return bool(self.size or self.image or self.source or self.volume or self.clone)
 
     def _check_source(self) -> None:
         """What exists already has a size, a place and a format; a wrong one would show the guest other data."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from kvmdecl.manifest.architectures import ARCHITECTURES, MODELS, Arch
+from kvmdecl.manifest.architectures import ARCHITECTURES, HAVE_MODELS, MODELS, Arch
 from kvmdecl.manifest.base import Section
 from kvmdecl.manifest.base import wrong as _wrong
 from kvmdecl.manifest.cpus import LEVELS, Cpus, Label, numbers_of
@@ -317,14 +317,7 @@ class Vm(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         self._check_disks()
-        names = {*self.disks, *self.cdroms, "network"} | ({"root"} if self.has_root_disk else set())
-        boot = self.boot or ()
-        for name in boot:
-            if name not in names:
-                hint = f"devices are {', '.join(sorted(names))}"
-                raise _wrong("boot", f"`{name}` is no device of this vm", hint, "boot", boot.index(name))
-        if len(set(boot)) != len(boot):
-            raise _wrong("boot", "a device is named twice in the boot order", "name it once", "boot")
+        self._check_boot()
         self._check_channels()
         self._check_screen()
         self._check_sound()
@@ -345,6 +338,17 @@ class Vm(Section):
             )
             raise _wrong("lifecycle", summary, hint, "on_reboot")
         return self
+
+    def _check_boot(self) -> None:
+        if self.boot is None:
+            return
+        names = {*self.disks, *self.cdroms, "network"} | ({"root"} if self.has_root_disk else set())
+        for name in self.boot:
+            if name not in names:
+                hint = f"devices are {', '.join(sorted(names))}"
+                raise _wrong("boot", f"`{name}` is no device of this vm", hint, "boot", self.boot.index(name))
+        if len(set(self.boot)) != len(self.boot):
+            raise _wrong("boot", "a device is named twice in the boot order", "name it once", "boot")
 
     def _check_shared_memory(self) -> None:
         hint = "add `memory: {source: memfd, access: shared}`"
@@ -429,21 +433,22 @@ class Vm(Section):
             raise _wrong("disk", "this machine has no IDE", "use `bus: sata`, or `machine: pc`", *at, "bus")
 
     def _check_iothreads(self) -> None:
-        disks = [(self.disk, ("disk",)), *((disk, ("disks", name)) for name, disk in self.disks.items())]
-        threads = self.iothreads or 0
-        for disk, at in disks:
-            if disk is not None and disk.iothread is not None and disk.iothread > threads:
-                summary = f"there is no I/O thread {disk.iothread}: the vm has {threads}"
-                raise _wrong("disk", summary, f"add `iothreads: {disk.iothread}` to the vm", *at, "iothread")
-        controller = self.scsi_controller
-        if controller is not None and not any(disk is not None and disk.bus == "scsi" for disk, _ in disks):
-            summary, hint = "no disk is on the scsi bus", "give a disk `bus: scsi`, or leave it out"
-            raise _wrong("disk", summary, hint, "scsi_controller")
-        if controller is not None and (controller.iothread or 0) > threads:
-            summary = f"there is no I/O thread {controller.iothread}: the vm has {threads}"
-            hint = f"add `iothreads: {controller.iothread}` to the vm"
-            raise _wrong("disk", summary, hint, "scsi_controller", "iothread")
+        threads, controller = self.iothreads or 0, self.scsi_controller
+        if self.disk is not None:
+            self._check_iothread(self.disk, threads, "disk")
+        for name, disk in self.disks.items():
+            self._check_iothread(disk, threads, "disks", name)
+        if controller is not None:
+            if not any(disk.bus == "scsi" for disk in (self.disk, *self.disks.values()) if disk is not None):
+                summary, hint = "no disk is on the scsi bus", "give a disk `bus: scsi`, or leave it out"
+                raise _wrong("disk", summary, hint, "scsi_controller")
+            self._check_iothread(controller, threads, "scsi_controller")
         self._check_threads_of_io(threads)
+
+    def _check_iothread(self, thing: Disk | ScsiController, threads: int, *at: str) -> None:
+        if thing.iothread is not None and thing.iothread > threads:
+            summary = f"there is no I/O thread {thing.iothread}: the vm has {threads}"
+            raise _wrong("disk", summary, f"add `iothreads: {thing.iothread}` to the vm", *at, "iothread")
 
     @property
     def cells(self) -> tuple[GuestCell, ...]:
@@ -502,24 +507,25 @@ class Vm(Section):
 
     def _check_architecture(self) -> None:
         """Refuse what only guests of other architectures have."""
-        for path in ARCHITECTURES[self.arch].lacks:
+        architecture, said = ARCHITECTURES[self.arch], self.said
+        for path in architecture.lacks:
             section, _, key = path.partition(".")
-            given = getattr(self, section) if section in self.said else None
+            given = getattr(self, section) if section in said else None
             if given and (not key or key in given.said):
                 at = (section, key) if key else (section,)
                 raise _wrong("arch", f"a guest of {self.arch} has no `{path}`", "leave it out", *at)
-        for (key, model), architectures in MODELS.items():
+        for (key, model), architectures in () if said.isdisjoint(HAVE_MODELS) else MODELS.items():
             device = getattr(self, key)
             is_said = device is not None and "model" in device.said and device.model == model
             if is_said and self.arch not in architectures:
                 summary = f"a guest of {self.arch} has no {key} of model {model}"
                 raise _wrong("arch", summary, f"leave the model out for that of {self.arch}", key, "model")
-        unit = ARCHITECTURES[self.arch].memory_unit
+        unit = architecture.memory_unit
         for key in ("size", "max"):
             if unit > MIB and (getattr(self.memory, key) or 0) % unit:
                 summary = f"the memory of a guest of {self.arch} is a multiple of {unit // MIB}MiB"
                 raise _wrong("arch", summary, "round it up", "memory", key)
-        if self.cpus.model in LEVELS and not ARCHITECTURES[self.arch].is_pc:
+        if self.cpus.model in LEVELS and not architecture.is_pc:
             summary, hint = "levels of x86-64 are of PCs", "use `host-passthrough`, or leave the model out"
             raise _wrong("arch", summary, hint, "cpus", "model")
 
