@@ -39,9 +39,11 @@ class Cost:
 
 def cost_of(command: Sequence[str | Path], cwd: Path, env: Mapping[str, str] | None = None) -> Cost:
     """Run a command, which must succeed, and return what it took."""
+    # As installed: pip compiles what it installs, and a checkout keeps what was compiled unless that is forbidden.
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", **(env or {})}
     began = time.perf_counter()
     process = subprocess.Popen(
-        command, cwd=cwd, env={**os.environ, **(env or {})}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        command, cwd=cwd, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     assert process.stderr is not None
     errors = process.stderr.read()

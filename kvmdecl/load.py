@@ -47,15 +47,19 @@ class LoadedManifest:
     Attributes:
         manifest: with profiles merged and counts expanded.
         sections: what plugins' sections say, by key; only those that the manifest has.
-        digest: SHA-256 (hex) of what the manifest says, whatever its comments, layout and split into files.
         files: what was read, in order.
     """
 
     manifest: Manifest
     sections: Map[str, BaseModel]
-    digest: str
     files: tuple[Path, ...]
     _root: Mapping = field(repr=False, compare=False)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of what the manifest says, whatever its comments, layout and split into files."""
+        canonical = json.dumps(to_data(self._root), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
 
     def span(self, *path: str | int) -> Span:
         """Where something was written: `span("vms", "web-1", "memory")`.
@@ -93,7 +97,7 @@ def load(
         found += problems
     if found or manifest is None:
         raise Rejected(found)
-    return LoadedManifest(manifest, MappingProxyType(checked), _digest(data), files, expanded.root)
+    return LoadedManifest(manifest, MappingProxyType(checked), files, expanded.root)
 
 
 def host_names(path: Path) -> tuple[str, ...]:
@@ -194,8 +198,3 @@ def _check_partials(expanded: Expanded) -> list[Diagnostic]:
 
 def _errors(error: ValidationError) -> Any:  # noqa: ANN401 - pydantic_core's ErrorDetails, known to `locate`
     return error.errors(include_url=False, include_input=False)[:MAX_FINDINGS]
-
-
-def _digest(data: dict[str, Any]) -> str:
-    canonical = json.dumps(data, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -80,17 +80,16 @@ class Form:
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "kvmdecl.invalid")
 _NAMESPACE_BYTES = NAMESPACE.bytes
+_VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
 
 def derive_uuid(cluster: str, kind: str, name: str) -> str:
     """The UUID of an object, a function of its name alone: it survives a lost checkout (RFC 9562, version 5)."""
     # What uuid.uuid5 does, without its objects: a large cluster derives many.
     name_bytes = f"{cluster}/{kind}/{name}".encode()
-    digest = bytearray(hashlib.sha1(_NAMESPACE_BYTES + name_bytes, usedforsecurity=False).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50  # version 5
-    digest[8] = digest[8] & 0x3F | 0x80  # the variant of RFC 9562
-    text = digest.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    text = hashlib.sha1(_NAMESPACE_BYTES + name_bytes, usedforsecurity=False).hexdigest()
+    # Its 13th digit is the version, and the two highest bits of the 17th are the variant of RFC 9562.
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:32]}"
 
 
 def derive_mac(cluster: str, vm: str, nic: str) -> str:

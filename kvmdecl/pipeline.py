@@ -47,7 +47,7 @@ def load_cluster(
     """
     loaded = load(path, plugins.sections(), texts)
     plugins.solver(loaded.manifest.placement.solver, loaded.span("placement", "solver"))
-    return resolve(loaded, read_inputs(loaded, care))
+    return resolve(loaded, read_inputs(loaded, care), loaded.digest)
 
 
 def rehearse(cluster: ResolvedCluster, uris: Mapping[str, HostUri]) -> ResolvedCluster:

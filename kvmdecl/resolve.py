@@ -55,15 +55,15 @@ _NAMED = frozenset(
 _EXTENT = 4 * MIB  # what LVM counts in unless a volume group was made otherwise
 
 
-def resolve(loaded: LoadedManifest, inputs: Inputs) -> ResolvedCluster:
-    """Link and derive everything.
+def resolve(loaded: LoadedManifest, inputs: Inputs, revision: str = "") -> ResolvedCluster:
+    """Link and derive everything. `revision` is the manifest's digest, where somebody is going to plan with it.
 
     Raises:
         Rejected: with every dangling reference, conflict and impossible combination of the manifest.
     """
     with gc_paused():
         linker = _Linker(loaded, inputs)
-        cluster = linker.cluster()
+        cluster = linker.cluster(revision)
         found = [*linker.found, *conflicts(cluster)]
     if found:
         raise Rejected(found)
@@ -162,7 +162,7 @@ class _Linker:
         self._reach = {f"pool {name}": frozenset(pool.hosts) for name, pool in self._pools.items()}
         self._reach |= {f"network {name}": frozenset(net.hosts) for name, net in self._networks.items()}
 
-    def cluster(self) -> ResolvedCluster:
+    def cluster(self, revision: str) -> ResolvedCluster:
         vms = tuple(self._vm(name, spec) for name, spec in self._manifest.vms.items())
         self._refuse_homeless(vms)
         self._check_fragments()
@@ -170,7 +170,7 @@ class _Linker:
         self._check_omissions(vms)
         return ResolvedCluster(
             name=self._name,
-            revision=self._loaded.digest,
+            revision=revision,
             solver=self._manifest.placement.solver,
             hosts=tuple(self._host(name, spec.uri) for name, spec in self._hosts.items() if spec.uri),
             pools=tuple(self._pools.values()),

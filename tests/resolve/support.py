@@ -32,7 +32,7 @@ def resolved(text: str, folder: Path | None = None, head: str = BASE) -> Resolve
     path = folder / "cluster.yaml"
     path.write_text(head + text)
     loaded = load(path)
-    return resolve(loaded, read_inputs(loaded))
+    return resolve(loaded, read_inputs(loaded), loaded.digest)
 
 
 def rejected(text: str, folder: Path | None = None, head: str = BASE) -> tuple[Diagnostic, ...]:
