@@ -92,7 +92,7 @@ _FLAGS = frozenset(
     {
         *("readonly", "shareable", "transient", "pmem", "backingStore"),  # devices/*
         "genid",
-        *("apic", "pae", "hap", "viridian", "privnet"),  # features
+        *("apic", "pae", "hap", "viridian", "privnet", "xen"),  # features
         *("hugepages", "nosharepages", "locked", "discard"),  # memoryBacking
         *("sha1", "sha256", "sha384", "sha512"),  # devices/tpm/backend/active_pcr_banks
         *("lazy_refcounts", "extended_l2"),  # a volume's target/features
@@ -103,7 +103,11 @@ _FLAGS = frozenset(
 def _is_flag(element: Element) -> bool:
     above = element.getparent()
     where = None if above is None else above.tag
-    return element.tag in _FLAGS or where == "devices" or (element.tag, where) == ("acpi", "features")
+    return (
+        element.tag in _FLAGS
+        or where == "devices"
+        or (where == "features" and element.tag in {"acpi", "kvm"})
+    )
 
 
 def without(*names: str) -> Apply:
@@ -408,12 +412,14 @@ def _clock(element: Element) -> None:
 
 
 def _automatic_placement(root: Element) -> None:
-    """Where numad chooses nodes it chooses CPUs too (virDomainNumatuneParseXML, virDomainVcpuParse)."""
+    """Where numad chooses nodes it chooses CPUs too, unless something is pinned (virDomainDefParseXML)."""
     vcpu, memory = root.find("vcpu"), root.find("numatune/memory")
+    pins = ("cputune/vcpupin", "cputune/emulatorpin", "cputune/iothreadpin")
+    is_pinned = any(root.find(pin) is not None for pin in pins)
     automatic = memory is not None and memory.get("placement") == "auto"
     if memory is not None and automatic:
         discard(memory, "nodeset")
-    if vcpu is not None and automatic and "cpuset" not in vcpu.attrib:
+    if vcpu is not None and automatic and not is_pinned and "cpuset" not in vcpu.attrib:
         vcpu.set("placement", "auto")
     if vcpu is not None and vcpu.get("placement") == "auto":
         discard(vcpu, "cpuset")

@@ -212,6 +212,18 @@ def test_what_looks_like_nothing_or_a_default_and_is_neither_is_a_difference(
     assert path in paths(Kind.DOMAIN, devices(declared), devices(observed))
 
 
+@pytest.mark.parametrize("pin", ["vcpupin vcpu='0'", "emulatorpin", "iothreadpin iothread='1'"])
+def test_numad_chooses_no_cpus_where_something_is_pinned(pin: str):
+    body = f"<vcpu placement='{{}}'>2</vcpu><cputune><{pin} cpuset='0'/></cputune>"
+    body += "<numatune><memory mode='strict' placement='auto'/></numatune>"
+    assert paths(Kind.DOMAIN, body.format("auto"), body.format("static")) == ["vcpu@placement"]
+
+
+@pytest.mark.parametrize("feature", ["xen", "kvm"])
+def test_a_kind_of_features_is_there_without_any_of_its_own(feature: str):
+    assert fields(f"<domain><features><{feature}/></features></domain>", Kind.DOMAIN) != {}
+
+
 def test_a_line_of_a_cache_is_counted_in_bytes():
     line = "<cpu><numa><cell id='0'><cache level='1'><line value='{}' unit='B'/></cache></cell></numa></cpu>"
 
