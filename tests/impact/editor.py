@@ -159,7 +159,7 @@ DEVICES: Mapping[str, tuple[Any, ...]] = {
         None,
         "<title>front door</title>",
         "<devices><hub type='usb'/></devices>",
-        "<features><pvspinlock state='on'/></features>",
+        "<features><pvspinlock state='off'/></features>",
         "<devices><shmem name='shm'><model type='ivshmem-plain'/><size unit='M'>1</size></shmem></devices>",
     ),
 }
