@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from lxml import etree
 
 from kvmdecl.libvirt_xml.build import attributes, discard
+from kvmdecl.libvirt_xml.ports import is_reserved
 from kvmdecl.libvirt_xml.safe import Element, parse_xml
 
 if TYPE_CHECKING:
@@ -149,6 +150,11 @@ def _drop_added_controller(controller: Element) -> None:
     kind, model, index = controller.get("type"), controller.get("model"), controller.get("index")
     asked = set(controller.attrib) - {"type", "index", "model"}
     children = {child.tag for child in controller} - {"address", "alias"}
+    if is_reserved(controller):
+        discard(controller, "index")
+        for child in (*controller.findall("model"), *controller.findall("target")):
+            controller.remove(child)
+        return
     if kind == "pci":
         asked_port = (
             controller.find("target[@hotplug]") is not None or controller.find("target/node") is not None

@@ -21,6 +21,7 @@ from kvmdecl.adopt.guest import (
     text_at,
     word,
 )
+from kvmdecl.libvirt_xml.ports import is_reserved
 from kvmdecl.manifest.devices import (
     AGENT_CHANNEL,
     SPICE_CHANNEL,
@@ -479,6 +480,8 @@ def _others(guest: Guest) -> Iterator[Keys]:
         yield {"tpm": short({**section, "version": version if version != "2.0" else None}, "type")}
     for cid in guest.all("devices/vsock/cid")[:1]:
         yield {"vsock": "auto" if cid.get("auto") == "yes" else number(cid.get("address"))}
+    if ports := sum(map(is_reserved, guest.all("devices/controller"))):
+        yield {"hotplug_ports": ports}
 
 
 _MODEL = ("@model", word)

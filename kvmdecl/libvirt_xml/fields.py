@@ -315,7 +315,12 @@ def _is_filled_in(path: str, value: str) -> bool:
 
 
 def _is_implied(path: str, observed: Document) -> bool:
-    """Whether a field is of the sound backend that a guest gets which names none (qemuDomainDefAddImplicitAudio)."""
+    """Whether a field is of what a guest may have without being asked: a free port, or a sound backend of its own.
+
+    (qemuDomainDefAddImplicitAudio)
+    """
+    if path.startswith("devices/controller[hotplug"):
+        return True
     if not path.startswith("devices/audio["):
         return False
     audio = observed.elements[f"devices/{device_key(path)}"]

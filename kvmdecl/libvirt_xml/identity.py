@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from kvmdecl.libvirt_xml.build import attributes
 from kvmdecl.libvirt_xml.pairing import cheapest, in_order
+from kvmdecl.libvirt_xml.ports import free_port
 from kvmdecl.libvirt_xml.safe import Element
 from kvmdecl.state import Kind
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 Key = tuple[str, ...]
 """Where a key's parts are: `@name` an attribute, `mac@address` a child's, `serial` a child's text."""
+
+FREE_PORT = "?"
+"""A part of a key that is nowhere: whether nothing is plugged into a port (`ports.free_port`)."""
 
 _DEVICES = {
     # A disk's alias is the name that the manifest gives it; serial, source and target may all change.
@@ -34,8 +38,10 @@ _DEVICES = {
     "channel": (("target@name",),),
     "controller": (
         ("@type", "@index"),
-        ("@type", "@index", "@model"),
-    ),  # companions of a USB 2 controller share
+        ("@type", "@index", "@model"),  # companions of a USB 2 controller share the others
+        ("alias@name",),
+        (FREE_PORT,),
+    ),
     "graphics": (("@type",),),
     "input": (("source@evdev",), ("source@dev",), ("@type", "@bus")),
     "sound": (("alias@name",), ("@model",)),
@@ -148,6 +154,8 @@ def read_key(element: Element, key: Key) -> str | None:
 
 
 def _part(element: Element, where: str) -> str | None:
+    if where == FREE_PORT:
+        return free_port(element)
     child_path, _, attribute = where.partition("@")
     child = element.find(child_path) if child_path else element
     if child is None:

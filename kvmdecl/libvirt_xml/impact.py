@@ -25,6 +25,7 @@ from kvmdecl.libvirt_xml.fields import (
     plain,
 )
 from kvmdecl.libvirt_xml.overlay import take_out_field, to_text
+from kvmdecl.libvirt_xml.ports import EXPRESS_NICS
 from kvmdecl.libvirt_xml.rules import UNLIMITED_KIB
 from kvmdecl.manifest.devices import AGENT_CHANNEL
 from kvmdecl.names import format_size
@@ -101,7 +102,11 @@ def _has_room(case: Case) -> bool:
     none of them: it goes behind a bridge, which has places enough, if there is one.
     """
     live = case.live
-    ports = {_bus(path) for path, model in live.observed.items() if model == "pcie-root-port"}
+    ports = {
+        live.observed[f"{path.removesuffix('model')}index"]
+        for path, model in live.observed.items()
+        if model == "pcie-root-port" and path.endswith("@model")
+    }
     if ports and _is_conventional(case.difference.path, live):
         return any(model in _BRIDGES for path, model in live.observed.items() if _is_model_of_bus(path))
     if not ports or not _takes_a_port(case.difference.path, live):
@@ -115,11 +120,6 @@ def _has_room(case: Case) -> bool:
     return coming.index(case.difference.path) < len(ports - taken) if case.difference.path in coming else True
 
 
-def _bus(path: str) -> str:
-    """The number of a PCI controller: `7` in `devices/controller[pci:7]@model`."""
-    return member_name(path).rpartition(":")[2]
-
-
 def _is_pci(path: str, live: Comparison) -> bool:
     return live.observed.get(path.replace("address@bus", "address@type")) == "pci"
 
@@ -129,7 +129,6 @@ def _is_model_of_bus(path: str) -> bool:
 
 
 _BRIDGES = frozenset({"pci-bridge", "pcie-to-pci-bridge"})  # virDomainPCIAddressBusSetModel: hot-pluggable
-_EXPRESS_NICS = ("virtio", "e1000e", "igb")
 
 
 def _is_conventional(path: str, live: Comparison) -> bool:
@@ -138,7 +137,7 @@ def _is_conventional(path: str, live: Comparison) -> bool:
     if tag == "interface":
         plugged = live.desired.get(f"{path}@type") == "hostdev"
         model = live.desired.get(f"{path}/model@type", "virtio")
-        return not plugged and model != "usb-net" and not model.startswith(_EXPRESS_NICS)
+        return not plugged and model != "usb-net" and not model.startswith(EXPRESS_NICS)
     return tag == "shmem"
 
 
@@ -227,6 +226,10 @@ def _is_further(case: Case) -> bool:
 
 def _is_scsi(case: Case) -> bool:
     return case.declared(f"{case.difference.path}@type") == "scsi"
+
+
+def _is_port(case: Case) -> bool:
+    return member_name(case.difference.path).startswith("hotplug")
 
 
 def _is_on_a_cluster(case: Case) -> bool:
@@ -318,6 +321,8 @@ _MODULES, _REQUESTED = "memory.modules", "devices/memory/target/requested"
 _SHARE, _SHARES = "devices/filesystem", "shares.{name}"
 _AT_START = "QEMU gets it when it starts"
 _NO_PORT = "the guest has no PCI place left for it; the next boot brings one"
+_NO_PORTS = "a guest gets its PCI places when it starts"
+_NAMES = "the guest has the port already; its name is all that changes"
 _LETS_GO = "the guest has to let it go; until then it stays"
 _LIVE_CPUS = "qemuDomainSetVcpusLive"
 _BUILD_CPU = "qemuBuildCpuCommandLine"
@@ -733,6 +738,8 @@ ROWS: tuple[Row, ...] = (
     Row("devices/channel", "remove", "channels", "detach-device", _DETACH, _LETS_GO, visible=True),
     Row("devices/vsock", "add", "vsock", "attach-device", _ATTACH, visible=True),
     Row("devices/vsock", "remove", "vsock", "detach-device", _DETACH, _LETS_GO, visible=True),
+    Row("devices/controller/alias@name", "any", "hotplug_ports", None, _BUILD, _NAMES),
+    Row("devices/controller", "any", "hotplug_ports", None, _ATTACH, _NO_PORTS, _is_port, visible=True),
     Row("devices/controller/driver*", "any", "scsi_controller", None, _DETACH, _AT_START, visible=True),
     Row("devices/controller", "add", "disks", "attach-device", _ATTACH, when=_is_scsi, visible=True),
     Row("devices/rng*", "any", "rng", None, _UPDATE, "a generator is not changed while it runs"),

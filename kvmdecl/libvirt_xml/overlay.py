@@ -23,15 +23,13 @@ from kvmdecl.libvirt_xml.fields import (
     open_documents,
     plain,
 )
+from kvmdecl.libvirt_xml.ports import add_ports, keep_ports_free
 from kvmdecl.libvirt_xml.rules import plain_network_nic
 from kvmdecl.libvirt_xml.safe import Element, parse_xml
 from kvmdecl.state import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-
-SPARE_PORTS = 4
-"""PCIe root ports that a new guest on PCI Express has beyond its devices: so many can be plugged in live."""
 
 _PREFIXES = {"virtio": "vd", "scsi": "sd", "sata": "sd", "usb": "sd", "ide": "hd", "fdc": "fd"}
 
@@ -62,6 +60,7 @@ def overlay(
     comparison = _lay_over(wanted, last, target, kind)
     if kind is Kind.DOMAIN:
         _place_devices(comparison, target, running)
+        keep_ports_free(target.root, wanted.root)
         _put_serial_console_first(target.root)
         _put_identity_first(target.root)
     for forward in target.root.iterfind("forward[interface]") if kind is Kind.NETWORK else ():
@@ -148,7 +147,7 @@ def complete(desired: str) -> str:
     """
     root = parse_xml(desired)
     assign_targets(root)
-    _add_spare_ports(root)
+    add_ports(root)
     _put_identity_first(root)
     return to_text(root)
 
@@ -493,7 +492,7 @@ def _write_current_memory(wanted: Document, target: Document) -> None:
 def _place_devices(comparison: Comparison, target: Document, running: Document) -> None:
     """Another chipset has places of its own; on the present one devices go where they are plugged in."""
     if any(d.path == "os/type@machine" and _other_chipset(d.before, d.after) for d in comparison.differences):
-        _add_spare_ports(target.root)
+        add_ports(target.root)
     elif not _other_chipset(_machine(target), _machine(running)):  # the guest may have begun with another one
         _take_places(comparison, target, running)
     assign_targets(target.root, frozenset(_targets(running.root)))
@@ -577,51 +576,6 @@ def _names(prefix: str) -> Iterator[str]:
 
 def _targets(root: Element) -> Iterable[str]:
     return (target.get("dev", "") for target in root.iterfind("devices/disk/target"))
-
-
-def _add_spare_ports(root: Element) -> None:
-    """By itself libvirt leaves one port free, and a port cannot be plugged in live."""
-    machine = root.find("os/type")
-    devices = root.find("devices")
-    if machine is None or devices is None or not _has_pci_express(machine):
-        return
-    if devices.find("controller[@type='pci']") is not None:
-        return  # somebody laid the buses out
-    etree.SubElement(
-        devices, "controller", type="pci", index="0", model="pcie-root"
-    )  # or a port would be number 0
-    for _ in range(_pcie_devices(devices) + SPARE_PORTS):
-        etree.SubElement(devices, "controller", type="pci", model="pcie-root-port")
-
-
-def _has_pci_express(machine: Element) -> bool:
-    """Which boards begin with `pcie-root` (qemuDomainDefAddDefaultDevices)."""
-    name = machine.get("machine", "")
-    return "q35" in name or (name.split("-")[0] == "virt" and machine.get("arch") in _ON_PCI_EXPRESS)
-
-
-_ON_PCI_EXPRESS = frozenset({"aarch64", "armv7l", "riscv64"})
-
-
-def _pcie_devices(devices: Element) -> int:
-    return sum(len(devices.findall(path)) for path in _ON_A_PORT)
-
-
-_ON_A_PORT = (
-    "controller[@index='0'][@model='pcie-root']",  # stands for the USB controller, which every q35 guest gets
-    "channel[1]/target[@type='virtio']",  # for the virtio-serial controller of all channels
-    "disk/target[@bus='virtio']",
-    "interface/model[@type='virtio']",
-    "interface/model[@type='e1000e']",
-    "controller[@type='scsi']",
-    "rng[@model='virtio']",
-    "vsock",
-    "memory[@model='virtio-mem']",
-    "input[@bus='virtio']",
-    "sound[@model='ac97']",  # through a bridge for conventional PCI devices, which takes a port
-    "sound[@model='es1370']",
-    "memballoon[@model='virtio']",
-)
 
 
 _SAME = "ua-same"

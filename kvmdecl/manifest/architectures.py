@@ -120,3 +120,11 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         lacks=(*_ON_PCS_ALONE, *_NO_SMBIOS, "features.gic", "features.acpi", "iommu"),
     ),
 }
+
+
+def has_pci_express(arch: str, machine: str) -> bool:
+    """Whether a machine begins with `pcie-root` (qemuDomainDefAddDefaultDevices)."""
+    return "q35" in machine or (machine.split("-", maxsplit=1)[0] == "virt" and arch in _ON_PCI_EXPRESS)
+
+
+_ON_PCI_EXPRESS = frozenset({"aarch64", "armv7l", "riscv64"})

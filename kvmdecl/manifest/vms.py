@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from kvmdecl.manifest.architectures import ARCHITECTURES, HAVE_MODELS, MODELS, Arch
+from kvmdecl.manifest.architectures import ARCHITECTURES, HAVE_MODELS, MODELS, Arch, has_pci_express
 from kvmdecl.manifest.base import Section
 from kvmdecl.manifest.base import wrong as _wrong
 from kvmdecl.manifest.cpus import LEVELS, Cpus, Label, numbers_of
@@ -286,6 +286,9 @@ class Vm(Section):
     """Reader of smart cards (`smartcard: spice`); none if not given."""
     iommu: Iommu | None = None
     """IOMMU (`iommu: intel`); none if not given."""
+    hotplug_ports: Annotated[Positive, Field(le=64)] | None = None
+    """Places on PCI Express that stay free for devices to be plugged in live: so many from each start on. A new guest
+    has 4, which are not filled up again, if not given."""
     usb_redirections: Annotated[Integer, Field(ge=0, le=8)] = 0
     """Ports at which a SPICE client may plug in USB devices of its own."""
     rng: Rng = Rng.unsaid()
@@ -497,6 +500,10 @@ class Vm(Section):
         if self.smartcard is not None and self.smartcard.mode == "spice" and not self.graphics.has_spice:
             summary, hint = "only a SPICE console brings its reader along", "add `graphics: spice`"
             raise _wrong("smartcard", summary, hint, "smartcard")
+        if self.hotplug_ports is not None and not has_pci_express(self.arch, self.machine):
+            summary = "only a machine with PCI Express has ports to reserve"
+            hint = "leave it out, or use `machine: q35`" if self.is_conventional else "leave it out"
+            raise _wrong("hotplug-ports", summary, hint, "hotplug_ports")
         if self.iommu is None:
             return
         if self.is_conventional:

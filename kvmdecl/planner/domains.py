@@ -184,13 +184,13 @@ def _define(
 def _restarts(desired: DesiredDomain, observed: ObservedDomain, assessment: Assessment) -> bool:
     """Whether a running guest may, and has a reason to, be powered off and on.
 
-    A device that it has beyond its definition is none: somebody may have plugged it in for a backup. Nor is the order
-    of boot, which counts when the guest boots next, for whatever reason.
+    A device that it has beyond its definition is none: somebody may have plugged it in for a backup. Nor are the order
+    of boot, which counts when the guest boots next, for whatever reason, and what a device is called.
     """
     waits = (
         change for change in (*assessment.pending, *assessment.changes) if change.impact is Impact.NEXT_BOOT
     )
-    reason = any(not change.field.endswith("/boot@order") for change in waits)
+    reason = any(not change.field.endswith(("/boot@order", "/alias@name")) for change in waits)
     return desired.restart == "now" and bool(desired.running and observed.active and reason)
 
 

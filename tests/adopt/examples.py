@@ -253,6 +253,14 @@ GUESTS: dict[str, str] = {
         "<master startport='0'/></controller>",
         machine="q35",
     ),
+    "ports for devices to come": domain(
+        "<controller type='pci' index='0' model='pcie-root'/>"
+        + "".join(
+            f"<controller type='pci' model='pcie-root-port'><alias name='ua-hotplug{n}'/></controller>"
+            for n in (1, 2)
+        ),
+        machine="q35",
+    ),
     "names of its own for devices": domain(
         DISK.replace("</disk>", "<alias name='ua-Big_One'/></disk>")
         + NIC.format(1, "<model type='virtio'/><alias name='ua-first'/>")

@@ -203,6 +203,8 @@ KINDS: tuple[KindOfChange, ...] = (
     _K("an input device", {"inputs": [{"type": "tablet", "bus": "usb"}]}, NEXT_BOOT),
     _K("a sound card", {"sound": "ich9"}, NEXT_BOOT),
     _K("another action of the watchdog", {"watchdog": "pause"}, NEXT_BOOT),
+    _K("reserved ports", {"hotplug_ports": 2}, NEXT_BOOT),
+    _K("more ports than it began with", {"hotplug_ports": 6}, NEXT_BOOT),
     _K("no watchdog", {"watchdog": None}, NEXT_BOOT),
     _K("a panic device", {"panic": "isa"}, NEXT_BOOT),
     _K("no log of the serial console", {"serial": {"log": None}}, NEXT_BOOT),

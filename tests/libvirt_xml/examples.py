@@ -120,6 +120,8 @@ def kept(xml: str) -> str:
             etree.SubElement(
                 device, "address", type="pci", domain="0x0000", bus=number, slot="0x00", function="0x0"
             )
+    for bus, place in enumerate(root.iterfind("devices/controller[@model='pcie-root-port']"), 100):
+        place.set("index", str(bus))  # of which all are free
     for port, serial in enumerate(root.iterfind("devices/serial")):
         if serial.find("target") is None:
             etree.SubElement(serial, "target", type="isa-serial", port=str(port))

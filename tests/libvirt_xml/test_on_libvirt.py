@@ -14,7 +14,8 @@ from kvmdecl.libvirt_xml.domain import domain_xml
 from kvmdecl.libvirt_xml.fields import differences
 from kvmdecl.libvirt_xml.fingerprint import fingerprint
 from kvmdecl.libvirt_xml.impact import assess
-from kvmdecl.libvirt_xml.overlay import SPARE_PORTS, attachable, complete, find_device, overlay
+from kvmdecl.libvirt_xml.overlay import attachable, complete, find_device, overlay
+from kvmdecl.libvirt_xml.ports import SPARE_PORTS
 from kvmdecl.manifest import Balloon, Firmware, Graphics, Numa, Pool, Watchdog
 from kvmdecl.names import GIB, MIB
 from kvmdecl.state import Kind, ObservedDomain, Origin, SeedContent
@@ -106,6 +107,7 @@ GUESTS: dict[str, dict[str, Any]] = {
         )
     },
     "another chipset": {"machine": "pc", "watchdog": Watchdog(model="ib700", action="inject-nmi"), **SEED},
+    "ports for devices to come": {"hotplug_ports": 3},
     **DEVICES,
     "every enlightenment": {
         "type": "kvm",

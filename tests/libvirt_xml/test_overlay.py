@@ -9,13 +9,13 @@ from kvmdecl.libvirt_xml.domain import domain_xml
 from kvmdecl.libvirt_xml.fields import differences, fields
 from kvmdecl.libvirt_xml.overlay import (
     RESETS,
-    SPARE_PORTS,
     attachable,
     complete,
     find_device,
     overlay,
     overlay_device,
 )
+from kvmdecl.libvirt_xml.ports import SPARE_PORTS
 from kvmdecl.manifest import Firmware, Graphics, Watchdog
 from kvmdecl.state import Kind
 from tests.libvirt_xml.examples import (

@@ -29,3 +29,19 @@ def test_a_guest_is_restarted_for_what_it_only_gets_by_that(wanted, running, is_
     )
 
     assert _restarts(vm, seen, assess(xml, xml, seen, Origin())) is is_restarted
+
+
+@pytest.mark.parametrize(("ports", "is_restarted"), [(2, False), (60, True)])
+def test_it_is_restarted_for_ports_that_it_lacks_and_not_to_name_those_that_it_has(
+    ports: int, is_restarted: bool
+):
+    xml, before = declared(hotplug_ports=ports), declared()
+    seen = observed(kept(before), kept(before))
+    vm = DesiredDomain(
+        Address("kvm-1", Kind.DOMAIN, "web"), "", xml, running=True, autostart=True, restart="now"
+    )
+
+    found = assess(xml, before, seen, Origin())
+
+    assert found.changes
+    assert _restarts(vm, seen, found) is is_restarted
