@@ -33,6 +33,7 @@ from kvmdecl.manifest.devices import (
     Watchdog,
 )
 from kvmdecl.manifest.hostdevs import Iommu, MediatedDevice, PciDevice, ScsiDevice, SharedMemory, UsbDevice
+from kvmdecl.manifest.leases import Lease
 from kvmdecl.manifest.memory import Balloon
 from kvmdecl.manifest.nics import GuestOffloads, HostOffloads, Nic, NicDriver, Rom, VhostUser
 from kvmdecl.manifest.screens import Graphics, Video
@@ -365,6 +366,16 @@ def _shares(guest: Guest) -> Iterator[Keys]:
         yield {"shares": {text_at(share, "target@dir") or "": short(keys, "path")}}
 
 
+def _leases(guest: Guest) -> Iterator[Keys]:
+    for lease in guest.all("devices/lease"):
+        yield {"leases": {text_at(lease, "key") or "": read(lease, Lease, _LEASE)}}
+
+
+_LEASE = {
+    "lockspace": ("lockspace", word),
+    "path": ("target@path", word),
+    "offset": ("target@offset", lambda text: f"{int(text)}B"),
+}
 _SHARE = {
     "path": ("source@dir", word),
     "socket": ("source@socket", word),
@@ -510,4 +521,4 @@ def _rng(generators: list[Element]) -> Iterator[Keys]:
     }
 
 
-DEVICES = (_shares, _nics, _serials, _screens, _channels, _host_devices, _others)
+DEVICES = (_shares, _leases, _nics, _serials, _screens, _channels, _host_devices, _others)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kvmdecl.manifest import Channel, Graphics, Tpm, Vm
     from kvmdecl.manifest.devices import CharacterDevice, Rng
     from kvmdecl.manifest.disks import ScsiController
+    from kvmdecl.manifest.leases import Lease
     from kvmdecl.manifest.screens import Screen
 
 _LOGS = "/var/log/libvirt/qemu"  # where libvirt has the guests' other logs, and may write
@@ -40,6 +41,7 @@ def other_devices(vm: ResolvedVm) -> Iterator[Element]:
         yield from reserved_ports(spec.hotplug_ports)
     yield from modules(spec)
     yield from (share(name, directory) for name, directory in spec.shares.items())
+    yield from (_lease(name, lease) for name, lease in spec.leases.items())
     yield from _serial(vm)
     if spec.agent:
         yield node("channel", node("target", type="virtio", name=AGENT_CHANNEL), type="unix")
@@ -246,6 +248,16 @@ def _tpm(tpm: Tpm, secret: str | None) -> Element:
         encryption = None if secret is None else node("encryption", secret=secret)
         backend = node("backend", encryption, type="emulator", version=tpm.version or "2.0")
     return node("tpm", backend, model=tpm.model)
+
+
+def _lease(name: str, lease: Lease) -> Element:
+    offset = str(lease.offset) if lease.offset else None
+    return node(
+        "lease",
+        node("lockspace", lease.lockspace),
+        node("key", name),
+        node("target", path=lease.path, offset=offset),
+    )
 
 
 def _vsock(cid: int | str) -> Element:

@@ -339,6 +339,7 @@ _DESCRIPTIONS = (
     ("source@bridge",),
     ("source@network",),
     ("target@name",),
+    ("lockspace", "target@path"),
     ("@address", "@prefix"),
     _RANGE,
     ("@mac", "@ip"),

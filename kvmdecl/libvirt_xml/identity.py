@@ -47,6 +47,7 @@ _DEVICES = {
     "sound": (("alias@name",), ("@model",)),
     "audio": (("@id",),),
     "filesystem": (("target@dir",),),
+    "lease": (("key",),),
     "memory": (("alias@name",),),
     "shmem": (("@name",),),
     "hostdev": (

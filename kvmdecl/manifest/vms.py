@@ -39,6 +39,7 @@ from kvmdecl.manifest.firmware import (
 )
 from kvmdecl.manifest.hostdevs import HostDevice, Iommu, SharedMemory, Smartcard
 from kvmdecl.manifest.hyperv import Hyperv
+from kvmdecl.manifest.leases import Lease
 from kvmdecl.manifest.memory import Balloon, Memory
 from kvmdecl.manifest.nics import Nic
 from kvmdecl.manifest.numa import GuestCell, Numa, check_cells, guest_cells
@@ -282,6 +283,9 @@ class Vm(Section):
     """Memory shared with other guests and the host, by its name there (`{ring: 4MiB}`)."""
     shares: dict[DeviceName, Share] = Field(default_factory=dict)
     """Directories of the host by the name that the guest mounts (`{code: /srv/code}`)."""
+    leases: dict[DeviceName, Lease] = Field(default_factory=dict)
+    """Locks of a cluster's lock manager that it holds while it runs, by name (`{data: {lockspace: cluster-1, path:
+    /srv/leases}}`), for disks that several hosts see."""
     smartcard: Smartcard | None = None
     """Reader of smart cards (`smartcard: spice`); none if not given."""
     iommu: Iommu | None = None

@@ -217,6 +217,10 @@ GUESTS: dict[str, str] = {
         "<filesystem type='mount' accessmode='mapped'><source dir='/srv/share'/><target dir='share'/></filesystem>"
         "<shmem name='a'><model type='ivshmem-plain'/><size unit='M'>4</size></shmem>"
     ),
+    "leases": domain(
+        "<lease><lockspace>a</lockspace><key>b</key><target path='/srv/leases' offset='1048576'/></lease>"
+        "<lease><lockspace>a</lockspace><key>c</key><target path='/srv/leases'/></lease>"
+    ),
     "enlightenments that are off": domain(
         features="<acpi/><hyperv><relaxed state='off'/><spinlocks state='off'/><stimer state='off'/></hyperv>"
     ),
