@@ -28,15 +28,36 @@ from kvmdecl.facts import (
 from kvmdecl.hooks import hookimpl
 from kvmdecl.manifest import Section
 from kvmdecl.names import Bool, Integer, IpAddress, Mac, Name, Positive, Size, Subnet, about_size, format_size
-from kvmdecl.solver import HostRoom, PlaceAnswer, PlaceRequest, Solver, VmToPlace
+from kvmdecl.solver import (
+    Budget,
+    CellDemand,
+    CellPlace,
+    CellRoom,
+    DeviceDemand,
+    Group,
+    HostRoom,
+    PciDevice,
+    Place,
+    PlaceAnswer,
+    PlaceRequest,
+    Shape,
+    Solver,
+    VmToPlace,
+)
 from kvmdecl.state import Origin
 from kvmdecl.text import did_you_mean, safe_text
 
 __all__ = [
     "Bool",
+    "Budget",
     "Cell",
+    "CellDemand",
+    "CellPlace",
+    "CellRoom",
+    "DeviceDemand",
     "Diagnostic",
     "DomainSupport",
+    "Group",
     "GuestType",
     "HostCpu",
     "HostFacts",
@@ -50,6 +71,8 @@ __all__ = [
     "Note",
     "Origin",
     "PagePool",
+    "PciDevice",
+    "Place",
     "PlaceAnswer",
     "PlaceRequest",
     "PlacedCluster",
@@ -64,6 +87,7 @@ __all__ = [
     "ResolvedVm",
     "Section",
     "Severity",
+    "Shape",
     "Size",
     "Solver",
     "Span",

@@ -47,6 +47,10 @@ def kvmdecl_solvers() -> Mapping[str, Solver]:
     Called once. The solver that was chosen is called with the vms that name no host and are on none yet, and
     with the hosts that answered. It must be a pure function: no clock, no random numbers, nothing read.
 
+    Its answer is judged before it is used, by what it was asked and nothing else. One that breaks a rule is not used
+    in part either: the run stops with `placement.bad-answer`, which says of each rule who breaks it and by how
+    much. The rules are those of `Solver`, below.
+
     Returns:
         Name -> solver. Two solvers with one name are an error.
     """

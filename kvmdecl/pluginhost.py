@@ -7,6 +7,7 @@ are sorted, because the order in which distributions are found differs between m
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -17,11 +18,11 @@ import pluggy
 from kvmdecl import hooks
 from kvmdecl.diagnostics import Diagnostic, Rejected, Span, in_order
 from kvmdecl.manifest import Manifest, Section
-from kvmdecl.solver import PlaceAnswer, PlaceRequest, Solver
+from kvmdecl.solver import CellPlace, Place, PlaceAnswer, PlaceRequest, Solver
 from kvmdecl.text import did_you_mean, quoted, safe_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from kvmdecl.cluster import PlacedCluster
     from kvmdecl.facts import HostFacts
@@ -171,8 +172,7 @@ class _Guarded:
     def __call__(self, request: PlaceRequest, /) -> PlaceAnswer:
         with _blamed(self.info):
             answer = self.solve(request)
-            if not isinstance(answer, PlaceAnswer):
-                raise TypeError(f"the solver returned {type(answer).__name__} and no PlaceAnswer")
+            _refuse_answer(answer)
             return answer
 
 
@@ -262,3 +262,52 @@ def _refuse_solver(name: object, solve: object) -> None:
         raise ValueError(f"{name!r} is no solver name")
     if not callable(solve):
         raise TypeError(f"the solver {name!r} cannot be called")
+
+
+def _refuse_answer(answer: object) -> None:
+    """What an answer is made of is looked at here; who judges it relies on that."""
+    if not isinstance(answer, PlaceAnswer):
+        raise TypeError(f"the solver returned {type(answer).__name__} and no PlaceAnswer")
+    if not _is_map(answer.hosts, lambda host: isinstance(host, str)):
+        raise TypeError("the solver's `hosts` are not names of hosts by name of vm")
+    if not _is_map(answer.refused, lambda why: _is_map(why, lambda text: isinstance(text, str))):
+        raise TypeError("the solver's `refused` are not reasons by name of host by name of vm")
+    if not _is_map(answer.places, _is_place):
+        raise TypeError(
+            "the solver's `places` are not made of Place and CellPlace, with tuples of whole numbers"
+        )
+
+
+def _is_map(value: object, is_right: Callable[[object], bool]) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(key, str) and is_right(each) for key, each in value.items()
+    )
+
+
+def _is_place(place: object) -> bool:
+    return (
+        isinstance(place, Place)
+        and isinstance(place.host, str)
+        and _is_tuple(place.cells, _is_cell)
+        and _is_tuple(place.emulator, _is_number)
+        and _is_tuple(place.io_threads, _is_number)
+        and _is_tuple(place.devices, lambda of: _is_tuple(of, lambda address: isinstance(address, str)))
+    )
+
+
+def _is_cell(cell: object) -> bool:
+    return (
+        isinstance(cell, CellPlace)
+        and _is_number(cell.home)
+        and _is_tuple(cell.memory, lambda part: _is_tuple(part, _is_number, 3))
+        and _is_tuple(cell.pins, lambda part: _is_tuple(part, _is_number, 2))
+        and _is_tuple(cell.floating, lambda part: _is_tuple(part, _is_number, 2))
+    )
+
+
+def _is_tuple(value: object, is_right: Callable[[object], bool], length: int | None = None) -> bool:
+    return isinstance(value, tuple) and length in {None, len(value)} and all(map(is_right, value))
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is int

@@ -8,14 +8,16 @@ from pathlib import Path
 
 from kvmdecl import hooks
 from kvmdecl.pluginhost import HOOKS
+from kvmdecl.solver import Solver
 
 MANUAL = Path(__file__).parents[2] / "docs" / "plugins.md"
 _PART = re.compile(r"(<!-- hooks: [^\n]* -->\n)(.*?)(<!-- end of hooks -->\n)", re.DOTALL)
 
 
 def hook_manual() -> str:
-    """The hooks with their signatures and docstrings, as Markdown."""
-    return "\n".join(_section(name) for name in HOOKS)
+    """The hooks with their signatures and docstrings, and what a solver's answer must keep to, as Markdown."""
+    rules = f"### Solver\n\n{inspect.getdoc(Solver)}\n\n{inspect.getdoc(Solver.__call__)}\n"
+    return "\n".join([*map(_section, HOOKS), rules])
 
 
 def written(text: str) -> str:

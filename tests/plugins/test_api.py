@@ -20,13 +20,14 @@ ROOT = Path(__file__).parents[2]
 def test_the_api_is_what_it_was() -> None:
     """A name is added here on purpose, and never taken away."""
     assert sorted(api.__all__) == [
-        "Bool", "Cell", "Diagnostic", "DomainSupport", "GuestType", "HostCpu", "HostFacts",
-        "HostRoom", "Integer", "IpAddress", "Mac", "Machine", "Name", "NodeDevice", "Note",
-        "Origin", "PagePool", "PlaceAnswer", "PlaceRequest", "PlacedCluster", "Positive",
-        "ResolvedCluster", "ResolvedDisk", "ResolvedHost", "ResolvedImage", "ResolvedNetwork",
-        "ResolvedNic", "ResolvedPool", "ResolvedVm", "Section", "Severity", "Size", "Solver",
-        "Span", "Subnet", "VmToPlace", "about_size", "did_you_mean", "format_size", "hookimpl",
-        "safe_text",
+        "Bool", "Budget", "Cell", "CellDemand", "CellPlace", "CellRoom", "DeviceDemand",
+        "Diagnostic", "DomainSupport", "Group", "GuestType", "HostCpu", "HostFacts", "HostRoom",
+        "Integer", "IpAddress", "Mac", "Machine", "Name", "NodeDevice", "Note", "Origin",
+        "PagePool", "PciDevice", "Place", "PlaceAnswer", "PlaceRequest", "PlacedCluster",
+        "Positive", "ResolvedCluster", "ResolvedDisk", "ResolvedHost", "ResolvedImage",
+        "ResolvedNetwork", "ResolvedNic", "ResolvedPool", "ResolvedVm", "Section", "Severity",
+        "Shape", "Size", "Solver", "Span", "Subnet", "VmToPlace", "about_size", "did_you_mean",
+        "format_size", "hookimpl", "safe_text",
     ]  # fmt: skip
     assert all(hasattr(api, name) for name in api.__all__)
 

@@ -62,6 +62,9 @@ def test_it_is_listed_beside_ours(installed: Path) -> None:
         "  hooks: kvmdecl_check, kvmdecl_sections, kvmdecl_solvers\n"
         "  sections: quota\n"
         "  solvers: pack\n"
+        f"numa {kvmdecl.__version__} (built in, kvmdecl_numa)\n"
+        "  hooks: kvmdecl_solvers\n"
+        "  solvers: numa\n"
         f"spread {kvmdecl.__version__} (built in, kvmdecl_spread)\n"
         "  hooks: kvmdecl_solvers\n"
         "  solvers: spread\n"
@@ -69,8 +72,11 @@ def test_it_is_listed_beside_ours(installed: Path) -> None:
 
 
 def test_it_is_listed_as_json(installed: Path) -> None:
-    example, spread = json.loads(run(installed, "kvmdecl", "plugins", "--format", "json").stdout)["plugins"]
+    example, numa, spread = json.loads(run(installed, "kvmdecl", "plugins", "--format", "json").stdout)[
+        "plugins"
+    ]
     assert (example["name"], example["built_in"], example["sections"]) == ("example", False, ["quota"])
+    assert (numa["name"], numa["built_in"]) == ("numa", True)
     assert (spread["name"], spread["built_in"]) == ("spread", True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from kvmdecl.cluster import PlacedCluster, ResolvedCluster
 from kvmdecl.diagnostics import Diagnostic, Rejected
 from kvmdecl.pluginhost import PluginError, load_plugins
-from kvmdecl.solver import PlaceRequest
+from kvmdecl.solver import CellPlace, Place, PlaceAnswer, PlaceRequest
 from tests.plugins.hook_manual import MANUAL
 from tests.resolve.support import resolved
 
@@ -42,10 +42,9 @@ class Site:
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.syspath_prepend(tmp_path)
-    known = set(sys.modules)
     yield Site(tmp_path)
-    for name in set(sys.modules) - known:
-        del sys.modules[name]
+    for file in tmp_path.glob("*.py"):
+        sys.modules.pop(file.stem, None)
 
 
 def broken() -> Diagnostic:
@@ -64,7 +63,7 @@ def test_plugins_come_in_order_of_name_with_what_they_bring(site: Site) -> None:
     site.install("zebra", SOLVER.replace("NAME", "'pack'") + SECTION.replace("NAME", "'stripes'"))
     site.install("aardvark", SECTION.replace("NAME", "'ants'"))
     found = load_plugins().installed()
-    assert [info.name for info in found] == ["aardvark", "spread", "zebra"]
+    assert [info.name for info in found] == ["aardvark", "numa", "spread", "zebra"]
     zebra = found[-1]
     assert (zebra.distribution, zebra.version, zebra.module, zebra.built_in) == (
         "zebra",
@@ -175,6 +174,50 @@ def test_a_solver_that_fails_is_named(site: Site, body: str) -> None:
     solve = load_plugins().solver("mine")
     with pytest.raises(PluginError, match="sample_solver"):
         solve(PlaceRequest((), ()))
+
+
+CELL = CellPlace(0, ((0, 4, 512),), ((0, 1),), ((0, 1),))
+PLACE = Place("kvm-1", (CELL,), (2,), (3,), (("0000:41:00.0",),))
+
+
+@pytest.mark.parametrize(
+    ("answer", "wrong"),
+    [
+        (PlaceAnswer({"a": "kvm-1"}, {"b": {"kvm-1": "full"}}, {"a": PLACE}), ""),
+        (PlaceAnswer([("a", "kvm-1")]), "`hosts`"),
+        (PlaceAnswer({"a": 1}), "`hosts`"),
+        (PlaceAnswer({}, {"a": "full"}), "`refused`"),
+        (PlaceAnswer({}, {"a": {"kvm-1": None}}), "`refused`"),
+        (PlaceAnswer({}, {}, {"a": None}), "`places`"),
+        (PlaceAnswer({}, {}, {1: PLACE}), "`places`"),
+        (PlaceAnswer({}, {}, {"a": replace(PLACE, host=None)}), "`places`"),
+        (PlaceAnswer({}, {}, {"a": replace(PLACE, cells=[CELL])}), "`places`"),
+        (PlaceAnswer({}, {}, {"a": replace(PLACE, cells=((0, (), (), ()),))}), "`places`"),
+        (PlaceAnswer({}, {}, {"a": replace(PLACE, emulator=(True,))}), "`places`"),
+        (PlaceAnswer({}, {}, {"a": replace(PLACE, io_threads=3)}), "`places`"),
+        (PlaceAnswer({}, {}, {"a": replace(PLACE, devices=("0000:41:00.0",))}), "`places`"),
+        (PlaceAnswer({}, {}, {"a": replace(PLACE, cells=(replace(CELL, home="0"),))}), "`places`"),
+        (PlaceAnswer({}, {}, {"a": replace(PLACE, cells=(replace(CELL, memory=((0, 4),)),))}), "`places`"),
+        (PlaceAnswer({}, {}, {"a": replace(PLACE, cells=(replace(CELL, pins={0: 1}),))}), "`places`"),
+        (
+            PlaceAnswer({}, {}, {"a": replace(PLACE, cells=(replace(CELL, floating=((0, 1.5),)),))}),
+            "`places`",
+        ),
+    ],
+)
+def test_a_solver_that_answers_with_something_else_is_named(
+    site: Site, answer: PlaceAnswer, wrong: str
+) -> None:
+    site.install(
+        "sample_solver", SOLVER.replace("NAME", "'mine'").replace("PlaceAnswer({})", "request.groups")
+    )
+    solve = load_plugins().solver("mine")
+    asked = PlaceRequest((), (), groups=answer)
+    if not wrong:
+        assert solve(asked) == answer
+        return
+    with pytest.raises(PluginError, match=f"sample_solver.*{wrong}"):
+        solve(asked)
 
 
 def test_an_unknown_solver_is_answered_with_the_nearest() -> None:

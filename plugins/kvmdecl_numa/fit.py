@@ -1,0 +1,261 @@
+"""Where on one host a guest fits: homes for its cells, pages, CPUs for QEMU's own threads, devices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvmdecl_numa.devices import choose
+from kvmdecl_numa.wants import cpus_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Literal
+
+    from kvmdecl_numa.devices import Chosen
+    from kvmdecl_numa.rooms import CellLeft, HostLeft
+    from kvmdecl_numa.wants import CellWant, Want
+
+    # For each cell of a guest: host's cell -> how good a home it is, and with which pages.
+    Options = Sequence[dict[int, tuple[float, int]]]
+
+_MOST_HOMES = 2_000  # ways to give the cells of one guest homes on one host that are compared
+
+
+class Part(NamedTuple):
+    """What a cell of a guest takes of a cell of the host: pinned and floating vCPUs, and MiB."""
+
+    cell: int
+    pinned: int
+    floating: int
+    memory: int
+
+
+class Fit(NamedTuple):
+    """A place for a guest, its CPUs still to be named.
+
+    Attributes:
+        host: number of the host.
+        homes: number of the host's cell for each of the guest's.
+        pages: size of the pages of each.
+        parts: what each takes of which cell: one part at home, unless it spills.
+        extras: how many CPUs for QEMU's own threads, by cell.
+        devices: for each demand.
+    """
+
+    host: int
+    homes: tuple[int, ...]
+    pages: tuple[int, ...]
+    parts: tuple[tuple[Part, ...], ...]
+    extras: tuple[tuple[int, int], ...]
+    devices: Chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Taste:
+    """How places are told from each other where several would do.
+
+    Attributes:
+        cells: `tight`: where least is left; `even`: where as much of CPUs is left as of memory; `loose`: where most
+            is left; `first`: the first that will do.
+        pages: `free`: those of which most are left; `full`: of which least are; `small`: the smallest.
+    """
+
+    cells: Literal["tight", "even", "loose", "first"]
+    pages: Literal["free", "full", "small"]
+
+
+def find(host: HostLeft, want: Want, taste: Taste, unlike: tuple[int, ...] = ()) -> tuple[float, Fit] | None:
+    """The best place on a host for a guest none of whose cells spills, and how good it is: less is better.
+
+    `unlike` are homes that it must not have.
+    """
+    if len(want.cells) == 1:
+        return _one_home(host, want, taste, unlike)
+    best: tuple[float, Fit] | None = None
+    for bearer in range(len(want.cells) if want.extras else 1):
+        options = _options(host, want, bearer, taste)
+        for homes in _homes(host, options, want.shape.reach):
+            cost = sum(options[number][home][0] for number, home in enumerate(homes))
+            if homes == unlike or (best is not None and cost >= best[0]):
+                continue
+            pages = tuple(options[number][home][1] for number, home in enumerate(homes))
+            fit = _fit(host, want, homes, pages, bearer)
+            if fit is not None:
+                best = cost, fit
+        if best is not None:
+            return best
+    return None
+
+
+def find_at(host: HostLeft, want: Want, homes: tuple[int, ...]) -> Fit | None:
+    """A place for a guest in certain cells."""
+    taste = Taste("first", "free")
+    for bearer in range(len(want.cells) if want.extras else 1):
+        options = _options(host, want, bearer, taste)
+        if all(home in options[number] for number, home in enumerate(homes)):
+            pages = tuple(options[number][home][1] for number, home in enumerate(homes))
+            return _fit(host, want, homes, pages, bearer)
+    return None
+
+
+def take(host: HostLeft, want: Want, fit: Fit, owner: int, sign: int) -> None:
+    """Count a guest that has this place, or with sign -1 give it back."""
+    shape = want.shape
+    if len(fit.homes) == 1 and len(fit.parts[0]) == 1:
+        _take_home(host, host.cells[fit.homes[0]], want.bearing[0], fit.pages[0], sign)
+        if fit.devices:
+            _hand_over(host, fit, owner, sign)
+        return
+    for parts, page in zip(fit.parts, fit.pages, strict=True):
+        for number, pinned, floating, memory in parts:
+            left = host.cells[number]
+            left.take(cpus_of(shape, pinned, floating), sign)
+            if memory:
+                left.pools[page] -= sign * memory
+                if page == host.page:
+                    host.memory -= sign * memory
+    for number, count in fit.extras:
+        host.cells[number].threads += sign * count
+    if shape.overhead:
+        host.cells[fit.homes[0]].pools[host.page] -= sign * shape.overhead
+        host.memory -= sign * shape.overhead
+    _hand_over(host, fit, owner, sign)
+
+
+def _take_home(host: HostLeft, left: CellLeft, cell: CellWant, page: int, sign: int) -> None:
+    """Most guests have one cell in one cell of the host, and are put and removed a thousand times."""
+    left.take(cell, sign)
+    memory, overhead = sign * cell.memory, sign * cell.overhead
+    if memory:
+        left.pools[page] -= memory
+        if page == host.page:
+            host.memory -= memory
+    if overhead:
+        left.pools[host.page] -= overhead
+        host.memory -= overhead
+
+
+def _hand_over(host: HostLeft, fit: Fit, owner: int, sign: int) -> None:
+    for devices in fit.devices:
+        for device in devices:
+            host.hand_over(device, owner, sign)
+
+
+def _one_home(host: HostLeft, want: Want, taste: Taste, unlike: tuple[int, ...]) -> tuple[float, Fit] | None:
+    cell = want.bearing[0]
+    best: tuple[float, int, int] | None = None
+    for left in host.cells:
+        option = option_of(host, left, want, cell, taste)
+        if option is None or (left.number,) == unlike or (best is not None and option[0] >= best[0]):
+            continue
+        if want.shape.devices and choose(host, want.shape, (left.number,)) is None:
+            continue
+        best = *option, left.number
+        if taste.cells == "first":
+            break
+    if best is None:
+        return None
+    cost, page, home = best
+    fit = _fit(host, want, (home,), (page,), 0)
+    return None if fit is None else (cost, fit)
+
+
+def _options(host: HostLeft, want: Want, bearer: int, taste: Taste) -> Options:
+    options: list[dict[int, tuple[float, int]]] = []
+    for number, plain in enumerate(want.cells):
+        cell = want.bearing[number] if number == bearer else plain
+        found = ((left.number, option_of(host, left, want, cell, taste)) for left in host.cells)
+        options.append({home: option for home, option in found if option is not None})
+    return options
+
+
+def _homes(host: HostLeft, options: Options, reach: int | None) -> Iterator[tuple[int, ...]]:
+    """Ways to give each cell a home of its own, near enough to the others; good ones first, and not all of many."""
+    distances = host.room.distances
+    ranked = [sorted(each, key=lambda home: (each[home][0], home)) for each in options]
+    tried = 0
+
+    def extend(chosen: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+        nonlocal tried
+        if len(chosen) == len(ranked):
+            tried += 1
+            yield chosen
+            return
+        for home in ranked[len(chosen)]:
+            if tried >= _MOST_HOMES:
+                return
+            far = reach is not None and any(distances[home][other] > reach for other in chosen)
+            if home not in chosen and not far:
+                yield from extend((*chosen, home))
+
+    return extend(())
+
+
+def option_of(
+    host: HostLeft, left: CellLeft, want: Want, cell: CellWant, taste: Taste
+) -> tuple[float, int] | None:
+    """How good a home a cell of the host is for a cell of a guest, and with which pages; None if it is none."""
+    if not left.has(cell):
+        return None
+    page = _page(host, left, want, cell, taste)
+    if page is None:
+        return None
+    # Cells with devices are kept for guests that want some.
+    cost = 4.0 if left.devices and not want.shape.devices else 0.0
+    if taste.cells != "first":
+        cost += _rank(left, cell, page, taste)
+    return cost, page
+
+
+def _page(host: HostLeft, left: CellLeft, want: Want, cell: CellWant, taste: Taste) -> int | None:
+    pools, overhead = left.pools, cell.overhead
+    if overhead and min(pools.get(host.page, 0), host.memory) < overhead:
+        return None
+    best: tuple[float, int] | None = None
+    for page in left.pages(want.shape.pages):
+        needed = cell.memory
+        if page == host.page:
+            needed += overhead
+            if host.memory < needed:
+                continue
+        if pools[page] < needed or cell.memory * 1024 % page:
+            continue
+        key = 0.0
+        if taste.pages != "small":
+            key = (pools[page] - needed) / left.cell.pools[page]
+            if taste.pages == "free":
+                key = -key
+        if best is None or (key, page) < best:
+            best = key, page
+    return None if best is None else best[1]
+
+
+def _rank(left: CellLeft, cell: CellWant, page: int, taste: Taste) -> float:
+    cpus = (left.free_cpus - cell.threads - cell.isolated) / (left.cpus or 1)
+    memory = (left.pools[page] - cell.memory) / left.cell.pools[page]
+    if taste.cells == "even":
+        return abs(cpus - memory) + 0.1 * (cpus + memory)
+    rest = cpus + memory
+    if cell.floating:
+        rest += (left.most_floating - left.floating - cell.floating) / left.most_floating
+    return rest if taste.cells == "tight" else -rest
+
+
+def _fit(
+    host: HostLeft, want: Want, homes: tuple[int, ...], pages: tuple[int, ...], bearer: int
+) -> Fit | None:
+    if len(homes) > 1:
+        cells = zip(want.cells, pages, strict=True)
+        ordinary = sum(cell.memory for cell, page in cells if page == host.page) + want.cells[0].overhead
+        if ordinary > host.memory:
+            return None
+    devices = choose(host, want.shape, homes)
+    if devices is None:
+        return None
+    parts = tuple(
+        (Part(home, len(cell.pinned), len(cell.floating), cell.memory),)
+        for home, cell in zip(homes, want.shape.cells, strict=True)
+    )
+    extras = ((homes[bearer], want.extras),) if want.extras else ()
+    return Fit(host.number, homes, pages, parts, extras, devices)

@@ -1,0 +1,233 @@
+"""What is left of hosts and their cells, in numbers: whole cores, pairs of threads, threads, pages, devices.
+
+A set of guests fits a cell whose cores have all as many threads exactly if its sums do: CPUs follow (`pins`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from kvmdecl.api import CellRoom, HostRoom, PciDevice, Place, Shape
+    from kvmdecl_numa.wants import CellWant
+
+MIB = 1024**2
+_SMALLEST_PAGE = 4  # KiB, where a host does not say
+
+
+class FreeCores(NamedTuple):
+    """Free CPUs of a cell: cores with several threads and all of them free, CPUs that are a core, and the rest."""
+
+    whole: list[list[int]]
+    sole: list[int]
+    partial: list[list[int]]
+
+
+def free_cores(cell: CellRoom, taken: Iterable[int]) -> FreeCores:
+    """The CPUs of a cell that guests may have for themselves and that nobody has."""
+    usable = cell.dedicated.difference(taken)
+    free = FreeCores([], [], [])
+    for core in cell.cores:
+        mine = [cpu for cpu in core if cpu in usable]
+        if len(mine) < len(core):
+            free.partial.append(mine)
+        elif len(mine) > 1:
+            free.whole.append(mine)
+        else:
+            free.sole.extend(mine)
+    return free
+
+
+class CellLeft:
+    """What is left of a cell of a host.
+
+    Attributes:
+        number: its place among the host's cells.
+        whole, sole, most_pairs, cpus: cores, single CPUs, pairs of threads, and threads for guests that come.
+        isolated, pairs, threads, floating: what those that came have taken of them.
+        pools: MiB that are left by size of pages (KiB).
+        devices: of those near to it that nobody has.
+    """
+
+    __slots__ = (
+        "_pages", "cell", "cpus", "devices", "floating", "has_pairs", "isolated", "most_floating", "most_pairs",
+        "number", "pairs", "per_core", "pools", "sole", "threads", "whole",
+    )  # fmt: skip
+
+    def __init__(self, number: int, cell: CellRoom, overcommit: float) -> None:
+        self.number = number
+        self.cell = cell
+        self.isolated = self.pairs = self.threads = self.floating = self.devices = 0
+        # A product such as 1.1 x 10 may lie a hair below the whole number that is meant.
+        self.most_floating = int(overcommit * len(cell.shared) + 1e-9)
+        self.has_pairs = any(sum(cpu in cell.dedicated for cpu in core) > 1 for core in cell.cores)
+        self.pools = {size: amount for size, amount in cell.pools.items() if amount > 0}
+        sizes = tuple(sorted(self.pools))
+        self._pages = {"small": sizes[:1], "large": sizes[1:], "any": sizes}
+        self.count(())
+
+    def count(self, taken: Iterable[int]) -> None:
+        """Count the CPUs that are there beside those that somebody keeps."""
+        free = free_cores(self.cell, taken)
+        self.whole = len(free.whole)
+        self.sole = len(free.sole)
+        self.per_core = max(map(len, free.whole), default=2)
+        self.most_pairs = sum(len(core) // 2 for core in (*free.whole, *free.partial))
+        self.cpus = self.sole + sum(len(core) for core in (*free.whole, *free.partial))
+
+    def spent(self, more: int = 0) -> int:
+        """Cores with several threads that are one isolated vCPU's each."""
+        return max(0, self.isolated + more - self.sole)
+
+    @property
+    def free_cpus(self) -> int:
+        """CPUs that are left, those beside isolated vCPUs not counted."""
+        return self.cpus - self.threads - self.spent() * (self.per_core - 1)
+
+    def has(self, want: CellWant) -> bool:
+        """Whether the CPUs of a guest's cell fit beside those of the guests that came before."""
+        spent = self.isolated + want.isolated - self.sole
+        if spent < 0:
+            spent = 0
+        per_core = self.per_core
+        return (
+            spent <= self.whole
+            and self.threads + want.threads + spent * (per_core - 1) <= self.cpus
+            and self.pairs + want.pairs + spent * (per_core // 2) <= self.most_pairs
+            and (not want.floating or self.has_floating(want.floating))
+            and (self.has_pairs or not want.needs_pairs)
+        )
+
+    def has_floating(self, number: int) -> bool:
+        """Whether so many vCPUs of one guest may float here, too."""
+        return self.floating + number <= self.most_floating and number <= len(self.cell.shared)
+
+    def holds(self) -> bool:
+        """Whether what guests have taken is there."""
+        spent = self.spent()
+        return (
+            spent <= self.whole
+            and self.threads + spent * (self.per_core - 1) <= self.cpus
+            and self.pairs + spent * (self.per_core // 2) <= self.most_pairs
+            and self.floating <= self.most_floating
+            and min(self.pools.values(), default=0) >= 0
+        )
+
+    def take(self, want: CellWant, sign: int) -> None:
+        """Count the CPUs of a guest's cell, or with sign -1 give them back."""
+        self.isolated += sign * want.isolated
+        self.pairs += sign * want.pairs
+        self.threads += sign * want.threads
+        self.floating += sign * want.floating
+
+    def pages(self, asked: int | str) -> Sequence[int]:
+        """The sizes of pages (KiB) that a guest may have here."""
+        if isinstance(asked, int):
+            return (asked,) if asked in self.pools else ()
+        return self._pages[asked]
+
+
+class HostLeft:
+    """What is left of a host.
+
+    Attributes:
+        number: its place among the hosts.
+        memory: MiB of ordinary memory, whose pages are the smallest.
+        cells: by their places; `by_id` by what the host calls them.
+        devices: that nobody has, by model.
+        owners: guests by the IOMMU group of which they have a device.
+        guests: that came and may be moved as one likes.
+        held: CPUs of those that stay exactly where they are, and what else is lost by them.
+    """
+
+    __slots__ = ("by_id", "cells", "devices", "guests", "held", "memory", "number", "owners", "page", "room")
+
+    def __init__(self, number: int, room: HostRoom) -> None:
+        self.number = number
+        self.room = room
+        self.memory = (room.memory - room.used_memory) // MIB
+        self.cells = [CellLeft(place, cell, room.overcommit) for place, cell in enumerate(room.cells)]
+        self.by_id = {left.cell.id: left for left in self.cells}
+        self.page = min((size for cell in room.cells for size in cell.pools), default=_SMALLEST_PAGE)
+        self.devices: dict[str, list[PciDevice]] = {}
+        self.owners: dict[int, int] = {}
+        self.guests: set[int] = set()
+        self.held: dict[int, frozenset[int]] = {}
+        for device in room.devices:
+            self.devices.setdefault(device.model, []).append(device)
+            self._count_device(device, 1)
+
+    def _count_device(self, device: PciDevice, sign: int) -> None:
+        if device.cell is not None and device.cell in self.by_id:
+            self.by_id[device.cell].devices += sign
+
+    def hand_over(self, device: PciDevice, owner: int, sign: int) -> None:
+        """Give a device to a guest, or with sign -1 take it back: all of a guest's are taken back together."""
+        free = self.devices[device.model]
+        if (device in free) == (sign < 0):
+            return
+        self._count_device(device, -sign)
+        if sign > 0:
+            free.remove(device)
+            self.owners[device.iommu_group] = owner
+        else:
+            free.append(device)
+            free.sort(key=lambda device: device.address)
+            self.owners.pop(device.iommu_group, None)
+
+    def keep(self, owner: int, shape: Shape, place: Place, sign: int) -> None:
+        """Leave a guest exactly where it is, or with sign -1 do so no longer. `recount` has to follow."""
+        for cell in place.cells:
+            for id_, page, amount in cell.memory:
+                self._charge(id_, page, sign * amount)
+            for id_, number in cell.floating:
+                if id_ in self.by_id:
+                    self.by_id[id_].floating += sign * number
+        if shape.overhead and place.cells:
+            self._charge(place.cells[0].home, self.page, sign * shape.overhead)
+        held = {address for addresses in place.devices for address in addresses}
+        if held:
+            for device in self.room.devices:
+                if device.address in held:
+                    self.hand_over(device, owner, sign)
+        if sign > 0:
+            self.held[owner] = self._lost(shape, place)
+        else:
+            del self.held[owner]
+
+    def _charge(self, id_: int, page: int, amount: int) -> None:
+        if page == self.page:
+            self.memory -= amount
+        left = self.by_id.get(id_)
+        if left is not None and page in left.pools:
+            left.pools[page] -= amount
+
+    def _lost(self, shape: Shape, place: Place) -> frozenset[int]:
+        pins = {cpu for cell in place.cells for _, cpu in cell.pins}
+        lost = pins.union(place.emulator, place.io_threads)
+        if shape.threads == "isolate":
+            cores = (core for left in self.cells for core in left.cell.cores)
+            lost.update(cpu for core in cores if not pins.isdisjoint(core) for cpu in core)
+        return frozenset(lost)
+
+    @property
+    def taken(self) -> frozenset[int]:
+        """CPUs that nobody may have who comes."""
+        return frozenset().union(*self.held.values())
+
+    @property
+    def ordinary_taken(self) -> int:
+        """MiB of ordinary memory that guests have taken whom the question names."""
+        return (self.room.memory - self.room.used_memory) // MIB - self.memory
+
+    def recount(self) -> None:
+        """Count CPUs again after the guests that stay have changed."""
+        taken = self.taken
+        for left in self.cells:
+            left.count(taken)
+
+    def holds(self) -> bool:
+        """Whether what guests have taken is there."""
+        return self.memory >= 0 and all(left.holds() for left in self.cells)
