@@ -8,7 +8,9 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from kvmdecl.manifest import Cdrom, Disk, Network, NetworkFilter, Nic, Pool, Secret, Vm
+from kvmdecl.diagnostics import Span
+from kvmdecl.manifest import Cdrom, Disk, Network, NetworkFilter, Nic, Pool, Secret, Section, Vm
+from kvmdecl.solver import Place
 from kvmdecl.state import Baseline, FileContent, Origin, SecretSource, SeedContent
 from kvmdecl.uri import HostUri
 
@@ -18,7 +20,8 @@ class ResolvedHost:
     """A host of the manifest. Reserves: CPUs, and bytes of memory, that are not for guests.
 
     `huge_pages` are those that it sets aside: size in bytes, number of a cell or None for all cells together, and how
-    many. `ksm` are KSM's numbers by name.
+    many. `ksm` are KSM's numbers by name. `dedicated` are the CPUs that vCPUs may have for themselves; at most
+    `overcommit` vCPUs share one of the others.
     """
 
     name: str
@@ -27,6 +30,10 @@ class ResolvedHost:
     reserved_memory: int
     huge_pages: tuple[tuple[int, int | None, int], ...] = ()
     ksm: tuple[tuple[str, int], ...] = ()
+    dedicated: frozenset[int] = frozenset()
+    overcommit: float = 4
+    labels: Mapping[str, str] = field(default_factory=dict)
+    maintenance: bool = False
     origin: Origin = field(compare=False, default=Origin())
 
 
@@ -226,9 +233,22 @@ class ResolvedVm:
         """Bytes of memory that it can be given."""
         return self.spec.memory.max or self.spec.memory.size
 
+    def with_spec(self, **parts: Section) -> ResolvedVm:
+        """The same vm with these sections in the place of its own."""
+        return replace(self, spec=self.spec.model_copy(update=parts))
+
     def on(self, host: str) -> ResolvedVm:
         """The same vm with its host decided."""
         return replace(self, host=host)
+
+
+@dataclass(frozen=True, slots=True)
+class LockedPlace:
+    """Where the lock file puts a vm. `agrees` is whether the vm still wants what it wanted then."""
+
+    place: Place
+    agrees: bool
+    at: Span | None = field(compare=False, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +256,7 @@ class ResolvedCluster:
     """The whole manifest, linked. `sections` are the validated sections of plugins, by name.
 
     `hosts` are those that are in use; `retired` those that the manifest lets go, `forgotten` the names of those that
-    the user lets go.
+    the user lets go. `lock` is where the lock file puts which vm, None without such a file.
     """
 
     name: str
@@ -252,6 +272,7 @@ class ResolvedCluster:
     forgotten: frozenset[str] = frozenset()
     filters: tuple[ResolvedFilter, ...] = ()
     secrets: tuple[ResolvedSecret, ...] = ()
+    lock: Mapping[str, LockedPlace] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +280,7 @@ class PlacedCluster:
     """A cluster in which every vm has a host, but those in `undecided`: the host that may hold them did not answer.
 
     Nor are those in `frozen` among `vms`: of what they shall be something depends on a host that did not answer.
+    `places` are those of the vms whose hosts were read.
     """
 
     cluster: ResolvedCluster
@@ -266,3 +288,4 @@ class PlacedCluster:
     undecided: tuple[str, ...] = ()
     frozen: tuple[str, ...] = ()
     baselines: tuple[Baseline, ...] = ()
+    places: Mapping[str, Place] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kvmdecl.asking import Relock
 from kvmdecl.baseline import with_baselines
 from kvmdecl.check import check, check_filters, check_support
 from kvmdecl.cluster import PlacedCluster, ResolvedCluster, ResolvedVm
@@ -17,6 +18,7 @@ from kvmdecl.hosts.protocol import HostReader, Scope
 from kvmdecl.hosts.sanity import believable
 from kvmdecl.images import Care, read_inputs
 from kvmdecl.load import NO_TEXTS, load
+from kvmdecl.lock import lock_path, read_lock
 from kvmdecl.membership import membership_faults
 from kvmdecl.placement import place
 from kvmdecl.plan import Plan
@@ -46,8 +48,9 @@ def load_cluster(
         Rejected: with everything that is wrong in the manifest.
     """
     loaded = load(path, plugins.sections(), texts)
-    plugins.solver(loaded.manifest.placement.solver, loaded.span("placement", "solver"))
-    return resolve(loaded, read_inputs(loaded, care), loaded.digest)
+    cluster = resolve(loaded, read_inputs(loaded, care), loaded.digest)
+    plugins.solver(cluster.solver, loaded.span("placement", "solver"))
+    return replace(cluster, lock=read_lock(lock_path(path), cluster))
 
 
 def rehearse(cluster: ResolvedCluster, uris: Mapping[str, HostUri]) -> ResolvedCluster:
@@ -108,6 +111,20 @@ def compile_cluster(
     reject_errors(check_filters(placed, observations))
     warnings = reject_errors(check(placed, facts, plugins))
     return Compiled(placed, emit(placed, observations), (*unknown, *warnings))
+
+
+def place_cluster(
+    cluster: ResolvedCluster, reader: HostReader, plugins: Plugins, relock: Relock
+) -> tuple[PlacedCluster, Mapping[str, Observation]]:
+    """Read the hosts and place the vms anew, as far as `relock` says.
+
+    Raises:
+        Rejected: when a vm fits nowhere, or two hosts turn out to be one machine.
+    """
+    observations = believable(reader.observe(scope_of(cluster)))
+    reject_errors(check_identities(observations))
+    reject_errors(membership_faults(cluster, observations))
+    return place(cluster, observations, plugins.solver(cluster.solver), relock), observations
 
 
 def plan_cluster(

@@ -4,40 +4,54 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvmdecl.asking import Relock, place_request
 from kvmdecl.candidates import Candidates
 from kvmdecl.cluster import PlacedCluster
 from kvmdecl.diagnostics import Diagnostic, Note, Rejected
+from kvmdecl.lock import lock_faults, unfit_lock
 from kvmdecl.membership import membership
 from kvmdecl.names import format_size
-from kvmdecl.pages import needs_of, ordinary_memory, pages_there, shortages
-from kvmdecl.rooms import group_of, rooms
-from kvmdecl.solver import PlaceRequest, VmToPlace
+from kvmdecl.pages import needs_of, pages_there, shortages
+from kvmdecl.pinning import kept_off, with_place
+from kvmdecl.solver import Place, PlaceAnswer
 from kvmdecl.state import HostSnapshot
 from kvmdecl.text import safe_text
+from kvmdecl.verdict import faults, group_faults, with_unfit_asked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from kvmdecl.cluster import ResolvedCluster, ResolvedVm
     from kvmdecl.pages import PageNeed, PagesByCell
-    from kvmdecl.solver import PlaceAnswer, Solver
+    from kvmdecl.solver import HostRoom, PlaceRequest, Solver
     from kvmdecl.state import Observation
 
 
-def place(cluster: ResolvedCluster, observations: Mapping[str, Observation], solver: Solver) -> PlacedCluster:
+def place(
+    cluster: ResolvedCluster,
+    observations: Mapping[str, Observation],
+    solver: Solver,
+    relock: Relock | None = None,
+) -> PlacedCluster:
     """Decide where each vm runs.
 
-    In this order: a vm that exists on a host stays there; one that names a host goes there; one that may
-    exist on a host that did not answer, was not read, or left the manifest is undecided, and not in `vms`, whatever
-    host it names in the case of one that left; one whose disks are on
-    a host goes to them; the solver places the others among the hosts that have all that they need. A vm that
-    shall be absent and is nowhere is in neither.
+    In this order: a vm that exists on a host stays there; one that names a host goes there; so does one that the lock
+    file puts on a host; one that may exist on a host that did not answer, was not read, or left the manifest is
+    undecided, and not in `vms`, whatever host it names in the case of one that left; one whose disks are on a host goes
+    to them; the solver places the others among the hosts that have all that they need. A vm that shall be absent and is
+    nowhere is in neither.
+
+    Where there is a lock file, no solver is asked: it is followed, or it is refused. With `relock` it is written anew:
+    what is in it keeps its place, as far as `relock` says, and the solver places the rest.
 
     Raises:
         Rejected: `placement.move`, `placement.twice`, `placement.stranded`, `placement.no-host`, or
-            `placement.bad-answer` when the solver did not keep to the rules.
+            `placement.bad-answer` when the solver did not keep to the rules; `lock.missing`, `lock.disagrees` or
+            `lock.unfit` when the lock file cannot be followed.
     """
-    placer = _Placer(cluster, observations)
+    placer = _Placer(cluster, observations, relock)
+    if cluster.lock is not None and relock is None:
+        placer.found += lock_faults(cluster, cluster.lock)
     settled: list[ResolvedVm] = []
     undecided: list[str] = []
     homeless: list[ResolvedVm] = []
@@ -53,19 +67,26 @@ def place(cluster: ResolvedCluster, observations: Mapping[str, Observation], sol
                 settled.append(vm.on(home))
             else:
                 homeless.append(vm)
-    chosen = placer.solve(homeless, settled, solver) if homeless and not placer.found else {}
+    if not placer.found:
+        placed, places = placer.solve(homeless, settled, solver)
     if placer.found:
         raise Rejected(placer.found)
-    placed = [*settled, *(vm.on(chosen[vm.name]) for vm in homeless)]
-    return PlacedCluster(cluster, tuple(sorted(placed, key=lambda vm: vm.name)), tuple(sorted(undecided)))
+    return PlacedCluster(
+        cluster, tuple(sorted(placed, key=lambda vm: vm.name)), tuple(sorted(undecided)), places=places
+    )
 
 
 class _Placer:
     """What the hosts' answers say about where vms are and can be."""
 
-    def __init__(self, cluster: ResolvedCluster, observations: Mapping[str, Observation]) -> None:
+    def __init__(
+        self, cluster: ResolvedCluster, observations: Mapping[str, Observation], relock: Relock | None
+    ) -> None:
         self.found: list[Diagnostic] = []
+        self._relock = relock
+        self._lock = cluster.lock or {}
         self._cluster = cluster
+        self._hosts = {host.name: host for host in cluster.hosts}
         self._candidates = Candidates((h.name for h in cluster.hosts), cluster.pools, cluster.networks)
         self._snapshots = {
             host.name: seen
@@ -84,10 +105,21 @@ class _Placer:
         """The host of a vm that needs no choice."""
         hosts = self._where.get(vm.uuid, [])
         if not hosts:
-            return vm.host
+            return vm.host or self._locked(vm)
         if vm.state != "absent":
             self.found += self._misplaced(vm, hosts)
         return hosts[0]
+
+    def _locked(self, vm: ResolvedVm) -> str | None:
+        """Where the lock file puts a vm that is nowhere; when it is written anew, only if that host is still open."""
+        locked = self._lock.get(vm.name)
+        if locked is None or vm.state == "absent":
+            return None
+        host = locked.place.host
+        if self._relock is None:
+            return host
+        stays = locked.agrees and vm.name not in self._relock.update and host in self._open(vm)
+        return host if stays else None
 
     def _misplaced(self, vm: ResolvedVm, hosts: list[str]) -> Iterator[Diagnostic]:
         if len(hosts) > 1:
@@ -106,6 +138,15 @@ class _Placer:
                 vm.origin.find("host"),
                 "Moving a guest with its disks is not done by this version.",
                 f"say `host: {hosts[0]}`, or move the guest and its volumes yourself first",
+                subject=f"vm/{vm.name}",
+            )
+        elif (locked := self._locked(vm)) not in {None, hosts[0]}:
+            yield Diagnostic(
+                "placement.move",
+                f"{vm.name} is on {hosts[0]} and the lock file says {locked}",
+                self._lock[vm.name].at,
+                "Moving a guest with its disks is not done by this version.",
+                "run `kvmdecl lock`, or move the guest and its volumes yourself first",
                 subject=f"vm/{vm.name}",
             )
         elif missing := self._candidates.missing(vm, hosts[0]):
@@ -145,30 +186,63 @@ class _Placer:
         entries = self._snapshots[host].state.ledger(self._cluster.name).entries
         return any(entry.owner == vm.name and entry.name in disks for entry in entries)
 
-    def solve(self, vms: list[ResolvedVm], settled: list[ResolvedVm], solver: Solver) -> Mapping[str, str]:
-        """Ask the solver for the vms that can run anywhere at all, and check what it says."""
+    def solve(
+        self, vms: list[ResolvedVm], settled: list[ResolvedVm], solver: Solver
+    ) -> tuple[list[ResolvedVm], Mapping[str, Place]]:
+        """Give vms the places that the lock file has for them, or else those that the solver chooses."""
         pages = _Pages(self._cluster, self._snapshots, settled)
-        able = {
-            vm.name: pages.enough(vm, self._able(self._candidates.of(vm), vm.arch, vm.type)) for vm in vms
-        }
-        askable = sorted((vm for vm in vms if able[vm.name]), key=lambda vm: vm.name)
-        request = PlaceRequest(
-            tuple(
-                VmToPlace(vm.name, vm.cpus, ordinary_memory(vm), group_of(vm), able[vm.name])
-                for vm in askable
-            ),
-            rooms(self._cluster, self._snapshots, settled),
+        able = {vm.name: pages.enough(vm, self._able(self._open(vm), vm.arch, vm.type)) for vm in vms}
+        open_to = {name: hosts for name, hosts in able.items() if hosts}
+        request = place_request(self._cluster, self._snapshots, settled, open_to, self._relock or Relock())
+        request, answer = self._ask(request, solver)
+        wanting = able.keys() | {vm.name for vm in request.vms}
+        if not self.found:
+            self.found += (
+                self._no_host(vm, answer.refused.get(vm.name, {}), pages)
+                for vm in (*vms, *settled)
+                if vm.name in wanting and vm.name not in answer.hosts
+            )
+        if self.found:
+            return [], {}
+        rooms = {room.name: room for room in request.hosts}
+        homed = (*settled, *(vm.on(answer.hosts[vm.name]) for vm in vms))
+        there = [vm for vm in homed if vm.host in rooms and vm.state != "absent"]
+        places = {vm.name: Place(vm.host, ()) for vm in there if vm.host is not None} | dict(answer.places)
+        return [self._seated(vm, answer, rooms) for vm in homed], places
+
+    def _ask(self, request: PlaceRequest, solver: Solver) -> tuple[PlaceRequest, PlaceAnswer]:
+        """What the solver says, or, where a lock file is followed, what that says; and what was asked in the end."""
+        if self._cluster.lock is not None and self._relock is None:
+            answer = _as_they_are(request)
+            if wrong := list(faults(request, answer)):
+                self.found.append(unfit_lock(wrong))
+            return request, answer
+        self.found += (_ill_grouped(text) for text in group_faults(request, _as_they_are(request)))
+        if self.found:
+            return request, _as_they_are(request)
+        request = with_unfit_asked(request)
+        answer = solver(request) if request.vms else _as_they_are(request)
+        if wrong := list(faults(request, answer)):
+            self.found.append(self._bad_answer(wrong))
+        return request, answer
+
+    def _seated(self, vm: ResolvedVm, answer: PlaceAnswer, rooms: Mapping[str, HostRoom]) -> ResolvedVm:
+        """The vm with the CPUs and the memory that it was given."""
+        room = rooms.get(vm.host or "")
+        if room is None or vm.state == "absent":
+            return vm
+        if vm.spec.is_bound:
+            return with_place(vm, answer.places[vm.name], room)
+        return kept_off(vm, room) if self._hosts[room.name].dedicated else vm
+
+    def _open(self, vm: ResolvedVm) -> tuple[str, ...]:
+        """The hosts that may be given it."""
+        labels = vm.spec.host_labels.items()
+        return tuple(
+            name
+            for name in self._candidates.of(vm)
+            if not self._hosts[name].maintenance and labels <= self._hosts[name].labels.items()
         )
-        answer = solver(request)
-        if faults := list(_faults(request, answer)):
-            self.found.append(self._bad_answer(faults))
-            return {}
-        self.found += (
-            self._no_host(vm, answer.refused.get(vm.name, {}), pages)
-            for vm in vms
-            if vm.name not in answer.hosts
-        )
-        return answer.hosts
 
     def _able(self, candidates: tuple[str, ...], arch: str, type_: str) -> tuple[str, ...]:
         """Those that can run such a guest. Many vms share their candidates."""
@@ -180,12 +254,8 @@ class _Placer:
 
     def _no_host(self, vm: ResolvedVm, reasons: Mapping[str, str], pages: _Pages) -> Diagnostic:
         notes = [Note(f"{host}: {safe_text(reason)}") for host, reason in sorted(reasons.items())]
-        for host in sorted(host.name for host in self._cluster.hosts):
-            if host not in reasons:
-                missing = " and ".join(f"no {what}" for what in self._candidates.missing(vm, host))
-                able = self._able((host,), vm.arch, vm.type)
-                lacking = pages.lacking(vm, host) if able else f"offers no {vm.type} guests of {vm.arch}"
-                notes.append(Note(f"{host}: {missing or lacking}"))
+        others = sorted(self._hosts.keys() - reasons.keys())
+        notes += [Note(f"{host}: {self._why_not(vm, host, pages)}") for host in others]
         wanted = f"{vm.cpus} CPU{'s' * (vm.cpus > 1)} and {format_size(vm.memory)}"
         return Diagnostic(
             "placement.no-host",
@@ -196,14 +266,40 @@ class _Placer:
             subject=f"vm/{vm.name}",
         )
 
-    def _bad_answer(self, faults: list[str]) -> Diagnostic:
+    def _why_not(self, vm: ResolvedVm, host: str, pages: _Pages) -> str:
+        if missing := self._candidates.missing(vm, host):
+            return " and ".join(f"no {what}" for what in missing)
+        if self._hosts[host].maintenance:
+            return "is in maintenance"
+        labels = self._hosts[host].labels
+        for label, value in sorted(vm.spec.host_labels.items()):
+            if labels.get(label) != value:
+                return f"{label} is {labels.get(label, 'not given')}, {value} wanted"
+        if not self._able((host,), vm.arch, vm.type):
+            return f"offers no {vm.type} guests of {vm.arch}"
+        return pages.lacking(vm, host)
+
+    def _bad_answer(self, wrong: list[str]) -> Diagnostic:
         return Diagnostic(
             "placement.bad-answer",
-            f"the solver {self._cluster.solver} gave an answer that cannot be used: {safe_text(faults[0])}",
-            cause="A solver answers for every vm, with one of its candidates or with reasons.",
+            f"the solver {self._cluster.solver} gave an answer that cannot be used: {safe_text(wrong[0])}",
+            cause="A solver answers for every vm, and what it puts on a host must fit there; this was not used.",
             hint="choose another solver (`placement: spread`), and tell the plugin's author",
-            notes=tuple(Note(safe_text(fault)) for fault in faults[1:10]),
+            notes=tuple(Note(safe_text(fault)) for fault in wrong[1:10]),
         )
+
+
+def _ill_grouped(text: str) -> Diagnostic:
+    return Diagnostic(
+        "placement.group",
+        f"guests that exist are not where their groups want them: {safe_text(text.removeprefix('it puts '))}",
+        cause="Moving a guest with its disks is not done by this version.",
+        hint="take `apart` or `together` back, or move a guest and its volumes yourself first",
+    )
+
+
+def _as_they_are(request: PlaceRequest) -> PlaceAnswer:
+    return PlaceAnswer({}, {}, {vm.name: vm.place for vm in request.residents if vm.place is not None})
 
 
 class _Pages:
@@ -238,15 +334,3 @@ class _Pages:
             needs = [need for vm in running for need in needs_of(vm)]
             self._there[host] = pages_there(self._hosts[host], self._snapshots[host].facts), needs
         return self._there[host]
-
-
-def _faults(request: PlaceRequest, answer: PlaceAnswer) -> Iterator[str]:
-    for vm in request.vms:
-        host = answer.hosts.get(vm.name)
-        if host is None and not answer.refused.get(vm.name):
-            yield f"it says nothing about {vm.name}"
-        elif host is not None and host not in vm.candidates:
-            yield f"it puts {vm.name} on {host}, which is not among its candidates"
-    asked = {vm.name for vm in request.vms}
-    for name in sorted({*answer.hosts} - asked):
-        yield f"it speaks of {name}, which it was not asked about"

@@ -29,6 +29,7 @@ from kvmdecl.diagnostics import Diagnostic, Note, Rejected, Span
 from kvmdecl.ignition import configuration, fault
 from kvmdecl.libvirt_xml.secret import usage_id
 from kvmdecl.manifest import Disk
+from kvmdecl.manifest.cpus import numbers_of
 from kvmdecl.manifest.guest_os import with_defaults
 from kvmdecl.manifest.hosts import EVENLY
 from kvmdecl.names import MIB, NAMESPACE, derive_mac, derive_uuid, format_size, parse_size
@@ -168,10 +169,11 @@ class _Linker:
         self._check_fragments()
         self._check_filters()
         self._check_omissions(vms)
+        self._check_scopes()
         return ResolvedCluster(
             name=self._name,
             revision=revision,
-            solver=self._manifest.placement.solver,
+            solver=self._manifest.placement.solver or _usual_solver(vms),
             hosts=tuple(self._host(name, spec.uri) for name, spec in self._hosts.items() if spec.uri),
             pools=tuple(self._pools.values()),
             networks=tuple(self._networks.values()),
@@ -197,9 +199,18 @@ class _Linker:
             for cell, count in counts.items()
         )
         ksm = tuple((key, int(getattr(spec.ksm, key))) for key in sorted(spec.ksm.said))
-        reserve = spec.reserve
         return ResolvedHost(
-            name, uri, reserve.cpus, reserve.memory, tuple(pages), ksm, self._origin("hosts", name)
+            name,
+            uri,
+            spec.reserve.cpus,
+            spec.reserve.memory,
+            tuple(pages),
+            ksm,
+            numbers_of(spec.dedicated) if spec.dedicated else frozenset(),
+            spec.overcommit,
+            spec.labels,
+            spec.maintenance,
+            self._origin("hosts", name),
         )
 
     def _secret(self, name: str, spec: Secret) -> ResolvedSecret:
@@ -822,6 +833,17 @@ class _Linker:
                 "use another one, or take `state: absent` back",
             )
 
+    def _check_scopes(self) -> None:
+        """Vms are kept apart or together by what hosts say of themselves."""
+        known = {label for host in self._hosts.values() for label in host.labels}
+        for name, spec in self._manifest.vms.items():
+            for key, kept in (("apart", spec.apart), ("together", spec.together)):
+                if kept is not None and kept.scope not in {"host", *known}:
+                    self._unknown("label", kept.scope, {"host", *known}, "vms", name, key)
+            for label in spec.host_labels:
+                if label not in known:
+                    self._unknown("label", label, known, "vms", name, "host_labels", label)
+
     def _check_fragments(self) -> None:
         """Every `xml:` is a fragment that can be laid over a definition."""
         sections = (
@@ -916,6 +938,11 @@ _INSTEAD = {
     "macvtap": "leave it out, use `macvtap_mode: private` to keep guests apart, or another network",
     "hostdev": "leave it out, or use another network",
 }
+
+
+def _usual_solver(vms: Iterable[ResolvedVm]) -> str:
+    asks_much = (vm.spec.is_bound or vm.spec.apart is not None or vm.spec.together is not None for vm in vms)
+    return "numa" if any(asks_much) else "spread"
 
 
 def _port(nic: Nic, network: ResolvedNetwork | None) -> _Port:

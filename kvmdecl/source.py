@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
     from kvmdecl.yaml_events import Batch
 
+LOCK_ENDING = ".lock.yaml"
+"""What the name of a placement lock file ends with: it is no part of the manifest that it stands beside."""
 MAX_BYTES = 32 * 1024**2
 MAX_EVENTS = 5_000_000
 MAX_ALIASES = 10_000
@@ -187,7 +189,7 @@ def to_data(node: Node) -> Plain:
 
 
 def find_files(path: Path) -> tuple[Path, ...]:
-    """The manifest files that `path` means: itself, or a folder's `*.yaml` and `*.yml`, sorted by name.
+    """The manifest files that `path` means: itself, or a folder's `*.yaml` and `*.yml` but for locks, sorted by name.
 
     Raises:
         Rejected: `manifest.unreadable`, or `manifest.empty` for a folder without manifests.
@@ -199,6 +201,7 @@ def find_files(path: Path) -> tuple[Path, ...]:
             entry
             for entry in path.iterdir()
             if entry.suffix in {".yaml", ".yml"} and not entry.name.startswith(".")
+            if not entry.name.endswith(LOCK_ENDING)
         )
     except (OSError, ValueError) as error:
         raise Rejected([_unreadable(path, error)]) from error

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "init": "Write a small cluster to start from",
     "validate": "Check a manifest; contacts nobody",
+    "lock": "Write where each vm is, to be reviewed and kept to",
     "plan": "Show what apply would change, and what that does to guests",
     "drift": "Tell what changed on the hosts and not in the manifest",
     "apply": "Bring the hosts to what the manifest, or a saved plan, says",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kvmdecl.asking import Relock
 from kvmdecl.cli import common
 from kvmdecl.cluster import ResolvedCluster
 from kvmdecl.deep import deepen
@@ -14,12 +15,21 @@ from kvmdecl.hosts.fleet import ConvertingFleet, ReadingFleet
 from kvmdecl.hosts.protocol import Scope
 from kvmdecl.hosts.sanity import believable
 from kvmdecl.images import Care
-from kvmdecl.pipeline import in_schedule, load_cluster, plan_cluster, read_from, rehearse, scope_of
+from kvmdecl.lock import Lock, new_lock
+from kvmdecl.pipeline import (
+    in_schedule,
+    load_cluster,
+    place_cluster,
+    plan_cluster,
+    read_from,
+    rehearse,
+    scope_of,
+)
 from kvmdecl.plan import Plan
 from kvmdecl.planner.destroy import make_destroy_plan
 from kvmdecl.pluginhost import Plugins, load_plugins
 from kvmdecl.snapshot import SnapshotReader
-from kvmdecl.state import Observation
+from kvmdecl.state import HostSnapshot, Observation
 
 
 def read_cluster(path: Path, plugins: Plugins, care: Care = Care.IGNORE) -> ResolvedCluster:
@@ -64,6 +74,23 @@ def make(
         with ConvertingFleet(uris) as converter:
             plan = deepen(plan, converter)
     return plan, warnings
+
+
+def make_lock(path: Path, facts: Path | None, relock: Relock) -> tuple[Lock, bool]:
+    """The lock file of the manifest at `path`, and whether all hosts were read.
+
+    Raises:
+        Rejected: with everything that stands in the way of a placement.
+    """
+    plugins = load_plugins()
+    cluster = read_cluster(path, plugins)
+    uris = read_from(cluster)
+    if facts is not None:
+        placed, seen = place_cluster(cluster, SnapshotReader(facts, uris), plugins, relock)
+    else:
+        with ReadingFleet(uris) as fleet:
+            placed, seen = place_cluster(cluster, fleet, plugins, relock)
+    return new_lock(placed), all(isinstance(host, HostSnapshot) for host in seen.values())
 
 
 def make_from(

@@ -59,13 +59,16 @@ def _check(path: Path) -> str:
 
     from kvmdecl.images import read_inputs
     from kvmdecl.load import load
+    from kvmdecl.lock import lock_path, read_lock
     from kvmdecl.pluginhost import load_plugins
     from kvmdecl.resolve import resolve
 
     plugins = load_plugins()
     loaded = load(path, plugins.sections())
-    plugins.solver(loaded.manifest.placement.solver, loaded.span("placement", "solver"))
-    common.hold(resolve(loaded, read_inputs(loaded)))
+    cluster = resolve(loaded, read_inputs(loaded))
+    plugins.solver(cluster.solver, loaded.span("placement", "solver"))
+    read_lock(lock_path(path), cluster)
+    common.hold(cluster)
     manifest = loaded.manifest
     counts = [(len(manifest.vms), "vm"), (len(manifest.hosts), "host"), (len(loaded.files), "file")]
     counted = ", ".join(f"{number} {word}{'s' * (number != 1)}" for number, word in counts)

@@ -39,8 +39,9 @@ class PlacementSection(Section):
 
     shorthand = "solver"
 
-    solver: Name = "spread"
-    """Solver plugin, by name (`kvmdecl plugins` lists them)."""
+    solver: Name | None = None
+    """Solver plugin, by name (`kvmdecl plugins` lists them). If not given, `numa` where vms have dedicated vCPUs, are
+    bound to NUMA cells, or are kept apart or together, else `spread`."""
 
 
 class Manifest(Section):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
@@ -39,6 +39,17 @@ def numbers_of(numbers: str) -> frozenset[int]:
     """The numbers in a set such as `0-3,8`."""
     parts = (part.partition("-") for part in numbers.split(","))
     return frozenset(n for low, _, high in parts for n in range(int(low), int(high or low) + 1))
+
+
+def set_of(numbers: Iterable[int]) -> str:
+    """The set as libvirt writes it: 0, 1, 2, 3, 8 -> `0-3,8`."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    return ",".join("-".join(map(str, run)) for run in runs)
 
 
 def in_order(numbers: str) -> tuple[int, ...]:
@@ -236,6 +247,19 @@ class Cpus(Section):
     """Microseconds in which each I/O thread may use `iothread_quota`."""
     iothread_quota: _Quota | None = None
     """Microseconds that each I/O thread may run in an `iothread_period`; no limit if not given."""
+    policy: Literal["shared", "dedicated", "mixed"] = "shared"
+    """`dedicated`: each vCPU has a CPU of the host for itself, out of those that the host sets aside, and the guest's
+    memory is beside them; placement chooses. `mixed`: the vCPUs in `dedicated` have, the others float."""
+    dedicated: NumberSet | None = None
+    """For `mixed`: vCPUs that have a CPU for themselves (`"2-7"`)."""
+    threads: Literal["prefer", "isolate", "require"] | None = None
+    """How dedicated vCPUs use the threads of cores: `require` pairs of them, `isolate` keeps the other threads of a
+    core idle, `prefer` uses pairs where it can; `prefer` if not given."""
+    emulator: Literal["float", "share", "isolate"] | None = None
+    """For dedicated vCPUs, where QEMU's other threads run: `float` where the vCPUs do, `share` on CPUs that the host
+    does not set aside, `isolate` on a CPU of their own; `float` if not given."""
+    iothreads_dedicated: Bool = False
+    """For dedicated vCPUs: whether each I/O thread has a CPU for itself, too."""
     pins: _Pins = Field(default_factory=dict)
     """CPUs of the host that a vCPU runs on, by the vCPU's number (`{0: "4-7", 1: "4-7"}`); or as many as there are
     vCPUs, of which each has one, in their order (`"4-7"`, `"4,36,5,37"`)."""
@@ -268,6 +292,11 @@ class Cpus(Section):
         return {int(number): self.pins[number] for number in sorted(self.pins, key=int)}
 
     @property
+    def is_dedicated(self) -> bool:
+        """Whether placement gives vCPUs a CPU of the host for themselves."""
+        return self.policy != "shared"
+
+    @property
     def most(self) -> int:
         """Number of vCPUs that the guest can be given."""
         return self.max or self.count
@@ -282,10 +311,30 @@ class Cpus(Section):
             hint = "sockets x dies x cores x threads is `max`, or `count` where there is no `max`"
             raise _wrong("cpus", summary, hint, "topology")
         self._check_model()
+        self._check_policy()
         self._check_pins()
         self._check_schedulers()
         self._check_shares()
         return self
+
+    def _check_policy(self) -> None:
+        for key in ("threads", "emulator", "iothreads_dedicated"):
+            if key in self.said and not self.is_dedicated:
+                hint = "add `policy: dedicated`, or leave it out"
+                raise _wrong("cpus", f"{key} is about dedicated vCPUs, and there are none", hint, key)
+        for key in ("pins", "emulator_pin", "iothread_pins"):
+            if key in self.said and self.is_dedicated:
+                hint = "leave it out, or leave `policy` out and pin all of them yourself"
+                raise _wrong("cpus", "placement chooses the CPUs of dedicated vCPUs", hint, key)
+        if (self.dedicated is not None) != (self.policy == "mixed"):
+            summary = "`mixed` and the vCPUs that are `dedicated` go together"
+            hint = 'write for example `{policy: mixed, dedicated: "2-7"}`'
+            raise _wrong("cpus", summary, hint, "policy" if self.dedicated is None else "dedicated")
+        if self.dedicated is not None:
+            self._check_numbers(self.dedicated, "dedicated")
+            if len(numbers_of(self.dedicated)) == self.most:
+                hint = "write `policy: dedicated`"
+                raise _wrong("cpus", "all vCPUs are dedicated, and none floats", hint, "dedicated")
 
     def _check_model(self) -> None:
         if re.fullmatch("x86-64-v[0-9]+", self.model or "") and self.model not in LEVELS:

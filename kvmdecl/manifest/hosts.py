@@ -7,7 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from kvmdecl.manifest.base import Section, wrong
-from kvmdecl.names import GIB, KIB, Bool, Form, Integer, Positive, Size, format_size, parse_size
+from kvmdecl.manifest.cpus import NumberSet
+from kvmdecl.names import GIB, KIB, Bool, Form, Integer, Name, Positive, Size, format_size, parse_size
 from kvmdecl.uri import HostUri, parse_manifest_uri
 
 EVENLY = "evenly"
@@ -66,6 +67,16 @@ class Host(Section):
     """`absent` lets a host go that left the cluster for good: what it had is taken for gone."""
     reserve: Reserve = Reserve.unsaid()
     """CPUs and memory that placement leaves to the host."""
+    dedicated: NumberSet | None = None
+    """CPUs that vCPUs of guests may have for themselves (`"2-15,18-31"`); none if not given. All other vCPUs keep away
+    from them.
+    """
+    overcommit: Annotated[float, Field(gt=0, le=64)] = 4
+    """vCPUs that may share a CPU in each of the host's NUMA cells, at most, where guests are bound to cells."""
+    labels: dict[Name, Name] = Field(default_factory=dict)
+    """What vms can ask for, be kept apart by or kept together by (`{rack: r1, zone: a}`)."""
+    maintenance: Bool = False
+    """Put no vm on it that is not there already."""
     huge_pages: dict[_PageSize, _PageCounts] = Field(default_factory=dict)
     """Huge pages that the host sets aside, by their size: for all of its NUMA cells together (`{2MiB: 512}`), of which
     each has the same share, or for each cell (`{1GiB: {0: 8, 1: 8}}`). What is not named is left alone.

@@ -69,11 +69,27 @@ class Numa(Section):
     `restrictive`: the host's cgroups see to it. `strict` if not given."""
     cells: tuple[NumaCell, ...] = ()
     """NUMA cells that the guest sees (`[{nodeset: "0"}, {nodeset: "1"}]`); none if not given."""
+    bind: Bool = False
+    """Keep vCPUs and memory together in one cell of the host, and each of the guest's `cells` in another; placement
+    chooses. A guest with dedicated vCPUs always is."""
+    spill: Bool = False
+    """Whether a cell of the guest may lie across several of the host's where it fits into none as a whole."""
+    max_distance: Annotated[Integer, Field(ge=LOCAL, le=254)] | None = None
+    """Greatest distance between the host's cells that `cells` lie in; any if not given."""
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether somebody said which nodes of the host it uses."""
+        return self.nodeset is not None or any(cell.nodeset is not None for cell in self.cells)
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.nodeset is None and not self.cells:
-            raise _wrong("numa", "it says neither `nodeset` nor `cells`", "add one, or leave `numa` out")
+        if not self.said:
+            hint = "add `bind: true`, `nodeset` or `cells`, or leave `numa` out"
+            raise _wrong("numa", "it says nothing", hint)
+        if self.bind and self.is_chosen:
+            summary = "nodes are given, and placement shall choose them"
+            raise _wrong("numa", summary, "leave `bind` or `nodeset` out", "bind")
         if self.mode is not None and self.nodeset is None:
             raise _wrong("numa", "there are no nodes to take memory from", "add `nodeset`", "mode")
         _check_preferred(self.mode, self.nodeset)

@@ -172,6 +172,30 @@ class CloudInit(Section):
         return self
 
 
+class Apart(Section):
+    """How vms are kept apart. All that are kept apart by the same group say the same."""
+
+    shorthand = "scope"
+
+    scope: Name = "host"
+    """`host`, or a label of hosts (`rack`): at most `most` of the vms are on one host, or on hosts of one rack."""
+    most: Positive = 1
+    """Vms that may be in one place."""
+    group: Name | None = None
+    """Vms that name the same group are kept apart; those of the same entry (`count`, `for`) if not given."""
+
+
+class Together(Section):
+    """How vms are kept together."""
+
+    shorthand = "scope"
+
+    scope: Name = "host"
+    """`host`, or a label of hosts (`rack`): all of the vms are on one host, or on hosts of one rack."""
+    group: Name | None = None
+    """Vms that name the same group are kept together; those of the same entry (`count`, `for`) if not given."""
+
+
 class Vm(Section):
     """A guest."""
 
@@ -179,6 +203,12 @@ class Vm(Section):
     """Identity of a domain that exists, to take it over; derived from cluster and name if not given."""
     host: Name | None = None
     """Host that runs it; chosen by placement if not given."""
+    host_labels: dict[Name, Name] = Field(default_factory=dict)
+    """Labels that its host must have (`{zone: a}`)."""
+    apart: Apart | None = None
+    """Kept apart from others (`apart: host`, `apart: rack`): from those of its entry, or of a group."""
+    together: Together | None = None
+    """Kept together with others (`together: {group: shop}`): with those of its entry, or of a group."""
     state: Literal["running", "stopped", "unmanaged", "absent"] = "running"
     """Power state. `unmanaged` neither starts nor stops it; `absent` plans the deletion of its definition (its volumes
     stay)."""
@@ -462,7 +492,35 @@ class Vm(Section):
         """The NUMA cells that the guest sees."""
         return guest_cells(self.numa, self.cpus, self.memory)
 
+    @property
+    def is_bound(self) -> bool:
+        """Whether placement gives it cells of the host, not only a host."""
+        return self.cpus.is_dedicated or (self.numa is not None and self.numa.bind)
+
+    def _check_bound(self) -> None:
+        numa = self.numa
+        if numa is not None and (numa.spill or numa.max_distance is not None) and not self.is_bound:
+            key, hint = "spill" if numa.spill else "max_distance", "add `bind: true`, or leave it out"
+            raise _wrong("numa", "placement does not choose cells for this guest", hint, "numa", key)
+        if not self.is_bound:
+            return
+        if numa is not None and numa.is_chosen:
+            hint = "leave the nodesets out, or pin the vCPUs yourself"
+            raise _wrong("numa", "placement chooses the nodes of dedicated vCPUs", hint, "numa", "nodeset")
+        for number, cell in enumerate(numa.cells if numa is not None else ()):
+            if cell.pages is not None and cell.pages != self.memory.pages:
+                summary, hint = (
+                    "all cells of a bound guest have pages of one size",
+                    "say it as `memory.pages`",
+                )
+                raise _wrong("numa", summary, hint, "numa", "cells", number, "pages")
+        for key in ("pins", "emulator_pin", "iothread_pins"):
+            if key in self.cpus.said:
+                hint = "leave it out, or leave `bind` out"
+                raise _wrong("cpus", "placement chooses the CPUs of this guest", hint, "cpus", key)
+
     def _check_numa(self) -> None:
+        self._check_bound()
         if self.numa is not None:
             check_cells(self.numa, self.cpus, self.memory)
         for name, module in self.memory.modules.items():

@@ -5,6 +5,7 @@ Nothing is ever undefined to be updated.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from kvmdecl.libvirt_xml.fields import fields
 from kvmdecl.libvirt_xml.impact import Assessment, assess
 from kvmdecl.libvirt_xml.marker import Left, Marker, belongs, owned_by, read_marker
 from kvmdecl.libvirt_xml.trace import changed_outside, is_untouched
+from kvmdecl.manifest.cpus import set_of
 from kvmdecl.names import format_duration, format_size
 from kvmdecl.plan import Action, Change, ChangeOrigin, Impact
 from kvmdecl.planner.outside import outside, paths, value
@@ -107,9 +109,24 @@ def _create(desired: DesiredDomain, view: HostView) -> Verdict:
     task = _define(desired, view, base=None, live=(), power=power)
     found = fields(desired.xml, Kind.DOMAIN)
     cpus, memory = found.get("vcpu@current", found["vcpu"]), format_size(int(found["currentMemory"]) * 1024)
-    plural = "" if cpus == "1" else "s"
-    summary = f"{cpus} vCPU{plural}, {memory}, {'started' if desired.running else 'not started'}"
+    own, nodes = _own_cpus(found), found.get("numatune/memory@nodeset")
+    where = "" if nodes is None else f" in cell {nodes}" if nodes.isdecimal() else f" in cells {nodes}"
+    parts = (
+        f"{cpus} vCPU{'' if cpus == '1' else 's'}{f' on CPUs {own}' if own else ''}",
+        f"{memory}{where}",
+        "started" if desired.running else "not started",
+    )
+    summary = ", ".join(parts)
     return step(desired, Action.CREATE, task, None, summary, after=desired.needs)
+
+
+def _own_cpus(found: Mapping[str, str]) -> str:
+    """The host's CPUs that vCPUs have for themselves, empty if there are none."""
+    pins = [cpus for path, cpus in found.items() if _PIN.fullmatch(path)]
+    return set_of(int(cpus) for cpus in pins if cpus.isdecimal())
+
+
+_PIN = re.compile(r"cputune/vcpupin\[\d+\]@cpuset")
 
 
 def _unusable(desired: DesiredDomain, observed: ObservedDomain) -> Verdict | None:

@@ -1,0 +1,111 @@
+"""What a placement solver is asked: the vms that need a place, those that have one, and who belongs with whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvmdecl.demand import shape_of
+from kvmdecl.pages import ordinary_memory
+from kvmdecl.pinning import place_of
+from kvmdecl.rooms import group_of, rooms
+from kvmdecl.solver import Budget, Group, Place, PlaceRequest, VmToPlace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from kvmdecl.cluster import LockedPlace, ResolvedCluster, ResolvedVm
+    from kvmdecl.state import HostSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Relock:
+    """How the lock file is written anew: vms that give up their places on their hosts, and how many others may."""
+
+    update: frozenset[str] = frozenset()
+    moves: int = 0
+
+
+class Settled(NamedTuple):
+    """Vms whose host is known: those that keep their place there, and those that are to be given one."""
+
+    residents: tuple[VmToPlace, ...]
+    asked: tuple[VmToPlace, ...]
+
+
+def place_request(
+    cluster: ResolvedCluster,
+    snapshots: Mapping[str, HostSnapshot],
+    settled: Iterable[ResolvedVm],
+    homeless: Mapping[str, tuple[str, ...]],
+    relock: Relock,
+) -> PlaceRequest:
+    """The request for vms that have no host yet, given with the hosts that each can have, and for what is near them."""
+    there = [vm for vm in settled if vm.host in snapshots and vm.state != "absent"]
+    known = _settled(there, snapshots, cluster.lock or {}, relock.update)
+    new = (_to_place(vm, homeless[vm.name]) for vm in cluster.vms if vm.name in homeless)
+    asked = tuple(sorted((*new, *known.asked), key=lambda vm: vm.name))
+    names = {vm.name for vm in (*asked, *known.residents)}
+    ordinary = [vm for vm in there if not vm.spec.is_bound]
+    groups = tuple(_groups(cluster.vms, names))
+    budget = Budget(0, relock.moves, relock.moves)
+    return PlaceRequest(asked, rooms(cluster, snapshots, ordinary), known.residents, groups, budget)
+
+
+def _settled(
+    vms: list[ResolvedVm],
+    snapshots: Mapping[str, HostSnapshot],
+    lock: Mapping[str, LockedPlace],
+    update: frozenset[str],
+) -> Settled:
+    """Who has cells keeps them, as the lock file or else the definition says.
+
+    Of an ordinary vm it matters to its group where it is.
+    """
+    residents: list[VmToPlace] = []
+    asked: list[VmToPlace] = []
+    definitions = {
+        (name, domain.uuid): domain.xml
+        for name in {vm.host for vm in vms if vm.host is not None}
+        for domain in snapshots[name].state.domains
+    }
+    for vm in vms:
+        if vm.host is None or not (vm.spec.is_bound or vm.spec.apart or vm.spec.together):
+            continue
+        shape, locked = shape_of(vm), lock.get(vm.name)
+        xml = definitions.get((vm.host, vm.uuid))
+        place: Place | None = Place(vm.host, ())
+        if shape is not None and locked is not None and locked.agrees and locked.place.host == vm.host:
+            place = locked.place
+        elif shape is not None:
+            place = place_of(vm.host, xml, shape) if xml is not None else None
+        if place is None or (vm.name in update and shape is not None):
+            asked.append(_to_place(vm, (vm.host,)))
+        else:
+            residents.append(_to_place(vm, (vm.host,), place))
+    return Settled(tuple(sorted(residents, key=lambda vm: vm.name)), tuple(asked))
+
+
+def _to_place(vm: ResolvedVm, candidates: tuple[str, ...], place: Place | None = None) -> VmToPlace:
+    return VmToPlace(
+        vm.name, vm.cpus, ordinary_memory(vm), group_of(vm), candidates, shape_of(vm), place=place
+    )
+
+
+def _groups(vms: Iterable[ResolvedVm], names: set[str]) -> Iterator[Group]:
+    members: dict[tuple[bool, str, str, int], list[str]] = {}
+    for vm in vms:
+        if vm.name not in names:
+            continue
+        if (apart := vm.spec.apart) is not None:
+            key = (True, _group(vm, apart.group), apart.scope, apart.most)
+            members.setdefault(key, []).append(vm.name)
+        if (together := vm.spec.together) is not None:
+            members.setdefault((False, _group(vm, together.group), together.scope, 1), []).append(vm.name)
+    for (apart_, _, scope, most), found in sorted(members.items()):
+        if len(found) > 1:
+            yield Group(frozenset(found), scope, apart_, most)
+
+
+def _group(vm: ResolvedVm, named: str | None) -> str:
+    return f"group {named}" if named is not None else f"entry {group_of(vm)}"

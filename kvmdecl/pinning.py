@@ -1,0 +1,155 @@
+"""A place on NUMA cells <-> the keys that say so: what placement decides is filled in where the manifest is silent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmdecl.libvirt_xml.safe import BadXml, parse_xml
+from kvmdecl.manifest import Numa, Topology
+from kvmdecl.manifest.cpus import numbers_of, set_of
+from kvmdecl.solver import CellPlace, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from kvmdecl.cluster import ResolvedVm
+    from kvmdecl.libvirt_xml.safe import Element
+    from kvmdecl.manifest import Cpus, Vm
+    from kvmdecl.solver import CellDemand, CellRoom, HostRoom, Shape
+
+
+def with_place(vm: ResolvedVm, place: Place, room: HostRoom) -> ResolvedVm:
+    """The vm with its CPUs and its memory where its place is."""
+    spec = vm.spec
+    cells = {cell.id: cell for cell in room.cells}
+    pins = {vcpu: str(cpu) for cell in place.cells for vcpu, cpu in cell.pins}
+    for number, cell in enumerate(place.cells):
+        shared = set_of(_shared(cells, (id_ for id_, _ in cell.floating)))
+        pins |= dict.fromkeys(_vcpus(spec, number) - pins.keys(), shared)
+    others = set_of(_emulator(spec.cpus, place, cells))
+    io_threads = {str(n): others for n in range(1, (spec.iothreads or 0) + 1)}
+    io_threads |= {str(n): str(cpu) for n, cpu in enumerate(place.io_threads, 1)}
+    cpus = {
+        "pins": {str(vcpu): pins[vcpu] for vcpu in sorted(pins)},
+        "emulator_pin": others,
+        "iothread_pins": io_threads,
+        "topology": spec.cpus.topology or _topology(spec),
+    }
+    return vm.with_spec(cpus=spec.cpus.model_copy(update=cpus), numa=_numa(spec, place))
+
+
+def kept_off(vm: ResolvedVm, room: HostRoom) -> ResolvedVm:
+    """The vm on CPUs that its host does not set aside for others, unless it says where its threads run."""
+    cpus = vm.spec.cpus
+    text = set_of(cpu for cell in room.cells for cpu in cell.shared)
+    if not text or cpus.pins or cpus.emulator_pin is not None or cpus.iothread_pins:
+        return vm
+    update: dict[str, Any] = {
+        "pins": {str(vcpu): text for vcpu in range(cpus.most)},
+        "emulator_pin": text,
+        "iothread_pins": {str(number): text for number in range(1, (vm.spec.iothreads or 0) + 1)},
+    }
+    return vm.with_spec(cpus=cpus.model_copy(update=update))
+
+
+def _vcpus(spec: Vm, cell: int) -> frozenset[int]:
+    return spec.cells[cell].cpus if spec.cells else frozenset(range(spec.cpus.most))
+
+
+def _shared(cells: Mapping[int, CellRoom], ids: Iterable[int]) -> frozenset[int]:
+    return frozenset().union(*(cells[id_].shared for id_ in ids))
+
+
+def _emulator(cpus: Cpus, place: Place, cells: Mapping[int, CellRoom]) -> frozenset[int]:
+    """CPUs for QEMU's own threads: beside the guest where that has a meaning."""
+    if place.emulator:
+        return frozenset(place.emulator)
+    pinned = frozenset(cpu for cell in place.cells for _, cpu in cell.pins)
+    if pinned and cpus.emulator != "share":
+        return pinned
+    return _shared(cells, (cell.home for cell in place.cells)) or _shared(cells, cells)
+
+
+def _topology(spec: Vm) -> Topology | None:
+    """What the guest sees of that: pairs of threads where it always has them, a socket for each of its cells.
+
+    It follows from the manifest alone, so that no other place on the host changes what the guest sees.
+    """
+    if spec.cpus.policy != "dedicated":
+        return None
+    sizes = {len(cell.cpus) for cell in spec.cells} or {spec.cpus.most}
+    sockets = len(spec.cells) if len(sizes) == 1 and spec.cells else 1
+    threads = 2 if spec.cpus.threads == "require" and all(size % 2 == 0 for size in sizes) else 1
+    return Topology(sockets=sockets, cores=spec.cpus.most // sockets // threads, threads=threads)
+
+
+def _numa(spec: Vm, place: Place) -> Numa:
+    """Memory of each cell from its home, and what QEMU needs besides from one of the homes."""
+    numa = spec.numa or Numa.unsaid()
+    nodes = [set_of(id_ for id_, _, _ in cell.memory) for cell in place.cells]
+    everywhere = set_of(id_ for cell in place.cells for id_, _, _ in cell.memory)
+    cells = tuple(
+        cell.model_copy(update={"nodeset": nodeset, "mode": "strict"})
+        for cell, nodeset in zip(numa.cells, nodes, strict=False)
+    )
+    return numa.model_copy(update={"nodeset": everywhere, "mode": "strict", "cells": cells})
+
+
+# -- back again ------------------------------------------------------------------------------------------------
+
+
+def place_of(host: str, xml: str, shape: Shape) -> Place | None:
+    """Where a guest is by its definition; None if it is nowhere that a guest of this shape can be."""
+    try:
+        root = parse_xml(xml)
+    except BadXml:
+        return None
+    pins = {_number(pin, "vcpu"): pin.get("cpuset", "") for pin in root.iterfind("cputune/vcpupin")}
+    nodes = {_number(node, "cellid"): node.get("nodeset", "") for node in root.iterfind("numatune/memnode")}
+    memory = root.find("numatune/memory")
+    everywhere = "" if memory is None else memory.get("nodeset", "")
+    try:
+        cells = tuple(
+            _cell_place(demand, pins, nodes.get(number, everywhere), shape)
+            for number, demand in enumerate(shape.cells)
+        )
+        emulator = root.find("cputune/emulatorpin")
+        own = (
+            (_one(emulator.get("cpuset", "")),)
+            if emulator is not None and shape.emulator == "isolate"
+            else ()
+        )
+        threads = {
+            _number(pin, "iothread"): pin.get("cpuset", "") for pin in root.iterfind("cputune/iothreadpin")
+        }
+        io_threads = tuple(_one(threads[number]) for number in range(1, shape.io_threads + 1))
+    except (KeyError, ValueError):
+        return None
+    if shape.emulator == "isolate" and not own:
+        return None
+    return Place(host, cells, own, io_threads)
+
+
+def _cell_place(demand: CellDemand, pins: Mapping[int, str], nodeset: str, shape: Shape) -> CellPlace:
+    """Raises KeyError or ValueError: there is no such place."""
+    nodes = sorted(numbers_of(nodeset))
+    if len(nodes) > 1 and not shape.spills:
+        raise ValueError(nodeset)
+    size = shape.pages if isinstance(shape.pages, int) else 4
+    each, more = divmod(demand.memory * 1024 // size, len(nodes))
+    memory = tuple((node, size, (each + (n < more)) * size // 1024) for n, node in enumerate(nodes))
+    return CellPlace(
+        nodes[0],
+        memory,
+        tuple((vcpu, _one(pins[vcpu])) for vcpu in demand.pinned),
+        ((nodes[0], len(demand.floating)),) if demand.floating else (),
+    )
+
+
+def _one(cpuset: str) -> int:
+    return int(cpuset)
+
+
+def _number(element: Element, name: str) -> int:
+    return int(element.get(name, "-1"))
