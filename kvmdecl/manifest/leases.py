@@ -9,6 +9,7 @@ from pydantic import Field
 from kvmdecl.manifest.base import Section
 from kvmdecl.names import Form, HostPath, Size
 
+LeaseName = Annotated[str, Form(r"[A-Za-z0-9_:-]{1,48}", "is no name of a lease", "data")]
 Lockspace = Annotated[str, Form(r"[A-Za-z0-9_.:-]{1,48}", "is no name of a lockspace", "cluster-1")]
 
 

@@ -39,7 +39,7 @@ from kvmdecl.manifest.firmware import (
 )
 from kvmdecl.manifest.hostdevs import HostDevice, Iommu, SharedMemory, Smartcard
 from kvmdecl.manifest.hyperv import Hyperv
-from kvmdecl.manifest.leases import Lease
+from kvmdecl.manifest.leases import Lease, LeaseName
 from kvmdecl.manifest.memory import Balloon, Memory
 from kvmdecl.manifest.nics import Nic
 from kvmdecl.manifest.numa import GuestCell, Numa, check_cells, guest_cells
@@ -313,7 +313,7 @@ class Vm(Section):
     """Memory shared with other guests and the host, by its name there (`{ring: 4MiB}`)."""
     shares: dict[DeviceName, Share] = Field(default_factory=dict)
     """Directories of the host by the name that the guest mounts (`{code: /srv/code}`)."""
-    leases: dict[DeviceName, Lease] = Field(default_factory=dict)
+    leases: dict[LeaseName, Lease] = Field(default_factory=dict)
     """Locks of a cluster's lock manager that it holds while it runs, by name (`{data: {lockspace: cluster-1, path:
     /srv/leases}}`), for disks that several hosts see."""
     smartcard: Smartcard | None = None
@@ -562,10 +562,8 @@ class Vm(Section):
         if self.smartcard is not None and self.smartcard.mode == "spice" and not self.graphics.has_spice:
             summary, hint = "only a SPICE console brings its reader along", "add `graphics: spice`"
             raise _wrong("smartcard", summary, hint, "smartcard")
-        if self.hotplug_ports is not None and not has_pci_express(self.arch, self.machine):
-            summary = "only a machine with PCI Express has ports to reserve"
-            hint = "leave it out, or use `machine: q35`" if self.is_conventional else "leave it out"
-            raise _wrong("hotplug-ports", summary, hint, "hotplug_ports")
+        if self.hotplug_ports is not None:
+            self._check_ports()
         if self.iommu is None:
             return
         if self.is_conventional:
@@ -573,6 +571,13 @@ class Vm(Section):
         if self.iommu.interrupt_remapping and self.features.ioapic != "qemu":
             summary, hint = "QEMU has to emulate the I/O APIC for that", "add `features: {ioapic: qemu}`"
             raise _wrong("iommu", summary, hint, "iommu", "interrupt_remapping")
+
+    def _check_ports(self) -> None:
+        machine = self.machine if "machine" in self.said else ARCHITECTURES[self.arch].machine
+        if not has_pci_express(self.arch, machine):
+            summary = "only a machine with PCI Express has ports to reserve"
+            hint = "leave it out, or use `machine: q35`" if self.is_conventional else "leave it out"
+            raise _wrong("hotplug-ports", summary, hint, "hotplug_ports")
 
     def _check_architecture(self) -> None:
         """Refuse what only guests of other architectures have."""

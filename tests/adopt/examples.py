@@ -219,7 +219,8 @@ GUESTS: dict[str, str] = {
     ),
     "leases": domain(
         "<lease><lockspace>a</lockspace><key>b</key><target path='/srv/leases' offset='1048576'/></lease>"
-        "<lease><lockspace>a</lockspace><key>c</key><target path='/srv/leases'/></lease>"
+        "<lease><lockspace>a</lockspace><key>quick_brown_foxes_jump_over_lazy_dogs</key>"
+        "<target path='/srv/leases'/></lease>"
     ),
     "enlightenments that are off": domain(
         features="<acpi/><hyperv><relaxed state='off'/><spinlocks state='off'/><stimer state='off'/></hyperv>"

@@ -97,6 +97,7 @@ LIVE, NEXT_BOOT, METADATA, NONE, DOWNTIME, RESTART = (
     "restart",
 )
 _K = KindOfChange
+_LEASE = {"lockspace": "cluster-1", "path": "/srv/leases"}
 _INNER = MANIFEST["vms"]["web"]["nics"][1]
 
 KINDS: tuple[KindOfChange, ...] = (
@@ -203,6 +204,9 @@ KINDS: tuple[KindOfChange, ...] = (
     _K("an input device", {"inputs": [{"type": "tablet", "bus": "usb"}]}, NEXT_BOOT),
     _K("a sound card", {"sound": "ich9"}, NEXT_BOOT),
     _K("another action of the watchdog", {"watchdog": "pause"}, NEXT_BOOT),
+    _K("a lease", {"leases": {"data": _LEASE}}, LIVE),
+    _K("no lease", {"leases": None}, LIVE, begin={"leases": {"data": _LEASE}}),
+    _K("a lease elsewhere", {"leases": {"data": {"offset": "1MiB"}}}, NEXT_BOOT, begin={"leases": {"data": _LEASE}}),
     _K("reserved ports", {"hotplug_ports": 2}, NEXT_BOOT),
     _K("more ports than it began with", {"hotplug_ports": 6}, NEXT_BOOT),
     _K("no watchdog", {"watchdog": None}, NEXT_BOOT),
