@@ -19,6 +19,7 @@ __all__ = ["host"]
 NOT_OF_THE_DOMAIN = frozenset(
     {
         *("host", "state", "restart", "autostart"),  # where it is and what becomes of it
+        "cpus.policy",  # a solver binds its vCPUs to CPUs of a host
         *("disks.preallocation", "disks.cluster_size", "disks.lazy_refcounts", "disks.nocow"),
         *("disks.clone.volume", "disks.full_copy"),  # how a volume is made
         *("graphics.expose", "graphics.also.expose"),  # that something else is meant
