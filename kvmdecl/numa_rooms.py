@@ -113,7 +113,7 @@ def _reserved(cores: Iterable[Core], dedicated: frozenset[int], count: int) -> f
         if dedicated.isdisjoint(core) and len(kept) + len(core) <= count:
             kept.update(core)
     single = sorted({cpu for core in ordered for cpu in core} - dedicated - kept)
-    return frozenset(kept.union(single[: max(0, count - len(kept))]))
+    return frozenset(kept.union(single[: count - len(kept)]))
 
 
 def _socket(cell: Cell) -> int | None:
@@ -146,8 +146,8 @@ def _take(pools: Mapping[int, Pools], ordinary: Mapping[int, int], taken: Iterab
     wanted: Counter[tuple[tuple[int, ...], int]] = Counter()
     for guest in taken:
         for nodes, size, amount in guest.memory:
-            cells = tuple(id_ for id_ in sorted(pools) if nodes is None or id_ in nodes)
-            wanted[cells or tuple(sorted(pools)), size] += amount
+            cells = tuple(id_ for id_ in pools if nodes is None or id_ in nodes)
+            wanted[cells or tuple(pools), size] += amount
     for (cells, size), amount in sorted(wanted.items(), key=lambda item: (len(item[0][0]), item)):
         sizes = {id_: size or ordinary[id_] for id_ in cells}
         left = {id_: pools[id_].get(sizes[id_], 0) for id_ in cells}

@@ -100,7 +100,7 @@ def test_ids_of_cells_are_labels_and_cpus_may_alternate_between_cells() -> None:
 def test_the_host_keeps_whole_cores_with_the_lowest_ids_of_what_is_not_dedicated(
     dedicated: set[int], reserved: int, shared: set[int]
 ) -> None:
-    seen = host(cell(0, (0, 4), (1, 5)), cell(1, (2, 6), (3, 7)))
+    seen = host(cell(1, (2, 6), (3, 7)), cell(0, (0, 4), (1, 5)))
     found = rooms(seen, dedicated=frozenset(dedicated), reserved_cpus=reserved)
     assert {cpu for room in found for cpu in room.shared} == shared
     assert {cpu for room in found for cpu in room.dedicated} == dedicated
@@ -111,6 +111,13 @@ def test_a_cpu_that_somebody_else_is_pinned_to_is_nobodys() -> None:
         host(cell(0, (0, 4), (1, 5))), dedicated=frozenset({1, 5}), taken=[Taken(frozenset({5, 0}))]
     )
     assert (room.dedicated, room.shared) == ({1}, {0, 4})
+
+
+def test_a_cpu_is_of_one_core_whatever_siblings_say() -> None:
+    told = {0: (0, 1), 1: (1,), 2: (1, 2, 3), 3: ()}
+    cpus = tuple(HostCpu(number, 0, 0, number, siblings) for number, siblings in told.items())
+    (room,) = rooms(host(replace(cell(0), cpus=cpus)))
+    assert room.cores == ((0, 1), (2, 3))
 
 
 @pytest.mark.parametrize(
@@ -180,7 +187,7 @@ def of(nodes: set[int] | None, amount: int, size: int = ORDINARY) -> Taken:
         ([of(None, 5120)], [{4: 3072, 1048576: 2048}, {4: 2048}]),
         ([of(None, 1)], [{4: 6143, 1048576: 2048}, {4: 4095}]),
         ([of({0, 1}, 5120)], [{4: 3072, 1048576: 2048}, {4: 2048}]),
-        ([of(None, 2048), of({0}, 6144)], [{4: 0, 1048576: 2048}, {4: 2048}]),
+        ([of(None, 2048), of({1}, 4096)], [{4: 4096, 1048576: 2048}, {4: 0}]),
         ([of(None, 99999)], [{4: 0, 1048576: 2048}, {4: 0}]),
         ([of({7}, 5120)], [{4: 3072, 1048576: 2048}, {4: 2048}]),
         ([of(None, 64, 2048)], [{4: 6144, 1048576: 2048}, {4: 4096}]),

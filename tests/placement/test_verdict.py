@@ -506,3 +506,47 @@ def test_an_odd_vcpu_that_wants_whole_cores_may_have_a_single_thread(
     request = PlaceRequest((VmToPlace("a", 3, 0, "", ("kvm-1",), shape),), (KVM_1,))
     place = Place("kvm-1", (CellPlace(0, ((0, 4, 1024),), home, ()),))
     assert list(faults(request, PlaceAnswer({"a": "kvm-1"}, places={"a": place}))) == []
+
+
+NEAR = HostRoom(
+    "kvm-1",
+    cpus=3,
+    memory=3 * GIB,
+    cells=tuple(
+        CellRoom(id_, socket, ((id_,),), frozenset({id_}), frozenset(), {4: 1024})
+        for id_, socket in ((0, 0), (1, 0), (2, 1), (3, None), (4, None))
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("home", "cell", "policies"),
+    [
+        (0, 0, "required socket legacy preferred"),
+        (0, 1, "socket preferred"),
+        (0, 2, "preferred"),
+        (0, None, "legacy preferred"),
+        (0, 9, "preferred"),
+        (3, 3, "required socket legacy preferred"),
+        (3, 4, "preferred"),
+    ],
+    ids=[
+        "there",
+        "in the socket",
+        "elsewhere",
+        "unknown",
+        "in no cell",
+        "in a cell of two sockets",
+        "in another",
+    ],
+)
+def test_a_device_is_as_near_as_its_policy_says(home: int, cell: int | None, policies: str) -> None:
+    host = replace(NEAR, devices=(PciDevice("0000:01:00.0", "gpu", cell, 1),))
+    place = Place(
+        "kvm-1", (CellPlace(home, ((home, 4, 512),), ((0, home),), ()),), devices=(("0000:01:00.0",),)
+    )
+    for policy in ("required", "socket", "legacy", "preferred"):
+        shape = replace(ONE, devices=(DeviceDemand("gpu", 1, policy),))
+        request = PlaceRequest((VmToPlace("a", 1, 0, "", ("kvm-1",), shape),), (host,))
+        told = list(faults(request, PlaceAnswer({"a": "kvm-1"}, places={"a": place})))
+        assert (told == []) == (policy in policies.split()), policy
