@@ -550,3 +550,17 @@ def test_a_device_is_as_near_as_its_policy_says(home: int, cell: int | None, pol
         request = PlaceRequest((VmToPlace("a", 1, 0, "", ("kvm-1",), shape),), (host,))
         told = list(faults(request, PlaceAnswer({"a": "kvm-1"}, places={"a": place})))
         assert (told == []) == (policy in policies.split()), policy
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [(5, "a0, a1, a2, a3, a4"), (7, "a0, a1, a2, a3, a4 and 2 more")],
+    ids=["five", "seven"],
+)
+def test_of_many_vms_five_are_named(count: int, told: str) -> None:
+    names = [f"a{number}" for number in range(count)]
+    vms = tuple(VmToPlace(name, 1, 0, "", ("kvm-1",)) for name in names)
+    request = PlaceRequest(vms, (KVM_1,), groups=(Group(frozenset(names), "host", apart=True),))
+    assert list(faults(request, PlaceAnswer(dict.fromkeys(names, "kvm-1")))) == [
+        f"it puts {told} on kvm-1, which are to be apart, at most 1 together"
+    ]
