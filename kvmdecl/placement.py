@@ -96,8 +96,12 @@ class _Placer:
         self._unknown = frozenset(host.name for host in cluster.hosts) - self._snapshots.keys()
         self._departed = bool(membership(cluster, observations).departed)
         self._able_hosts: dict[tuple[tuple[str, ...], str, str], tuple[str, ...]] = {}
+        self._open_hosts: dict[tuple[tuple[str, ...], tuple[tuple[str, str], ...]], tuple[str, ...]] = {}
+        self._disks: dict[str, set[tuple[str, str]]] = {}
         self._where: dict[str, list[str]] = {}
         for name, snapshot in self._snapshots.items():
+            for entry in snapshot.state.ledger(cluster.name).entries:
+                self._disks.setdefault(entry.owner, set()).add((name, entry.name))
             for domain in snapshot.state.domains:
                 self._where.setdefault(domain.uuid, []).append(name)
 
@@ -168,6 +172,8 @@ class _Placer:
 
     def home(self, vm: ResolvedVm) -> str | None:
         """The one host that has disks of a vm which is nowhere: it was undefined, or an apply was interrupted."""
+        if vm.name not in self._disks:
+            return None
         homes = [name for name in self._candidates.of(vm) if self._has_disks(vm, name)]
         return homes[0] if len(homes) == 1 else None
 
@@ -182,9 +188,8 @@ class _Placer:
 
     def _has_disks(self, vm: ResolvedVm, host: str) -> bool:
         """Whether the host's ledger says that disks of the vm were made there."""
-        disks = {f"{disk.pool}/{disk.volume}" for disk in vm.disks}
-        entries = self._snapshots[host].state.ledger(self._cluster.name).entries
-        return any(entry.owner == vm.name and entry.name in disks for entry in entries)
+        disks = {(host, f"{disk.pool}/{disk.volume}") for disk in vm.disks}
+        return not disks.isdisjoint(self._disks.get(vm.name, ()))
 
     def solve(
         self, vms: list[ResolvedVm], settled: list[ResolvedVm], solver: Solver
@@ -236,13 +241,13 @@ class _Placer:
         return kept_off(vm, room) if self._hosts[room.name].dedicated else vm
 
     def _open(self, vm: ResolvedVm) -> tuple[str, ...]:
-        """The hosts that may be given it."""
-        labels = vm.spec.host_labels.items()
-        return tuple(
-            name
-            for name in self._candidates.of(vm)
-            if not self._hosts[name].maintenance and labels <= self._hosts[name].labels.items()
-        )
+        """The hosts that may be given it. Many vms have the same."""
+        key = (self._candidates.of(vm), tuple(vm.spec.host_labels.items()))
+        if key not in self._open_hosts:
+            hosts = [self._hosts[name] for name in key[0] if not self._hosts[name].maintenance]
+            wanted = vm.spec.host_labels.items()
+            self._open_hosts[key] = tuple(host.name for host in hosts if wanted <= host.labels.items())
+        return self._open_hosts[key]
 
     def _able(self, candidates: tuple[str, ...], arch: str, type_: str) -> tuple[str, ...]:
         """Those that can run such a guest. Many vms share their candidates."""

@@ -79,7 +79,7 @@ def _taken(vm: ResolvedVm) -> Taken:
     cpus = vm.spec.cpus
     pins = (*cpus.pinned.values(), *cpus.iothread_pins.values(), cpus.emulator_pin)
     huge = [(need.nodes, need.size // KIB, need.size * need.count // MIB) for need in needs_of(vm)]
-    ordinary = ordinary_memory(vm) // MIB
+    ordinary = -(-ordinary_memory(vm) // MIB)
     return Taken(
         frozenset().union(*(numbers_of(pin) for pin in pins if pin)),
         (*huge, (nodes_of(vm.spec), ORDINARY, ordinary)) if ordinary else tuple(huge),
