@@ -114,9 +114,9 @@ def compile_cluster(
 
 
 def place_cluster(
-    cluster: ResolvedCluster, reader: HostReader, plugins: Plugins, relock: Relock
+    cluster: ResolvedCluster, reader: HostReader, plugins: Plugins, relock: Relock | None = None
 ) -> tuple[PlacedCluster, Mapping[str, Observation]]:
-    """Read the hosts and place the vms anew, as far as `relock` says.
+    """Read the hosts and place the vms as the lock file says, or anew as far as `relock` says.
 
     Raises:
         Rejected: when a vm fits nowhere, or two hosts turn out to be one machine.

@@ -52,7 +52,7 @@ def group_of(vm: ResolvedVm) -> str:
 
 def _room(host: ResolvedHost, snapshot: HostSnapshot, vms: list[ResolvedVm], ours: set[str]) -> HostRoom:
     foreign = [domain for domain in snapshot.state.domains if domain.active and domain.uuid not in ours]
-    loads, facts = [_load(domain) for domain in foreign], snapshot.facts
+    loads, facts = [load_of(domain) for domain in foreign], snapshot.facts
     return HostRoom(
         name=host.name,
         cpus=max(0, len(facts.cpus) - host.reserved_cpus),
@@ -66,7 +66,7 @@ def _room(host: ResolvedHost, snapshot: HostSnapshot, vms: list[ResolvedVm], our
             reserved_cpus=host.reserved_cpus,
             reserved_memory=host.reserved_memory,
             pages=pages_there(host, facts),
-            taken=[taken_by(domain, facts) for domain in foreign] + [_taken(vm) for vm in vms],
+            taken=[taken_by(domain, facts) for domain in foreign] + [taken_of(vm) for vm in vms],
         ),
         distances=distances(facts),
         overcommit=host.overcommit,
@@ -74,7 +74,7 @@ def _room(host: ResolvedHost, snapshot: HostSnapshot, vms: list[ResolvedVm], our
     )
 
 
-def _taken(vm: ResolvedVm) -> Taken:
+def taken_of(vm: ResolvedVm) -> Taken:
     """What a vm has of its host's cells that says itself where it is, or does not care."""
     cpus = vm.spec.cpus
     pins = (*cpus.pinned.values(), *cpus.iothread_pins.values(), cpus.emulator_pin)
@@ -86,7 +86,7 @@ def _taken(vm: ResolvedVm) -> Taken:
     )
 
 
-def _load(domain: ObservedDomain) -> tuple[int, int]:
+def load_of(domain: ObservedDomain) -> tuple[int, int]:
     """CPUs, and bytes of memory, of a running guest that is not in the manifest."""
     try:
         root = parse_xml(domain.live_xml or domain.xml)
