@@ -51,6 +51,7 @@ schemas: $(READY)  ## write schemas/ and docs/manifest.md again from the models
 	$(BIN)/kvmdecl schema manifest --output schemas/cluster.v1.json
 	$(BIN)/kvmdecl schema plan --output schemas/plan.v1.json
 	$(BIN)/kvmdecl schema drift --output schemas/drift.v1.json
+	$(BIN)/kvmdecl schema map --output schemas/map.v1.json
 	$(BIN)/kvmdecl schema events --output schemas/events.v1.json
 	$(BIN)/python scripts/manifest_reference.py
 

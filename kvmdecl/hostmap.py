@@ -219,12 +219,13 @@ def map_of(
         host: as the manifest has it.
         seen: as it is.
         room: what it has for guests, less what vms have that are bound to no cell.
-        vms: that are on it or are going to be, as the manifest has them.
+        vms: that are on it or are going to be, as the manifest has them and in its order.
         places: of the vms that are bound to cells.
         ours: UUIDs of all vms in the manifest.
     """
-    there = sorted(vms, key=lambda vm: vm.name)
+    there = list(vms)
     strangers = [each for each in seen.state.domains if each.active and each.uuid not in ours]
+    strangers.sort(key=lambda domain: domain.name)
     defined = {domain.uuid: domain for domain in seen.state.domains}
     cells = _Cells(seen.facts)
     for vm in there:
@@ -233,7 +234,7 @@ def map_of(
             cells.bind(vm, place)
         else:
             cells.add(f"vm/{vm.name}", taken_of(vm), _pinned(vm))
-    for stranger in sorted(strangers, key=lambda domain: domain.name):
+    for stranger in strangers:
         cells.add(f"domain/{stranger.name}", taken_by(stranger, seen.facts))
     small = sum(ordinary_memory(vm) + overhead(vm.spec) * MIB for vm in there if vm.spec.is_bound)
     has = {address: f"vm/{vm.name}" for vm in there for address in _devices(places.get(vm.name))}
@@ -247,7 +248,7 @@ def map_of(
         cells=tuple(cells.mapped(cell, pages) for cell in room.cells),
         guests=(
             *(_guest(vm, places.get(vm.name), defined) for vm in there),
-            *(_stranger(domain) for domain in sorted(strangers, key=lambda domain: domain.name)),
+            *(_stranger(domain) for domain in strangers),
         ),
         devices=tuple(MappedDevice(d.address, d.model, d.cell, has.get(d.address, "")) for d in room.devices),
         maintenance=host.maintenance,
@@ -385,4 +386,4 @@ class _Cells:
 
 
 def _portions(of: Counter[str]) -> tuple[Portion, ...]:
-    return tuple(Portion(guest, amount) for guest, amount in sorted(of.items()) if amount)
+    return tuple(Portion(guest, amount) for guest, amount in of.items() if amount)

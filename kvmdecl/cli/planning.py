@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kvmdecl.asking import Relock
 from kvmdecl.cli import common
-from kvmdecl.cluster import ResolvedCluster
+from kvmdecl.cluster import PlacedCluster, ResolvedCluster
 from kvmdecl.deep import deepen
 from kvmdecl.diagnostics import Diagnostic
 from kvmdecl.hosts.fleet import ConvertingFleet, ReadingFleet
@@ -83,14 +83,23 @@ def make_lock(path: Path, facts: Path | None, relock: Relock) -> tuple[Lock, boo
         Rejected: with everything that stands in the way of a placement.
     """
     plugins = load_plugins()
-    cluster = read_cluster(path, plugins)
+    placed, seen = place(read_cluster(path, plugins), facts, plugins, relock)
+    return new_lock(placed), all(isinstance(host, HostSnapshot) for host in seen.values())
+
+
+def place(
+    cluster: ResolvedCluster, facts: Path | None, plugins: Plugins, relock: Relock | None = None
+) -> tuple[PlacedCluster, Mapping[str, Observation]]:
+    """Place the vms on the cluster's hosts, or on those of saved facts, and say how these are.
+
+    Raises:
+        Rejected: with everything that stands in the way of a placement.
+    """
     uris = read_from(cluster)
     if facts is not None:
-        placed, seen = place_cluster(cluster, SnapshotReader(facts, uris), plugins, relock)
-    else:
-        with ReadingFleet(uris) as fleet:
-            placed, seen = place_cluster(cluster, fleet, plugins, relock)
-    return new_lock(placed), all(isinstance(host, HostSnapshot) for host in seen.values())
+        return place_cluster(cluster, SnapshotReader(facts, uris), plugins, relock)
+    with ReadingFleet(uris) as fleet:
+        return place_cluster(cluster, fleet, plugins, relock)
 
 
 def make_from(

@@ -17,6 +17,7 @@ class Document(StrEnum):
     MANIFEST = "manifest"
     PLAN = "plan"
     DRIFT = "drift"
+    MAP = "map"
     EVENTS = "events"
 
 
@@ -29,7 +30,7 @@ def run(
         ),
     ] = None,
 ) -> None:
-    """Write the JSON Schema of the manifest, of a saved plan, of drift, or of apply's events.
+    """Write the JSON Schema of the manifest, of a saved plan, of a map, of drift, or of apply's events.
 
     That of the manifest has the sections of all installed plugins. Editors use it for
     completion and for checks while you type: put
@@ -55,9 +56,15 @@ def _render(document: Document) -> str:
     from kvmdecl.schema import render_schema
     from kvmdecl.views.drift import drift_schema
     from kvmdecl.views.events_json import events_schema
+    from kvmdecl.views.map_json import map_schema
     from kvmdecl.views.plan_json import plan_schema
 
     if document is Document.MANIFEST:
         return render_schema(load_plugins().sections())
-    schemas = {Document.PLAN: plan_schema, Document.DRIFT: drift_schema, Document.EVENTS: events_schema}
+    schemas = {
+        Document.PLAN: plan_schema,
+        Document.DRIFT: drift_schema,
+        Document.MAP: map_schema,
+        Document.EVENTS: events_schema,
+    }
     return json.dumps(schemas[document](), indent=2) + "\n"

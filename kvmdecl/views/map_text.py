@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING
 
 from kvmdecl.hostmap import News, Use
 from kvmdecl.names import about_size, format_size
-from kvmdecl.views.map_words import NEWS, SEVERAL, USES, folded, guest_seats, name_of, size_words, tags
+from kvmdecl.views.map_words import (
+    NEWS,
+    SEVERAL,
+    USES,
+    folded,
+    free_words,
+    guest_seats,
+    host_words,
+    name_of,
+    reason_of,
+    size_words,
+    state_words,
+    tags,
+)
 from kvmdecl.views.plan_text import count
 
 if TYPE_CHECKING:
@@ -67,23 +80,23 @@ class _View:
         """Hosts that are alike."""
         first, names = group[0], folded(host.name for host in group)
         if first.reason:
-            yield from self.told(f"{names}  ", f"not read: {_reason(first)}", _BAD)
+            yield from self.told(f"{names}  ", f"not read: {reason_of(first)}", _BAD)
             yield from self._crowd(first.guests, "  ")
             return
         each = f"{len(group)} hosts, each " if len(group) > 1 else ""
-        yield from self.told(f"{names}  ", f"{each}{_about(first)}", _BOLD)
+        yield from self.told(f"{names}  ", f"{each}{host_words(first)}", _BOLD)
         shown = tags(first)
         guests = {guest.id: guest for guest in first.guests}
         for cells in zip(*(host.cells for host in group), strict=True):
             yield from self._cell(cells, shown, guests)
         yield from (f"  {_device(device, shown)}" for device in first.devices)
         if len(group) == 1:
-            yield f"  memory  {_free(first)} beside huge pages"
+            yield f"  memory  {free_words(first)} beside huge pages"
             yield from self._seated(first, shown)
             yield from self._crowd((guest for guest in first.guests if guest.id not in shown), "  ")
             return
         for hosts in _apart(group):
-            yield from self.told(f"  {folded(host.name for host in hosts)}  ", _free(hosts[0]))
+            yield from self.told(f"  {folded(host.name for host in hosts)}  ", free_words(hosts[0]))
             yield from self._crowd(hosts[0].guests, "    ")
 
     def told(self, head: str, text: str, style: str = "") -> Iterator[str]:
@@ -135,7 +148,7 @@ class _View:
         for guest in host.guests:
             if guest.id in shown:
                 where = f": {seats[guest.id]}" if seats.get(guest.id) else ""
-                told = f"{name_of(guest.name)}  {size_words([guest])}{_state(guest)}{where}"
+                told = f"{name_of(guest.name)}  {size_words([guest])}{state_words(guest)}{where}"
                 head = f"  {NEWS[guest.news][0]} {shown[guest.id]}  "
                 yield from self.told(head, told, _STYLES[guest.news])
 
@@ -143,7 +156,7 @@ class _View:
         """Those that have none, in few lines."""
         kinds: dict[tuple[str, str], list[MappedGuest]] = {}
         for guest in guests:
-            kinds.setdefault((NEWS[guest.news][0], _state(guest)), []).append(guest)
+            kinds.setdefault((NEWS[guest.news][0], state_words(guest)), []).append(guest)
         for (mark, state), of in kinds.items():
             noun = count(len(of), "vm" if of[0].managed else "guest")
             told = f"{noun}, {size_words(of)}{state}: {folded(guest.name for guest in of)}"
@@ -156,33 +169,12 @@ class _View:
 # -- words -----------------------------------------------------------------------------------------------------
 
 
-def _reason(host: MappedHost) -> str:
-    return name_of(host.reason.removeprefix(f"{host.name}: "))
-
-
-def _about(host: MappedHost) -> str:
-    cpus = sum(len(core) for cell in host.cells for core in cell.cores)
-    reserved = f", {host.cpus} for guests" if host.cpus != cpus else ""
-    maintenance = "; in maintenance" if host.maintenance else ""
-    return f"{count(cpus, 'CPU')}{reserved}; {about_size(host.memory)}{maintenance}"
-
-
-def _free(host: MappedHost) -> str:
-    return f"{about_size(host.free)} of {about_size(host.room)} free"
-
-
 def _apart(group: Iterable[MappedHost]) -> Iterable[list[MappedHost]]:
     """Hosts that differ: each that has guests for itself, the others by what is free of them."""
     found: dict[tuple[int, str], list[MappedHost]] = {}
     for host in group:
         found.setdefault((host.free, host.name if host.guests else ""), []).append(host)
     return found.values()
-
-
-def _state(guest: MappedGuest) -> str:
-    if not guest.managed:
-        return ", not in the manifest"
-    return "" if guest.running else ", stopped"
 
 
 def _pool(alike: Sequence[MappedPages], shown: Mapping[str, str]) -> str:

@@ -99,6 +99,31 @@ def size_words(guests: Iterable[MappedGuest]) -> str:
     return f"{count(sum(guest.cpus for guest in of), 'CPU')}, {about_size(sum(guest.memory for guest in of))}"
 
 
+def host_words(host: MappedHost) -> str:
+    """`16 CPUs, 15 for guests; 48GiB`."""
+    cpus = sum(len(core) for cell in host.cells for core in cell.cores)
+    reserved = f", {host.cpus} for guests" if host.cpus != cpus else ""
+    maintenance = "; in maintenance" if host.maintenance else ""
+    return f"{count(cpus, 'CPU')}{reserved}; {about_size(host.memory)}{maintenance}"
+
+
+def free_words(host: MappedHost) -> str:
+    """`3.5GiB of 30GiB free`, of what is no huge page."""
+    return f"{about_size(host.free)} of {about_size(host.room)} free"
+
+
+def state_words(guest: MappedGuest) -> str:
+    """What is out of the ordinary about a guest, after a comma."""
+    if not guest.managed:
+        return ", not in the manifest"
+    return "" if guest.running else ", stopped"
+
+
+def reason_of(host: MappedHost) -> str:
+    """Why a host was not read."""
+    return safe_text(host.reason.removeprefix(f"{host.name}: "))
+
+
 def in_runs(numbers: Sequence[int]) -> str:
     """The numbers in their order: 4, 5, 6, 20, 9 -> `4-6,20,9`."""
     runs: list[list[int]] = []

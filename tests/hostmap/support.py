@@ -66,9 +66,9 @@ def defined(vm: ResolvedVm, place: Place) -> ObservedDomain:
 
 def stranger(name: str, pins: str = "", cpus: int = 2) -> ObservedDomain:
     """A running guest of 2 GiB that is in no manifest."""
+    uuid, cpuset = "00000000-0000-0000-0000-000000000001", f" cpuset='{pins}'" if pins else ""
     xml = (
-        f"<domain><memory unit='KiB'>2097152</memory><vcpu cpuset='{pins}'>{cpus}</vcpu></domain>"
-        if pins
-        else f"<domain><memory unit='KiB'>2097152</memory><vcpu>{cpus}</vcpu></domain>"
+        f"<domain type='kvm'><name>old</name><uuid>{uuid}</uuid><memory unit='KiB'>2097152</memory>"
+        f"<vcpu{cpuset}>{cpus}</vcpu></domain>"
     )
-    return replace(domain("00000000-0000-0000-0000-000000000001"), name=name, live_xml=xml)
+    return replace(domain(uuid), name=name, xml=xml, live_xml=xml)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -16,19 +17,19 @@ PLACES = {"train": TRAIN_PLACE, "db": DB_PLACE}
 ONE_HOST = """\
 kvm-1  16 CPUs, 15 for guests; 48GiB
   cell 0, socket 0
-    0-3   -bbc
-    8-11  =bbc
-    4KiB  b 104MiB, others 4.3GiB, 11.5GiB of 16GiB free
-    2MiB  b 4GiB, 4GiB of 8GiB free
+    0-3   -aac
+    8-11  =aac
+    4KiB  a 104MiB, others 4.3GiB, 11.5GiB of 16GiB free
+    2MiB  a 4GiB, 4GiB of 8GiB free
   cell 1, socket 1
-    4-7    =aaa
-    12-15  =__a
-    4KiB   a 2.1GiB, others 2.6GiB, 11.2GiB of 16GiB free
+    4-7    =bbb
+    12-15  =__b
+    4KiB   b 2.1GiB, others 2.6GiB, 11.2GiB of 16GiB free
     2MiB   8GiB of 8GiB free
   memory  22.7GiB of 30GiB free beside huge pages
-  + a  db  4 CPUs, 2GiB: vCPUs 2-3 on 5-6, emulator on 7, I/O thread 1 on 15, 2
+  + a  train  4 CPUs, 4GiB: vCPUs 0-3 on 1,9,2,10
+  + b  db  4 CPUs, 2GiB: vCPUs 2-3 on 5-6, emulator on 7, I/O thread 1 on 15, 2
        vCPUs on shared CPUs of cell 1
-  + b  train  4 CPUs, 4GiB: vCPUs 0-3 on 1,9,2,10
     c  old  2 CPUs, 2GiB, not in the manifest: pinned on 3,11
   + 3 vms, 3 CPUs, 3GiB: web-{1..3}
 
@@ -79,6 +80,10 @@ def test_a_host_is_drawn_cell_by_cell_with_a_letter_for_each_guest():
         kvm_1=seen,
     )
     assert text(found) == ONE_HOST
+
+
+def test_the_manual_shows_it():
+    assert ONE_HOST in (Path(__file__).parents[2] / "docs/map.md").read_text()
 
 
 def test_hosts_that_are_alike_are_drawn_once():
