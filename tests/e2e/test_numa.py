@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING
 
 import libvirt
@@ -54,6 +56,14 @@ def pins(story: Story, vm: str) -> dict[int, str]:
     }
 
 
+def mapped(story: Story, vm: str) -> dict[int, str]:
+    """As the map has them."""
+    (host,) = json.loads(story.ok("map", "--format", "json").out)["hosts"]
+    cpus = (cpu for cell in host["cells"] for core in cell["cores"] for cpu in core)
+    seats = [(seat, str(cpu["id"])) for cpu in cpus for seat in cpu["seats"] if seat["guest"] == f"vm/{vm}"]
+    return dict(sorted((seat["number"], cpu) for seat, cpu in seats if seat["role"] == "vcpu"))
+
+
 def cores_of(story: Story) -> list[frozenset[int]]:
     with story.connect("kvm-1") as connection:
         cpus = etree.fromstring(connection.getCapabilities()).iterfind(".//cells/cell/cpus/cpu")
@@ -79,6 +89,8 @@ def test_guests_run_where_they_were_placed_and_stay_there(story: Story):
     assert set(pins(story, "web").values()).isdisjoint(set(train.values()))
     assert pins(story, "plain") == {0: "0,4,8,12"}
 
+    assert (mapped(story, "train"), mapped(story, "web")) == (train, pins(story, "web"))
+
     before = {vm: pins(story, vm) for vm in ("train", "web", "plain")}
     declare(story, GUESTS + "  alpha: {cpus: {count: 2, policy: dedicated}, memory: 64MiB}\n")
     story.ok("apply", "--yes")
@@ -101,6 +113,7 @@ def test_a_lock_file_is_followed_and_changes_places_only_by_review(story: Story)
     planned = story.run("plan", "--detailed-exitcode")
     assert planned.code == 2
     assert "live" in planned.out
+    assert re.search(r"^  ~ [a-z]  web ", story.ok("map").out, re.MULTILINE)
     pid = qemu_pid(story, "kvm-1", "web")
     story.ok("apply", "--yes")
     assert ",".join(pins(story, "web").values()) == new
@@ -145,3 +158,4 @@ def test_a_guest_of_nobody_keeps_its_cpus(story: Story):
     given = {cpu for number in range(1, 6) for cpu in pins(story, f"mine-{number}").values()}
     assert len(given) == 10
     assert given.isdisjoint({"1", "9"})
+    assert "theirs  2 CPUs, 64MiB, not in the manifest: pinned on 1,9" in story.ok("map").out
