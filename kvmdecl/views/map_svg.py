@@ -71,7 +71,7 @@ _PAGE_STYLE = """\
 body{margin:16px;font:14px system-ui,sans-serif;color:#1f2328;background:#f6f8fa}h1{font-size:20px}
 nav{columns:9em;margin:12px 0}nav a{display:block;color:#0969da}
 main{display:grid;grid-template-columns:repeat(auto-fill,minmax(424px,1fr));gap:16px;align-items:start}
-svg{width:100%;max-width:640px;height:auto;display:block}
+svg{width:100%;max-width:640px;height:auto;display:block}header svg{max-width:1000px}
 @media print{nav{display:none}body{background:#fff}section{break-inside:avoid}}
 """
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -105,7 +105,7 @@ def render_html(hosts: HostMap) -> str:
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}"/>\n<title>{title}</title>\n'
         f"<style>\n{_STYLE}{_PAGE_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n{notes}"
-        f"{_svg(_LEGEND, 20, 'legend', _legend())}\n<nav>\n{links}</nav>\n<main>\n{cards}</main>\n"
+        f"<header>{_svg(_LEGEND, 20, 'legend', _legend())}</header>\n<nav>\n{links}</nav>\n<main>\n{cards}</main>\n"
         "</body>\n</html>\n"
     )
 

@@ -89,7 +89,8 @@ class _View:
         guests = {guest.id: guest for guest in first.guests}
         for cells in zip(*(host.cells for host in group), strict=True):
             yield from self._cell(cells, shown, guests)
-        yield from (f"  {_device(device, shown)}" for device in first.devices)
+        for device in first.devices:
+            yield from self.told(f"  {name_of(device.address)}  ", _device(device, shown))
         if len(group) == 1:
             yield f"  memory  {free_words(first)} beside huge pages"
             yield from self._seated(first, shown)
@@ -196,7 +197,7 @@ def _device(device: MappedDevice, shown: Mapping[str, str]) -> str:
     where = "" if device.cell is None else f" at cell {device.cell}"
     owner = device.guest.partition("/")[2]
     has = shown.get(device.guest, owner) if owner else "free"
-    return f"{name_of(device.address)}  {name_of(device.model)}{where}: {name_of(has)}"
+    return f"{name_of(device.model)}{where}: {name_of(has)}"
 
 
 def _rows(cell: MappedCell, width: int) -> Iterator[Row]:

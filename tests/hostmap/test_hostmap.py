@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from kvmdecl.hostmap import MappedGuest, MappedHost, MappedPages, News, Portion, Role, Seat, Use
+from kvmdecl.hostmap import (
+    MappedDevice,
+    MappedGuest,
+    MappedHost,
+    MappedPages,
+    News,
+    Portion,
+    Role,
+    Seat,
+    Use,
+    map_of,
+)
 from kvmdecl.names import GIB, KIB, MIB
-from kvmdecl.solver import CellPlace, Place
+from kvmdecl.solver import CellPlace, PciDevice, Place
 from tests.hostmap.support import DB, DB_PLACE, TRAIN, TRAIN_PLACE, defined, host, mapped, stranger
+from tests.placement.numa import ROOM
 from tests.placement.support import silent
-from tests.resolve.support import only_vm
+from tests.resolve.support import only_vm, resolved
 
 
 def uses(host: MappedHost) -> dict[int, Use]:
@@ -123,6 +137,20 @@ def test_who_is_new_or_gets_other_cpus_is_marked(there: list[Place], news: News)
     seen = host("kvm-1", *(defined(vm, place) for place in there))
     (found,) = mapped(TRAIN, places={"train": TRAIN_PLACE}, kvm_1=seen).hosts
     assert guest(found, "train").news is news
+
+
+def test_a_device_is_whose_place_has_it():
+    room = replace(
+        ROOM, devices=(PciDevice("0000:41:00.0", "10de:2330", 1, 7), PciDevice("0000:42:00.0", "x", None, 8))
+    )
+    vm = only_vm(f"vms:\n  {TRAIN}\n").on("kvm-1")
+    place = replace(TRAIN_PLACE, devices=(("0000:41:00.0",),))
+    (entry, *_) = resolved("vms: {}").hosts
+    found = map_of(entry, host("kvm-1"), room, [vm], {"train": place}, frozenset({vm.uuid}))
+    assert found.devices == (
+        MappedDevice("0000:41:00.0", "10de:2330", 1, "vm/train"),
+        MappedDevice("0000:42:00.0", "x", None),
+    )
 
 
 def test_a_host_that_was_not_read_says_why_and_keeps_the_guests_that_name_it():

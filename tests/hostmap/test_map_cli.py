@@ -24,7 +24,6 @@ apiVersion: kvmdecl/v1
 cluster: demo
 hosts:
   kvm-{{1..2}}: {{uri: "qemu+tls://{{name}}.example/system", dedicated: "1-3,9-11,5-7,13-15"}}
-placement: spread
 vms:
   {TRAIN}
   web: {{count: 2}}

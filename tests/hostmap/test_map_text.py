@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kvmdecl.hostmap import HostMap, MappedCell, MappedCpu, Role, Seat, Use
+from kvmdecl.hostmap import HostMap, MappedCell, MappedCpu, MappedDevice, Role, Seat, Use
 from kvmdecl.views.map_text import render_map
 from kvmdecl.views.map_words import folded, in_runs, tags
 from tests.hostmap.support import DB, DB_PLACE, TRAIN, TRAIN_PLACE, host, mapped, stranger
@@ -100,6 +100,16 @@ def test_what_is_not_known_is_told():
         kvm_2=silent("kvm-2"),
     )
     assert text(found).split("\n\n", 1)[1] == UNKNOWN
+
+
+def test_a_device_is_somebodys_or_free():
+    seen = mapped(TRAIN, places={"train": TRAIN_PLACE}).hosts[0]
+    devices = (
+        MappedDevice("0000:41:00.0", "10de:2330", 1, "vm/train"),
+        MappedDevice("0000:42:00.0", "10de:2330", None),
+    )
+    shown = text(HostMap("demo", (replace(seen, devices=devices),)))
+    assert "\n  0000:41:00.0  10de:2330 at cell 1: a\n  0000:42:00.0  10de:2330: free\n" in shown
 
 
 def test_what_is_new_is_green_and_what_is_not_for_guests_is_dim():
