@@ -189,28 +189,25 @@ class _Card:
             self._pages(pages)
 
     def _cpu(self, cpu: MappedCpu, x: float, y: float) -> Element:
-        kind, mark, told = cpu.use.value, USES[cpu.use][0] if cpu.use in USES else "", ""
         there = sorted({seat.guest for seat in cpu.seats})
-        if there:
-            told = "; ".join(f"{self._name(seat.guest)}, {seat_words(seat)}" for seat in cpu.seats)
-        else:
-            told = USES[cpu.use][1]
-        if len(there) > 1:
+        told = "; ".join(f"{self._name(seat.guest)}, {seat_words(seat)}" for seat in cpu.seats)
+        if cpu.use is Use.KEPT or not there:
+            kind, (mark, use) = cpu.use.value, USES[cpu.use]
+            told = told or use
+        elif len(there) > 1:
             kind, mark = "several", SEVERAL[0]
-        elif there and cpu.use is not Use.KEPT:
-            kind = " ".join(filter(None, [self._colors[there[0]], self._guests[there[0]].news.value]))
+        else:
+            kind = " ".join([self._colors[there[0]], self._guests[there[0]].news.value]).strip()
             mark = self._tags[there[0]] + _seat_mark(cpu)
-        rect = _rect(x, y, _TILE, _TILE_HEIGHT)
         label = _text(x + _TILE / 2, y + 9.5, mark, "tag")
-        return _group(f"cpu {kind}", node("title", f"CPU {cpu.id}: {told}"), rect, label)
+        title = node("title", f"CPU {cpu.id}: {told}")
+        return _group(f"cpu {kind}", title, _rect(x, y, _TILE, _TILE_HEIGHT), label)
 
     def _pages(self, pages: MappedPages) -> None:
         size = format_size(pages.page)
         self.height += _LINE
         self._add(_text(_PAD, self.height, size, "dim"))
-        portions = [
-            (self._colors[part.guest], part.amount, f"{self._name(part.guest)}") for part in pages.taken
-        ]
+        portions = [(self._colors[part.guest], part.amount, self._name(part.guest)) for part in pages.taken]
         portions += [("others", pages.others, "the host and guests of no cell"), ("free", pages.free, "free")]
         bars, x = [], float(_PAD + 40)
         for kind, amount, whose in portions:
@@ -264,7 +261,7 @@ def _guest(guest: MappedGuest, x: float, y: float, told: str, *more: Element) ->
     parts = [node("title", told), *more]
     parts += [_text(x, y, mark, "mark")] if mark else []
     parts.append(_text(x + 9, y, shown, "" if guest.managed and guest.running else "dim"))
-    kind = " ".join(filter(None, ["guest", guest.news.value]))
+    kind = f"guest {guest.news}".strip()
     return node("g", *parts, **{"class": kind, "data-guest": safe_text(guest.id)})
 
 
