@@ -8,6 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from kvmdecl.candidates import Candidates
+from kvmdecl.check_hosts import check_hosts
 from kvmdecl.diagnostics import Diagnostic, Severity, in_order
 from kvmdecl.manifest.cpus import LEVELS, numbers_of
 from kvmdecl.names import about_size, format_size
@@ -44,6 +45,7 @@ def check(placed: PlacedCluster, facts: Mapping[str, HostFacts], plugins: Plugin
         _check_consoles(placed),
         _check_memory(placed, facts),
         _check_pages(placed, facts),
+        check_hosts(placed, facts),
     )
     return in_order(chain(built_in, plugins.check(placed, facts)))
 
