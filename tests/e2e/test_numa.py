@@ -91,6 +91,10 @@ def test_guests_run_where_they_were_placed_and_stay_there(story: Story):
 
     assert (mapped(story, "train"), mapped(story, "web")) == (train, pins(story, "web"))
 
+    story.ok("facts", "--out", "facts")
+    shown = story.ok("show", "train", "cluster.yaml", "--facts", "facts").out
+    assert all(f'<vcpupin vcpu="{vcpu}" cpuset="{cpu}"/>' in shown for vcpu, cpu in train.items())
+
     before = {vm: pins(story, vm) for vm in ("train", "web", "plain")}
     declare(story, GUESTS + "  alpha: {cpus: {count: 2, policy: dedicated}, memory: 64MiB}\n")
     story.ok("apply", "--yes")
