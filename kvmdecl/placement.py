@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from kvmdecl.asking import Relock, place_request
 from kvmdecl.candidates import Candidates
 from kvmdecl.cluster import PlacedCluster
+from kvmdecl.conflict_set import Question
 from kvmdecl.diagnostics import Diagnostic, Note, Rejected
+from kvmdecl.infeasible import Advice, advise, bars
 from kvmdecl.lock import lock_faults, unfit_lock
 from kvmdecl.membership import membership
 from kvmdecl.names import format_size
@@ -201,11 +203,12 @@ class _Placer:
         request = place_request(self._cluster, self._snapshots, settled, open_to, self._relock or Relock())
         request, answer = self._ask(request, solver)
         wanting = able.keys() | {vm.name for vm in request.vms}
-        if not self.found:
+        homeless = [vm for vm in (*vms, *settled) if vm.name in wanting and vm.name not in answer.hosts]
+        if homeless and not self.found:
+            advice = self._advice(vms, settled, pages, answer, solver)
             self.found += (
-                self._no_host(vm, answer.refused.get(vm.name, {}), pages)
-                for vm in (*vms, *settled)
-                if vm.name in wanting and vm.name not in answer.hosts
+                self._no_host(vm, answer.refused.get(vm.name, {}), pages, advice.get(vm.name, Advice()))
+                for vm in homeless
             )
         if self.found:
             return [], {}
@@ -257,7 +260,26 @@ class _Placer:
             self._able_hosts[key] = tuple(name for name, fact in facts if fact.guest_type(arch, type_))
         return self._able_hosts[key]
 
-    def _no_host(self, vm: ResolvedVm, reasons: Mapping[str, str], pages: _Pages) -> Diagnostic:
+    def _advice(
+        self,
+        vms: list[ResolvedVm],
+        settled: list[ResolvedVm],
+        pages: _Pages,
+        answer: PlaceAnswer,
+        solver: Solver,
+    ) -> Mapping[str, Advice]:
+        """What conflicts and what would help, for those without a host that there are hosts for."""
+        able = {
+            vm.name: pages.enough(vm, self._able(self._candidates.of(vm), vm.arch, vm.type)) for vm in vms
+        }
+        wide = {name: hosts for name, hosts in able.items() if hosts}
+        request = place_request(self._cluster, self._snapshots, settled, wide, self._relock or Relock())
+        question = Question(with_unfit_asked(request), bars(self._cluster, wide))
+        return advise(self._cluster, question, answer, solver)
+
+    def _no_host(
+        self, vm: ResolvedVm, reasons: Mapping[str, str], pages: _Pages, advice: Advice
+    ) -> Diagnostic:
         notes = [Note(f"{host}: {safe_text(reason)}") for host, reason in sorted(reasons.items())]
         others = sorted(self._hosts.keys() - reasons.keys())
         notes += [Note(f"{host}: {self._why_not(vm, host, pages)}") for host in others]
@@ -266,8 +288,9 @@ class _Placer:
             "placement.no-host",
             f"no host can take {vm.name}, which wants {wanted}",
             vm.origin.at,
-            hint="make room, add a host, ask for less, or put it on a host all the same with `host:`",
-            notes=tuple(notes),
+            hint=advice.hint
+            or "make room, add a host, ask for less, or put it on a host all the same with `host:`",
+            notes=(*notes, *advice.notes),
             subject=f"vm/{vm.name}",
         )
 

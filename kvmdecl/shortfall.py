@@ -1,0 +1,192 @@
+"""How much of what a host is short of for a vm, cell by cell, beside those that are there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kvmdecl.names import KIB, MIB, about_size, format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from kvmdecl.solver import CellDemand, CellRoom, HostRoom, Place, Shape, VmToPlace
+
+
+@dataclass(frozen=True, slots=True)
+class Short:
+    """What a host, or a cell of it, has too little of.
+
+    Attributes:
+        host: that is short of it.
+        cell: its id; None for the host as a whole.
+        what: `dedicated CPUs`, `whole cores`, `pairs of threads`, `shared vCPUs`, `cells`, or `pages` or `memory`.
+        free: how many there are; MiB of memory and of pages.
+        wanted: how many the vm wants.
+        page: size of the pages in KiB, 0 if it is about something else.
+    """
+
+    host: str
+    cell: int | None
+    what: str
+    free: int
+    wanted: int
+    page: int = 0
+
+    def __str__(self) -> str:
+        where = self.host if self.cell is None else f"{self.host} cell {self.cell}"
+        if self.what == "memory":
+            return f"{where}: {about_size(self.free * MIB)} of memory free, {about_size(self.wanted * MIB)} wanted"
+        each, what = 1, self.what
+        if self.page:
+            each, what = self.page, f"pages of {format_size(self.page * KIB)}"
+        scale = KIB if self.page else 1
+        return f"{where}: {self.free * scale // each} {what} free, {-(-self.wanted * scale // each)} wanted"
+
+
+def shortfalls(vm: VmToPlace, room: HostRoom, there: Iterable[tuple[VmToPlace, Place]]) -> tuple[Short, ...]:
+    """What `room` is short of for a vm beside others, given with their places on it; nothing if numbers alone allow it.
+
+    Of each cell of the guest the host's cell is told that is nearest to having room for it.
+    """
+    if vm.shape is None:
+        return ()
+    left = _Left(room, there)
+    if vm.shape.spills:
+        return tuple(left.on_all(vm.shape))
+    demands = vm.shape.cells
+    if len(demands) > len(room.cells):
+        return (Short(room.name, None, "cells", len(room.cells), len(demands)),)
+    found: list[Short] = []
+    open_ = list(room.cells)
+    for number, demand in enumerate(demands):
+        lacking = [(tuple(left.on(cell, vm.shape, demand, first=number == 0)), cell) for cell in open_]
+        short, cell = min(lacking, key=lambda each: _severity(each[0]))
+        open_.remove(cell)
+        found += short
+    return tuple(found)
+
+
+def _severity(found: tuple[Short, ...]) -> float:
+    return sum((short.wanted - short.free) / short.wanted for short in found)
+
+
+class _Left:
+    """What guests leave of a host."""
+
+    def __init__(self, room: HostRoom, there: Iterable[tuple[VmToPlace, Place]]) -> None:
+        self._room = room
+        self._taken: set[int] = set()
+        self._floating = {cell.id: 0 for cell in room.cells}
+        self._pools = {(cell.id, page): size for cell in room.cells for page, size in cell.pools.items()}
+        for vm, place in there:
+            if vm.shape is not None:
+                self._take(vm.shape, place)
+
+    def _take(self, shape: Shape, place: Place) -> None:
+        pins = {cpu for cell in place.cells for _, cpu in cell.pins}
+        if shape.threads == "isolate":
+            pins |= {
+                cpu for cell in self._room.cells for core in cell.cores if pins & {*core} for cpu in core
+            }
+        self._taken |= pins | {*place.emulator} | {*place.io_threads}
+        for number, cell in enumerate(place.cells):
+            for id_, count in cell.floating:
+                self._floating[id_] = self._floating.get(id_, 0) + count
+            for id_, page, size in cell.memory:
+                self._pools[id_, page] = self._pools.get((id_, page), 0) - size
+            if number == 0 and shape.overhead:
+                smallest = min((page for id_, page in self._pools if id_ == cell.home), default=4)
+                self._pools[cell.home, smallest] = self._pools.get((cell.home, smallest), 0) - shape.overhead
+
+    def _free(self, cell: CellRoom) -> list[list[int]]:
+        """CPUs that are free, core by core."""
+        return [[cpu for cpu in core if cpu in cell.dedicated - self._taken] for core in cell.cores]
+
+    def on(self, cell: CellRoom, shape: Shape, demand: CellDemand, *, first: bool) -> Iterator[Short]:
+        """What a cell is short of for a cell of the guest; QEMU's own threads and memory are with the first."""
+        more = (shape.emulator == "isolate") + shape.io_threads if first else 0
+        wanted = _cpus(shape, demand, more)
+        wanted["shared vCPUs"] = len(demand.floating)
+        for what, free in self._cpus(cell).items():
+            if free < wanted.get(what, 0):
+                yield Short(self._room.name, cell.id, what, free, wanted[what])
+        sizes = sorted(cell.pools)
+        overhead = shape.overhead if first else 0
+        found = [tuple(self._memory(cell, size, demand.memory, overhead)) for size in _pages(shape, sizes)]
+        if not found:
+            page = shape.pages if isinstance(shape.pages, int) else 0
+            yield Short(self._room.name, cell.id, "pages" if page else "memory", 0, demand.memory, page)
+        else:
+            yield from min(found, key=_severity)
+
+    def _cpus(self, cell: CellRoom) -> Mapping[str, int]:
+        free = self._free(cell)
+        return {
+            "whole cores": sum(len(left) == len(core) for left, core in zip(free, cell.cores, strict=True)),
+            "pairs of threads": sum(len(left) // 2 for left in free),
+            "dedicated CPUs": sum(map(len, free)),
+            "shared vCPUs": min(
+                int(self._room.overcommit * len(cell.shared)) - self._floating[cell.id], 1 << 30
+            ),
+        }
+
+    def _memory(self, cell: CellRoom, page: int, size: int, overhead: int) -> Iterator[Short]:
+        smallest = min(cell.pools)
+        wanted = {page: size}
+        wanted[smallest] = wanted.get(smallest, 0) + overhead
+        for each, much in wanted.items():
+            free = max(0, self._pools[cell.id, each])
+            if free < much:
+                what, shown = ("memory", 0) if each == smallest else ("pages", each)
+                yield Short(self._room.name, cell.id, what, free, much, shown)
+
+    def on_all(self, shape: Shape) -> Iterator[Short]:
+        """What all cells together are short of for a guest that may lie across them."""
+        more = (shape.emulator == "isolate") + shape.io_threads
+        there: dict[str, int] = {}
+        wanted: dict[str, int] = {"shared vCPUs": sum(len(demand.floating) for demand in shape.cells)}
+        for cell in self._room.cells:
+            for what, free in self._cpus(cell).items():
+                there[what] = there.get(what, 0) + free
+        for demand in shape.cells:
+            for what, count in _cpus(shape, demand, 0).items():
+                wanted[what] = wanted.get(what, 0) + count
+        wanted["dedicated CPUs"] = wanted.get("dedicated CPUs", 0) + more
+        for what, free in there.items():
+            if free < wanted.get(what, 0):
+                yield Short(self._room.name, None, what, free, wanted[what])
+        sizes = sorted({size for cell in self._room.cells for size in cell.pools})
+        memory = sum(demand.memory for demand in shape.cells)
+        allowed = _pages(shape, sizes)
+        free_memory = {
+            size: sum(max(0, self._pools.get((cell.id, size), 0)) for cell in self._room.cells)
+            for size in allowed
+        }
+        if free_memory and max(free_memory.values()) < memory:
+            page = max(allowed, key=lambda size: free_memory[size])
+            what, shown = ("memory", 0) if page == min(sizes) else ("pages", page)
+            yield Short(self._room.name, None, what, free_memory[page], memory, shown)
+
+
+def _cpus(shape: Shape, demand: CellDemand, more: int) -> dict[str, int]:
+    count = len(demand.pinned)
+    wanted = {"dedicated CPUs": count + more}
+    if shape.threads == "isolate":
+        wanted["whole cores"] = count
+    if shape.threads == "require":
+        wanted["pairs of threads"] = count // 2
+    return wanted
+
+
+def _pages(shape: Shape, sizes: list[int]) -> list[int]:
+    """Of the sizes of pages that a cell has, in order, those that a guest may have."""
+    match shape.pages:
+        case "small":
+            return sizes[:1]
+        case "large":
+            return sizes[1:]
+        case "any":
+            return sizes
+        case size:
+            return [size] if size in sizes else []
