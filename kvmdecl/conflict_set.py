@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvmdecl.solver import PlaceRequest
+from kvmdecl.shortfall import Left
+from kvmdecl.solver import Budget, PlaceRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from kvmdecl.solver import Group, PlaceAnswer, Solver, VmToPlace
+    from kvmdecl.solver import Group, Place, PlaceAnswer, Solver, VmToPlace
 
-MOST_WORK = 100_000
+MOST_WORK = 20_000
 """Vms and hosts that the solver is asked about for one set, counted again each time that it is asked."""
 MOST_SOLVES = 400
 MOST_SETS = 3
@@ -94,6 +95,8 @@ class Asking:
             return False
         if not request.vms:
             return True
+        if impossible(request):
+            return False
         answer = self.answer(request)
         if answer is None:
             return None
@@ -107,6 +110,31 @@ class Asking:
             self.exhausted = True
             return None
         return self._solver(request)
+
+
+def impossible(request: PlaceRequest) -> bool:
+    """Whether numbers alone show that not all vms can be placed: a solver would look for a way for long.
+
+    Vms alike are held against what their candidates have. False says nothing.
+    """
+    if request.budget != Budget():
+        return False  # who moves leaves other room
+    there: defaultdict[str, list[tuple[VmToPlace, Place]]] = defaultdict(list)
+    for vm in request.residents:
+        if vm.place is not None:
+            there[vm.place.host].append((vm, vm.place))
+    left = {room.name: Left(room, there[room.name]) for room in request.hosts}
+    free = {room.name: room.memory - room.used_memory for room in request.hosts}
+    counts = Counter((vm.shape, vm.memory, vm.candidates) for vm in request.vms)
+    for (shape, memory, hosts), count in counts.items():
+        known = [name for name in hosts if name in left]
+        if shape is None:
+            most = sum(max(0, free[name]) // memory for name in known) if memory else count
+        else:
+            most = count if shape.spills else sum(left[name].most(shape) for name in known)
+        if count > most:
+            return True
+    return False
 
 
 @dataclass(frozen=True, slots=True)

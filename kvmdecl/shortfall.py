@@ -51,7 +51,7 @@ def shortfalls(vm: VmToPlace, room: HostRoom, there: Iterable[tuple[VmToPlace, P
     """
     if vm.shape is None:
         return ()
-    left = _Left(room, there)
+    left = Left(room, there)
     if vm.shape.spills:
         return tuple(left.on_all(vm.shape))
     demands = vm.shape.cells
@@ -71,8 +71,8 @@ def _severity(found: tuple[Short, ...]) -> float:
     return sum((short.wanted - short.free) / short.wanted for short in found)
 
 
-class _Left:
-    """What guests leave of a host."""
+class Left:
+    """What guests leave of a host, which are given with their places on it."""
 
     def __init__(self, room: HostRoom, there: Iterable[tuple[VmToPlace, Place]]) -> None:
         self._room = room
@@ -96,7 +96,8 @@ class _Left:
             for id_, page, size in cell.memory:
                 self._pools[id_, page] = self._pools.get((id_, page), 0) - size
             if number == 0 and shape.overhead:
-                smallest = min((page for id_, page in self._pools if id_ == cell.home), default=4)
+                sizes = [_sizes(each) for each in self._room.cells if each.id == cell.home]
+                smallest = min(sizes[0], default=4) if sizes else 4
                 self._pools[cell.home, smallest] = self._pools.get((cell.home, smallest), 0) - shape.overhead
 
     def _free(self, cell: CellRoom) -> list[list[int]]:
@@ -111,7 +112,7 @@ class _Left:
         for what, free in self._cpus(cell).items():
             if free < wanted.get(what, 0):
                 yield Short(self._room.name, cell.id, what, free, wanted[what])
-        sizes = sorted(cell.pools)
+        sizes = _sizes(cell)
         overhead = shape.overhead if first else 0
         found = [tuple(self._memory(cell, size, demand.memory, overhead)) for size in _pages(shape, sizes)]
         if not found:
@@ -132,7 +133,7 @@ class _Left:
         }
 
     def _memory(self, cell: CellRoom, page: int, size: int, overhead: int) -> Iterator[Short]:
-        smallest = min(cell.pools)
+        smallest = min(_sizes(cell))
         wanted = {page: size}
         wanted[smallest] = wanted.get(smallest, 0) + overhead
         for each, much in wanted.items():
@@ -140,6 +141,31 @@ class _Left:
             if free < much:
                 what, shown = ("memory", 0) if each == smallest else ("pages", each)
                 yield Short(self._room.name, cell.id, what, free, much, shown)
+
+    def most(self, shape: Shape) -> int:
+        """How many guests of a shape that does not spill there is room for by numbers alone: never too few."""
+        return sum(self._most(cell, shape) for cell in self._room.cells) // len(shape.cells)
+
+    def _most(self, cell: CellRoom, shape: Shape) -> int:
+        """How many of its cells, if each wanted no more than the least of them."""
+        single = len(shape.cells) == 1
+        least = min(len(demand.pinned) for demand in shape.cells)
+        more = (shape.emulator == "isolate") + shape.io_threads if single else 0
+        wanted = {
+            "whole cores": least if shape.threads == "isolate" else 0,
+            "pairs of threads": least // 2 if shape.threads == "require" else 0,
+            "dedicated CPUs": least + more,
+            "shared vCPUs": min(len(demand.floating) for demand in shape.cells),
+        }
+        counts = [free // wanted[what] for what, free in self._cpus(cell).items() if wanted[what]]
+        memory = min(demand.memory for demand in shape.cells)
+        overhead = shape.overhead if single else 0
+        smallest = min(_sizes(cell), default=0)
+        pages = 0
+        for page in _pages(shape, _sizes(cell)):
+            each = memory + overhead * (page == smallest)
+            pages += max(0, self._pools[cell.id, page]) // max(1, each)
+        return max(0, min([*counts, pages]))
 
     def on_all(self, shape: Shape) -> Iterator[Short]:
         """What all cells together are short of for a guest that may lie across them."""
@@ -156,7 +182,7 @@ class _Left:
         for what, free in there.items():
             if free < wanted.get(what, 0):
                 yield Short(self._room.name, None, what, free, wanted[what])
-        sizes = sorted({size for cell in self._room.cells for size in cell.pools})
+        sizes = sorted({size for cell in self._room.cells for size in _sizes(cell)})
         memory = sum(demand.memory for demand in shape.cells)
         allowed = _pages(shape, sizes)
         free_memory = {
@@ -177,6 +203,11 @@ def _cpus(shape: Shape, demand: CellDemand, more: int) -> dict[str, int]:
     if shape.threads == "require":
         wanted["pairs of threads"] = count // 2
     return wanted
+
+
+def _sizes(cell: CellRoom) -> list[int]:
+    """Sizes of pages that a cell has, in order."""
+    return sorted(page for page, size in cell.pools.items() if size > 0)
 
 
 def _pages(shape: Shape, sizes: list[int]) -> list[int]:

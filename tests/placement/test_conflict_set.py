@@ -11,7 +11,7 @@ import pytest
 from kvmdecl_numa.solver import numa
 from kvmdecl_spread.solver import spread
 
-from kvmdecl.conflict_set import Asking, Bar, Conflict, Question, conflict, conflicts
+from kvmdecl.conflict_set import Asking, Bar, Conflict, Question, conflict, conflicts, impossible
 from kvmdecl.names import GIB
 from kvmdecl.repairs import repairs
 from kvmdecl.shortfall import shortfalls
@@ -310,3 +310,15 @@ def test_a_solver_that_is_not_exact_is_taken_at_its_word() -> None:
     """It refuses a vm and, asked again, places it: then there is nothing to say."""
     question = asked(bound("a-1", 1))
     assert list(conflicts(question, PlaceAnswer({}, {"a-1": {"kvm-0": "no"}}), exact)) == []
+
+
+def test_what_numbers_rule_out_cannot_be_placed() -> None:
+    dice = random.Random(23)
+    ruled_out = 0
+    for _ in range(150):
+        request = a_cluster(dice).narrow()
+        request = replace(request, vms=tuple(vm for vm in request.vms if vm.candidates))
+        if impossible(request):
+            ruled_out += 1
+            assert exact(request).refused
+    assert ruled_out > 30
