@@ -122,6 +122,17 @@ def host_names(path: Path) -> tuple[str, ...]:
     return tuple(entries)
 
 
+def profile_names(path: Path) -> tuple[str, ...]:
+    """The names of the profiles of a manifest, in its order.
+
+    Raises:
+        Rejected: it cannot be read.
+    """
+    _, root, _ = _read(path)
+    profiles = root.get("profiles")
+    return tuple(profiles.entries) if isinstance(profiles, Mapping) else ()
+
+
 def _read(path: Path, texts: Map[Path, str] = NO_TEXTS) -> tuple[tuple[Path, ...], Mapping, list[Diagnostic]]:
     """Read all files and merge them; one that cannot be read rejects, after all others were tried."""
     files = (path,) if path in texts else tuple(sorted({*find_files(path), *texts}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,14 +10,14 @@ from kvmdecl.asking import Relock
 from kvmdecl.baseline import with_baselines
 from kvmdecl.check import check, check_filters, check_support
 from kvmdecl.cluster import PlacedCluster, ResolvedCluster, ResolvedVm
-from kvmdecl.diagnostics import Diagnostic, in_order, reject_errors
+from kvmdecl.diagnostics import Diagnostic, Rejected, in_order, reject_errors
 from kvmdecl.emit import emit
 from kvmdecl.facts import HostFacts
 from kvmdecl.hosts.identity import check_identities
 from kvmdecl.hosts.protocol import HostReader, Scope
 from kvmdecl.hosts.sanity import believable
 from kvmdecl.images import Care, read_inputs
-from kvmdecl.load import NO_TEXTS, load
+from kvmdecl.load import NO_TEXTS, load, profile_names
 from kvmdecl.lock import lock_path, read_lock
 from kvmdecl.membership import membership_faults
 from kvmdecl.placement import place
@@ -51,6 +51,37 @@ def load_cluster(
     cluster = resolve(loaded, read_inputs(loaded, care), loaded.digest)
     plugins.solver(cluster.solver, loaded.span("placement", "solver"))
     return replace(cluster, lock=read_lock(lock_path(path), cluster))
+
+
+def profile_vms(path: Path, plugins: Plugins) -> tuple[ResolvedCluster, Mapping[str, ResolvedVm]]:
+    """For each profile of a manifest a vm that is nothing else, and a cluster with all of them.
+
+    A profile that is no whole guest is left out: what is missing in it is for its vms to say.
+
+    Raises:
+        Rejected: with everything that is wrong in the manifest itself.
+    """
+    names = profile_names(path)
+    found = _with_profiles(path, plugins, names)
+    if found is None:
+        whole = [name for name in names if _with_profiles(path, plugins, (name,)) is not None]
+        found = _with_profiles(path, plugins, whole)
+    cluster = found or load_cluster(path, plugins, Care.IGNORE)
+    by_name = {vm.name: vm for vm in cluster.vms}
+    return cluster, {name: by_name[vm] for name in names if (vm := _vm_of(name)) in by_name}
+
+
+def _with_profiles(path: Path, plugins: Plugins, names: Iterable[str]) -> ResolvedCluster | None:
+    lines = "".join(f"  {_vm_of(name)}: {{profile: {name}}}\n" for name in names)
+    beside = (path if path.is_dir() else path.parent) / ".profiles.yaml"
+    try:
+        return load_cluster(path, plugins, Care.IGNORE, {beside: f"vms:\n{lines}"} if lines else NO_TEXTS)
+    except Rejected:
+        return None
+
+
+def _vm_of(profile: str) -> str:
+    return f"profile.{profile}"
 
 
 def rehearse(cluster: ResolvedCluster, uris: Mapping[str, HostUri]) -> ResolvedCluster:

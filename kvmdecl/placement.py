@@ -78,6 +78,13 @@ def place(
     )
 
 
+def open_hosts(
+    cluster: ResolvedCluster, observations: Mapping[str, Observation], vms: Iterable[ResolvedVm]
+) -> dict[str, tuple[str, ...]]:
+    """By name, the hosts that each of some vms may be given: that answered, and have all that it needs but room."""
+    return _Placer(cluster, observations, None).open_to(vms)
+
+
 class _Placer:
     """What the hosts' answers say about where vms are and can be."""
 
@@ -242,6 +249,16 @@ class _Placer:
         if vm.spec.is_bound:
             return with_place(vm, answer.places[vm.name], room)
         return kept_off(vm, room) if self._hosts[room.name].dedicated else vm
+
+    def open_to(self, vms: Iterable[ResolvedVm]) -> dict[str, tuple[str, ...]]:
+        """The hosts that each of the vms may be given: the one that it names, or those that placement chooses from."""
+        pages = _Pages(self._cluster, self._snapshots, ())
+        found: dict[str, tuple[str, ...]] = {}
+        for vm in vms:
+            hosts = (vm.host,) if vm.host is not None else self._open(vm)
+            known = tuple(host for host in hosts if host in self._snapshots)
+            found[vm.name] = pages.enough(vm, self._able(known, vm.arch, vm.type))
+        return found
 
     def _open(self, vm: ResolvedVm) -> tuple[str, ...]:
         """The hosts that may be given it. Many vms have the same."""

@@ -20,6 +20,7 @@ COMMANDS = {
     "init": "Write a small cluster to start from",
     "validate": "Check a manifest; contacts nobody",
     "lock": "Write where each vm is, to be reviewed and kept to",
+    "capacity": "Tell how many more vms of each kind fit, and what blocks the next",
     "plan": "Show what apply would change, and what that does to guests",
     "map": "Show who sits where: hosts, cells, cores, pages and guests",
     "drift": "Tell what changed on the hosts and not in the manifest",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kvmdecl.asking import Relock
 from kvmdecl.cli import common
@@ -21,6 +22,7 @@ from kvmdecl.pipeline import (
     load_cluster,
     place_cluster,
     plan_cluster,
+    profile_vms,
     read_from,
     rehearse,
     scope_of,
@@ -30,6 +32,9 @@ from kvmdecl.planner.destroy import make_destroy_plan
 from kvmdecl.pluginhost import Plugins, load_plugins
 from kvmdecl.snapshot import SnapshotReader
 from kvmdecl.state import HostSnapshot, Observation
+
+if TYPE_CHECKING:
+    from kvmdecl.capacity import Capacity
 
 
 def read_cluster(path: Path, plugins: Plugins, care: Care = Care.IGNORE) -> ResolvedCluster:
@@ -76,6 +81,23 @@ def make(
     return plan, warnings
 
 
+def count_room(path: Path, facts: Path | None) -> tuple[tuple[Capacity, ...], bool]:
+    """How many more vms of each kind of the manifest at `path` fit, and whether all hosts were read.
+
+    Raises:
+        Rejected: with everything that stands in the way of a placement.
+    """
+    from kvmdecl.whatif import kinds, room_for  # no plan needs it
+
+    plugins = load_plugins()
+    placed, seen = place(read_cluster(path, plugins), facts, plugins)
+    wider, profiles = profile_vms(path, plugins)
+    if common.rehearsing():
+        profiles = {name: replace(vm, type="qemu") for name, vm in profiles.items()}
+    found = room_for(placed, seen, kinds(placed, profiles), plugins.solver(wider.solver))
+    return found, _all_read(seen)
+
+
 def make_lock(path: Path, facts: Path | None, relock: Relock) -> tuple[Lock, bool]:
     """The lock file of the manifest at `path`, and whether all hosts were read.
 
@@ -84,7 +106,7 @@ def make_lock(path: Path, facts: Path | None, relock: Relock) -> tuple[Lock, boo
     """
     plugins = load_plugins()
     placed, seen = place(read_cluster(path, plugins), facts, plugins, relock)
-    return new_lock(placed), all(isinstance(host, HostSnapshot) for host in seen.values())
+    return new_lock(placed), _all_read(seen)
 
 
 def place(
@@ -100,6 +122,10 @@ def place(
         return place_cluster(cluster, SnapshotReader(facts, uris), plugins, relock)
     with ReadingFleet(uris) as fleet:
         return place_cluster(cluster, fleet, plugins, relock)
+
+
+def _all_read(seen: Mapping[str, Observation]) -> bool:
+    return all(isinstance(host, HostSnapshot) for host in seen.values())
 
 
 def make_from(

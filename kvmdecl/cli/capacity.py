@@ -1,0 +1,42 @@
+"""`kvmdecl capacity`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kvmdecl.cli import common
+
+
+def run(
+    path: common.ClusterPath = common.DEFAULT_PATH,
+    facts: Annotated[
+        Path | None, typer.Option(help="Count offline, with the files that `kvmdecl facts` wrote.")
+    ] = None,
+    format_: Annotated[common.Format, typer.Option("--format", help="Output format.")] = common.Format.TEXT,
+) -> None:
+    """Tell how many more vms of each kind fit, on which hosts, and what there is too little of for the next one.
+
+    Kinds are the profiles of the manifest and its entries of vms. Each is counted alone, beside all vms of the
+    manifest, those too that a plan would make first, and beside what runs unmanaged on the hosts. Nobody is moved to
+    make room.
+
+    Reads the hosts over read-only connections and changes nothing. Hosts that do not answer are left out.
+
+    Examples:
+      kvmdecl capacity clusters/demo
+      kvmdecl capacity clusters/demo --facts facts/ --format json
+
+    Exit codes: 0 counted, 1 error, 3 a host did not answer.
+    """
+    from kvmdecl.cli import planning
+    from kvmdecl.views.capacity import render_capacity, render_capacity_json
+
+    found, complete = planning.count_room(path, facts)
+    if format_ is common.Format.JSON:
+        common.say(render_capacity_json(found, complete=complete), end="")
+    else:
+        common.say(render_capacity(found), end="")
+    raise typer.Exit(common.Exit.OK if complete else common.Exit.PARTIAL)

@@ -1,0 +1,109 @@
+"""A placement that stands -> questions about it: how many more of what fit, and what if hosts fail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from kvmdecl.asking import Relock, place_request
+from kvmdecl.capacity import MOST, Capacity, capacities
+from kvmdecl.cluster import LockedPlace
+from kvmdecl.pages import needs_of, pages_there, shortages
+from kvmdecl.placement import open_hosts
+from kvmdecl.rooms import group_of
+from kvmdecl.state import HostSnapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from kvmdecl.cluster import PlacedCluster, ResolvedVm
+    from kvmdecl.solver import PlaceRequest, Solver
+    from kvmdecl.state import Observation
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of vms: its name (`vms/web-1`, `profiles/small`), how many there are, and one more of it."""
+
+    name: str
+    there: int
+    vm: ResolvedVm
+
+
+def kinds(placed: PlacedCluster, profiles: Mapping[str, ResolvedVm]) -> tuple[Kind, ...]:
+    """Each profile, given with a vm that is nothing else, and each entry of the manifest, by its first vm."""
+    entries: dict[str, list[ResolvedVm]] = {}
+    for vm in placed.cluster.vms:
+        if vm.state != "absent":
+            entries.setdefault(group_of(vm), []).append(vm)
+    found = [Kind(f"profiles/{name}", 0, _more(vm)) for name, vm in profiles.items()]
+    return (*found, *(Kind(f"vms/{vms[0].name}", len(vms), _more(vms[0])) for vms in entries.values()))
+
+
+def _more(vm: ResolvedVm) -> ResolvedVm:
+    """One more; no manifest can have its name."""
+    return replace(vm, name=f"{vm.name} more", uuid="")
+
+
+def room_for(
+    placed: PlacedCluster, observations: Mapping[str, Observation], wanted: Iterable[Kind], solver: Solver
+) -> tuple[Capacity, ...]:
+    """How many more of each kind fit on the hosts that were read, while all vms stay where they are placed."""
+    some = list(wanted)
+    hosts = open_hosts(placed.cluster, observations, [kind.vm for kind in some])
+    there = [kind for kind in some if hosts[kind.vm.name]]
+    request = standing(placed, observations, {kind.vm.name: (kind.vm, hosts[kind.vm.name]) for kind in there})
+    limits = {kind.vm.name: _page_limits(placed, observations, kind.vm) for kind in there}
+    counted = capacities(request, {kind.vm.name: (kind.name, kind.there) for kind in there}, solver, limits)
+    nowhere = (Capacity(kind.name, kind.there, 0, ()) for kind in some if kind not in there)
+    return tuple(sorted((*counted, *nowhere), key=lambda each: each.kind))
+
+
+def standing(
+    placed: PlacedCluster,
+    observations: Mapping[str, Observation],
+    more: Mapping[str, tuple[ResolvedVm, tuple[str, ...]]],
+) -> PlaceRequest:
+    """A request in which all vms keep their places and these are asked for, each among the hosts given with it."""
+    host_of = {vm.name: vm.host for vm in placed.vms}
+    locked = {name: LockedPlace(place, agrees=True) for name, place in placed.places.items()}
+    vms = (*placed.cluster.vms, *(vm for vm, _ in more.values()))
+    settled = [replace(vm, host=host_of[vm.name]) for vm in placed.cluster.vms if vm.name in host_of]
+    return place_request(
+        replace(placed.cluster, vms=vms, lock=locked),
+        _snapshots(observations),
+        settled,
+        {name: hosts for name, (_, hosts) in more.items()},
+        Relock(),
+    )
+
+
+def _snapshots(observations: Mapping[str, Observation]) -> dict[str, HostSnapshot]:
+    return {name: seen for name, seen in observations.items() if isinstance(seen, HostSnapshot)}
+
+
+def _page_limits(
+    placed: PlacedCluster, observations: Mapping[str, Observation], vm: ResolvedVm
+) -> Mapping[str, int]:
+    """How many more such vms each host has huge pages for; nothing for one that needs none, or is bound to cells."""
+    needs = list(needs_of(vm))
+    if vm.spec.is_bound or not needs:
+        return {}
+    found: dict[str, int] = {}
+    hosts = {host.name: host for host in placed.cluster.hosts}
+    for name, seen in _snapshots(observations).items():
+        if name not in hosts:
+            continue
+        pages = pages_there(hosts[name], seen.facts)
+        running = [other for other in placed.vms if other.host == name and other.state == "running"]
+        taken = [need for other in running for need in needs_of(other)]
+        fits, most = 0, MOST + 1
+        while most - fits > 1:
+            middle = (fits + most) // 2
+            many = [replace(need, count=need.count * middle) for need in needs]
+            if next(shortages([*many, *taken], pages), None) is None:
+                fits = middle
+            else:
+                most = middle
+        found[name] = fits
+    return found
