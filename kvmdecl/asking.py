@@ -43,7 +43,7 @@ def place_request(
     """The request for vms that have no host yet, given with the hosts that each can have, and for what is near them."""
     there = [vm for vm in settled if vm.host in snapshots and vm.state != "absent"]
     known = _settled(there, snapshots, cluster.lock or {}, relock.update)
-    new = (_to_place(vm, homeless[vm.name]) for vm in cluster.vms if vm.name in homeless)
+    new = (to_place(vm, homeless[vm.name]) for vm in cluster.vms if vm.name in homeless)
     asked = tuple(sorted((*new, *known.asked), key=lambda vm: vm.name))
     names = {vm.name for vm in (*asked, *known.residents)}
     ordinary = [vm for vm in there if not vm.spec.is_bound]
@@ -80,13 +80,14 @@ def _settled(
         elif shape is not None:
             place = place_of(vm.host, xml, shape) if xml is not None else None
         if place is None or (vm.name in update and shape is not None):
-            asked.append(_to_place(vm, (vm.host,)))
+            asked.append(to_place(vm, (vm.host,)))
         else:
-            residents.append(_to_place(vm, (vm.host,), place))
+            residents.append(to_place(vm, (vm.host,), place))
     return Settled(tuple(sorted(residents, key=lambda vm: vm.name)), tuple(asked))
 
 
-def _to_place(vm: ResolvedVm, candidates: tuple[str, ...], place: Place | None = None) -> VmToPlace:
+def to_place(vm: ResolvedVm, candidates: tuple[str, ...], place: Place | None = None) -> VmToPlace:
+    """A vm as a solver sees it."""
     return VmToPlace(
         vm.name, vm.cpus, ordinary_memory(vm), group_of(vm), candidates, shape_of(vm), place=place
     )

@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from kvmdecl.asking import Relock, place_request
+from kvmdecl.asking import Relock, place_request, to_place
 from kvmdecl.capacity import MOST, Capacity, capacities
 from kvmdecl.cluster import LockedPlace
+from kvmdecl.failover import Standing, survival
 from kvmdecl.pages import needs_of, pages_there, shortages
 from kvmdecl.placement import open_hosts
-from kvmdecl.rooms import group_of
+from kvmdecl.rooms import group_of, rooms
 from kvmdecl.state import HostSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from kvmdecl.cluster import PlacedCluster, ResolvedVm
+    from kvmdecl.failover import Survival
     from kvmdecl.solver import PlaceRequest, Solver
     from kvmdecl.state import Observation
 
@@ -75,6 +77,26 @@ def standing(
         settled,
         {name: hosts for name, (_, hosts) in more.items()},
         Relock(),
+    )
+
+
+def survives(
+    placed: PlacedCluster, observations: Mapping[str, Observation], lose: int, solver: Solver
+) -> Survival:
+    """Whether all vms on hosts that were read have a legal home after any `lose` of these fail.
+
+    Any vm may go to any host that has what it needs, whatever `host:` says of it, and whether or not its disks could.
+    """
+    snapshots = _snapshots(observations)
+    request = standing(placed, observations, {})
+    free = [replace(vm, host=None) for vm in placed.cluster.vms if vm.name in placed.places]
+    hosts = open_hosts(placed.cluster, observations, free)
+    vms = tuple(
+        to_place(vm, tuple(sorted({*hosts[vm.name], placed.places[vm.name].host})), placed.places[vm.name])
+        for vm in sorted(free, key=lambda vm: vm.name)
+    )
+    return survival(
+        Standing(request.hosts, rooms(placed.cluster, snapshots, ()), vms, request.groups), lose, solver
     )
 
 

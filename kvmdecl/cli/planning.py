@@ -35,6 +35,7 @@ from kvmdecl.state import HostSnapshot, Observation
 
 if TYPE_CHECKING:
     from kvmdecl.capacity import Capacity
+    from kvmdecl.failover import Survival
 
 
 def read_cluster(path: Path, plugins: Plugins, care: Care = Care.IGNORE) -> ResolvedCluster:
@@ -96,6 +97,19 @@ def count_room(path: Path, facts: Path | None) -> tuple[tuple[Capacity, ...], bo
         profiles = {name: replace(vm, type="qemu") for name, vm in profiles.items()}
     found = room_for(placed, seen, kinds(placed, profiles), plugins.solver(wider.solver))
     return found, _all_read(seen)
+
+
+def lose_hosts(path: Path, facts: Path | None, lose: int) -> tuple[Survival, bool]:
+    """What comes of the loss of any `lose` hosts of the manifest at `path`, and whether all hosts were read.
+
+    Raises:
+        Rejected: with everything that stands in the way of a placement.
+    """
+    from kvmdecl.whatif import survives  # no plan needs it
+
+    plugins = load_plugins()
+    placed, seen = place(read_cluster(path, plugins), facts, plugins)
+    return survives(placed, seen, lose, plugins.solver(placed.cluster.solver)), _all_read(seen)
 
 
 def make_lock(path: Path, facts: Path | None, relock: Relock) -> tuple[Lock, bool]:

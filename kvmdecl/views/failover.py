@@ -1,0 +1,83 @@
+"""Whether vms have a home after hosts fail, as text and as JSON.
+
+`formatVersion` is MAJOR.MINOR: a reader ignores keys that it does not know, and refuses another major version.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvmdecl.failover import Loss, Survival
+
+FORMAT_VERSION = "1.0"
+_MOST_LINES = 10
+
+
+def render_survival(found: Survival) -> str:
+    """As text: the answer, then who goes where, or who does not fit."""
+    return "\n".join(_lines(found)) + "\n"
+
+
+def _lines(found: Survival) -> Iterator[str]:
+    hosts = f"any {found.lose} hosts" if found.lose > 1 else "any host"
+    if not found.combinations:
+        yield f"There are not {found.lose} hosts to lose."
+    elif found.survives:
+        yield f"All vms have a home after the loss of {hosts}{_tried(found)}."
+        told = [loss for loss in found.losses if loss.homes]
+        yield from (f"    {_homes(loss)}" for loss in told[:_MOST_LINES])
+        if len(told) > _MOST_LINES:
+            yield f"    and {len(told) - _MOST_LINES} more (--format json has all)"
+    else:
+        yield from _failed(found.losses[-1])
+
+
+def _tried(found: Survival) -> str:
+    if found.exact:
+        return ""
+    return f", as far as was tried: {len(found.losses)} of {found.combinations} combinations, the fullest hosts first"
+
+
+def _homes(loss: Loss) -> str:
+    gone = ", ".join(f"{vm} to {host}" for vm, host in loss.homes.items())
+    moved = ", ".join(f"{vm} to {host}" for vm, host in loss.moved.items())
+    room = f"; to make room, {moved}" if moved else ""
+    return f"without {' and '.join(loss.hosts)}: {gone}{room}"
+
+
+def _failed(loss: Loss) -> Iterator[str]:
+    yield f"Not all vms have a home after the loss of {' and '.join(loss.hosts)}."
+    names = ", ".join(loss.unfit)
+    if len(loss.unfit) == 1:
+        yield f"    {names} fits on no host that is left"
+    elif loss.smallest:
+        yield f"    these do not fit together, and without any one of them the others do: {names}"
+    else:
+        yield f"    these do not fit together, and it may be that fewer do not: {names}"
+
+
+def render_survival_json(found: Survival, *, complete: bool) -> str:
+    """As JSON: sorted keys, no times, so that the same answer is the same bytes."""
+    document = {
+        "formatVersion": FORMAT_VERSION,
+        "complete": complete,
+        "lose": found.lose,
+        "survives": found.survives,
+        "exact": found.exact,
+        "combinations": found.combinations,
+        "losses": [
+            {
+                "hosts": loss.hosts,
+                "homes": loss.homes,
+                "moved": loss.moved,
+                "unfit": loss.unfit,
+                "smallest": loss.smallest,
+            }
+            for loss in found.losses
+        ],
+    }
+    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=True) + "\n"
