@@ -226,14 +226,15 @@ def new_lock(placed: PlacedCluster) -> Lock:
     return Lock(
         lock_text(placed.cluster.name, places, shapes),
         tuple(
-            (name, _in_words(known.get(name)), _in_words(places.get(name)))
+            (name, in_words(known.get(name)), in_words(places.get(name)))
             for name in sorted({*known, *places})
             if known.get(name) != places.get(name) or (name in before and not before[name].agrees)
         ),
     )
 
 
-def _in_words(place: Place | None) -> str:
+def in_words(place: Place | None) -> str:
+    """A place in a line: host, cells, and CPUs of vCPUs that have one for themselves. Empty for none."""
     if place is None:
         return ""
     cells = [

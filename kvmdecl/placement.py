@@ -85,6 +85,18 @@ def open_hosts(
     return _Placer(cluster, observations, None).open_to(vms)
 
 
+def why_there(cluster: ResolvedCluster, observations: Mapping[str, Observation], vm: ResolvedVm) -> str:
+    """Why a vm that is placed is on its host, in the order of `place`; as one that follows "it is there because"."""
+    return _Placer(cluster, observations, None).why_there(vm)
+
+
+def why_not(
+    cluster: ResolvedCluster, observations: Mapping[str, Observation], vm: ResolvedVm, host: str
+) -> str:
+    """What stands against a vm on a host, however much room there is; empty if nothing does."""
+    return _Placer(cluster, observations, None).why_not(vm, host)
+
+
 class _Placer:
     """What the hosts' answers say about where vms are and can be."""
 
@@ -249,6 +261,26 @@ class _Placer:
         if vm.spec.is_bound:
             return with_place(vm, answer.places[vm.name], room)
         return kept_off(vm, room) if self._hosts[room.name].dedicated else vm
+
+    def why_there(self, vm: ResolvedVm) -> str:
+        """In words, the rule by which it has its host."""
+        locked = self._lock.get(vm.name)
+        if vm.uuid in self._where:
+            agrees = locked is not None and locked.place.host == self._where[vm.uuid][0]
+            return "it exists there and stays" + (", as the lock file says" if agrees else "")
+        if vm.host is not None:
+            return f"the manifest says `host: {vm.host}`"
+        if locked is not None:
+            return "the lock file says so"
+        if self.home(vm) is not None:
+            return "its disks are there"
+        return f"the solver {self._cluster.solver} chose it"
+
+    def why_not(self, vm: ResolvedVm, host: str) -> str:
+        """What stands against a host but too little room."""
+        if host not in self._snapshots:
+            return "did not answer"
+        return self._why_not(vm, host, _Pages(self._cluster, self._snapshots, ()))
 
     def open_to(self, vms: Iterable[ResolvedVm]) -> dict[str, tuple[str, ...]]:
         """The hosts that each of the vms may be given: the one that it names, or those that placement chooses from."""

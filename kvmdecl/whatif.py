@@ -10,16 +10,18 @@ from kvmdecl.capacity import MOST, Capacity, capacities
 from kvmdecl.cluster import LockedPlace
 from kvmdecl.failover import Standing, survival
 from kvmdecl.pages import needs_of, pages_there, shortages
-from kvmdecl.placement import open_hosts
+from kvmdecl.placement import open_hosts, why_not, why_there
 from kvmdecl.rooms import group_of, rooms
+from kvmdecl.solver import Place, PlaceAnswer, PlaceRequest
 from kvmdecl.state import HostSnapshot
+from kvmdecl.verdict import group_faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from kvmdecl.cluster import PlacedCluster, ResolvedVm
     from kvmdecl.failover import Survival
-    from kvmdecl.solver import PlaceRequest, Solver
+    from kvmdecl.solver import Solver, VmToPlace
     from kvmdecl.state import Observation
 
 
@@ -98,6 +100,68 @@ def survives(
     return survival(
         Standing(request.hosts, rooms(placed.cluster, snapshots, ()), vms, request.groups), lose, solver
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where a vm is and why.
+
+    Attributes:
+        vm: its name.
+        place: where it is; None if that cannot be known before all hosts answer, or if it is and shall be nowhere.
+        why: it is there, or not known to be.
+        others: for each other host what stands against it there, empty if nothing does.
+    """
+
+    vm: str
+    place: Place | None
+    why: str
+    others: Mapping[str, str]
+
+
+def whereabouts(
+    placed: PlacedCluster, observations: Mapping[str, Observation], vm: ResolvedVm, solver: Solver
+) -> Whereabouts:
+    """Where a vm of a placement is and why, and which other hosts could have it while all others stay."""
+    host = next((each.host for each in placed.vms if each.name == vm.name), None)
+    if vm.name not in placed.places:
+        silent = [each.name for each in placed.cluster.hosts if each.name not in _snapshots(observations)]
+        why = (
+            f"{', '.join(silent)} did not answer and may have it"
+            if silent
+            else "a host that left may have it"
+        )
+        place = None if host is None else Place(host, ())
+        return Whereabouts(vm.name, place, "it shall be absent" if vm.state == "absent" else why, {})
+    place = placed.places[vm.name]
+    why = why_there(placed.cluster, observations, vm)
+    request = standing(placed, observations, {})
+    others = [each.name for each in placed.cluster.hosts if each.name != place.host]
+    free = to_place(replace(vm, host=None), (), None)
+    against = {
+        name: why_not(placed.cluster, observations, vm, name) or _too_full(request, free, name, solver)
+        for name in others
+    }
+    return Whereabouts(vm.name, place, why, against)
+
+
+def _too_full(request: PlaceRequest, vm: VmToPlace, host: str, solver: Solver) -> str:
+    """Why the solver would not put a vm on a host beside those that are there, or why its groups would not have it."""
+    here = tuple(
+        each
+        for each in request.residents
+        if each.name != vm.name and each.place is not None and each.place.host == host
+    )
+    room = tuple(room for room in request.hosts if room.name == host)
+    answer = solver(PlaceRequest((replace(vm, candidates=(host,)),), room, here))
+    if vm.name not in answer.hosts:
+        return answer.refused.get(vm.name, {}).get(host, "the solver does not say why not")
+    there = tuple(each for each in request.residents if each.name != vm.name)
+    asked = PlaceRequest((vm,), request.hosts, there, request.groups)
+    places = {each.name: each.place for each in there if each.place is not None}
+    places[vm.name] = answer.places.get(vm.name) or Place(host, ())
+    fault = next(group_faults(asked, PlaceAnswer({vm.name: host}, {}, places)), "")
+    return fault.removeprefix("it puts ")
 
 
 def _snapshots(observations: Mapping[str, Observation]) -> dict[str, HostSnapshot]:

@@ -30,7 +30,7 @@ COMMANDS = {
     "snapshot": "Take, list and merge snapshots of running vms",
     "show": "Print the libvirt XML that a vm compiles to",
     "facts": "Save what hosts are and hold, to plan offline",
-    "explain": "Say why something is a problem and how to fix it",
+    "explain": "Say why something is a problem, or why a vm is where it is",
     "schema": "Write the JSON Schema of manifest, plan, map, drift or events",
     "plugins": "List what is loaded, from where, and what it does",
     "lab": "Run a throw-away cluster of real libvirtd daemons here",

@@ -11,7 +11,7 @@ from kvmdecl.asking import Relock
 from kvmdecl.cli import common
 from kvmdecl.cluster import PlacedCluster, ResolvedCluster
 from kvmdecl.deep import deepen
-from kvmdecl.diagnostics import Diagnostic
+from kvmdecl.diagnostics import Diagnostic, Rejected
 from kvmdecl.hosts.fleet import ConvertingFleet, ReadingFleet
 from kvmdecl.hosts.protocol import Scope
 from kvmdecl.hosts.sanity import believable
@@ -32,10 +32,12 @@ from kvmdecl.planner.destroy import make_destroy_plan
 from kvmdecl.pluginhost import Plugins, load_plugins
 from kvmdecl.snapshot import SnapshotReader
 from kvmdecl.state import HostSnapshot, Observation
+from kvmdecl.text import did_you_mean, members_of, quoted
 
 if TYPE_CHECKING:
     from kvmdecl.capacity import Capacity
     from kvmdecl.failover import Survival
+    from kvmdecl.whatif import Whereabouts
 
 
 def read_cluster(path: Path, plugins: Plugins, care: Care = Care.IGNORE) -> ResolvedCluster:
@@ -110,6 +112,23 @@ def lose_hosts(path: Path, facts: Path | None, lose: int) -> tuple[Survival, boo
     plugins = load_plugins()
     placed, seen = place(read_cluster(path, plugins), facts, plugins)
     return survives(placed, seen, lose, plugins.solver(placed.cluster.solver)), _all_read(seen)
+
+
+def find_vm(name: str, path: Path, facts: Path | None) -> Whereabouts:
+    """Where a vm of the manifest at `path` is, and why.
+
+    Raises:
+        Rejected: `explain.unknown-vm`, or with everything that stands in the way of a placement.
+    """
+    from kvmdecl.whatif import whereabouts  # no plan needs it
+
+    plugins = load_plugins()
+    placed, seen = place(read_cluster(path, plugins), facts, plugins)
+    vms = {vm.name: vm for vm in placed.cluster.vms}
+    if name not in vms:
+        hint = members_of(name, vms) or did_you_mean(name, vms)
+        raise Rejected([Diagnostic("explain.unknown-vm", f"there is no vm {quoted(name)}", hint=hint)])
+    return whereabouts(placed, seen, vms[name], plugins.solver(placed.cluster.solver))
 
 
 def make_lock(path: Path, facts: Path | None, relock: Relock) -> tuple[Lock, bool]:
