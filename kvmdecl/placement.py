@@ -337,11 +337,17 @@ class _Placer:
             "placement.no-host",
             f"no host can take {vm.name}, which wants {wanted}",
             vm.origin.at,
-            hint=advice.hint
-            or "make room, add a host, ask for less, or put it on a host all the same with `host:`",
+            hint=advice.hint or self._general_hint(vm),
             notes=(*notes, *advice.notes),
             subject=f"vm/{vm.name}",
         )
+
+    def _general_hint(self, vm: ResolvedVm) -> str:
+        if not vm.spec.is_bound:
+            return "make room, add a host, ask for less, or put it on a host all the same with `host:`"
+        if vm.spec.cpus.is_dedicated and not any(host.dedicated for host in self._cluster.hosts):
+            return "set CPUs of a host aside for such guests, for example `dedicated: 2-15`"
+        return "make room, add a host, set more of one aside, or ask for less"
 
     def _why_not(self, vm: ResolvedVm, host: str, pages: _Pages) -> str:
         if missing := self._candidates.missing(vm, host):
