@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
     from kvmdecl.solver import Group, Place, PlaceAnswer, Solver, VmToPlace
 
-MOST_WORK = 20_000
+MOST_WORK = 60_000
 """Vms and hosts that the solver is asked about for one set, counted again each time that it is asked."""
 MOST_SOLVES = 400
+_ADDING_UP = 10  # is that much less work than solving
 MOST_SETS = 3
 
 
@@ -95,6 +96,10 @@ class Asking:
             return False
         if not request.vms:
             return True
+        self._work -= (len(request.vms) + len(request.hosts)) // _ADDING_UP
+        if self._work < 0:
+            self.exhausted = True
+            return None
         if impossible(request):
             return False
         answer = self.answer(request)
