@@ -244,7 +244,7 @@ def values_of(raw: Mapping[str, Any], found: Mapping[str, Place]) -> dict[Measur
     }
 
 
-def place(path: Path, measures: Sequence[Measure], out: Path, limit: float, rounds: int) -> Iterator[Row]:
+def place(path: Path, measures: Sequence[Measure], out: Path, limit: float, steps: int) -> Iterator[Row]:
     """Place an instance by each measure; one that all vms fit into is placed once."""
     raw = json.loads(path.read_text())
     request = request_of(raw)
@@ -255,7 +255,7 @@ def place(path: Path, measures: Sequence[Measure], out: Path, limit: float, roun
         if len(found) < len(raw["vms"]):
             began = time.process_time()
             end = began + limit
-            packing = pack(request, Effort(rounds, lambda: time.process_time() > end), measure)  # noqa: B023
+            packing = pack(request, Effort(steps, lambda: time.process_time() > end), measure)  # noqa: B023
             found = places_of(packing)
             seconds = time.process_time() - began
         folder = out if measure == "prefix" else out / measure
@@ -275,13 +275,13 @@ def main() -> int:
     parser.add_argument("instances", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=30, help="of CPU time, for each measure")
-    parser.add_argument("--rounds", type=int, default=Effort().rounds, help="of search, for each thing tried")
+    parser.add_argument("--steps", type=int, default=Effort().steps, help="of search, for each thing tried")
     parser.add_argument("--measure", nargs="+", choices=MEASURES, default=MEASURES)
     options = parser.parse_args()
     rows: list[Row] = []
     print(f"{'instance':28} {'':7} {'accepted':>9} {'best':>9} {'gap %':>6} {'Nova':>9} {'seconds':>8}")
     for path in options.instances:
-        for row in place(path, options.measure, options.out, options.seconds, options.rounds):
+        for row in place(path, options.measure, options.out, options.seconds, options.steps):
             rows.append(row)
             below = "  below Nova" if row.value < row.nova else ""
             print(

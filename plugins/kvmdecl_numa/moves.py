@@ -51,11 +51,12 @@ class Moves:
         self._costs: dict[int, Cost] = {}
         self._origins: dict[int, Place] = {}
         self._tries = _MOST_TRIES_IN_ALL
+        self._movable_at_all = any(not packing.guests[number].fixed for number in packing.places)
 
     @property
     def possible(self) -> bool:
         """Whether anybody may be moved."""
-        return any(map(self._affords, (_REPIN, _CELL, _HOST)))
+        return self._movable_at_all and any(map(self._affords, (_REPIN, _CELL, _HOST)))
 
     @property
     def cost(self) -> Cost:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _CHOICES = 6  # of the hosts that would do, as many are compared
 TIGHT = Taste("tight", "free")
+_FIRST = Taste("first", "free")
 
 
 class Packing:
@@ -103,6 +104,22 @@ class Packing:
         if number in self.fits:
             return self.fits[number].host
         return self._numbers.get(self.places[number].host) if number in self.places else None
+
+    def hopeless(self, numbers: Iterable[int]) -> set[int]:
+        """Those of some guests that fit nowhere even now, one guest of each kind being tried."""
+        known: dict[int, bool] = {}
+        found: set[int] = set()
+        for number in numbers:
+            kind = self._kinds.of[number]
+            if number in self.groups:
+                hopeless = self.search(number, _FIRST) is None
+            elif kind in known:
+                hopeless = known[kind]
+            else:
+                hopeless = known[kind] = self.search(number, _FIRST) is None
+            if hopeless:
+                found.add(number)
+        return found
 
     def hosts_for(self, number: int) -> Sequence[int]:
         """The hosts that a guest may be on, as far as they and it go."""

@@ -9,6 +9,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from kvmdecl_numa.bounds import Bounds
 from kvmdecl_numa.fit import Taste
 from kvmdecl_numa.moves import Moves
 from kvmdecl_numa.sizes import Sizes
@@ -23,15 +24,17 @@ if TYPE_CHECKING:
 Measure = Literal["prefix", "weight", "count"]
 
 TASTES = (
-    Taste("tight", "free"),
-    Taste("even", "free"),
-    Taste("first", "free"),
     Taste("tight", "small"),
+    Taste("even", "free"),
+    Taste("tight", "free"),
+    Taste("first", "free"),
     Taste("even", "full"),
     Taste("loose", "free"),
 )
 _FEW = 40  # missing guests that are tried at once
 _LOSS = 1e9  # more than all weights
+_GIFT = 20
+_TIE = 0.001  # less than any weight: of equal weights, more guests rather than fewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +42,11 @@ class Effort:
     """How long to search.
 
     Attributes:
-        rounds: in which parts are emptied and filled again, for each thing that is tried.
-        stop: asked between rounds; a clock there makes the answer depend on the machine.
+        steps: how often a host is looked at for a guest, for each thing that is tried beyond the quick passes.
+        stop: asked now and then; a clock there makes the answer depend on the machine.
     """
 
-    rounds: int = 300
+    steps: int = 60_000
     stop: Callable[[], bool] = lambda: False
 
 
@@ -55,16 +58,17 @@ class Search:
         self.moves = Moves(packing, budget)
         self.wanted = list(wanted)
         # Of those that do not fit beside the residents alone no search makes anything.
-        self.hopeless = {number for number in wanted if packing.search(number, TASTES[0]) is None}
+        self.hopeless = packing.hopeless(wanted)
         self.effort = effort
         self.sizes = Sizes(packing)
+        self.bounds = Bounds(packing, self.wanted, moving=self.moves.possible)
         self._random = random.Random(1)  # noqa: S311 - to try things in another order, the same each time
 
     # -- all, or as many of the first as can be ------------------------------------------------------------
 
     def all(self) -> bool:
         """Place all of them, if one of the quick passes does or a little mending after it."""
-        return not self.hopeless and self._all_of(self.wanted)
+        return self._most() == len(self.wanted) and self._all_of(self.wanted)
 
     def prefix(self) -> int:
         """Place as many of the first as can be, and return how many; the others are nowhere."""
@@ -86,10 +90,11 @@ class Search:
         return count
 
     def _most(self) -> int:
-        """No more than so many of the first can be placed, unless those are moved that have a place."""
+        """No more than so many of the first can be placed."""
+        most = self.bounds.prefix(self.wanted)
         if self.moves.possible:
-            return len(self.wanted)
-        return next((i for i, n in enumerate(self.wanted) if n in self.hopeless), len(self.wanted))
+            return most
+        return next((i for i, n in enumerate(self.wanted[:most]) if n in self.hopeless), most)
 
     def _mine(self) -> dict[int, Fit]:
         """Where the guests are that had no place before."""
@@ -115,18 +120,21 @@ class Search:
         """The first guests, those included that a known packing lacks."""
         self.packing.restore(known)
         missing = [number for number in self.wanted[:count] if number not in known]
-        if self._mend(missing, self.effort.rounds) or self._all_of(self.wanted[:count]):
-            return True
-        self.packing.restore(known)
+        if not self.hopeless.intersection(missing):
+            if self._mend(missing) or self._all_of(self.wanted[:count]):
+                return True
+            self.packing.restore(known)
         return all(self.packing.put(number) or self.moves.make_room(number) for number in missing)
 
     def _all_of(self, wanted: Sequence[int]) -> bool:
         """All of these, in some order; others are taken out."""
         best: tuple[float, dict[int, Fit], list[int]] | None = None
         for taste in TASTES:
-            for order in (self._by_size(wanted), self._in_buckets(wanted)):
+            for order in (self._in_buckets(wanted), wanted, self._by_size(wanted)):
                 self.packing.restore({})
                 missing = [number for number in order if not self.packing.put(number, taste)]
+                if len(missing) <= max(5, len(wanted) // 200):
+                    missing = [number for number in missing if not self._squeeze(number)]
                 if not missing:
                     return True
                 if best is None or self.sizes.total(missing) < best[0]:
@@ -136,14 +144,13 @@ class Search:
         if best is None or self.hopeless.intersection(best[2]):
             return False
         self.packing.restore(best[1])
-        return self._mend(best[2], self.effort.rounds)
+        return self._mend(best[2])
 
-    def _mend(self, missing: Sequence[int], rounds: int) -> bool:
+    def _mend(self, missing: Sequence[int]) -> bool:
         """Make room for what is missing by emptying parts and filling them in other orders; nothing else is lost."""
         left = [number for number in missing if not self._squeeze(number)]
-        for _ in range(rounds):
-            if not left or self.effort.stop():
-                break
+        end = self.packing.steps + self.effort.steps
+        while left and self.packing.steps < end and not self.effort.stop():
             left = self._shake(left, self.sizes.total)
         return not left
 
@@ -152,26 +159,31 @@ class Search:
     def fill(self, prefix: int, measure: Measure) -> None:
         """As much weight, or as many, as fit beside the first guests, which may change places but not go."""
         held = frozenset(self.wanted[:prefix])
-        value = {n: self._value(n, measure) for n in self.wanted}
-        worth = {n: value[n] / self.sizes[n] for n in self.wanted}
+        value = self._values(measure)
+        worth = {n: (value[n] + _TIE) / self.sizes[n] for n in self.wanted}
+        best_first = sorted(self.wanted, key=lambda n: (-worth[n], n))
+        rest = [n for n in best_first if n not in held and n not in self.hopeless]
+        left = [n for n in rest if n not in self.packing.fits and not self._squeeze(n)]
+        goal = self.bounds.value({n: value[n] for n in rest}, held)
 
         def loss(lost: Iterable[int]) -> float:
-            return sum(_LOSS if number in held else value[number] for number in lost)
+            return sum(_LOSS if number in held else value[number] + _TIE for number in lost)
 
-        rest = [n for n in self.wanted if n not in self.packing.fits and n not in self.hopeless]
-        rest.sort(key=lambda n: (-worth[n], n))
-        left = [number for number in rest if not self._squeeze(number)]
-        for _ in range(self.effort.rounds):
-            if not left or self.effort.stop():
+        total = sum(value[n] for n in rest)
+        # What fits beside the first guests is a gift; where weight is the goal it is worth a search.
+        end = self.packing.steps + (self.effort.steps // _GIFT if prefix else self.effort.steps)
+        while left and self.packing.steps < end and not self.effort.stop():
+            if total - sum(value[n] for n in left) >= goal:
                 break
             left = self._shake(left, loss, worth)
-        for number in sorted([*left, *self.hopeless], key=lambda n: (-worth[n], n)):
-            _ = self.packing.put(number) or self.moves.make_room(number)
+        for number in best_first:
+            if number not in self.packing.fits:
+                _ = self.packing.put(number) or self.moves.make_room(number)
         self.moves.settle()
 
-    def _value(self, number: int, measure: Measure) -> float:
-        weight = self.packing.guests[number].weight
-        return 1 + weight / 1e6 if measure == "count" else weight + 0.001
+    def _values(self, measure: Measure) -> Mapping[int, int]:
+        guests = self.packing.guests
+        return {n: 1 if measure == "count" else guests[n].weight for n in self.wanted}
 
     # -- moves ---------------------------------------------------------------------------------------------
 
@@ -204,6 +216,7 @@ class Search:
     ) -> list[int]:
         """Empty one host or a few, or a part of one, and fill them in another order. Keep it if nothing is lost."""
         packing = self.packing
+        packing.steps += 1  # lest a search ends never in which nobody may be anywhere
         places = self._neighbours()
         share = self._random.choice((0.3, 0.6, 1.0)) if len(places) == 1 else 1.0
         out = [
