@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from kvmdecl_numa.packing import Packing
     from kvmdecl_numa.wants import Want
 
-    # Amounts by resource: `threads`, `cores`, `floating`, `memory`, or the size of pages that memory has to be in.
+    # Amounts by resource: `threads`, `cores`, `floating`, `memory`, memory by the size of pages that it has to be in,
+    # and `MODEL groups` of the IOMMU.
     Amounts = Mapping[str | int, int]
 
 
@@ -27,7 +28,7 @@ class Bounds:
     """
 
     def __init__(self, packing: Packing, wanted: Sequence[int], *, moving: bool) -> None:
-        self._left = _left(packing)
+        self._left: Amounts = _left(packing)
         if moving:
             self._left = {resource: self._left[resource] for resource in ("threads", "floating", "memory")}
         lefts = [left for host in packing.hosts for left in host.cells]
@@ -103,6 +104,9 @@ def _left(packing: Packing) -> Amounts:
             for size, amount in cell.pools.items():
                 left["memory"] += max(0, amount)
                 left[size] = left.get(size, 0) + max(0, amount)
+        for model, devices in host.devices.items():
+            groups = {device.iommu_group for device in devices} - host.owners.keys()
+            left[f"{model} groups"] = left.get(f"{model} groups", 0) + len(groups)
     return left
 
 
@@ -120,4 +124,6 @@ def _taken(want: Want, beside: int, smallest: set[int]) -> Amounts:
         pages = next(iter(smallest))
     if isinstance(pages, int):
         taken[pages] = want.memory
+    # Each guest takes one IOMMU group at least, and all that is in it.
+    taken.update({f"{demand.model} groups": 1 for demand in want.shape.devices if demand.count})
     return taken

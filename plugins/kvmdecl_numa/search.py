@@ -34,6 +34,7 @@ TASTES = (
 _FEW = 40  # missing guests that are tried at once
 _LOSS = 1e9  # more than all weights
 _GIFT = 20
+_STEPS_PER_GUEST = 2_000  # few guests have been tried in all ways long before the effort is spent
 _TIE = 0.001  # less than any weight: of equal weights, more guests rather than fewer
 
 
@@ -60,6 +61,7 @@ class Search:
         # Of those that do not fit beside the residents alone no search makes anything.
         self.hopeless = packing.hopeless(wanted)
         self.effort = effort
+        self._steps = min(effort.steps, _STEPS_PER_GUEST * len(self.wanted))
         self.sizes = Sizes(packing)
         self.bounds = Bounds(packing, self.wanted, moving=self.moves.possible)
         self._random = random.Random(1)  # noqa: S311 - to try things in another order, the same each time
@@ -149,7 +151,7 @@ class Search:
     def _mend(self, missing: Sequence[int]) -> bool:
         """Make room for what is missing by emptying parts and filling them in other orders; nothing else is lost."""
         left = [number for number in missing if not self._squeeze(number)]
-        end = self.packing.steps + self.effort.steps
+        end = self.packing.steps + self._steps
         while left and self.packing.steps < end and not self.effort.stop():
             left = self._shake(left, self.sizes.total)
         return not left
@@ -171,7 +173,7 @@ class Search:
 
         total = sum(value[n] for n in rest)
         # What fits beside the first guests is a gift; where weight is the goal it is worth a search.
-        end = self.packing.steps + (self.effort.steps // _GIFT if prefix else self.effort.steps)
+        end = self.packing.steps + (self._steps // _GIFT if prefix else self._steps)
         while left and self.packing.steps < end and not self.effort.stop():
             if total - sum(value[n] for n in left) >= goal:
                 break

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from kvmdecl_numa.search import Measure
 
 
-def numa(request: PlaceRequest) -> PlaceAnswer:
+def numa(request: PlaceRequest, /, effort: Effort = Effort()) -> PlaceAnswer:  # noqa: B008 - it is frozen
     """Place all vms, or as many of the first as can be and then as many others as fit beside them.
 
-    No resident is moved as long as there is a way without, and no more than the budget allows.
+    No resident is moved as long as a way without is found, and no more than the budget allows.
     """
-    answer = _answer(request, ordinary_first=False)
+    answer = _answer(request, effort, ordinary_first=False)
     # Ordinary vms take memory of any cell, so they come last; but they must not miss what others could do without.
     if not all(vm.shape for vm in request.vms if vm.name in answer.refused):
-        other = _answer(request, ordinary_first=True)
+        other = _answer(request, effort, ordinary_first=True)
         if _accepted(request, other) > _accepted(request, answer):
             return other
     return answer
@@ -71,16 +71,16 @@ def places_of(packing: Packing) -> Mapping[str, Place]:
     return dict(sorted(found.items()))
 
 
-def _answer(request: PlaceRequest, *, ordinary_first: bool) -> PlaceAnswer:
+def _answer(request: PlaceRequest, effort: Effort, *, ordinary_first: bool) -> PlaceAnswer:
     ordinary = [vm for vm in request.vms if vm.shape is None]
     kept = {vm.name: vm.place for vm in request.residents if vm.shape is None and vm.place is not None}
     others = {name: place.host for name, place in kept.items()}
     if ordinary_first:
         hosts, refused = _ordinary(request, ordinary, _packing(request, (), others), others)
         charged = replace(request, hosts=_charged(request.hosts, ordinary, hosts))
-        packing = pack(charged, Effort(), others=others | hosts)
+        packing = pack(charged, effort, others=others | hosts)
     else:
-        packing = pack(request, Effort(), others=others)
+        packing = pack(request, effort, others=others)
         hosts, refused = _ordinary(request, ordinary, packing, others)
     for number in range(packing.residents, len(packing.guests)):
         vm = packing.guests[number]

@@ -1,0 +1,202 @@
+"""What other schedulers are known to get wrong, one case each, and what is said where a guest does not fit."""
+
+from __future__ import annotations
+
+import pytest
+from kvmdecl_numa.search import Effort
+from kvmdecl_numa.solver import numa
+
+from kvmdecl.solver import Budget, CellRoom, DeviceDemand, Group, PciDevice, PlaceRequest
+from tests.numa.support import GIANT, HUGE, broken_rules, cell, host, shape, vm
+
+BRIEF = Effort(steps=1_000)
+ISOLATE = {"threads": "isolate"}
+
+
+def answer_to(*vms, hosts, residents=(), groups=(), budget=None):
+    request = PlaceRequest(vms, tuple(hosts), tuple(residents), tuple(groups), budget or Budget())
+    answer = numa(request, BRIEF)
+    assert list(broken_rules(request, answer)) == []
+    return answer
+
+
+def why_not(wants, room, **more):
+    answer = answer_to(vm("db-1", wants, room.name), hosts=[room], **more)
+    return answer.refused["db-1"][room.name]
+
+
+def cpus(place):
+    return {cpu for each in place.cells for _, cpu in each.pins}
+
+
+# -- cores and threads -----------------------------------------------------------------------------------------
+
+
+def test_a_core_whose_sibling_is_offline_is_a_core_alone():
+    room = CellRoom(0, 0, ((0, 1), (2,)), frozenset((1, 2)), frozenset(), {4: 1024})
+    answer = answer_to(vm("db-1", shape((1, 0, 512), **ISOLATE)), hosts=[host("kvm-1", room)])
+    assert cpus(answer.places["db-1"]) == {2}
+
+
+def test_a_cpu_whose_sibling_is_the_hosts_is_not_isolated():
+    room = CellRoom(0, 0, ((0, 1), (2, 3)), frozenset((1, 3)), frozenset(), {4: 1024})
+    assert why_not(shape((1, 0, 512), **ISOLATE), host("kvm-1", room)) == "no core is free as a whole"
+
+
+def test_odd_threads_of_some_guests_leave_the_pairs_of_others_whole():
+    pair, odd = shape((2, 0, 64), threads="require"), shape((3, 0, 64), threads="require")
+    wanted = [vm("a-1", odd), vm("b-1", odd), vm("c-1", pair)]
+    assert len(answer_to(*wanted, hosts=[host("kvm-1", cell(cores=4))]).hosts) == 3
+
+
+def test_qemus_own_thread_keeps_off_isolated_cores():
+    wants = shape((2, 0, 64), threads="isolate", emulator="isolate")
+    answer = answer_to(vm("db-1", wants), hosts=[host("kvm-1", cell(cores=3))])
+    assert len(answer.places["db-1"].emulator) == 1
+
+
+def test_eight_threads_per_core():
+    wants = [vm(f"db-{n}", shape((3, 0, 64), threads="require")) for n in range(4)]
+    wants.append(vm("rt-1", shape((1, 0, 64), **ISOLATE)))
+    assert len(answer_to(*wants, hosts=[host("kvm-1", cell(cores=3, threads=8))]).hosts) == 5
+
+
+# -- cells and memory ------------------------------------------------------------------------------------------
+
+
+def test_cells_of_different_sizes_are_told_apart():
+    rooms = [cell(number, cores=cores, threads=1) for number, cores in enumerate((2, 8, 2))]
+    wants = shape((1, 0, 64), (8, 0, 64))
+    answer = answer_to(vm("db-1", wants), hosts=[host("kvm-1", *rooms)])
+    assert answer.places["db-1"].cells[1].home == 1
+
+
+def test_ids_of_cells_are_labels():
+    rooms = [cell(number, cores=2, threads=1) for number in (8, 3)]
+    answer = answer_to(vm("db-1", shape((2, 0, 64), (2, 0, 64), reach=20)), hosts=[host("kvm-1", *rooms)])
+    assert {each.home for each in answer.places["db-1"].cells} == {3, 8}
+
+
+def test_cells_without_cpus_or_without_memory_are_passed_over():
+    rooms = [cell(0, cores=0), cell(1, pools={}), cell(2)]
+    answer = answer_to(vm("db-1", shape((2, 0, 64))), hosts=[host("kvm-1", *rooms)])
+    assert answer.places["db-1"].cells[0].home == 2
+
+
+def test_each_cell_of_a_guest_may_have_pages_of_its_own_size():
+    rooms = [cell(0, pools={4: 1024, GIANT: 4096}), cell(1, pools={4: 1024, HUGE: 4096})]
+    answer = answer_to(
+        vm("db-1", shape((1, 0, 2048), (1, 0, 2048), pages="large")), hosts=[host("kvm-1", *rooms)]
+    )
+    assert {page for each in answer.places["db-1"].cells for _, page, _ in each.memory} == {HUGE, GIANT}
+
+
+def test_ordinary_vms_and_small_pages_share_one_memory():
+    room = host("kvm-1", cell(pools={4: 4096}), memory=3072)
+    shaped, plain = vm("db-1", shape((1, 0, 2048))), vm("web-1", None, memory=2048)
+    assert answer_to(shaped, plain, hosts=[room]).hosts == {"db-1": "kvm-1"}
+    assert answer_to(vm("a-1", None, memory=2048), shaped, hosts=[room]).hosts == {"a-1": "kvm-1"}
+
+
+def test_a_host_without_cells_is_good_for_ordinary_vms():
+    room = host("kvm-1", memory=2048)
+    assert answer_to(vm("web-1", None, memory=1024), hosts=[room]).hosts == {"web-1": "kvm-1"}
+
+
+# -- devices ---------------------------------------------------------------------------------------------------
+
+NICS = (PciDevice("a", "nic", 0, 1), PciDevice("b", "nic", 0, 1), PciDevice("c", "nic", None, 2))
+
+
+@pytest.mark.parametrize(
+    ("policy", "guests"), [("required", 1), ("socket", 1), ("legacy", 2), ("preferred", 2)]
+)
+def test_an_iommu_group_is_one_guests(policy, guests):
+    wants = shape((1, 0, 64), devices=(DeviceDemand("nic", 1, policy),))
+    vms = [vm(f"net-{number}", wants) for number in range(3)]
+    assert len(answer_to(*vms, hosts=[host("kvm-1", cell(), devices=NICS)]).hosts) == guests
+
+
+def test_guests_without_devices_leave_the_cells_with_devices_to_others():
+    rooms = [cell(0), cell(1)]
+    answer = answer_to(vm("web-1", shape((1, 0, 64))), hosts=[host("kvm-1", *rooms, devices=NICS)])
+    assert answer.places["web-1"].cells[0].home == 1
+
+
+# -- guests that have a place ----------------------------------------------------------------------------------
+
+
+def settled(wants, *names, hosts):
+    """Vms that have the places which they got on their own."""
+    first = answer_to(*(vm(name, wants, *(room.name for room in hosts)) for name in names), hosts=hosts)
+    rooms = [room.name for room in hosts]
+    return [vm(name, wants, *rooms, place=first.places[name]) for name in names]
+
+
+def test_a_guest_that_comes_moves_nobody():
+    rooms = [host("kvm-1", cell(0), cell(1)), host("kvm-2", cell(0))]
+    there = settled(shape((2, 0, 512)), "a-1", "b-1", "c-1", hosts=rooms)
+    late = vm("late-1", shape((4, 0, 512)), "kvm-1", "kvm-2")
+    answer = answer_to(late, hosts=rooms, residents=there)
+    assert {each.name: answer.places[each.name] for each in there} == {
+        each.name: each.place for each in there
+    }
+
+
+def test_a_guest_that_is_moved_is_moved_as_little_as_will_do():
+    rooms = [host("kvm-1", cell(0, cores=2)), host("kvm-2", cell(0, cores=2))]
+    scattered = settled(shape((1, 0, 64), **ISOLATE), "a-1", "b-1", hosts=rooms[:1])
+    there = [vm(each.name, shape((1, 0, 64)), "kvm-1", "kvm-2", place=each.place) for each in scattered]
+    late = vm("late-1", shape((1, 0, 64), **ISOLATE), "kvm-1")
+    assert "late-1" in answer_to(late, hosts=rooms, residents=there).refused
+    answer = answer_to(late, hosts=rooms, residents=there, budget=Budget(None, None, None))
+    moved = [each for each in there if answer.places[each.name] != each.place]
+    assert [answer.places[each.name].host for each in moved] == ["kvm-1"]
+
+
+def test_a_fixed_guest_is_moved_by_no_budget():
+    rooms = [host("kvm-1", cell(0, cores=2)), host("kvm-2", cell(0, cores=2))]
+    (there,) = settled(shape((1, 0, 64)), "a-1", hosts=rooms[:1])
+    fixed = vm("a-1", there.shape, "kvm-1", "kvm-2", place=there.place, fixed=True)
+    late = vm("late-1", shape((2, 0, 64), **ISOLATE), "kvm-1")
+    answer = answer_to(late, hosts=rooms, residents=[fixed], budget=Budget(None, None, None))
+    assert "late-1" in answer.refused
+
+
+# -- why not ---------------------------------------------------------------------------------------------------
+
+TWO = host("kvm-1", cell(0, cores=4), cell(1, cores=2, shared=2), labels={"rack": "r1"})
+
+
+@pytest.mark.parametrize(
+    ("wants", "reason"),
+    [
+        (
+            shape((16, 0, 512)),
+            "cell 0: 8 of 8 dedicated CPUs free, 16 wanted; cell 1: 2 of 2 dedicated CPUs free, 16 wanted",
+        ),
+        (shape((1, 0, 1024), pages=GIANT), "cell 0: no pages of 1GiB; cell 1: no pages of 1GiB"),
+        (
+            shape((1, 0, 9216)),
+            "cell 0: 8GiB of 8GiB free, 9GiB wanted; cell 1: 8GiB of 8GiB free, 9GiB wanted",
+        ),
+        (shape((1, 0, 64), (1, 0, 64), (1, 0, 64)), "2 NUMA cells, 3 wanted"),
+        (shape((1, 0, 64), labels=(("rack", "r2"),)), "rack is r1, r2 wanted"),
+        (shape((1, 0, 64), labels=(("zone", "z1"),)), "no label zone, z1 wanted"),
+        (shape((1, 0, 64), devices=(DeviceDemand("gpu", 1, "legacy"),)), "0 of 1 device gpu free"),
+    ],
+)
+def test_why_a_guest_does_not_fit(wants, reason):
+    assert why_not(wants, TWO) == reason
+
+
+def test_why_a_page_does_not_fit():
+    room = host("kvm-1", cell(pools={4: 512, GIANT: 8192}))
+    assert why_not(shape((1, 0, 5632), pages=GIANT), room) == "5.5GiB is not a whole number of pages of 1GiB"
+
+
+def test_why_a_group_keeps_a_guest_out():
+    wants = shape((1, 0, 64))
+    apart = Group(frozenset({"web-1", "web-2"}), "host", apart=True)
+    answer = answer_to(vm("web-1", wants), vm("web-2", wants), hosts=[TWO], groups=[apart])
+    assert answer.refused == {"web-2": {"kvm-1": "apart from web-1, which is there"}}
