@@ -222,6 +222,15 @@ class HostLeft:
         """MiB of ordinary memory that guests have taken whom the question names."""
         return (self.room.memory - self.room.used_memory) // MIB - self.memory
 
+    @property
+    def left(self) -> float:
+        """The share of its CPUs and pages that nobody has, cell by cell."""
+        return sum(
+            max(0, cell.free_cpus) / (cell.cpus or 1)
+            + sum(amount / cell.cell.pools[size] for size, amount in cell.pools.items())
+            for cell in self.cells
+        )
+
     def recount(self) -> None:
         """Count CPUs again after the guests that stay have changed."""
         taken = self.taken

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from itertools import islice
+from math import inf
 from typing import TYPE_CHECKING, Literal
 
 from kvmdecl_numa.bounds import Bounds
@@ -15,7 +17,7 @@ from kvmdecl_numa.moves import Moves
 from kvmdecl_numa.sizes import Sizes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from kvmdecl.api import Budget
     from kvmdecl_numa.fit import Fit
@@ -31,10 +33,15 @@ TASTES = (
     Taste("even", "full"),
     Taste("loose", "free"),
 )
+_PASSES = 2  # at least, and more while all of them together put no more guests than this:
+_PUTS = 50_000
+_MANY_HOSTS = 24
+_CHOICES = 6  # of many hosts so many are looked at for each that is emptied
 _FEW = 40  # missing guests that are tried at once
 _LOSS = 1e9  # more than all weights
 _GIFT = 20
-_STEPS_PER_GUEST = 2_000  # few guests have been tried in all ways long before the effort is spent
+_MANY_GUESTS = 1_000  # for each of which the effort is spent again
+_STEPS_PER_GUEST = 4_000  # few guests have been tried in all ways long before the effort is spent
 _TIE = 0.001  # less than any weight: of equal weights, more guests rather than fewer
 
 
@@ -47,7 +54,7 @@ class Effort:
         stop: asked now and then; a clock there makes the answer depend on the machine.
     """
 
-    steps: int = 60_000
+    steps: int = 100_000
     stop: Callable[[], bool] = lambda: False
 
 
@@ -61,22 +68,30 @@ class Search:
         # Of those that do not fit beside the residents alone no search makes anything.
         self.hopeless = packing.hopeless(wanted)
         self.effort = effort
-        self._steps = min(effort.steps, _STEPS_PER_GUEST * len(self.wanted))
+        many = max(1, len(self.wanted) // _MANY_GUESTS)
+        self._steps = min(effort.steps * many, _STEPS_PER_GUEST * len(self.wanted))
         self.sizes = Sizes(packing)
         self.bounds = Bounds(packing, self.wanted, moving=self.moves.possible)
+        self._partial: dict[int, Fit] = {}
         self._random = random.Random(1)  # noqa: S311 - to try things in another order, the same each time
 
     # -- all, or as many of the first as can be ------------------------------------------------------------
 
     def all(self) -> bool:
         """Place all of them, if one of the quick passes does or a little mending after it."""
-        return self._most() == len(self.wanted) and self._all_of(self.wanted)
+        if self._most() == len(self.wanted) and self._all_of(self.wanted):
+            return True
+        self._partial = self._mine()
+        return False
 
     def prefix(self) -> int:
-        """Place as many of the first as can be, and return how many; the others are nowhere."""
+        """Place as many of the first as can be, and return how many; others may be placed, too."""
         self._in_order()
         count = self._length()
         best = self._mine()
+        self.packing.restore(self._partial)
+        if self._length() >= count:
+            count, best = self._length(), self._partial
         most = self._most()
         step = max(1, len(self.wanted) // 8) if len(self.wanted) > 200 else 1
         while count < most and not self.effort.stop():
@@ -87,8 +102,7 @@ class Search:
                 break
             else:
                 step //= 2
-        first = set(self.wanted[:count])
-        self.packing.restore({number: fit for number, fit in best.items() if number in first})
+        self.packing.restore(best)
         return count
 
     def _most(self) -> int:
@@ -120,6 +134,8 @@ class Search:
 
     def _extend(self, count: int, known: Mapping[int, Fit]) -> bool:
         """The first guests, those included that a known packing lacks."""
+        first = set(self.wanted[:count])
+        known = {number: fit for number, fit in known.items() if number in first}
         self.packing.restore(known)
         missing = [number for number in self.wanted[:count] if number not in known]
         if not self.hopeless.intersection(missing):
@@ -129,29 +145,33 @@ class Search:
         return all(self.packing.put(number) or self.moves.make_room(number) for number in missing)
 
     def _all_of(self, wanted: Sequence[int]) -> bool:
-        """All of these, in some order; others are taken out."""
-        best: tuple[float, dict[int, Fit], list[int]] | None = None
-        for taste in TASTES:
-            for order in (self._in_buckets(wanted), wanted, self._by_size(wanted)):
-                self.packing.restore({})
-                missing = [number for number in order if not self.packing.put(number, taste)]
-                if len(missing) <= max(5, len(wanted) // 200):
-                    missing = [number for number in missing if not self._squeeze(number)]
-                if not missing:
-                    return True
-                if best is None or self.sizes.total(missing) < best[0]:
-                    best = self.sizes.total(missing), self._mine(), missing
-                if self.effort.stop():
-                    return False
-        if best is None or self.hopeless.intersection(best[2]):
-            return False
+        """All of these, in some order; others are taken out. If it fails, what came nearest is left in place."""
+        best: tuple[float, dict[int, Fit], list[int]] = inf, {}, list(wanted)
+        for taste, order in islice(self._passes(wanted), max(_PASSES, _PUTS // max(1, len(wanted)))):
+            self.packing.restore({})
+            missing = [number for number in order if not self.packing.put(number, taste)]
+            if len(missing) <= 5:
+                missing = [number for number in missing if not self._squeeze(number)]
+            if not missing:
+                return True
+            if self.sizes.total(missing) < best[0]:
+                best = self.sizes.total(missing), self._mine(), missing
+            if self.effort.stop():
+                break
         self.packing.restore(best[1])
-        return self._mend(best[2])
+        return not self.hopeless.intersection(best[2]) and self._mend(best[2])
+
+    def _passes(self, wanted: Sequence[int]) -> Iterator[tuple[Taste, Sequence[int]]]:
+        for taste in TASTES:
+            yield taste, self._in_buckets(wanted)
+            yield taste, wanted
+        for taste in TASTES:
+            yield taste, self._by_size(wanted)
 
     def _mend(self, missing: Sequence[int]) -> bool:
         """Make room for what is missing by emptying parts and filling them in other orders; nothing else is lost."""
-        left = [number for number in missing if not self._squeeze(number)]
         end = self.packing.steps + self._steps
+        left = [number for number in missing if self.packing.steps >= end or not self._squeeze(number)]
         while left and self.packing.steps < end and not self.effort.stop():
             left = self._shake(left, self.sizes.total)
         return not left
@@ -165,15 +185,17 @@ class Search:
         worth = {n: (value[n] + _TIE) / self.sizes[n] for n in self.wanted}
         best_first = sorted(self.wanted, key=lambda n: (-worth[n], n))
         rest = [n for n in best_first if n not in held and n not in self.hopeless]
-        left = [n for n in rest if n not in self.packing.fits and not self._squeeze(n)]
+        # What fits beside the first guests is a gift; where weight is the goal it is worth a search.
+        end = self.packing.steps + (self._steps // _GIFT if prefix else self._steps)
+        if not prefix:
+            self._begin(rest, value)
+        left = [n for n in rest if n not in self.packing.fits and not self._add(n, end)]
         goal = self.bounds.value({n: value[n] for n in rest}, held)
 
         def loss(lost: Iterable[int]) -> float:
             return sum(_LOSS if number in held else value[number] + _TIE for number in lost)
 
         total = sum(value[n] for n in rest)
-        # What fits beside the first guests is a gift; where weight is the goal it is worth a search.
-        end = self.packing.steps + (self._steps // _GIFT if prefix else self._steps)
         while left and self.packing.steps < end and not self.effort.stop():
             if total - sum(value[n] for n in left) >= goal:
                 break
@@ -182,6 +204,16 @@ class Search:
             if number not in self.packing.fits:
                 _ = self.packing.put(number) or self.moves.make_room(number)
         self.moves.settle()
+
+    def _begin(self, best_first: Sequence[int], value: Mapping[int, int]) -> None:
+        """Begin with what was left when not all could be placed, or with those who are worth most: what is more."""
+        self.packing.restore({})
+        total = sum(value[number] for number in best_first if self.packing.put(number))
+        if sum(value[number] for number in self._partial) > total:
+            self.packing.restore(self._partial)
+
+    def _add(self, number: int, end: int) -> bool:
+        return self.packing.put(number) if self.packing.steps >= end else self._squeeze(number)
 
     def _values(self, measure: Measure) -> Mapping[int, int]:
         guests = self.packing.guests
@@ -254,8 +286,13 @@ class Search:
         return False
 
     def _neighbours(self) -> Sequence[int]:
-        count = len(self.packing.hosts)
-        return self._random.sample(range(count), min(count, self._random.choice((1, 2, 2, 3))))
+        hosts = self.packing.hosts
+        many = min(len(hosts), self._random.choice((1, 2, 2, 3)))
+        if len(hosts) <= _MANY_HOSTS:
+            return self._random.sample(range(len(hosts)), many)
+        # Most hosts are full: those are worth a look of which something is left.
+        some = self._random.sample(range(len(hosts)), _CHOICES * many)
+        return sorted(some, key=lambda place: (-hosts[place].left, place))[:many]
 
     def _some(self, numbers: Sequence[int], most: int) -> Sequence[int]:
         return numbers if len(numbers) <= most else sorted(self._random.sample(numbers, most))

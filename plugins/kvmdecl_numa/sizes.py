@@ -24,13 +24,14 @@ class Sizes:
         self._memory = sum(sum(cell.pools.values()) for cell in cells) or 1
         by_want = {id(want): self._of(want) for want in packing.wants}
         self._sizes = [by_want[id(want)] for want in packing.wants]
+        self._tie = 0.25 * sum(self._sizes) / max(1, len(self._sizes))
 
     def __getitem__(self, number: int) -> float:
         return self._sizes[number]
 
     def total(self, numbers: Iterable[int]) -> float:
-        """The share of several guests."""
-        return sum(self._sizes[number] for number in numbers)
+        """The share of several guests; one large guest weighs less than many small ones that take as much."""
+        return sum(self._sizes[number] + self._tie for number in numbers)
 
     def _of(self, want: Want) -> float:
         threads = sum(cell.threads + cell.isolated for cell in want.cells) + want.extras

@@ -51,8 +51,6 @@ def pack(
     wanted = range(packing.residents, len(packing.guests))
     search = Search(packing, wanted, effort, request.budget)
     if not search.all():
-        if measure != "prefix":
-            packing.restore({})
         search.fill(search.prefix() if measure == "prefix" else 0, measure)
     return packing
 
