@@ -34,7 +34,7 @@ TASTES = (
     Taste("loose", "free"),
 )
 _PASSES = 2  # at least, and more while all of them together put no more guests than this:
-_PUTS = 50_000
+_PUTS = 25_000
 _MANY_HOSTS = 24
 _CHOICES = 6  # of many hosts so many are looked at for each that is emptied
 _FEW = 40  # missing guests that are tried at once
@@ -186,9 +186,10 @@ class Search:
         best_first = sorted(self.wanted, key=lambda n: (-worth[n], n))
         rest = [n for n in best_first if n not in held and n not in self.hopeless]
         # What fits beside the first guests is a gift; where weight is the goal it is worth a search.
-        end = self.packing.steps + (self._steps // _GIFT if prefix else self._steps)
+        steps = self._steps // _GIFT if prefix else self._steps
         if not prefix:
             self._begin(rest, value)
+        end = self.packing.steps + steps
         left = [n for n in rest if n not in self.packing.fits and not self._add(n, end)]
         goal = self.bounds.value({n: value[n] for n in rest}, held)
 
@@ -196,6 +197,7 @@ class Search:
             return sum(_LOSS if number in held else value[number] + _TIE for number in lost)
 
         total = sum(value[n] for n in rest)
+        end = self.packing.steps + steps
         while left and self.packing.steps < end and not self.effort.stop():
             if total - sum(value[n] for n in left) >= goal:
                 break
