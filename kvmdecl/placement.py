@@ -367,7 +367,7 @@ class _Placer:
             "placement.bad-answer",
             f"the solver {self._cluster.solver} gave an answer that cannot be used: {safe_text(wrong[0])}",
             cause="A solver answers for every vm, and what it puts on a host must fit there; this was not used.",
-            hint="choose another solver (`placement: spread`), and tell the plugin's author",
+            hint="leave `placement` out to have one chosen that can do it; if that one was, tell its author",
             notes=tuple(Note(safe_text(fault)) for fault in wrong[1:10]),
         )
 
