@@ -837,6 +837,8 @@ class _Linker:
         """Vms are kept apart or together by what hosts say of themselves."""
         known = {label for host in self._hosts.values() for label in host.labels}
         for name, spec in self._manifest.vms.items():
+            if spec.apart is None and spec.together is None and not spec.host_labels:
+                continue  # as most
             for key, kept in (("apart", spec.apart), ("together", spec.together)):
                 if kept is not None and kept.scope not in {"host", *known}:
                     self._unknown("label", kept.scope, {"host", *known}, "vms", name, key)

@@ -520,7 +520,8 @@ class Vm(Section):
                 raise _wrong("cpus", "placement chooses the CPUs of this guest", hint, "cpus", key)
 
     def _check_numa(self) -> None:
-        self._check_bound()
+        if self.numa is not None or self.cpus.policy != "shared":
+            self._check_bound()
         if self.numa is not None:
             check_cells(self.numa, self.cpus, self.memory)
         for name, module in self.memory.modules.items():
