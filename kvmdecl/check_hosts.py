@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmdecl.diagnostics import Diagnostic, Severity
-from kvmdecl.manifest.cpus import set_of
+from kvmdecl.text import set_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -16,12 +16,12 @@ from kvmdecl.demand import shape_of
 from kvmdecl.diagnostics import Diagnostic, Note, Rejected
 from kvmdecl.locate import diagnose, nearest
 from kvmdecl.manifest import Section
-from kvmdecl.manifest.cpus import NumberSet, in_order, set_of
+from kvmdecl.manifest.cpus import NumberSet, in_order
 from kvmdecl.names import KIB, MIB, Integer, Name, Size, format_size
 from kvmdecl.shape import model_shape
 from kvmdecl.solver import CellPlace, Place
 from kvmdecl.source import LOCK_ENDING, MAX_FINDINGS, Source, parse, read_text, to_data
-from kvmdecl.text import safe_text
+from kvmdecl.text import safe_text, set_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

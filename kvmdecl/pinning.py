@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from kvmdecl.libvirt_xml.safe import BadXml, parse_xml
 from kvmdecl.manifest import Numa, Topology
-from kvmdecl.manifest.cpus import numbers_of, set_of
+from kvmdecl.manifest.cpus import numbers_of
 from kvmdecl.solver import CellPlace, Place
+from kvmdecl.text import set_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -91,10 +91,10 @@ def why_there(cluster: ResolvedCluster, observations: Mapping[str, Observation],
 
 
 def why_not(
-    cluster: ResolvedCluster, observations: Mapping[str, Observation], vm: ResolvedVm, host: str
-) -> str:
-    """What stands against a vm on a host, however much room there is; empty if nothing does."""
-    return _Placer(cluster, observations, None).why_not(vm, host)
+    cluster: ResolvedCluster, observations: Mapping[str, Observation], vm: ResolvedVm, hosts: Iterable[str]
+) -> dict[str, str]:
+    """What stands against a vm on each of some hosts, however much room there is; empty if nothing does."""
+    return _Placer(cluster, observations, None).why_not(vm, hosts)
 
 
 class _Placer:
@@ -217,7 +217,7 @@ class _Placer:
     ) -> tuple[list[ResolvedVm], Mapping[str, Place]]:
         """Give vms the places that the lock file has for them, or else those that the solver chooses."""
         pages = _Pages(self._cluster, self._snapshots, settled)
-        able = {vm.name: pages.enough(vm, self._able(self._open(vm), vm.arch, vm.type)) for vm in vms}
+        able = {vm.name: self._fit_for(vm, self._open(vm), pages) for vm in vms}
         open_to = {name: hosts for name, hosts in able.items() if hosts}
         request = place_request(self._cluster, self._snapshots, settled, open_to, self._relock or Relock())
         request, answer = self._ask(request, solver)
@@ -276,11 +276,13 @@ class _Placer:
             return "its disks are there"
         return f"the solver {self._cluster.solver} chose it"
 
-    def why_not(self, vm: ResolvedVm, host: str) -> str:
-        """What stands against a host but too little room."""
-        if host not in self._snapshots:
-            return "did not answer"
-        return self._why_not(vm, host, _Pages(self._cluster, self._snapshots, ()))
+    def why_not(self, vm: ResolvedVm, hosts: Iterable[str]) -> dict[str, str]:
+        """What stands against hosts but too little room."""
+        pages = _Pages(self._cluster, self._snapshots, ())
+        return {
+            host: self._why_not(vm, host, pages) if host in self._snapshots else "did not answer"
+            for host in hosts
+        }
 
     def open_to(self, vms: Iterable[ResolvedVm]) -> dict[str, tuple[str, ...]]:
         """The hosts that each of the vms may be given: the one that it names, or those that placement chooses from."""
@@ -289,8 +291,12 @@ class _Placer:
         for vm in vms:
             hosts = (vm.host,) if vm.host is not None else self._open(vm)
             known = tuple(host for host in hosts if host in self._snapshots)
-            found[vm.name] = pages.enough(vm, self._able(known, vm.arch, vm.type))
+            found[vm.name] = self._fit_for(vm, known, pages)
         return found
+
+    def _fit_for(self, vm: ResolvedVm, hosts: tuple[str, ...], pages: _Pages) -> tuple[str, ...]:
+        """Those that can run such a guest and have the huge pages for it."""
+        return pages.enough(vm, self._able(hosts, vm.arch, vm.type))
 
     def _open(self, vm: ResolvedVm) -> tuple[str, ...]:
         """The hosts that may be given it. Many vms have the same."""
@@ -318,9 +324,7 @@ class _Placer:
         solver: Solver,
     ) -> Mapping[str, Advice]:
         """What conflicts and what would help, for those without a host that there are hosts for."""
-        able = {
-            vm.name: pages.enough(vm, self._able(self._candidates.of(vm), vm.arch, vm.type)) for vm in vms
-        }
+        able = {vm.name: self._fit_for(vm, self._candidates.of(vm), pages) for vm in vms}
         wide = {name: hosts for name, hosts in able.items() if hosts}
         request = place_request(self._cluster, self._snapshots, settled, wide, self._relock or Relock())
         question = Question(with_unfit_asked(request), bars(self._cluster, wide))

@@ -158,7 +158,7 @@ def _smaller(conflict: Conflict, entry: tuple[VmToPlace, ...], asking: Asking) -
                 conflict, entry, words, "cpus", 2 + 8 * (1 - count / cpus), lambda vm: _cut(vm, count)
             )
 
-        yield from _greatest(with_cpus, max(1, cpus // _LEAST_SHARE), cpus, asking)
+        yield from _nearest(with_cpus, cpus, max(1, cpus // _LEAST_SHARE), asking)
     memory, unit = _memory(first)
     if memory:
         cells = len(first.shape.cells) if first.shape else 1
@@ -168,15 +168,15 @@ def _smaller(conflict: Conflict, entry: tuple[VmToPlace, ...], asking: Asking) -
             cost = 2 + 8 * (1 - count * unit / memory)
             return _changed(conflict, entry, words, "memory", cost, lambda vm: _shrunk(vm, count * unit))
 
-        yield from _greatest(with_memory, -(-memory // unit // _LEAST_SHARE), -(-memory // unit), asking)
+        yield from _nearest(with_memory, -(-memory // unit), -(-memory // unit // _LEAST_SHARE), asking)
 
 
-def _greatest(change: Callable[[int], Repair], least: int, now: int, asking: Asking) -> Iterator[Repair]:
-    """The change to the greatest number below `now` that fits, found by halving; nothing if the least does not."""
-    if least >= now or not asking.fits(change(least).question):
+def _nearest(change: Callable[[int], Repair], now: int, far: int, asking: Asking) -> Iterator[Repair]:
+    """The change to the number nearest to `now` that fits, found by halving; nothing if the farthest does not."""
+    if far == now or not asking.fits(change(far).question):
         return
-    good, bad = least, now
-    while bad - good > 1:
+    bad, good = now, far
+    while abs(good - bad) > 1:
         middle = (good + bad) // 2
         if asking.fits(change(middle).question):
             good = middle
@@ -268,26 +268,12 @@ def _of_group(conflict: Conflict, group: Group, asking: Asking) -> Iterator[Repa
             words = f"`apart.most: {most}` instead of {group.most}"
             return with_group(replace(group, most=most), words, "apart.most", 1 + (most - group.most))
 
-        yield from _least(with_most, group.most, members, asking)
+        yield from _nearest(with_most, group.most, max(group.most, members), asking)
         return
     entry = {vm.name for vm in _entries(conflict)[0]}
     left = group.members - entry
     words = f"no `together` for {_names(_entries(conflict)[0])}"
     yield with_group(replace(group, members=left) if len(left) > 1 else None, words, "together", 3)
-
-
-def _least(change: Callable[[int], Repair], now: int, most: int, asking: Asking) -> Iterator[Repair]:
-    """The change to the smallest number above `now` that fits; nothing if the greatest does not."""
-    if most <= now or not asking.fits(change(most).question):
-        return
-    bad, good = now, most
-    while good - bad > 1:
-        middle = (good + bad) // 2
-        if asking.fits(change(middle).question):
-            good = middle
-        else:
-            bad = middle
-    yield change(good)
 
 
 # -- of hosts --------------------------------------------------------------------------------------------------

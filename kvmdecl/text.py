@@ -1,4 +1,4 @@
-"""Text that crosses a border: made safe before it is shown, compared when a name looks mistyped."""
+"""Text that crosses a border: made safe before it is shown, compared when a name looks mistyped; numbers in short."""
 
 from __future__ import annotations
 
@@ -25,6 +25,17 @@ def safe_text(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+def set_of(numbers: Iterable[int]) -> str:
+    """Numbers as libvirt and the kernel write a set of them: 0, 1, 2, 3, 8 -> `0-3,8`."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    return ",".join("-".join(map(str, run)) for run in runs)
 
 
 def quoted(text: str) -> str:

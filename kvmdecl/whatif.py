@@ -139,8 +139,8 @@ def whereabouts(
     others = [each.name for each in placed.cluster.hosts if each.name != place.host]
     free = to_place(replace(vm, host=None), (), None)
     against = {
-        name: why_not(placed.cluster, observations, vm, name) or _too_full(request, free, name, solver)
-        for name in others
+        name: reason or _too_full(request, free, name, solver)
+        for name, reason in why_not(placed.cluster, observations, vm, others).items()
     }
     return Whereabouts(vm.name, place, why, against)
 

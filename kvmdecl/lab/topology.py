@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvmdecl.lab.refusals import refusal
-from kvmdecl.text import did_you_mean, quoted, safe_text
+from kvmdecl.text import did_you_mean, quoted, safe_text, set_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -241,7 +241,7 @@ def _bad(summary: str, hint: str = "") -> Exception:
 
 def _write_cells(node: Path, topology: Topology) -> None:
     cells = range(topology.cells)
-    everywhere = _ranges(cells)
+    everywhere = set_of(cells)
     _put(
         node, dict.fromkeys(("online", "possible", "has_cpu", "has_memory", "has_normal_memory"), everywhere)
     )
@@ -252,7 +252,7 @@ def _write_cells(node: Path, topology: Topology) -> None:
         _put(
             folder,
             {
-                "cpulist": _ranges(cpus),
+                "cpulist": set_of(cpus),
                 "cpumap": _mask(cpus, topology.all_cpus),
                 "meminfo": "\n".join(f"Node {cell} {name}: {size:>15} kB" for name, size in memory.items()),
                 "distance": " ".join(str(topology.distance(cell, other)) for other in cells),
@@ -266,7 +266,7 @@ def _write_cells(node: Path, topology: Topology) -> None:
 
 
 def _write_cpus(folder: Path, topology: Topology) -> None:
-    everywhere = _ranges(range(topology.all_cpus))
+    everywhere = set_of(range(topology.all_cpus))
     _put(
         folder,
         dict.fromkeys(("online", "possible", "present"), everywhere) | {"offline": "", "kernel_max": 8191},
@@ -299,7 +299,7 @@ def _cpu_topology(topology: Topology, cell: int, cpu: int) -> dict[str, object]:
 
 def _cpu_set(name: str, cpus: Iterable[int], topology: Topology) -> dict[str, str]:
     numbers = sorted(cpus)
-    return {name: _mask(numbers, topology.all_cpus), f"{name}_list": _ranges(numbers)}
+    return {name: _mask(numbers, topology.all_cpus), f"{name}_list": set_of(numbers)}
 
 
 def _write_pci(sys: Path, topology: Topology) -> None:
@@ -399,14 +399,3 @@ def _mask(cpus: Iterable[int], total: int) -> str:
     bits = sum(1 << cpu for cpu in cpus)
     words = [f"{bits >> shift & 0xFFFFFFFF:08x}" for shift in range(0, total, 32)]
     return ",".join(reversed(words))
-
-
-def _ranges(numbers: Iterable[int]) -> str:
-    """Sorted numbers as the kernel prints a list: `0-3,8`."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and runs[-1][1] + 1 == number:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return ",".join(f"{first}-{last}" if first != last else str(first) for first, last in runs)

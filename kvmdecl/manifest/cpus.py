@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
@@ -39,17 +39,6 @@ def numbers_of(numbers: str) -> frozenset[int]:
     """The numbers in a set such as `0-3,8`."""
     parts = (part.partition("-") for part in numbers.split(","))
     return frozenset(n for low, _, high in parts for n in range(int(low), int(high or low) + 1))
-
-
-def set_of(numbers: Iterable[int]) -> str:
-    """The set as libvirt writes it: 0, 1, 2, 3, 8 -> `0-3,8`."""
-    runs: list[list[int]] = []
-    for number in sorted(set(numbers)):
-        if runs and runs[-1][-1] == number - 1:
-            runs[-1][1:] = [number]
-        else:
-            runs.append([number])
-    return ",".join("-".join(map(str, run)) for run in runs)
 
 
 def in_order(numbers: str) -> tuple[int, ...]:

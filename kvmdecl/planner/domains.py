@@ -15,7 +15,6 @@ from kvmdecl.libvirt_xml.fields import fields
 from kvmdecl.libvirt_xml.impact import Assessment, assess
 from kvmdecl.libvirt_xml.marker import Left, Marker, belongs, owned_by, read_marker
 from kvmdecl.libvirt_xml.trace import changed_outside, is_untouched
-from kvmdecl.manifest.cpus import set_of
 from kvmdecl.names import format_duration, format_size
 from kvmdecl.plan import Action, Change, ChangeOrigin, Impact
 from kvmdecl.planner.outside import outside, paths, value
@@ -31,7 +30,7 @@ from kvmdecl.state import (
     Restart,
 )
 from kvmdecl.tasks import AdoptDomain, DefineDomain, DeleteDomain, LiveChange, Power
-from kvmdecl.text import quoted
+from kvmdecl.text import quoted, set_of
 
 
 def plan_domain(desired: DesiredDomain, view: HostView) -> Verdict:

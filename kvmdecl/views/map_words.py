@@ -7,9 +7,8 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from kvmdecl.hostmap import News, Role, Use
-from kvmdecl.manifest.cpus import set_of
 from kvmdecl.names import about_size
-from kvmdecl.text import safe_text
+from kvmdecl.text import safe_text, set_of
 from kvmdecl.views.plan_text import count
 
 if TYPE_CHECKING:
