@@ -28,6 +28,8 @@ from kvmdecl.facts import (
 from kvmdecl.hooks import hookimpl
 from kvmdecl.manifest import Section
 from kvmdecl.names import Bool, Integer, IpAddress, Mac, Name, Positive, Size, Subnet, about_size, format_size
+from kvmdecl.passed import Passed, passed_on
+from kvmdecl.pci import Function, PciTree, Use, pci_tree
 from kvmdecl.solver import (
     Budget,
     CellDemand,
@@ -57,6 +59,7 @@ __all__ = [
     "DeviceDemand",
     "Diagnostic",
     "DomainSupport",
+    "Function",
     "Group",
     "GuestType",
     "HostCpu",
@@ -71,7 +74,9 @@ __all__ = [
     "Note",
     "Origin",
     "PagePool",
+    "Passed",
     "PciDevice",
+    "PciTree",
     "Place",
     "PlaceAnswer",
     "PlaceRequest",
@@ -92,10 +97,13 @@ __all__ = [
     "Solver",
     "Span",
     "Subnet",
+    "Use",
     "VmToPlace",
     "about_size",
     "did_you_mean",
     "format_size",
     "hookimpl",
+    "passed_on",
+    "pci_tree",
     "safe_text",
 ]

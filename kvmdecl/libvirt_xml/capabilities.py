@@ -349,7 +349,10 @@ def _pci(capability: Element) -> dict[str, str]:
             *(_number(_text(capability, part) or "0", part) for part in ("domain", "bus", "slot", "function"))
         ),
         "vendor": _attribute(capability, "vendor", "id"),
+        "vendor_name": _text(capability, "vendor"),
         "product": _attribute(capability, "product", "id"),
+        "product_name": _text(capability, "product"),
+        "bridge": "" if capability.find("capability[@type='pci-bridge']") is None else "yes",
         "iommu_group": _attribute(capability, "iommuGroup", "number"),
         "numa_cell": _attribute(capability, "numa", "node"),
         "physical_function": "" if physical is None else _address(physical),
