@@ -11,10 +11,12 @@ build="libvirt-dev pkg-config gcc libc6-dev"
 transports="openssl openssh-client openssh-server"
 # What guests of the tests need of a host: the emulator of TPMs, and one of another architecture.
 devices="swtpm swtpm-tools qemu-system-arm"
+# What a lab's hosts are a cluster with, and what tells beforehand what a cluster would do.
+cluster="pacemaker pacemaker-cli-utils corosync resource-agents"
 
 case ${1:-} in
     demo) wanted="$lab $build" ;;
-    test) wanted="$lab $build $transports $devices" ;;
+    test) wanted="$lab $build $transports $devices $cluster" ;;
     bench) wanted="$lab $build hyperfine" ;;
     *) echo "usage: $0 demo|test|bench" >&2; exit 64 ;;
 esac

@@ -65,6 +65,9 @@ def up(
     ] = None,
     tls: Annotated[bool, typer.Option("--tls", help="Make certificates and listen on TLS.")] = False,
     ssh: Annotated[bool, typer.Option("--ssh", help="Make keys and run sshd.")] = False,
+    pacemaker: Annotated[
+        bool, typer.Option("--pacemaker", help="Make hosts that can form a Pacemaker cluster. Needs root.")
+    ] = False,
     topology: Annotated[
         list[str] | None,
         typer.Option(
@@ -87,7 +90,12 @@ def up(
     names = _names_of(manifest) if manifest else [f"kvm-{i + 1}" for i in range(hosts or _DEFAULT_HOSTS)]
     began = time.monotonic()
     running = labs.up(
-        _directory(context), names, tls=tls, ssh=ssh, topologies=_topologies(names, topology or [])
+        _directory(context),
+        names,
+        tls=tls,
+        ssh=ssh,
+        topologies=_topologies(names, topology or []),
+        pacemaker=pacemaker,
     )
     _print_hosts(running)
     count = "1 host" if len(names) == 1 else f"{len(names)} hosts"
@@ -171,6 +179,26 @@ def kill(context: typer.Context, host: Host) -> None:
 def start(context: typer.Context, host: Host) -> None:
     """Start a host's libvirtd again."""
     _load(context).start(host)
+
+
+@app.command()
+def cluster(
+    context: typer.Context,
+    conf: Annotated[Path, typer.Argument(help="A corosync.conf with the lab's hosts.", show_default=False)],
+) -> None:
+    """Form a Pacemaker cluster of a lab's hosts.
+
+    The lab was started with --pacemaker. All hosts get the file, and a key. Their rings are 10.78.0.N and 10.79.0.N,
+    N from 1 in the order of the hosts; what lies in /srv/shared they share. The fence agent fence_kvmdecl_lab, with
+    the host's name for its plug, takes the power from a host and gives it back.
+
+    Examples:
+      kvmdecl lab cluster corosync.conf
+      kvmdecl lab sh kvm-1 crm_mon -1
+    """
+    from kvmdecl.source import read_text
+
+    _load(context).start_cluster(read_text(conf))
 
 
 @app.command("power-off")

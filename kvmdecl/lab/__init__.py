@@ -24,7 +24,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvmdecl.lab import boot, config, credentials, namespaces, probes, topology
+from kvmdecl.lab import boot, cluster, config, credentials, namespaces, probes, topology
 from kvmdecl.lab.namespaces import HUB
 from kvmdecl.lab.record import LabHost, Transport, new_hosts, read_record, write_record
 from kvmdecl.lab.refusals import refusal, require_tools
@@ -129,6 +129,15 @@ class Lab:
         if namespaces.find_init(self.directory, name) is None:
             boot.start_host(host, list(self.hosts).index(name) + 1, hub)
 
+    def start_cluster(self, corosync_conf: str) -> None:
+        """Give all hosts this corosync.conf and a key, and start corosync and Pacemaker on each; they form a cluster.
+
+        Only in a lab that was started with `pacemaker`. Hosts that are switched on later join by themselves.
+        """
+        cluster.write_corosync(self.hosts.values(), corosync_conf)
+        for host in self.hosts.values():
+            boot.start_daemon(host, "pacemaker")
+
     def command(self, argv: Sequence[str]) -> list[str]:
         """Return the command that runs `argv` in the lab's network, where all transports work.
 
@@ -202,6 +211,7 @@ def up(
     ssh: bool = False,
     topologies: Mapping[str, Topology] | None = None,
     tied: bool = False,
+    pacemaker: bool = False,
 ) -> Lab:
     """Start a lab.
 
@@ -212,6 +222,7 @@ def up(
         ssh: make keys, and run an sshd on each host.
         topologies: fabricated hardware by host name; other hosts show the hardware of this machine.
         tied: end the lab with this process, however that ends.
+        pacemaker: make hosts that can be a Pacemaker cluster; see `Lab.start_cluster`. Needs root.
 
     Raises:
         Rejected: with a code `lab.*`; nothing is left running then.
@@ -219,6 +230,8 @@ def up(
     place = Path(directory).absolute().resolve()
     hosts = new_hosts(place, names, tls=tls, ssh=ssh)
     require_tools([*_TOOLS, *(["openssl"] if tls else []), *(["ssh", "ssh-keygen", "sshd"] if ssh else [])])
+    if pacemaker:
+        cluster.require()
     with _locked(place):
         if namespaces.find_init(place, HUB):
             hint = "use it, or remove it with `kvmdecl lab down`"
@@ -226,7 +239,7 @@ def up(
         _end(place)
         try:
             with _lifeline(place) if tied else nullcontext() as lifeline:
-                _build(place, hosts, topologies or {}, lifeline)
+                _build(place, hosts, topologies or {}, lifeline, pacemaker=pacemaker)
         except BaseException:
             _end(place)
             raise
@@ -249,7 +262,12 @@ def down(directory: Path | str) -> bool:
 
 
 def _build(
-    place: Path, hosts: Sequence[LabHost], topologies: Mapping[str, Topology], lifeline: int | None
+    place: Path,
+    hosts: Sequence[LabHost],
+    topologies: Mapping[str, Topology],
+    lifeline: int | None,
+    *,
+    pacemaker: bool,
 ) -> None:
     write_record(place, hosts)
     config.write_shared(place, [(host.name, host.address) for host in hosts])
@@ -261,6 +279,8 @@ def _build(
     if "ssh" in transports:
         credentials.make_ssh_keys(place, [(host.name, host.address, host.folder) for host in hosts])
     hub = boot.start_hub(place, lifeline)
+    if pacemaker:
+        cluster.start_controller(place, hub)
     kept = probes.store()
 
     def build_host(number: int) -> None:
@@ -268,6 +288,8 @@ def _build(
         probes.recall(kept, host.folder)
         if "tls" in transports:
             credentials.make_host_certificate(place, host.folder, host.name, host.address)
+        if pacemaker:
+            cluster.write_node(host)
         if host.name in topologies:
             topology.write_topology(host.folder, topologies[host.name])
         boot.start_host(host, number, hub)

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvmdecl.lab import config, probes, seccomp, topology
+from kvmdecl.lab import cluster, config, probes, seccomp, topology
 from kvmdecl.lab.namespaces import HUB, enter, environment, find_init, start_init
 from kvmdecl.lab.record import NETWORK
 from kvmdecl.lab.refusals import refusal
@@ -21,6 +21,7 @@ HOST_NAMESPACES = ("--net", "--mount", "--uts", "--pid")
 _DAEMONS = {
     "libvirtd": "libvirtd --daemon --listen --config /etc/libvirt/libvirtd.conf --pid-file /run/libvirtd.pid",
     "sshd": '"$(command -v sshd)" -f /etc/libvirt/ssh/sshd_config -E /var/log/libvirt/sshd.log',
+    "pacemaker": cluster.DAEMON,
 }
 # A shell that waits for a child reaps orphans too; without that libvirtd waits for QEMU processes that are
 # zombies.
@@ -32,6 +33,8 @@ ip -batch - <<END
 link set lo up
 link add mgmt up type bridge
 link add guests up type bridge
+link add ring0 up type bridge
+link add ring1 up type bridge
 addr add {NETWORK[1]}/{NETWORK.prefixlen} dev mgmt
 END
 {_READY}
@@ -55,6 +58,9 @@ fi
 [ ! -e /etc/shadow ] || mount -c --bind ../../shadow /etc/shadow
 [ -z "$6" ] || mount -c --bind ../../passwd /etc/passwd
 mount -c --bind ../../etc-hosts /etc/hosts
+[ ! -d {cluster.FOLDER} ] || {{
+{cluster.MOUNT_SCRIPT}
+}}
 {"; ".join(f"mount -c --bind {source} {target}" for source, target in config.MOUNTS.items())}
 hostname "$5"
 nsenter --net="$2" sh -ec '
@@ -70,8 +76,14 @@ link set eth0 up
 link add br0 up type bridge
 link set eth1 master br0 up
 END
+[ ! -d {cluster.FOLDER} ] || {{
+{cluster.LINK_SCRIPT}
+}}
 {_DAEMONS["libvirtd"]}
 [ ! -d /etc/libvirt/ssh ] || {_DAEMONS["sshd"]}
+[ ! -f /etc/corosync/corosync.conf -o ! -d {cluster.FOLDER} ] || {{
+{_DAEMONS["pacemaker"]}
+}}
 {_READY}
 {_FOR_EVER}
 """
@@ -139,7 +151,7 @@ def start_host(host: LabHost, number: int, hub: int) -> None:
 
 
 def start_daemon(host: LabHost, name: str) -> None:
-    """Start `libvirtd` or `sshd` on a running host.
+    """Start `libvirtd`, `sshd` or `pacemaker`, with corosync, on a running host.
 
     Raises:
         Rejected: `lab.host-off`, `lab.start-failed`.

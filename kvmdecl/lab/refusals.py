@@ -14,12 +14,16 @@ if TYPE_CHECKING:
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _PACKAGES = {
+    "cibadmin": "pacemaker-cli-utils (Fedora: pacemaker-cli)",
+    "corosync": "corosync",
+    "corosync-cmapctl": "corosync",
     "hostname": "hostname",
     "ip": "iproute2 (Fedora: iproute)",
     "libvirtd": "libvirt-daemon-system (Fedora: libvirt-daemon)",
     "mount": "mount (Fedora: util-linux)",
     "nsenter": "util-linux",
     "openssl": "openssl",
+    "pacemakerd": "pacemaker",
     "setsid": "util-linux",
     "ssh": "openssh-client (Fedora: openssh-clients)",
     "ssh-keygen": "openssh-client (Fedora: openssh)",

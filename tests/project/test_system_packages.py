@@ -70,6 +70,10 @@ def test_what_is_installed_is_said_and_is_what_is_needed(machine: Machine):
         "swtpm",
         "swtpm-tools",
         "qemu-system-arm",
+        "pacemaker",
+        "pacemaker-cli-utils",
+        "corosync",
+        "resource-agents",
     }
     assert set(bench) - set(demo) == {"hyperfine"}
 
