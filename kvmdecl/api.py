@@ -26,8 +26,10 @@ from kvmdecl.facts import (
     PagePool,
 )
 from kvmdecl.hooks import hookimpl
+from kvmdecl.libvirt_xml.holders import Holder, holders
 from kvmdecl.manifest import Section
 from kvmdecl.names import Bool, Integer, IpAddress, Mac, Name, Positive, Size, Subnet, about_size, format_size
+from kvmdecl.pages import nodes_of, set_aside
 from kvmdecl.passed import Passed, passed_on
 from kvmdecl.pci import Function, PciTree, Use, pci_tree
 from kvmdecl.solver import (
@@ -46,7 +48,7 @@ from kvmdecl.solver import (
     Solver,
     VmToPlace,
 )
-from kvmdecl.state import Origin
+from kvmdecl.state import HostState, ObservedDomain, ObservedNetwork, ObservedPool, Origin
 from kvmdecl.text import did_you_mean, safe_text
 
 __all__ = [
@@ -62,9 +64,11 @@ __all__ = [
     "Function",
     "Group",
     "GuestType",
+    "Holder",
     "HostCpu",
     "HostFacts",
     "HostRoom",
+    "HostState",
     "Integer",
     "IpAddress",
     "Mac",
@@ -72,6 +76,9 @@ __all__ = [
     "Name",
     "NodeDevice",
     "Note",
+    "ObservedDomain",
+    "ObservedNetwork",
+    "ObservedPool",
     "Origin",
     "PagePool",
     "Passed",
@@ -102,8 +109,11 @@ __all__ = [
     "about_size",
     "did_you_mean",
     "format_size",
+    "holders",
     "hookimpl",
+    "nodes_of",
     "passed_on",
     "pci_tree",
     "safe_text",
+    "set_aside",
 ]

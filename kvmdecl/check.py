@@ -27,11 +27,18 @@ if TYPE_CHECKING:
     from kvmdecl.manifest import CacheShare, Vm
     from kvmdecl.pages import Shortage
     from kvmdecl.pluginhost import Plugins
-    from kvmdecl.state import Observation
+    from kvmdecl.state import HostState, Observation
 
 
-def check(placed: PlacedCluster, facts: Mapping[str, HostFacts], plugins: Plugins) -> tuple[Diagnostic, ...]:
+def check(
+    placed: PlacedCluster,
+    facts: Mapping[str, HostFacts],
+    plugins: Plugins,
+    existing: Mapping[str, HostState] | None = None,
+) -> tuple[Diagnostic, ...]:
     """Run the built-in checks and those of all plugins. A host without facts is not judged.
+
+    `existing` is what there is on the hosts that answered; they are empty if it is not given.
 
     Raises:
         PluginError: a plugin's check failed.
@@ -47,7 +54,7 @@ def check(placed: PlacedCluster, facts: Mapping[str, HostFacts], plugins: Plugin
         _check_pages(placed, facts),
         check_hosts(placed, facts),
     )
-    return in_order(chain(built_in, plugins.check(placed, facts)))
+    return in_order(chain(built_in, plugins.check(placed, facts, existing or {})))
 
 
 def check_support(

@@ -25,10 +25,11 @@ class Span:
 
 
 class Severity(StrEnum):
-    """How much a diagnostic weighs: an error stops the stage that found it, a warning does not."""
+    """How much a diagnostic weighs: an error stops the stage that found it. Nothing need be done about an info."""
 
     ERROR = "error"
     WARNING = "warning"
+    INFO = "info"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def in_order(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
 
 
 def reject_errors(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """Return the warnings if there are no errors.
+    """Return the warnings and infos if there are no errors.
 
     Raises:
         Rejected: with everything, warnings too, if at least one diagnostic is an error.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kvmdecl.facts import HostFacts
     from kvmdecl.manifest import Section
     from kvmdecl.solver import Solver
+    from kvmdecl.state import HostState
 
 GROUP = "kvmdecl"
 
@@ -58,7 +59,9 @@ def kvmdecl_solvers() -> Mapping[str, Solver]:
 
 
 @hookspec
-def kvmdecl_check(cluster: PlacedCluster, facts: Mapping[str, HostFacts]) -> Iterable[Diagnostic]:
+def kvmdecl_check(
+    cluster: PlacedCluster, facts: Mapping[str, HostFacts], existing: Mapping[str, HostState]
+) -> Iterable[Diagnostic]:
     """Find what cannot work, or should not be, before any host is touched.
 
     Called after placement, once per run. The findings of all plugins are collected and sorted, so that
@@ -66,7 +69,9 @@ def kvmdecl_check(cluster: PlacedCluster, facts: Mapping[str, HostFacts]) -> Ite
 
     Args:
         cluster: every vm with its host, but for those in `undecided`.
-        facts: what each host that answered is, by its name. Empty when no host was read.
+        facts: what each host that answered is, by its name. Empty when no host was read. Their `devices` are read
+            where a vm, a network or a host of the manifest is about devices.
+        existing: what there is on each of these hosts: domains, networks, pools, of this cluster and of others.
 
     Returns:
         Findings, each with the place in the manifest that it is about: `vm.origin.find("memory")` is where a

@@ -20,12 +20,13 @@ from kvmdecl.images import Care, read_inputs
 from kvmdecl.load import NO_TEXTS, load, profile_names
 from kvmdecl.lock import lock_path, read_lock
 from kvmdecl.membership import membership_faults
+from kvmdecl.passed import passed_on
 from kvmdecl.placement import place
 from kvmdecl.plan import Plan
 from kvmdecl.planner import make_plan
 from kvmdecl.pluginhost import Plugins
 from kvmdecl.resolve import resolve
-from kvmdecl.state import DesiredState, HostSnapshot, Observation
+from kvmdecl.state import DesiredState, HostSnapshot, HostState, Observation
 from kvmdecl.tasks import DefineDomain
 from kvmdecl.uri import HostUri
 
@@ -119,12 +120,20 @@ def scope_of(cluster: ResolvedCluster, *, foreign: bool = False) -> Scope:
     filtered = any(nic.spec.filter for vm in cluster.vms for nic in vm.nics)
     return Scope(
         pools=frozenset(pool.name for pool in cluster.pools),
+        devices=_is_about_devices(cluster),
         interfaces=named,
         secrets=foreign or bool(cluster.secrets),
         pool_types=any(pool.spec.type != "dir" for pool in cluster.pools),
         filters=foreign or bool(cluster.filters) or filtered,
         settings=any(host.huge_pages or host.ksm for host in cluster.hosts),
     )
+
+
+def _is_about_devices(cluster: ResolvedCluster) -> bool:
+    """Whether something of the manifest cannot be judged without knowing the hosts' devices."""
+    if any(network.spec.mode == "hostdev" for network in cluster.networks):
+        return True
+    return any(vm.spec.hostdevs or next(passed_on(vm), None) for vm in cluster.vms)
 
 
 def compile_cluster(
@@ -140,7 +149,7 @@ def compile_cluster(
     unknown = reject_errors(told)
     facts = _facts(observations)
     reject_errors(check_filters(placed, observations))
-    warnings = reject_errors(check(placed, facts, plugins))
+    warnings = reject_errors(check(placed, facts, plugins, _states(observations)))
     return Compiled(placed, emit(placed, observations), (*unknown, *warnings))
 
 
@@ -169,7 +178,7 @@ def plan_cluster(
     """Read the hosts, compile, compare. Returns the plan, with what nobody declares if `foreign`, and the warnings.
 
     `to_apply` also asks the hosts what new guests can have (virConnectGetDomainCapabilities), for which libvirt demands
-    read-write connections, and which devices they have, and holds the vms against it that the plan makes or changes.
+    read-write connections, and holds the vms against it that the plan makes or changes.
 
     Raises:
         Rejected: as `compile_cluster`, and when two hosts turn out to be one machine.
@@ -177,8 +186,7 @@ def plan_cluster(
     scope = scope_of(cluster, foreign=foreign)
     if to_apply:
         guests = frozenset((vm.arch, vm.type, vm.machine) for vm in cluster.vms if vm.state != "absent")
-        devices = any(vm.spec.hostdevs for vm in cluster.vms)
-        scope = replace(scope, domain_support=bool(guests), guests=guests, devices=devices)
+        scope = replace(scope, domain_support=bool(guests), guests=guests)
     observations = believable(reader.observe(scope))
     reject_errors(check_identities(observations))
     support = _facts(observations) if to_apply else {}
@@ -195,7 +203,11 @@ def _facts(observations: Mapping[str, Observation]) -> dict[str, HostFacts]:
     return {name: seen.facts for name, seen in observations.items() if isinstance(seen, HostSnapshot)}
 
 
+def _states(observations: Mapping[str, Observation]) -> dict[str, HostState]:
+    return {name: seen.state for name, seen in observations.items() if isinstance(seen, HostSnapshot)}
+
+
 def _without_support(seen: Observation) -> Observation:
     if not isinstance(seen, HostSnapshot):
         return seen
-    return replace(seen, facts=replace(seen.facts, domain_support=(), devices=()))
+    return replace(seen, facts=replace(seen.facts, domain_support=()))

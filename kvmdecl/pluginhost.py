@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from kvmdecl.cluster import PlacedCluster
     from kvmdecl.facts import HostFacts
+    from kvmdecl.state import HostState
 
 HOOKS = tuple(sorted(name for name in vars(hooks) if name.startswith("kvmdecl_")))
 
@@ -125,7 +126,9 @@ class Plugins:
         info, solve = self._solvers[name]
         return _Guarded(info, solve)
 
-    def check(self, cluster: PlacedCluster, facts: Mapping[str, HostFacts]) -> tuple[Diagnostic, ...]:
+    def check(
+        self, cluster: PlacedCluster, facts: Mapping[str, HostFacts], existing: Mapping[str, HostState]
+    ) -> tuple[Diagnostic, ...]:
         """What the checks of all plugins found, in order of place.
 
         Raises:
@@ -135,7 +138,8 @@ class Plugins:
         for info, call in self._callers("kvmdecl_check"):
             with _blamed(info):
                 # A hook may be a generator, which runs only here.
-                findings = sorted(_diagnostics(call(cluster=cluster, facts=facts)), key=lambda d: d.sort_key)
+                told = call(cluster=cluster, facts=facts, existing=existing)
+                findings = sorted(_diagnostics(told), key=lambda d: d.sort_key)
             found += findings
         return in_order(found)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from kvmdecl.diagnostics import Diagnostic, Severity, Span, in_order
@@ -19,7 +20,7 @@ MAX_SHOWN = 50
 
 _TAB = 4
 _LONGEST_SNIPPET = 160
-_COLORS = {"error": "1;31", "warning": "1;33", "hint": "1;36", "caret": "1;31"}
+_COLORS = {"error": "1;31", "warning": "1;33", "info": "1;34", "hint": "1;36", "caret": "1;31"}
 
 
 def render(diagnostics: Iterable[Diagnostic], *, color: bool, read_line: ReadLine) -> str:
@@ -39,8 +40,8 @@ def render(diagnostics: Iterable[Diagnostic], *, color: bool, read_line: ReadLin
 def summary_line(diagnostics: Iterable[Diagnostic]) -> str:
     """`4 errors, 1 warning`, and whether all of them are shown."""
     found = tuple(diagnostics)
-    errors = sum(diagnostic.severity is Severity.ERROR for diagnostic in found)
-    counts = [(errors, "error"), (len(found) - errors, "warning")]
+    weights = Counter(diagnostic.severity for diagnostic in found)
+    counts = [(weights[severity], severity.value) for severity in Severity]
     text = ", ".join(f"{n} {word}{'s' * (n != 1)}" for n, word in counts if n) or "no problems"
     return f"{text} (the first {MAX_SHOWN} are shown)" if len(found) > MAX_SHOWN else text
 
@@ -48,12 +49,13 @@ def summary_line(diagnostics: Iterable[Diagnostic]) -> str:
 def render_json(diagnostics: Iterable[Diagnostic]) -> str:
     """Return all findings as one JSON object; a new major `formatVersion` is one that readers must learn."""
     found = [_as_json(diagnostic) for diagnostic in in_order(diagnostics)]
-    errors = sum(one["severity"] == "error" for one in found)
+    weights = Counter(one["severity"] for one in found)
     report = {
         "formatVersion": FORMAT_VERSION,
-        "valid": not errors,
-        "errors": errors,
-        "warnings": len(found) - errors,
+        "valid": not weights["error"],
+        "errors": weights["error"],
+        "warnings": weights["warning"],
+        "infos": weights["info"],
         "diagnostics": found,
     }
     return json.dumps(report, indent=2) + "\n"

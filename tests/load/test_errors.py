@@ -456,7 +456,7 @@ def test_the_json_form_holds_the_same_findings_and_a_version(manifest: Loader) -
     assert (one["code"], one["at"]["line"], one["at"]["column"]) == ("yaml.duplicate-key", 5, 3)
     assert one["notes"][0]["at"]["line"] == 4
     assert json.loads(render_json(())) == {
-        "formatVersion": "1.0", "valid": True, "errors": 0, "warnings": 0, "diagnostics": [],
+        "formatVersion": "1.0", "valid": True, "errors": 0, "warnings": 0, "infos": 0, "diagnostics": [],
     }  # fmt: skip
 
 

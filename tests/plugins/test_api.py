@@ -21,13 +21,15 @@ def test_the_api_is_what_it_was() -> None:
     """A name is added here on purpose, and never taken away."""
     assert sorted(api.__all__) == [
         "Bool", "Budget", "Cell", "CellDemand", "CellPlace", "CellRoom", "DeviceDemand",
-        "Diagnostic", "DomainSupport", "Group", "GuestType", "HostCpu", "HostFacts", "HostRoom",
-        "Integer", "IpAddress", "Mac", "Machine", "Name", "NodeDevice", "Note", "Origin",
-        "PagePool", "PciDevice", "Place", "PlaceAnswer", "PlaceRequest", "PlacedCluster",
-        "Positive", "ResolvedCluster", "ResolvedDisk", "ResolvedHost", "ResolvedImage",
-        "ResolvedNetwork", "ResolvedNic", "ResolvedPool", "ResolvedVm", "Section", "Severity",
-        "Shape", "Size", "Solver", "Span", "Subnet", "VmToPlace", "about_size", "did_you_mean",
-        "format_size", "hookimpl", "safe_text",
+        "Diagnostic", "DomainSupport", "Function", "Group", "GuestType", "Holder", "HostCpu",
+        "HostFacts", "HostRoom", "HostState", "Integer", "IpAddress", "Mac", "Machine", "Name",
+        "NodeDevice", "Note", "ObservedDomain", "ObservedNetwork", "ObservedPool", "Origin",
+        "PagePool", "Passed", "PciDevice", "PciTree", "Place", "PlaceAnswer", "PlaceRequest",
+        "PlacedCluster", "Positive", "ResolvedCluster", "ResolvedDisk", "ResolvedHost",
+        "ResolvedImage", "ResolvedNetwork", "ResolvedNic", "ResolvedPool", "ResolvedVm", "Section",
+        "Severity", "Shape", "Size", "Solver", "Span", "Subnet", "Use", "VmToPlace", "about_size",
+        "did_you_mean", "format_size", "holders", "hookimpl", "nodes_of", "passed_on", "pci_tree",
+        "safe_text", "set_aside",
     ]  # fmt: skip
     assert all(hasattr(api, name) for name in api.__all__)
 

@@ -134,7 +134,7 @@ def kvmdecl_check(cluster):
 def test_findings_of_all_plugins_are_collected_in_order_of_place(site: Site) -> None:
     site.install("zebra", CHECK.replace("{NAME}", "z"))
     site.install("aardvark", CHECK.replace("{NAME}", "a"))
-    assert [found.code for found in load_plugins().check(NOTHING, {})] == ["a.c1", "z.c1", "a.c2", "z.c2"]
+    assert [found.code for found in load_plugins().check(NOTHING, {}, {})] == ["a.c1", "z.c1", "a.c2", "z.c2"]
 
 
 def test_the_smallest_plugin_of_the_manual_works(site: Site) -> None:
@@ -142,7 +142,7 @@ def test_the_smallest_plugin_of_the_manual_works(site: Site) -> None:
     site.install("house", "", name="house")
     (site.folder / "house.py").write_text(code)
     cluster = resolved("vms:\n  web: {host: kvm-1}\n  db: {host: kvm-1, description: data}\n")
-    (found,) = load_plugins().check(PlacedCluster(cluster, cluster.vms), {})
+    (found,) = load_plugins().check(PlacedCluster(cluster, cluster.vms), {}, {})
     assert (found.code, found.summary) == ("house.no-description", "web has no description")
 
 
@@ -160,7 +160,7 @@ def test_a_check_that_fails_is_never_taken_for_one_that_found_nothing(
     site.install("sample_check", "@hookimpl\ndef kvmdecl_check(cluster, facts):\n" + body)
     plugins = load_plugins()
     with pytest.raises(PluginError) as error:
-        plugins.check(NOTHING, {})
+        plugins.check(NOTHING, {}, {})
     assert reason in error.value.diagnostics[0].summary
     assert "sample_check" in error.value.diagnostics[0].summary
 
