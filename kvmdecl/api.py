@@ -14,6 +14,7 @@ from kvmdecl.cluster import (
     ResolvedPool,
     ResolvedVm,
 )
+from kvmdecl.dependents import with_uses
 from kvmdecl.diagnostics import Diagnostic, Note, Severity, Span
 from kvmdecl.facts import (
     Cell,
@@ -21,6 +22,7 @@ from kvmdecl.facts import (
     GuestType,
     HostCpu,
     HostFacts,
+    HostInterface,
     Machine,
     NodeDevice,
     PagePool,
@@ -29,9 +31,20 @@ from kvmdecl.hooks import hookimpl
 from kvmdecl.libvirt_xml.holders import Holder, holders
 from kvmdecl.manifest import Section
 from kvmdecl.names import Bool, Integer, IpAddress, Mac, Name, Positive, Size, Subnet, about_size, format_size
+from kvmdecl.nodedevs import (
+    Mdev,
+    MdevType,
+    ScsiDevice,
+    UsbDevice,
+    Use,
+    mdev_types,
+    mdevs,
+    scsi_devices,
+    usb_devices,
+)
 from kvmdecl.pages import nodes_of, set_aside
 from kvmdecl.passed import Passed, passed_on
-from kvmdecl.pci import Function, PciTree, Use, pci_tree
+from kvmdecl.pci import Function, Link, PciTree, pci_tree
 from kvmdecl.solver import (
     Budget,
     CellDemand,
@@ -67,12 +80,16 @@ __all__ = [
     "Holder",
     "HostCpu",
     "HostFacts",
+    "HostInterface",
     "HostRoom",
     "HostState",
     "Integer",
     "IpAddress",
+    "Link",
     "Mac",
     "Machine",
+    "Mdev",
+    "MdevType",
     "Name",
     "NodeDevice",
     "Note",
@@ -97,6 +114,7 @@ __all__ = [
     "ResolvedNic",
     "ResolvedPool",
     "ResolvedVm",
+    "ScsiDevice",
     "Section",
     "Severity",
     "Shape",
@@ -104,6 +122,7 @@ __all__ = [
     "Solver",
     "Span",
     "Subnet",
+    "UsbDevice",
     "Use",
     "VmToPlace",
     "about_size",
@@ -111,9 +130,14 @@ __all__ = [
     "format_size",
     "holders",
     "hookimpl",
+    "mdev_types",
+    "mdevs",
     "nodes_of",
     "passed_on",
     "pci_tree",
     "safe_text",
+    "scsi_devices",
     "set_aside",
+    "usb_devices",
+    "with_uses",
 ]

@@ -89,13 +89,28 @@ class NodeDevice:
     """A device of the host (virNodeDevice). `capability` is libvirt's type: pci, net, storage, usb_device, mdev...
 
     `properties` are the facts of that type, flat and sorted, for example `iommu_group`, `numa_cell`, `driver`,
-    `interface`, `address`, `vendor`, `product`, `physical_function`, `virtual_functions`.
+    `interface`, `address`, `vendor`, `product`, `physical_function`, `virtual_functions`. `pci` and `nodedevs` have
+    them typed.
     """
 
     name: str
     parent: str
     capability: str
     properties: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HostInterface:
+    """A network interface of the host (virInterface). `kind` is libvirt's type: ethernet, bridge, bond, vlan.
+
+    `over` are the interfaces that it is made of: the ports of a bridge, the members of a bond, what a VLAN is on.
+    libvirt lists these as parts of it only. `addresses` are known where libvirt was built with netcf, and nowhere else.
+    """
+
+    name: str
+    kind: str
+    over: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +123,9 @@ class HostFacts:
     the host was read over a read-only connection, which libvirt denies it to. `bandwidth_nodes` are the memory
     controllers whose bandwidth can be divided, `security_models` the drivers that confine guests (`selinux`, `dac`).
     `caches` and these two are empty in facts from before kvmdecl read them. `pool_types` are the types of storage
-    pools that its libvirt has a backend for; None where that was not read.
+    pools that its libvirt has a backend for; None where that was not read. `connections` are its network interfaces
+    with what they are made of. `in_use` says what on the host depends on a network interface, disk or display, by its
+    name (`dependents.with_uses`); it is worked out where it is needed, and in no file.
     """
 
     uuid: str
@@ -128,6 +145,15 @@ class HostFacts:
     bandwidth_nodes: tuple[int, ...] = ()
     security_models: tuple[str, ...] = ()
     pool_types: tuple[str, ...] | None = None
+    connections: tuple[HostInterface, ...] = ()
+    in_use: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def vfio(self) -> bool | None:
+        """Whether guests can be given PCI devices (domain capabilities, hostdev/pciBackend); None if not read."""
+        enums = [dict(support.enums) for support in self.domain_support]
+        told = [found[path] for found in enums if (path := "devices/hostdev/pciBackend") in found]
+        return any("vfio" in backends for backends in told) if told else None
 
     @property
     def cpus(self) -> tuple[HostCpu, ...]:

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from kvmdecl.nodedevs import NodeDevices, Use, hex_digits, number_in, title_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from kvmdecl.facts import HostFacts, NodeDevice
 
-_BRIDGE_CLASS = "06"
+# PCI-to-PCI and CardBus, whose configuration space has another header. Host and ISA bridges are functions like others.
+_BRIDGE_CLASSES = ("0604", "0607", "0609")
+_VGA = "0300"
 _VFIO_DRIVERS = frozenset({"vfio-pci", "pci-stub"})
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
-    """What a host does with a PCI function, through the devices that its driver makes of it.
+class Link:
+    """A PCI Express link (`pci-express/link`): gigatransfers per second and lanes, now and at most; 0 if not told."""
 
-    Attributes:
-        kind: `network` for a network interface, `disk` for a block device, `display` for a screen or GPU.
-        name: the host's name for it, such as `eth0` or `/dev/nvme0n1`.
-        purpose: what is known to depend on it, such as `port of bridge br0`; empty where nobody knows of anything.
-    """
-
-    kind: Literal["network", "disk", "display"]
-    name: str
-    purpose: str = ""
+    speed: float = 0
+    width: int = 0
+    max_speed: float = 0
+    max_width: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +41,16 @@ class Function:
         cell: id of its NUMA cell, None where the firmware does not say.
         group: number of its IOMMU group, None where no IOMMU is on.
         upstream: address of the bridge or port above it, empty at the top.
-        is_bridge: whether it is a bridge or a port, which no guest can have.
+        is_bridge: whether it is a bridge to another bus or a port, as its header type says. It keeps its driver when
+            others of its group are passed on, and no guest can have it. Host and ISA bridges are none in this sense.
         physical: address of the function that it is a virtual one of, empty for others.
         virtual: addresses of its virtual functions.
         max_virtual: how many of these it can have at most.
         mdev_types: types of mediated devices that it can make.
         uses: what the host does with it.
+        link: its PCI Express link, None where it has none or libvirt does not tell.
+        part: number of the part, from its vital product data, as is `serial`; empty if it has none.
+        is_told: False if libvirt names it as a member of a group and tells nothing else of it.
     """
 
     address: str
@@ -65,6 +68,10 @@ class Function:
     max_virtual: int = 0
     mdev_types: tuple[str, ...] = ()
     uses: tuple[Use, ...] = ()
+    link: Link | None = None
+    part: str = ""
+    serial: str = ""
+    is_told: bool = True
 
     @property
     def slot(self) -> str:
@@ -96,80 +103,91 @@ class PciTree:
 
     def above(self, function: Function) -> Iterator[Function]:
         """The bridges and ports between the function and the root, the nearest first."""
-        while function.upstream in self.functions:
+        seen = {function.address}
+        while (
+            function.upstream in self.functions and function.upstream not in seen
+        ):  # a host may answer with a ring
             function = self.functions[function.upstream]
+            seen.add(function.address)
             yield function
 
 
 def pci_tree(facts: HostFacts) -> PciTree:
-    """The PCI functions of a host, as libvirt lists them."""
-    by_name = {device.name: device for device in facts.devices}
-    children: dict[str, list[NodeDevice]] = {}
-    for device in facts.devices:
-        children.setdefault(device.parent, []).append(device)
-    functions = {
-        function.address: function
-        for device in facts.devices
-        if device.capability == "pci" and (function := _function(device, by_name, children)).address
-    }
+    """The PCI functions of a host, as libvirt lists them.
+
+    What `facts.in_use` says of interfaces and disks is the purpose of their functions' uses.
+    """
+    there = NodeDevices(facts)
+    functions: dict[str, Function] = {}
+    members: dict[str, int] = {}
+    for device, properties in there.of("pci"):
+        function = _function(device, properties, there)
+        if function.address:
+            functions[function.address] = function
+        if function.group is not None:
+            members |= dict.fromkeys(properties.get("iommu_members", "").split(), function.group)
+    _mark_only_display(functions)
+    for address, number in members.items():
+        functions.setdefault(address, Function(address, group=number, is_told=False))
     groups: dict[int, list[Function]] = {}
     for address in sorted(functions):
         if (group := functions[address].group) is not None:
             groups.setdefault(group, []).append(functions[address])
     return PciTree(
         dict(sorted(functions.items())),
-        {number: tuple(members) for number, members in sorted(groups.items())},
+        {number: tuple(of) for number, of in sorted(groups.items())},
     )
 
 
-def _function(
-    device: NodeDevice, by_name: Mapping[str, NodeDevice], children: Mapping[str, list[NodeDevice]]
-) -> Function:
-    facts = dict(device.properties)
-    code = _digits(facts.get("class", ""), 6)
-    parent = by_name.get(device.parent)
+def _function(device: NodeDevice, properties: Mapping[str, str], there: NodeDevices) -> Function:
+    code = hex_digits(properties.get("class", ""), 6)
     return Function(
-        address=facts.get("address", ""),
-        vendor=_digits(facts.get("vendor", ""), 4),
-        product=_digits(facts.get("product", ""), 4),
+        address=properties.get("address", ""),
+        vendor=hex_digits(properties.get("vendor", ""), 4),
+        product=hex_digits(properties.get("product", ""), 4),
         class_code=code,
-        title=" ".join(filter(None, (facts.get("vendor_name"), facts.get("product_name")))),
-        driver=facts.get("driver", ""),
-        cell=_number(facts.get("numa_cell")),
-        group=_number(facts.get("iommu_group")),
-        upstream=dict(parent.properties).get("address", "") if parent is not None else "",
-        is_bridge="bridge" in facts or code.startswith(_BRIDGE_CLASS),
-        physical=facts.get("physical_function", ""),
-        virtual=tuple(facts.get("virtual_functions", "").split()),
-        max_virtual=_number(facts.get("max_virtual_functions")) or 0,
-        mdev_types=tuple(facts.get("mdev_types", "").split()),
-        uses=tuple(_uses(_below(device.name, children))),
+        title=title_of(properties),
+        driver=properties.get("driver", ""),
+        cell=number_in(properties, "numa_cell"),
+        group=number_in(properties, "iommu_group"),
+        upstream=there.address_of(device.parent),
+        is_bridge="bridge" in properties or code.startswith(_BRIDGE_CLASSES),
+        physical=properties.get("physical_function", ""),
+        virtual=tuple(properties.get("virtual_functions", "").split()),
+        max_virtual=number_in(properties, "max_virtual_functions") or 0,
+        mdev_types=tuple(properties.get("mdev_types", "").split()),
+        uses=there.uses(device),
+        link=_link(properties),
+        part=properties.get("vpd.part_number", ""),
+        serial=properties.get("vpd.serial_number", ""),
     )
 
 
-def _below(name: str, children: Mapping[str, list[NodeDevice]]) -> Iterator[NodeDevice]:
-    """What the host's driver makes of a function; not the functions behind a bridge."""
-    for child in children.get(name, ()):
-        if child.capability != "pci":
-            yield child
-            yield from _below(child.name, children)
+def _mark_only_display(functions: dict[str, Function]) -> None:
+    """Libvirt does not tell which display the firmware chose; where there is but one, it is that."""
+    displays = [function for function in functions.values() if function.class_code.startswith(_VGA)]
+    if len(displays) != 1 or displays[0].driver in _VFIO_DRIVERS:
+        return
+    (display,) = displays
+    others = tuple(use for use in display.uses if use.kind != "display")
+    name = next((use.name for use in display.uses if use.kind == "display"), "console")
+    only = Use("display", name, "the host's only display")
+    functions[display.address] = replace(display, uses=(only, *others))
 
 
-def _uses(devices: Iterable[NodeDevice]) -> Iterator[Use]:
-    for device in devices:
-        facts = dict(device.properties)
-        if device.capability == "net":
-            yield Use("network", facts.get("interface", device.name))
-        elif device.capability == "storage":
-            yield Use("disk", facts.get("block", device.name))
-        elif device.capability == "drm" and facts.get("type") == "primary":
-            yield Use("display", device.name)
+def _link(properties: Mapping[str, str]) -> Link | None:
+    widths = number_in(properties, "link_width"), number_in(properties, "max_link_width")
+    if widths == (None, None):
+        return None
+    now, most = _speed(properties.get("link_speed")), _speed(properties.get("max_link_speed"))
+    return Link(now, widths[0] or 0, most, widths[1] or 0)
 
 
-def _digits(text: str, count: int) -> str:
-    digits = text.removeprefix("0x").lower()
-    return digits.zfill(count) if digits else ""
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdecimal() else None
+def _speed(text: str | None) -> float:
+    """As libvirt writes it: 2.5, 5, 8, 16, 32 or 64."""
+    whole, _, tenth = (text or "").partition(".")
+    return (
+        float(f"{whole}.{tenth or 0}")
+        if f"{whole}{tenth}".isdecimal() and len(f"{whole}{tenth}") < 8
+        else 0.0
+    )

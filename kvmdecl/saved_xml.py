@@ -4,6 +4,7 @@
     DIR/HOST/domcapabilities*.xml     virsh domcapabilities
     DIR/HOST/version.txt              virsh version --daemon
     DIR/HOST/nodedev/*.xml            virsh nodedev-dumpxml NAME
+    DIR/HOST/interfaces/*.xml         virsh iface-dumpxml NAME
     DIR/HOST/domains/*.xml            virsh dumpxml --inactive NAME
     DIR/HOST/domains-live/*.xml       virsh dumpxml NAME           (of running domains)
     DIR/HOST/networks/*.xml           virsh net-dumpxml --inactive NAME
@@ -23,11 +24,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
 from kvmdecl.diagnostics import Diagnostic, Rejected
 from kvmdecl.hosts.ledger import parse_ledger
-from kvmdecl.libvirt_xml.capabilities import parse_capabilities, parse_domain_capabilities, parse_node_device
+from kvmdecl.libvirt_xml.capabilities import (
+    parse_capabilities,
+    parse_domain_capabilities,
+    parse_interface,
+    parse_node_device,
+)
 from kvmdecl.libvirt_xml.observed import parse_head, parse_sizes, parse_volume
 from kvmdecl.libvirt_xml.safe import MAX_DOCUMENT, BadXml
 from kvmdecl.libvirt_xml.secret import parse_secret
@@ -103,6 +110,7 @@ class _Host:
         versions = self._text(self._folder / "version.txt")
         capabilities = self._each([self._folder / _CAPABILITIES], parse_capabilities)
         devices = self._each(self._xml("nodedev"), parse_node_device)
+        interfaces = self._each(self._xml("interfaces"), parse_interface)
         support = self._each(sorted(self._folder.glob("domcapabilities*.xml")), parse_domain_capabilities)
         if not capabilities:
             return None
@@ -111,6 +119,8 @@ class _Host:
             qemu=_version(versions, "hypervisor: QEMU"),
             devices=devices,
             domain_support=support,
+            interfaces=(parts[0].name for parts in interfaces),
+            connections=chain.from_iterable(interfaces),
         )
 
     def _domains(self) -> tuple[ObservedDomain, ...]:

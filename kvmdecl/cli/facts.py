@@ -43,8 +43,9 @@ def run(
 
     --from-xml makes the same of what virsh printed, for hosts that cannot be reached from here. A folder for
     each host holds capabilities.xml (virsh capabilities) and, as far as wanted, domcapabilities.xml,
-    version.txt (virsh version --daemon), nodedev/*.xml, domains/*.xml (virsh dumpxml --inactive),
-    domains-live/*.xml, networks/*.xml, pools/*.xml and volumes/POOL/*.xml. docs/hosts.md tells the rest.
+    version.txt (virsh version --daemon), nodedev/*.xml, interfaces/*.xml, domains/*.xml (virsh dumpxml
+    --inactive), domains-live/*.xml, networks/*.xml, pools/*.xml and volumes/POOL/*.xml. docs/hosts.md tells
+    the rest.
 
     Examples:
       kvmdecl facts clusters/demo --out facts

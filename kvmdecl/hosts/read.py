@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import libvirt
@@ -17,6 +18,7 @@ from kvmdecl.hosts.ledger import USAGE_PREFIX, read_ledgers
 from kvmdecl.libvirt_xml.capabilities import (
     parse_capabilities,
     parse_domain_capabilities,
+    parse_interface,
     parse_node_device,
     parse_pool_types,
 )
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from kvmdecl.facts import Cell, DomainSupport, GuestType, HostFacts
+    from kvmdecl.facts import Cell, DomainSupport, GuestType, HostFacts, HostInterface
     from kvmdecl.hosts.protocol import Scope
     from kvmdecl.libvirt_xml.capabilities import Capabilities
     from kvmdecl.state import Ledger
@@ -235,19 +237,32 @@ def _list_pools(connection: libvirt.virConnect, calls: _Calls) -> _Listing:
 
 def _facts(connection: libvirt.virConnect, scope: Scope, calls: _Calls) -> HostFacts:
     devices = calls.ask(connection.listAllDevices, 0) if scope.devices else None
-    interfaces = calls.ask(connection.listAllInterfaces, 0) if scope.interfaces else None
+    asked_interfaces = scope.interfaces or scope.devices
+    interfaces = calls.ask(connection.listAllInterfaces, 0) if asked_interfaces else None
     pool_types = calls.ask(_pool_types, connection) if scope.pool_types else None
     qemu, library = calls.ask(connection.getVersion), calls.ask(connection.getLibVersion)
     capabilities = parse_capabilities(connection.getCapabilities())
+    listed = _or_none(interfaces)
     asked = _emulators(capabilities, scope.guests) if scope.domain_support else ()
     return capabilities.facts(
         libvirt=library.result(),
         qemu=qemu.result(),
         devices=calls.each(lambda device: parse_node_device(device.XMLDesc(0)), _or_none(devices)),
-        interfaces=[interface.name() for interface in _or_none(interfaces)],
+        interfaces=[interface.name() for interface in listed],
+        connections=chain.from_iterable(calls.each(_connections, listed)) if scope.devices else (),
         pool_types=pool_types.result() if pool_types else None,
         domain_support=calls.each(lambda emulator: _domain_support(connection, *emulator), asked),
     )
+
+
+def _connections(interface: libvirt.virInterface) -> tuple[HostInterface, ...] | None:
+    """An interface and what it is made of; None where libvirt cannot say, as of some that others made by hand."""
+    try:
+        return parse_interface(interface.XMLDesc(0))
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in {libvirt.VIR_ERR_NO_INTERFACE, libvirt.VIR_ERR_INTERNAL_ERROR}:
+            return None
+        raise
 
 
 def _pool_types(connection: libvirt.virConnect) -> tuple[str, ...] | None:

@@ -13,6 +13,7 @@ from kvmdecl.facts import (
     GuestType,
     HostCpu,
     HostFacts,
+    HostInterface,
     Machine,
     NodeDevice,
     PagePool,
@@ -43,6 +44,8 @@ _UNITS = {
 _NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
 _RANGE = re.compile(r"([0-9]{1,6})(?:-([0-9]{1,6}))?", re.ASCII)
 _LONGEST_RANGE = 65536
+_MOST = (0xFFFFFFFF, 0xFF, 0x1F, 7)  # domain (Intel VMD has ones beyond 16 bits), bus, slot, function
+_PCI_NAME = re.compile(r"pci_([0-9a-f]{4,8})_([0-9a-f]{2})_([01][0-9a-f])_([0-7])", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Capabilities:
         domain_support: Iterable[DomainSupport],
         interfaces: Iterable[str] = (),
         pool_types: tuple[str, ...] | None = None,
+        connections: Iterable[HostInterface] = (),
     ) -> HostFacts:
         """Put the facts of the host together."""
         return HostFacts(
@@ -90,6 +94,7 @@ class Capabilities:
             bandwidth_nodes=self.bandwidth_nodes,
             security_models=self.security_models,
             pool_types=pool_types,
+            connections=_once(connections),
         )
 
 
@@ -188,14 +193,55 @@ def parse_node_device(text: str) -> NodeDevice:
         raise BadXml("a node device has no name")
     capability = root.find("capability")
     kind = "" if capability is None else capability.get("type", "")
-    properties = {} if capability is None else _device_properties(kind, capability)
+    properties = {} if capability is None else _device_properties(kind, name, capability)
     properties["driver"] = _text(root, "driver/name")
+    if kind == "mdev":
+        properties["active"] = "yes" if root.find("path") is not None else ""
+    if kind == "storage":
+        properties["links"] = " ".join(_links(root))
     return NodeDevice(
         name=name,
         parent=_text(root, "parent"),
         capability=kind,
         properties=tuple(sorted((key, value) for key, value in properties.items() if value)),
     )
+
+
+def parse_interface(text: str) -> tuple[HostInterface, ...]:
+    """Read the answer of virInterfaceGetXMLDesc: an interface, and those that it is made of.
+
+    Raises:
+        BadXml: not such a document.
+    """
+    root = _root(text, "interface")
+    if not root.get("name"):
+        raise BadXml("a network interface has no name")
+    return tuple(_interface(found) for found in root.iter("interface") if found.get("name"))
+
+
+def _interface(element: Element) -> HostInterface:
+    """Of a VLAN in another interface libvirt tells no more than the name."""
+    parts = element.iterfind("*/interface")
+    addresses = (ip.get("address", "") for ip in element.iterfind("protocol/ip"))
+    return HostInterface(
+        element.get("name", ""),
+        element.get("type", ""),
+        tuple(sorted(filter(None, (part.get("name", "") for part in parts)))),
+        tuple(sorted(filter(None, addresses))),
+    )
+
+
+def _once(interfaces: Iterable[HostInterface]) -> tuple[HostInterface, ...]:
+    """By name. One that is a part of another is told of there, too, with less or more."""
+    found: dict[str, HostInterface] = {}
+    for interface in interfaces:
+        known = found.get(interface.name)
+        if known is None or (len(interface.over), len(interface.addresses)) > (
+            len(known.over),
+            len(known.addresses),
+        ):
+            found[interface.name] = interface
+    return tuple(found[name] for name in sorted(found))
 
 
 # -- capabilities -------------------------------------------------------------------------------------------
@@ -315,51 +361,83 @@ def _supported_children(root: Element, group: str) -> tuple[str, ...]:
 # -- node devices -------------------------------------------------------------------------------------------
 
 
-def _device_properties(kind: str, capability: Element) -> dict[str, str]:
+def _device_properties(kind: str, name: str, capability: Element) -> dict[str, str]:
     """The plain facts of any device, and by name those that planning asks for."""
-    plain = {
-        str(child.tag): _value(child) for child in capability if len(child) == 0 and child.tag != "capability"
-    }
+    properties = _plain(capability)
+    if (types := capability.find("capability[@type='mdev_types']")) is not None:
+        properties |= _mdev_types(types)
     if kind == "pci":
-        return plain | _pci(capability)
-    if kind == "net":
-        link = capability.find("link")
-        return plain | (
-            {} if link is None else {"link": link.get("state", ""), "speed": link.get("speed", "")}
-        )
-    if kind == "mdev":
-        return plain | {
-            "type": _attribute(capability, "type", "id"),
-            "iommu_group": _attribute(capability, "iommuGroup", "number"),
-        }
-    return plain
+        properties |= _pci(name, capability)
+    elif kind == "net" and (link := capability.find("link")) is not None:
+        properties |= {"link": link.get("state", ""), "speed": link.get("speed", "")}
+    elif kind == "mdev":
+        properties["iommu_group"] = _attribute(capability, "iommuGroup", "number")
+    elif kind in {"scsi_host", "scsi_target"}:  # of Fibre Channel: what they are called in the fabric
+        for more in capability.iterfind("capability"):
+            properties |= _plain(more)
+    elif kind == "css" and (channel := capability.find("channel_dev_addr")) is not None:
+        properties |= {f"channel_{key}": value for key, value in _plain(channel).items()}
+    return properties
 
 
-def _value(child: Element) -> str:
-    """An id where libvirt gives one (vendor, product: the text beside it is only its name), else the text."""
-    return child.get("id") or (child.text or "").strip()
+def _plain(capability: Element) -> dict[str, str]:
+    """What stands in a line. Where libvirt gives an id (vendor, product), the text beside it is only its name."""
+    found: dict[str, str] = {}
+    for child in capability:
+        if len(child) == 0 and child.tag != "capability":
+            id_, text = child.get("id"), (child.text or "").strip()
+            found |= {str(child.tag): id_ or text} | ({f"{child.tag}_name": text} if id_ else {})
+    return found
 
 
-def _pci(capability: Element) -> dict[str, str]:
+def _mdev_types(types: Element) -> dict[str, str]:
+    """What each type is besides its id, under `mdev_type.ID.`."""
+    found = {"mdev_types": " ".join(type_.get("id", "") for type_ in types.iterfind("type"))}
+    for type_ in types.iterfind("type"):
+        for key, tag in (("name", "name"), ("api", "deviceAPI"), ("available", "availableInstances")):
+            found[f"mdev_type.{type_.get('id', '')}.{key}"] = _text(type_, tag)
+    return found
+
+
+def _links(device: Element) -> Iterator[str]:
+    """The other names of a block device (`/dev/disk/by-id/...`), in which udev leaves no space."""
+    names = ((link.text or "").strip() for link in device.iterfind("devnode[@type='link']"))
+    return (name for name in sorted(names) if name and not re.search(r"\s", name))
+
+
+def _pci(name: str, capability: Element) -> dict[str, str]:
     virtual = capability.find("capability[@type='virt_functions']")
     physical = capability.find("capability[@type='phys_function']/address")
-    types = capability.iterfind("capability[@type='mdev_types']/type")
+    kinds = {more.get("type") for more in capability.iterfind("capability")}
+    vpd = "capability[@type='vpd']"
     return {
-        "address": _pci_address(
-            *(_number(_text(capability, part) or "0", part) for part in ("domain", "bus", "slot", "function"))
-        ),
-        "vendor": _attribute(capability, "vendor", "id"),
-        "vendor_name": _text(capability, "vendor"),
-        "product": _attribute(capability, "product", "id"),
-        "product_name": _text(capability, "product"),
-        "bridge": "" if capability.find("capability[@type='pci-bridge']") is None else "yes",
+        "address": _own_address(name, capability),
+        "bridge": "yes" if kinds & {"pci-bridge", "cardbus-bridge"} else "",
         "iommu_group": _attribute(capability, "iommuGroup", "number"),
+        "iommu_members": " ".join(map(_address, capability.iterfind("iommuGroup/address"))),
         "numa_cell": _attribute(capability, "numa", "node"),
         "physical_function": "" if physical is None else _address(physical),
         "virtual_functions": "" if virtual is None else " ".join(map(_address, virtual.iterfind("address"))),
         "max_virtual_functions": "" if virtual is None else virtual.get("maxCount", ""),
-        "mdev_types": " ".join(type_.get("id", "") for type_ in types),
+        "link_speed": _attribute(capability, "pci-express/link[@validity='sta']", "speed"),
+        "link_width": _attribute(capability, "pci-express/link[@validity='sta']", "width"),
+        "max_link_speed": _attribute(capability, "pci-express/link[@validity='cap']", "speed"),
+        "max_link_width": _attribute(capability, "pci-express/link[@validity='cap']", "width"),
+        "vpd.name": _text(capability, f"{vpd}/name"),
+        "vpd.part_number": _text(capability, f"{vpd}/fields/part_number"),
+        "vpd.serial_number": _text(capability, f"{vpd}/fields/serial_number"),
     }
+
+
+def _own_address(name: str, capability: Element) -> str:
+    """From its numbers, or from its name where these are none that PCI has."""
+    numbers = [
+        _number(_text(capability, part) or "0", part) for part in ("domain", "bus", "slot", "function")
+    ]
+    if all(number <= most for number, most in zip(numbers, _MOST, strict=True)):
+        return _pci_address(*numbers)
+    match = _PCI_NAME.fullmatch(name)
+    return "{}:{}:{}.{}".format(*match.groups()) if match else ""
 
 
 def _address(element: Element) -> str:

@@ -42,6 +42,16 @@ def test_a_snapshot_is_read_back_as_it_was(snapshot: HostSnapshot, tmp_path: Pat
     assert load_snapshots(tmp_path / "facts") == {"kvm-1": snapshot}
 
 
+def test_a_file_from_before_is_read_with_what_it_has(snapshot: HostSnapshot, tmp_path: Path):
+    write_snapshots(tmp_path, [snapshot])
+    document = json.loads((tmp_path / "kvm-1.json").read_text())
+    for later in ("caches", "pool_types", "connections", "in_use"):
+        del document["facts"][later]
+    (tmp_path / "kvm-1.json").write_text(json.dumps(document))
+    facts = load_snapshots(tmp_path)["kvm-1"].facts
+    assert (facts.devices, facts.connections) == (snapshot.facts.devices, ())
+
+
 def test_the_same_snapshot_is_the_same_bytes(snapshot: HostSnapshot, tmp_path: Path):
     write_snapshots(tmp_path, [snapshot])
     first = (tmp_path / "kvm-1.json").read_bytes()
@@ -160,6 +170,7 @@ def saved(tmp_path: Path) -> Path:
     }
     files |= {f"pools/{pool.name()}.xml": pool.XMLDesc(0) for pool in connection.listAllStoragePools()}
     files |= {f"nodedev/{device.name()}.xml": device.XMLDesc(0) for device in connection.listAllDevices()}
+    files |= {f"interfaces/{found.name()}.xml": found.XMLDesc(0) for found in connection.listAllInterfaces(0)}
     files["version.txt"] = (
         "Using API: QEMU 9.0.0\nRunning hypervisor: QEMU 7.2.22\nRunning against daemon: 9.1.2\n"
     )

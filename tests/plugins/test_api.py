@@ -22,14 +22,15 @@ def test_the_api_is_what_it_was() -> None:
     assert sorted(api.__all__) == [
         "Bool", "Budget", "Cell", "CellDemand", "CellPlace", "CellRoom", "DeviceDemand",
         "Diagnostic", "DomainSupport", "Function", "Group", "GuestType", "Holder", "HostCpu",
-        "HostFacts", "HostRoom", "HostState", "Integer", "IpAddress", "Mac", "Machine", "Name",
-        "NodeDevice", "Note", "ObservedDomain", "ObservedNetwork", "ObservedPool", "Origin",
-        "PagePool", "Passed", "PciDevice", "PciTree", "Place", "PlaceAnswer", "PlaceRequest",
-        "PlacedCluster", "Positive", "ResolvedCluster", "ResolvedDisk", "ResolvedHost",
-        "ResolvedImage", "ResolvedNetwork", "ResolvedNic", "ResolvedPool", "ResolvedVm", "Section",
-        "Severity", "Shape", "Size", "Solver", "Span", "Subnet", "Use", "VmToPlace", "about_size",
-        "did_you_mean", "format_size", "holders", "hookimpl", "nodes_of", "passed_on", "pci_tree",
-        "safe_text", "set_aside",
+        "HostFacts", "HostInterface", "HostRoom", "HostState", "Integer", "IpAddress", "Link",
+        "Mac", "Machine", "Mdev", "MdevType", "Name", "NodeDevice", "Note", "ObservedDomain",
+        "ObservedNetwork", "ObservedPool", "Origin", "PagePool", "Passed", "PciDevice", "PciTree",
+        "Place", "PlaceAnswer", "PlaceRequest", "PlacedCluster", "Positive", "ResolvedCluster",
+        "ResolvedDisk", "ResolvedHost", "ResolvedImage", "ResolvedNetwork", "ResolvedNic",
+        "ResolvedPool", "ResolvedVm", "ScsiDevice", "Section", "Severity", "Shape", "Size",
+        "Solver", "Span", "Subnet", "UsbDevice", "Use", "VmToPlace", "about_size", "did_you_mean",
+        "format_size", "holders", "hookimpl", "mdev_types", "mdevs", "nodes_of", "passed_on",
+        "pci_tree", "safe_text", "scsi_devices", "set_aside", "usb_devices", "with_uses",
     ]  # fmt: skip
     assert all(hasattr(api, name) for name in api.__all__)
 
