@@ -3,6 +3,7 @@
 from kvmdecl.api import Diagnostic, hookimpl
 """
 
+from kvmdecl.candidates import homes, networks_of, pools_of
 from kvmdecl.cluster import (
     PlacedCluster,
     ResolvedCluster,
@@ -15,7 +16,7 @@ from kvmdecl.cluster import (
     ResolvedVm,
 )
 from kvmdecl.dependents import with_uses
-from kvmdecl.diagnostics import Diagnostic, Note, Severity, Span
+from kvmdecl.diagnostics import Diagnostic, Note, Rejected, Severity, Span, reject_errors
 from kvmdecl.facts import (
     Cell,
     DomainSupport,
@@ -27,10 +28,29 @@ from kvmdecl.facts import (
     NodeDevice,
     PagePool,
 )
+from kvmdecl.footprint import Footprint, footprint, room_of
+from kvmdecl.groups import groups_of
 from kvmdecl.hooks import hookimpl
+from kvmdecl.libvirt_xml.declared import whole_domain
 from kvmdecl.libvirt_xml.holders import Holder, holders
 from kvmdecl.manifest import Section
-from kvmdecl.names import Bool, Integer, IpAddress, Mac, Name, Positive, Size, Subnet, about_size, format_size
+from kvmdecl.manifest.base import refusal
+from kvmdecl.names import (
+    Bool,
+    Duration,
+    Form,
+    HostPath,
+    Integer,
+    IpAddress,
+    Mac,
+    Name,
+    Positive,
+    Size,
+    Subnet,
+    about_size,
+    format_duration,
+    format_size,
+)
 from kvmdecl.nodedevs import (
     Mdev,
     MdevType,
@@ -61,10 +81,11 @@ from kvmdecl.solver import (
     Solver,
     VmToPlace,
 )
-from kvmdecl.state import HostState, ObservedDomain, ObservedNetwork, ObservedPool, Origin
-from kvmdecl.text import did_you_mean, safe_text
+from kvmdecl.state import Artifact, HostState, ObservedDomain, ObservedNetwork, ObservedPool, Origin
+from kvmdecl.text import did_you_mean, quoted, safe_text
 
 __all__ = [
+    "Artifact",
     "Bool",
     "Budget",
     "Cell",
@@ -74,6 +95,9 @@ __all__ = [
     "DeviceDemand",
     "Diagnostic",
     "DomainSupport",
+    "Duration",
+    "Footprint",
+    "Form",
     "Function",
     "Group",
     "GuestType",
@@ -81,6 +105,7 @@ __all__ = [
     "HostCpu",
     "HostFacts",
     "HostInterface",
+    "HostPath",
     "HostRoom",
     "HostState",
     "Integer",
@@ -106,6 +131,7 @@ __all__ = [
     "PlaceRequest",
     "PlacedCluster",
     "Positive",
+    "Rejected",
     "ResolvedCluster",
     "ResolvedDisk",
     "ResolvedHost",
@@ -127,17 +153,28 @@ __all__ = [
     "VmToPlace",
     "about_size",
     "did_you_mean",
+    "footprint",
+    "format_duration",
     "format_size",
+    "groups_of",
     "holders",
+    "homes",
     "hookimpl",
     "mdev_types",
     "mdevs",
+    "networks_of",
     "nodes_of",
     "passed_on",
     "pci_tree",
+    "pools_of",
+    "quoted",
+    "refusal",
+    "reject_errors",
+    "room_of",
     "safe_text",
     "scsi_devices",
     "set_aside",
     "usb_devices",
+    "whole_domain",
     "with_uses",
 ]

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvmdecl.demand import shape_of
+from kvmdecl.groups import group_of, groups_of
 from kvmdecl.pages import ordinary_memory
 from kvmdecl.pinning import place_of
-from kvmdecl.rooms import group_of, rooms
-from kvmdecl.solver import Budget, Group, Place, PlaceRequest, VmToPlace
+from kvmdecl.rooms import rooms
+from kvmdecl.solver import Budget, Place, PlaceRequest, VmToPlace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from kvmdecl.cluster import LockedPlace, ResolvedCluster, ResolvedVm
     from kvmdecl.state import HostSnapshot
@@ -47,7 +48,7 @@ def place_request(
     asked = tuple(sorted((*new, *known.asked), key=lambda vm: vm.name))
     names = {vm.name for vm in (*asked, *known.residents)}
     ordinary = [vm for vm in there if not vm.spec.is_bound]
-    groups = tuple(_groups(cluster.vms, names))
+    groups = tuple(groups_of(cluster.vms, names))
     budget = Budget(0, relock.moves, relock.moves)
     return PlaceRequest(asked, rooms(cluster, snapshots, ordinary), known.residents, groups, budget)
 
@@ -91,22 +92,3 @@ def to_place(vm: ResolvedVm, candidates: tuple[str, ...], place: Place | None = 
     return VmToPlace(
         vm.name, vm.cpus, ordinary_memory(vm), group_of(vm), candidates, shape_of(vm), place=place
     )
-
-
-def _groups(vms: Iterable[ResolvedVm], names: set[str]) -> Iterator[Group]:
-    members: dict[tuple[bool, str, str, int], list[str]] = {}
-    for vm in vms:
-        if vm.name not in names:
-            continue
-        if (apart := vm.spec.apart) is not None:
-            key = (True, _group(vm, apart.group), apart.scope, apart.most)
-            members.setdefault(key, []).append(vm.name)
-        if (together := vm.spec.together) is not None:
-            members.setdefault((False, _group(vm, together.group), together.scope, 1), []).append(vm.name)
-    for (apart_, _, scope, most), found in sorted(members.items()):
-        if len(found) > 1:
-            yield Group(frozenset(found), scope, apart_, most)
-
-
-def _group(vm: ResolvedVm, named: str | None) -> str:
-    return f"group {named}" if named is not None else f"entry {group_of(vm)}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from kvmdecl.cluster import ResolvedNetwork, ResolvedPool, ResolvedVm
+    from kvmdecl.cluster import PlacedCluster, ResolvedNetwork, ResolvedPool, ResolvedVm
+    from kvmdecl.facts import HostFacts
 
 
 class Candidates:
@@ -51,3 +52,28 @@ def networks_of(vm: ResolvedVm) -> frozenset[str]:
     plugged = frozenset([nic.network for nic in vm.nics if nic.network])
     listening = vm.spec.graphics.networks
     return plugged.union(listening) if listening else plugged
+
+
+def homes(placed: PlacedCluster, facts: Mapping[str, HostFacts]) -> dict[str, tuple[str, ...]]:
+    """By name of vm, the hosts that could run it if they had room, in order of the manifest.
+
+    They get its pools and networks, have its labels, and offer such guests on such a machine, as far as that is known.
+    Which of them the manifest names, or the vm is on, does not matter.
+    """
+    cluster = placed.cluster
+    candidates = Candidates([host.name for host in cluster.hosts], cluster.pools, cluster.networks)
+    labels = {host.name: host.labels.items() for host in cluster.hosts}
+    offered = {
+        name: {(guest.arch, guest.type, machine.name) for guest in fact.guests for machine in guest.machines}
+        for name, fact in facts.items()
+    }
+    return {
+        vm.name: tuple(
+            host
+            for host in candidates.of(vm)
+            if vm.spec.host_labels.items() <= labels[host]
+            and (host not in offered or (vm.arch, vm.type, vm.machine) in offered[host])
+        )
+        for vm in placed.vms
+        if vm.state != "absent"
+    }

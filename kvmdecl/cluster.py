@@ -256,7 +256,8 @@ class ResolvedCluster:
     """The whole manifest, linked. `sections` are the validated sections of plugins, by name.
 
     `hosts` are those that are in use; `retired` those that the manifest lets go, `forgotten` the names of those that
-    the user lets go. `lock` is where the lock file puts which vm, None without such a file.
+    the user lets go. `lock` is where the lock file puts which vm, None without such a file. `origin` finds keys
+    from the top of the manifest: `origin.find("ha.survive")` is a key of a plugin's section.
     """
 
     name: str
@@ -273,6 +274,7 @@ class ResolvedCluster:
     filters: tuple[ResolvedFilter, ...] = ()
     secrets: tuple[ResolvedSecret, ...] = ()
     lock: Mapping[str, LockedPlace] | None = None
+    origin: Origin = field(compare=False, default=Origin())
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,9 +41,13 @@ if TYPE_CHECKING:
 def emit(placed: PlacedCluster, observations: Mapping[str, Observation]) -> DesiredState:
     """Write out every object of every host, also of hosts that did not answer.
 
-    A vm that shall be absent is `Absent` on each host where it was seen; its volumes stay.
+    A vm that shall be absent is `Absent` on each host where it was seen; its volumes stay. Of vms that a cluster
+    manager runs nothing is written out: they are frozen.
     """
     cluster = placed.cluster
+    handed_over = tuple(vm.name for vm in cluster.vms if vm.spec.is_ha)
+    if handed_over:
+        placed = replace(placed, vms=tuple(vm for vm in placed.vms if not vm.spec.is_ha))
     with gc_paused():
         resources: dict[Address, Desired] = {}
         for resource in (
@@ -58,7 +62,12 @@ def emit(placed: PlacedCluster, observations: Mapping[str, Observation]) -> Desi
             resources.setdefault(resource.address, resource)  # an image serves many vms
         ordered = tuple(resources[address] for address in sorted(resources))
     return DesiredState(
-        cluster.name, cluster.revision, ordered, placed.undecided, placed.frozen, placed.baselines
+        cluster.name,
+        cluster.revision,
+        ordered,
+        placed.undecided,
+        (*placed.frozen, *handed_over),
+        placed.baselines,
     )
 
 
@@ -286,7 +295,7 @@ def _original(disk: ResolvedDisk, host: str) -> tuple[Address, ...]:
 
 def _absent_domains(placed: PlacedCluster, observations: Mapping[str, Observation]) -> Iterator[Absent]:
     """Where they were seen, and where one may be that its manifest puts on a host without an answer."""
-    gone = {vm.uuid: vm for vm in placed.cluster.vms if vm.state == "absent"}
+    gone = {vm.uuid: vm for vm in placed.cluster.vms if vm.state == "absent" and not vm.spec.is_ha}
     answered = {name: seen for name, seen in observations.items() if isinstance(seen, HostSnapshot)}
     for host, snapshot in sorted(answered.items()) if gone else ():
         for domain in snapshot.state.domains:

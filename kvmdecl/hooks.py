@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kvmdecl.facts import HostFacts
     from kvmdecl.manifest import Section
     from kvmdecl.solver import Solver
-    from kvmdecl.state import HostState
+    from kvmdecl.state import Artifact, HostState
 
 GROUP = "kvmdecl"
 
@@ -76,5 +76,23 @@ def kvmdecl_check(
     Returns:
         Findings, each with the place in the manifest that it is about: `vm.origin.find("memory")` is where a
         vm's memory was written. Every code has a page `codes/CODE.md` in the plugin's package.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def kvmdecl_emit(cluster: PlacedCluster, facts: Mapping[str, HostFacts]) -> Iterable[Artifact]:
+    """Write out what the cluster needs beside libvirt's objects: files for another program.
+
+    Called after the checks found no error, when somebody asks for the files (`kvmdecl ha emit`). The same
+    arguments have to give the same bytes: no clock, no random numbers, nothing read. No file holds a secret.
+
+    Args:
+        cluster: every vm with its host, but for those in `undecided`.
+        facts: what each host that answered is, by its name.
+
+    Returns:
+        Files, each of a section that this plugin brings, with paths that are relative and used once. Rejected
+        (`kvmdecl.api.Rejected`) is raised if they cannot be written, with the reasons.
     """
     raise NotImplementedError

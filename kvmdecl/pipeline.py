@@ -147,7 +147,7 @@ def compile_cluster(
     reject_errors(membership_faults(cluster, observations))
     placed, told = with_baselines(place(cluster, observations, plugins.solver(cluster.solver)), observations)
     unknown = reject_errors(told)
-    facts = _facts(observations)
+    facts = facts_of(observations)
     reject_errors(check_filters(placed, observations))
     warnings = reject_errors(check(placed, facts, plugins, _states(observations)))
     return Compiled(placed, emit(placed, observations), (*unknown, *warnings))
@@ -189,7 +189,7 @@ def plan_cluster(
         scope = replace(scope, domain_support=bool(guests), guests=guests)
     observations = believable(reader.observe(scope))
     reject_errors(check_identities(observations))
-    support = _facts(observations) if to_apply else {}
+    support = facts_of(observations) if to_apply else {}
     if to_apply:
         observations = {name: _without_support(seen) for name, seen in observations.items()}
     compiled = compile_cluster(cluster, observations, plugins)
@@ -199,7 +199,8 @@ def plan_cluster(
     return plan, in_order((*compiled.warnings, *found))
 
 
-def _facts(observations: Mapping[str, Observation]) -> dict[str, HostFacts]:
+def facts_of(observations: Mapping[str, Observation]) -> dict[str, HostFacts]:
+    """What each host that answered is."""
     return {name: seen.facts for name, seen in observations.items() if isinstance(seen, HostSnapshot)}
 
 

@@ -19,6 +19,7 @@ from kvmdecl import hooks
 from kvmdecl.diagnostics import Diagnostic, Rejected, Span, in_order
 from kvmdecl.manifest import Manifest, Section
 from kvmdecl.solver import CellPlace, Place, PlaceAnswer, PlaceRequest, Solver
+from kvmdecl.state import Artifact
 from kvmdecl.text import did_you_mean, quoted, safe_text
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 HOOKS = tuple(sorted(name for name in vars(hooks) if name.startswith("kvmdecl_")))
 
 _OURS = "kvmdecl"
+_FILE = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.@+-]*/)*[A-Za-z0-9_][A-Za-z0-9_.@+-]*", re.ASCII)
 _SECTION = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
 # `defaults` and `profiles` are gone by the time the models see the manifest.
 _CORE_KEYS = frozenset(
@@ -143,6 +145,20 @@ class Plugins:
             found += findings
         return in_order(found)
 
+    def emit(self, cluster: PlacedCluster, facts: Mapping[str, HostFacts]) -> tuple[Artifact, ...]:
+        """The files that all plugins write out, by section and path.
+
+        Raises:
+            PluginError: an emitter failed, or returned something else than files of its own sections.
+            Rejected: by a plugin that cannot write its files, with the reasons.
+        """
+        written: list[Artifact] = []
+        for info, call in self._callers("kvmdecl_emit"):
+            own = {key for key, (owner, _) in self._sections.items() if owner is info}
+            with _blamed(info):
+                written += _artifacts(call(cluster=cluster, facts=facts), own)
+        return tuple(sorted(written))
+
     def _callers(self, hook: str) -> Iterator[tuple[PluginInfo, Any]]:
         """Each plugin that implements a hook, with a function that calls its implementation alone."""
         for info in self._loaded:
@@ -185,7 +201,7 @@ def _blamed(info: PluginInfo) -> Iterator[None]:
     """Turn whatever a plugin raises into an error that names it."""
     try:
         yield
-    except PluginError:
+    except Rejected:  # what is wrong is the user's, and said
         raise
     except (Exception, SystemExit) as error:
         raise _broken(info, f"{type(error).__name__}: {error}") from error
@@ -250,6 +266,21 @@ def _diagnostics(result: Any) -> Iterator[Diagnostic]:  # noqa: ANN401 - whateve
         if not isinstance(item, Diagnostic):
             raise TypeError(f"kvmdecl_check gave {type(item).__name__} and no Diagnostic")
         yield item
+
+
+def _artifacts(result: Any, sections: set[str]) -> list[Artifact]:  # noqa: ANN401 - whatever the plugin returned
+    found: list[Artifact] = []
+    for item in result:
+        if not isinstance(item, Artifact):
+            raise TypeError(f"kvmdecl_emit gave {type(item).__name__} and no Artifact")
+        if item.section not in sections:
+            raise ValueError(f"the section {item.section!r} of an artifact is none of this plugin's")
+        if not _FILE.fullmatch(item.path):
+            raise ValueError(f"{item.path!r} is no path of an artifact")
+        if any((item.section, item.path) == (other.section, other.path) for other in found):
+            raise ValueError(f"{item.path!r} is written twice")
+        found.append(item)
+    return found
 
 
 def _refuse_section(key: object, model: object) -> None:

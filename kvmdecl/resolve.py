@@ -187,6 +187,7 @@ class _Linker:
                 if spec.state == "absent"
             ),
             filters=tuple(self._filters.values()),
+            origin=self._origin(),
         )
 
     # -- what vms stand on ---------------------------------------------------------------------------------

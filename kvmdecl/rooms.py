@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from kvmdecl.groups import group_of
 from kvmdecl.libvirt_xml.safe import BadXml, parse_xml
 from kvmdecl.manifest.cpus import numbers_of
 from kvmdecl.names import KIB, MIB
@@ -43,11 +44,6 @@ def rooms(
         for host in sorted(cluster.hosts, key=lambda host: host.name)
         if host.name in snapshots
     )
-
-
-def group_of(vm: ResolvedVm) -> str:
-    """The same for all vms that were expanded from one entry: they were written at one place."""
-    return str(vm.origin.at) if vm.origin.at else vm.name
 
 
 def _room(host: ResolvedHost, snapshot: HostSnapshot, vms: list[ResolvedVm], ours: set[str]) -> HostRoom:

@@ -3,7 +3,8 @@
 my-story/
   cluster.yaml          the manifest; its first comment is the story in a sentence
   observed/HOST.json    what the hosts hold, as `kvmdecl facts --out observed` writes it (optional: fresh hosts)
-  expected/             plan.txt, diagnostics.txt, desired/HOST/NAME.xml: exactly the files that the story gives
+  expected/             plan.txt, diagnostics.txt, desired/HOST/NAME.xml, and SECTION/FILE as plugins write them out:
+                        exactly the files that the story gives
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from kvmdecl.cluster import ResolvedCluster
 from kvmdecl.diagnostics import Diagnostic, Rejected
 from kvmdecl.facts import Cell, GuestType, HostCpu, HostFacts, Machine, PagePool
 from kvmdecl.names import GIB, KIB, MIB, derive_uuid
-from kvmdecl.pipeline import compile_cluster, load_cluster
+from kvmdecl.pipeline import compile_cluster, facts_of, load_cluster
 from kvmdecl.planner import make_plan
 from kvmdecl.pluginhost import Plugins, load_plugins
 from kvmdecl.settings import HUGE_PAGES, KSM, huge_pages
@@ -94,10 +95,12 @@ def _tell(folder: Path, plugins: Plugins) -> dict[str, str]:
         for resource in compiled.desired.resources
         if isinstance(resource, DesiredPool | DesiredNetwork | DesiredDomain)
     }
+    artifacts = plugins.emit(compiled.placed, facts_of(observations))
     text = render_plan(plan, color=False, next_command="kvmdecl apply")
     return {
         "plan.txt": _relative(text, folder),
         **definitions,
+        **{f"{artifact.section}/{artifact.path}": artifact.text for artifact in artifacts},
         **_diagnostics(folder, (*plan.blocked, *compiled.warnings, *plan.notes)),
     }
 

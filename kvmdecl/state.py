@@ -398,6 +398,19 @@ class DesiredFilter:
     origin: Origin = field(compare=False, default=Origin())
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Artifact:
+    """A file for another program, of a section of the manifest that a plugin brings.
+
+    `path` is relative, with `/`. `private`: nobody but its owner needs to read it.
+    """
+
+    section: str
+    path: str
+    text: str
+    private: bool = False
+
+
 class Role(StrEnum):
     """What a volume is for: a disk holds a guest's data, images and seeds can be made again."""
 
@@ -543,7 +556,8 @@ class DesiredState:
     """What the cluster's hosts should hold, sorted by address.
 
     `unplaced` names the vms whose host could not be decided because a host that may hold them did not answer,
-    `frozen` those of which something else is not known for that reason. `baselines` are the CPUs that were found.
+    `frozen` those of which something else is not known for that reason, or which a cluster manager runs. `baselines`
+    are the CPUs that were found.
     """
 
     cluster: str

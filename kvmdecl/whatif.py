@@ -9,9 +9,10 @@ from kvmdecl.asking import Relock, place_request, to_place
 from kvmdecl.capacity import MOST, Capacity, capacities
 from kvmdecl.cluster import LockedPlace
 from kvmdecl.failover import Standing, survival
+from kvmdecl.groups import group_of
 from kvmdecl.pages import needs_of, pages_there, shortages
 from kvmdecl.placement import open_hosts, why_not, why_there
-from kvmdecl.rooms import group_of, rooms
+from kvmdecl.rooms import rooms
 from kvmdecl.solver import Place, PlaceAnswer, PlaceRequest
 from kvmdecl.state import HostSnapshot
 from kvmdecl.verdict import group_faults

@@ -1,4 +1,4 @@
-"""Write the reference part of docs/manifest.md again, from the models. Run by `make schemas`."""
+"""Write the reference parts of docs/manifest.md and docs/ha.md again, from the models. Run by `make schemas`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 from kvmdecl.manifest import Manifest
 from kvmdecl.names import format_size
 
+HA = Path(__file__).parents[1] / "docs" / "ha.md"
+HA_MARKS = ("<!-- ha: made by `make schemas` from kvmdecl_pacemaker/model.py -->\n", "<!-- end of ha -->\n")
 DOCUMENT = Path(__file__).parents[1] / "docs" / "manifest.md"
 MARK = "<!-- From here on made by `make schemas` from the models in kvmdecl/manifest. -->\n"
 
@@ -22,6 +24,19 @@ def render() -> str:
     schema = Manifest.model_json_schema(mode="validation")
     sections = [_section("Top level", schema), *(_section(*item) for item in _in_order(schema).items())]
     return written + MARK + "".join(sections)
+
+
+def render_ha() -> str:
+    """Return what docs/ha.md must hold: what is written, and in its place the keys of the section."""
+    from kvmdecl_pacemaker.model import Ha
+
+    text = HA.read_text("utf-8")
+    before, begin, rest = text.partition(HA_MARKS[0])
+    _, end, after = rest.partition(HA_MARKS[1])
+    schema = Ha.model_json_schema(mode="validation")
+    sections = [_section("ha", schema, level=3)]
+    sections += [_section(name, part, level=3) for name, part in _in_order(schema).items()]
+    return before + begin + "".join(sections) + "\n" + end + after
 
 
 def _in_order(schema: Schema) -> dict[str, Schema]:
@@ -44,15 +59,14 @@ def _in_order(schema: Schema) -> dict[str, Schema]:
     return found
 
 
-def _section(name: str, schema: Schema) -> str:
+def _section(name: str, schema: Schema, level: int = 2) -> str:
     long = schema if "properties" in schema else next(one for one in schema["anyOf"] if "properties" in one)
     rows = [_row(key, value, key in long.get("required", ())) for key, value in long["properties"].items()]
     description = long.get("description", "")
     table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
     about = f"{description}\n\n" if name != "Top level" else ""
-    return (
-        f"\n## {name}\n\n{about}| Key | Value | If not given | Meaning |\n| --- | --- | --- | --- |\n{table}"
-    )
+    head = "| Key | Value | If not given | Meaning |\n| --- | --- | --- | --- |\n"
+    return f"\n{'#' * level} {name}\n\n{about}{head}{table}"
 
 
 def _row(key: str, schema: Schema, required: bool) -> tuple[str, str, str, str]:
@@ -70,7 +84,7 @@ def _default(schema: Schema) -> str:
         return "empty"
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
-    if isinstance(default, int) and default >= 1024:
+    if isinstance(default, int) and default >= 1024 and default % 1024 == 0:
         return f"`{format_size(default)}`"
     return f"`{default}`"
 
@@ -101,3 +115,4 @@ def _type(schema: Schema) -> str:
 
 if __name__ == "__main__":
     DOCUMENT.write_text(render(), "utf-8")
+    HA.write_text(render_ha(), "utf-8")

@@ -11,8 +11,8 @@ build="libvirt-dev pkg-config gcc libc6-dev"
 transports="openssl openssh-client openssh-server"
 # What guests of the tests need of a host: the emulator of TPMs, and one of another architecture.
 devices="swtpm swtpm-tools qemu-system-arm"
-# What a lab's hosts are a cluster with, and what tells beforehand what a cluster would do.
-cluster="pacemaker pacemaker-cli-utils corosync resource-agents"
+# What a lab's hosts are a cluster with, what tells beforehand what a cluster would do, and who judges its configuration.
+cluster="pacemaker pacemaker-cli-utils corosync pcs resource-agents fence-agents"
 
 case ${1:-} in
     demo) wanted="$lab $build" ;;

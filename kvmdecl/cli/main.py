@@ -26,6 +26,7 @@ COMMANDS = {
     "drift": "Tell what changed on the hosts and not in the manifest",
     "apply": "Bring the hosts to what the manifest, or a saved plan, says",
     "destroy": "Delete what the cluster made on its hosts",
+    "ha": "Write what a cluster manager is given to run vms",
     "adopt": "Take guests that exist on a host into the manifest",
     "snapshot": "Take, list and merge snapshots of running vms",
     "show": "Print the libvirt XML that a vm compiles to",

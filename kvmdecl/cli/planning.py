@@ -37,6 +37,7 @@ from kvmdecl.text import did_you_mean, members_of, quoted
 if TYPE_CHECKING:
     from kvmdecl.capacity import Capacity
     from kvmdecl.failover import Survival
+    from kvmdecl.state import Artifact
     from kvmdecl.whatif import Whereabouts
 
 
@@ -129,6 +130,37 @@ def find_vm(name: str, path: Path, facts: Path | None) -> Whereabouts:
         hint = members_of(name, vms) or did_you_mean(name, vms)
         raise Rejected([Diagnostic("explain.unknown-vm", f"there is no vm {quoted(name)}", hint=hint)])
     return whereabouts(placed, seen, vms[name], plugins.solver(placed.cluster.solver))
+
+
+def emit_section(path: Path, facts: Path | None, section: str) -> tuple[Artifact, ...]:
+    """The files of a section of the manifest at `path`, for its hosts or those of saved facts.
+
+    Raises:
+        Rejected: with everything that stands in the way of them, `ha.no-section` if the manifest does not have it.
+    """
+    from kvmdecl.pipeline import compile_cluster, facts_of
+
+    plugins = load_plugins()
+    cluster = read_cluster(path, plugins)
+    if section not in cluster.sections:
+        hint = f"add `{section}:`; docs/{section}.md says what it can hold"
+        raise Rejected(
+            [
+                Diagnostic(
+                    "ha.no-section", f"the manifest has no section `{section}`", cluster.origin.at, hint=hint
+                )
+            ]
+        )
+    uris = read_from(cluster)
+    if facts is not None:
+        seen = believable(SnapshotReader(facts, uris).observe(scope_of(cluster)))
+    else:
+        with ReadingFleet(uris) as fleet:
+            seen = believable(fleet.observe(scope_of(cluster)))
+    compiled = compile_cluster(cluster, seen, plugins)
+    common.report(compiled.warnings)
+    artifacts = plugins.emit(compiled.placed, facts_of(seen))
+    return tuple(artifact for artifact in artifacts if artifact.section == section)
 
 
 def make_lock(path: Path, facts: Path | None, relock: Relock) -> tuple[Lock, bool]:

@@ -14,7 +14,7 @@ from kvmdecl.libvirt_xml.build import discard
 from kvmdecl.libvirt_xml.domain import domain_xml
 from kvmdecl.libvirt_xml.fields import fields, open_documents
 from kvmdecl.libvirt_xml.network import network_xml
-from kvmdecl.libvirt_xml.overlay import merge, to_text
+from kvmdecl.libvirt_xml.overlay import complete, merge, to_text
 from kvmdecl.libvirt_xml.pool import pool_xml
 from kvmdecl.libvirt_xml.safe import BadXml, Element, parse_xml
 from kvmdecl.state import Kind
@@ -32,6 +32,11 @@ def declared_domain(vm: ResolvedVm, pools: Mapping[str, Pool]) -> str:
     """The declared definition of a vm. `pools` are those that it has disks in, by name."""
     keys = domain_xml(vm, pools)
     return _over(without(keys, vm.spec.omit)[0] if vm.spec.omit else keys, vm.spec.xml, Kind.DOMAIN)
+
+
+def whole_domain(vm: ResolvedVm, pools: Mapping[str, Pool]) -> str:
+    """A vm's definition as a file that somebody else starts it from: one element in a line, as `complete` makes it."""
+    return complete(declared_domain(vm, pools))
 
 
 def without(xml: str, paths: Iterable[str]) -> tuple[str, tuple[str, ...]]:

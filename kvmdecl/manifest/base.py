@@ -156,5 +156,10 @@ def _docstrings_in(model: type[BaseModel]) -> dict[str, str]:
 
 def wrong(what: str, summary: str, hint: str, *at: str | int) -> PydanticCustomError:
     """A finding `manifest.bad-WHAT`; `at` leads from the section that is checked to what is meant."""
-    context = {"summary": summary, "hint": hint, "at": at}
-    return PydanticCustomError(f"manifest.bad-{what}", "{summary}", context)
+    return refusal(f"manifest.bad-{what}", summary, hint, *at)
+
+
+def refusal(code: str, summary: str, hint: str, *at: str | int) -> PydanticCustomError:
+    """A finding of this code, for a validator to raise; `at` as in `wrong`."""
+    # The template is the text's place: a text may hold braces.
+    return PydanticCustomError(code, "{summary}", {"summary": summary, "hint": hint, "at": at})

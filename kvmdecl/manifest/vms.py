@@ -196,6 +196,25 @@ class Together(Section):
     """Vms that name the same group are kept together; those of the same entry (`count`, `for`) if not given."""
 
 
+class VmHa(Section):
+    """A cluster manager (Pacemaker) runs the guest, and starts it on another host when its own fails."""
+
+    shorthand = "enabled"
+
+    enabled: Bool = True
+    """`false`: it is not, whatever its profile says."""
+    best_effort: Bool = False
+    """It may stay down as long as hosts are lost: no room is kept for it."""
+    priority: Annotated[Integer, Field(ge=0, le=100)] = 0
+    """Who runs when there is not room for all: the higher first, and of several with one priority the larger."""
+    migrate: Bool = True
+    """Move it while it runs; `false`: it is stopped and started again."""
+    start_timeout: Annotated[Duration, Field(ge=10, le=3600)] | None = None
+    """How long it may take until libvirt says that it runs; 90s, longer for much memory, if not given."""
+    monitor: Annotated[Duration, Field(ge=5, le=3600)] = 10
+    """How often it is looked at."""
+
+
 class Vm(Section):
     """A guest."""
 
@@ -214,6 +233,8 @@ class Vm(Section):
     stay)."""
     after: tuple[After, ...] = ()
     """Vms that are started before it and stopped after it, where one run does both (`after: [db]`)."""
+    ha: VmHa | None = None
+    """Run by a cluster manager, as the section `ha` says (`ha: true`); kvmdecl alone does if not given."""
     autostart: Bool = True
     """Start with the host."""
     restart: Literal["never", "scheduled", "now"] = "never"
@@ -636,6 +657,11 @@ class Vm(Section):
             if int(number) > threads:
                 summary = f"there is no I/O thread {number}: the vm has {threads}"
                 raise _wrong("cpus", summary, f"add `iothreads: {number}` to the vm", "cpus", *at)
+
+    @property
+    def is_ha(self) -> bool:
+        """Whether a cluster manager runs it."""
+        return self.ha is not None and self.ha.enabled
 
     @property
     def has_root_disk(self) -> bool:

@@ -88,6 +88,7 @@ def make_plan(
         changed_baselines(desired, steps),
         _undecided(desired) if len(views) < len(cluster.hosts) else (),
         orphans(cluster, desired, views),
+        _handed_over(cluster),
         settings_left(desired, views.values()),
     )
     return Plan(
@@ -205,6 +206,20 @@ def _host(
         return PlannedHost(name, uri, HostStatus.OK, machine=observation.facts.uuid, noted=knows)
     frozen = tuple(str(resource.address) for resource in desired.resources if resource.address.host == name)
     return PlannedHost(name, uri, HostStatus.UNREACHABLE, observation.diagnostic.summary, frozen)
+
+
+def _handed_over(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
+    vms = [vm for vm in cluster.vms if vm.spec.is_ha]
+    if vms:
+        names = ", ".join(vm.name for vm in vms[:5]) + (f" and {len(vms) - 5} more" if len(vms) > 5 else "")
+        yield Diagnostic(
+            code="plan.ha-not-applied",
+            summary=f"vms with `ha` are left alone by this version, with all that is theirs: {names}",
+            at=vms[0].origin.find("ha"),
+            cause="A cluster manager starts and stops them; what it needs for that is not put onto the hosts yet.",
+            hint="`kvmdecl ha emit` writes it, for you to put there",
+            severity=Severity.WARNING,
+        )
 
 
 def _undecided(desired: DesiredState) -> Iterator[Diagnostic]:

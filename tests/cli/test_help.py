@@ -15,7 +15,7 @@ from kvmdecl.cli.main import COMMANDS, build
 from tests.cli.conftest import Kvmdecl
 
 TEXTS = help_texts.render_all()
-GROUPS = {"lab", "snapshot"}
+GROUPS = {"ha", "lab", "snapshot"}
 TOP_LEVEL = [name for name in COMMANDS if name not in GROUPS]
 
 

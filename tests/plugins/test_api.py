@@ -20,17 +20,19 @@ ROOT = Path(__file__).parents[2]
 def test_the_api_is_what_it_was() -> None:
     """A name is added here on purpose, and never taken away."""
     assert sorted(api.__all__) == [
-        "Bool", "Budget", "Cell", "CellDemand", "CellPlace", "CellRoom", "DeviceDemand",
-        "Diagnostic", "DomainSupport", "Function", "Group", "GuestType", "Holder", "HostCpu",
-        "HostFacts", "HostInterface", "HostRoom", "HostState", "Integer", "IpAddress", "Link",
-        "Mac", "Machine", "Mdev", "MdevType", "Name", "NodeDevice", "Note", "ObservedDomain",
-        "ObservedNetwork", "ObservedPool", "Origin", "PagePool", "Passed", "PciDevice", "PciTree",
-        "Place", "PlaceAnswer", "PlaceRequest", "PlacedCluster", "Positive", "ResolvedCluster",
-        "ResolvedDisk", "ResolvedHost", "ResolvedImage", "ResolvedNetwork", "ResolvedNic",
-        "ResolvedPool", "ResolvedVm", "ScsiDevice", "Section", "Severity", "Shape", "Size",
-        "Solver", "Span", "Subnet", "UsbDevice", "Use", "VmToPlace", "about_size", "did_you_mean",
-        "format_size", "holders", "hookimpl", "mdev_types", "mdevs", "nodes_of", "passed_on",
-        "pci_tree", "safe_text", "scsi_devices", "set_aside", "usb_devices", "with_uses",
+        "Artifact", "Bool", "Budget", "Cell", "CellDemand", "CellPlace", "CellRoom", "DeviceDemand",
+        "Diagnostic", "DomainSupport", "Duration", "Footprint", "Form", "Function", "Group", "GuestType",
+        "Holder", "HostCpu", "HostFacts", "HostInterface", "HostPath", "HostRoom", "HostState",
+        "Integer", "IpAddress", "Link", "Mac", "Machine", "Mdev", "MdevType", "Name", "NodeDevice",
+        "Note", "ObservedDomain", "ObservedNetwork", "ObservedPool", "Origin", "PagePool", "Passed",
+        "PciDevice", "PciTree", "Place", "PlaceAnswer", "PlaceRequest", "PlacedCluster", "Positive",
+        "Rejected", "ResolvedCluster", "ResolvedDisk", "ResolvedHost", "ResolvedImage",
+        "ResolvedNetwork", "ResolvedNic", "ResolvedPool", "ResolvedVm", "ScsiDevice", "Section",
+        "Severity", "Shape", "Size", "Solver", "Span", "Subnet", "UsbDevice", "Use", "VmToPlace",
+        "about_size", "did_you_mean", "footprint", "format_duration", "format_size", "groups_of",
+        "holders", "homes", "hookimpl", "mdev_types", "mdevs", "networks_of", "nodes_of", "passed_on",
+        "pci_tree", "pools_of", "quoted", "refusal", "reject_errors", "room_of", "safe_text",
+        "scsi_devices", "set_aside", "usb_devices", "whole_domain", "with_uses",
     ]  # fmt: skip
     assert all(hasattr(api, name) for name in api.__all__)
 

@@ -65,6 +65,9 @@ def test_it_is_listed_beside_ours(installed: Path) -> None:
         f"numa {kvmdecl.__version__} (built in, kvmdecl_numa)\n"
         "  hooks: kvmdecl_solvers\n"
         "  solvers: numa\n"
+        f"pacemaker {kvmdecl.__version__} (built in, kvmdecl_pacemaker)\n"
+        "  hooks: kvmdecl_emit, kvmdecl_sections\n"
+        "  sections: ha\n"
         f"spread {kvmdecl.__version__} (built in, kvmdecl_spread)\n"
         "  hooks: kvmdecl_solvers\n"
         "  solvers: spread\n"
@@ -72,7 +75,7 @@ def test_it_is_listed_beside_ours(installed: Path) -> None:
 
 
 def test_it_is_listed_as_json(installed: Path) -> None:
-    example, numa, spread = json.loads(run(installed, "kvmdecl", "plugins", "--format", "json").stdout)[
+    example, numa, _, spread = json.loads(run(installed, "kvmdecl", "plugins", "--format", "json").stdout)[
         "plugins"
     ]
     assert (example["name"], example["built_in"], example["sections"]) == ("example", False, ["quota"])

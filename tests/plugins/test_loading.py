@@ -63,7 +63,7 @@ def test_plugins_come_in_order_of_name_with_what_they_bring(site: Site) -> None:
     site.install("zebra", SOLVER.replace("NAME", "'pack'") + SECTION.replace("NAME", "'stripes'"))
     site.install("aardvark", SECTION.replace("NAME", "'ants'"))
     found = load_plugins().installed()
-    assert [info.name for info in found] == ["aardvark", "numa", "spread", "zebra"]
+    assert [info.name for info in found] == ["aardvark", "numa", "pacemaker", "spread", "zebra"]
     zebra = found[-1]
     assert (zebra.distribution, zebra.version, zebra.module, zebra.built_in) == (
         "zebra",
@@ -73,7 +73,7 @@ def test_plugins_come_in_order_of_name_with_what_they_bring(site: Site) -> None:
     )
     assert zebra.hooks == ("kvmdecl_sections", "kvmdecl_solvers")
     assert (zebra.sections, zebra.solvers) == (("stripes",), ("pack",))
-    assert list(load_plugins().sections()) == ["ants", "stripes"]
+    assert list(load_plugins().sections()) == ["ants", "ha", "stripes"]
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,9 @@ def test_what_is_installed_is_said_and_is_what_is_needed(machine: Machine):
         "pacemaker",
         "pacemaker-cli-utils",
         "corosync",
+        "pcs",
         "resource-agents",
+        "fence-agents",
     }
     assert set(bench) - set(demo) == {"hyperfine"}
 

@@ -1,0 +1,28 @@
+"""High availability with Pacemaker: `ha:` -> CIB, corosync.conf, commands, and the definitions of the guests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmdecl.api import hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from kvmdecl.api import Artifact, HostFacts, PlacedCluster, Section
+
+
+@hookimpl
+def kvmdecl_sections() -> Mapping[str, type[Section]]:
+    """Add `ha:` to the manifest."""
+    from kvmdecl_pacemaker.model import Ha
+
+    return {"ha": Ha}
+
+
+@hookimpl
+def kvmdecl_emit(cluster: PlacedCluster, facts: Mapping[str, HostFacts]) -> Iterable[Artifact]:
+    """Write out the files of a cluster that has the section."""
+    from kvmdecl_pacemaker.artifacts import artifacts
+
+    return artifacts(cluster, facts) if "ha" in cluster.cluster.sections else ()

@@ -1,0 +1,115 @@
+"""Configurations from a few lines of manifest, and Pacemaker's own programs to judge them.
+
+The programs read files and talk to no daemon. Where they are not installed, the tests that need them are skipped, and
+with KVMDECL_REQUIRE_LAB=1 they fail.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import pytest
+from kvmdecl_pacemaker.configure import configure
+from kvmdecl_pacemaker.model import Ha
+from lxml import etree
+
+from kvmdecl.diagnostics import Rejected
+from kvmdecl.pipeline import compile_cluster, facts_of, load_cluster
+from kvmdecl.pluginhost import load_plugins
+from kvmdecl.scenario import example_host
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kvmdecl_pacemaker.configuration import Configuration
+
+    from kvmdecl.diagnostics import Diagnostic
+    from kvmdecl.state import Observation
+
+HEAD = "apiVersion: kvmdecl/v1\ncluster: edge\n"
+BASE = f"""{HEAD}networks: {{lan: {{bridge: br0}}, inner: {{mode: isolated, subnet: 10.9.0.0/24}}}}
+storage: {{vms: {{path: /srv/vms, shared: true}}}}
+"""
+FENCING = "fencing: {agent: fence_ipmilan, address: '{name}-bmc', password: /etc/bmc, own_power: true}"
+LINKS = "links: ['10.1.0.{n}', '10.2.0.{n}']"
+SCHEMAS = Path("/usr/share/pacemaker")
+
+
+def hosts(count: int, more: str = "") -> str:
+    """`hosts:` of a manifest."""
+    uri = '"qemu+tls://{name}.edge.example/system"'
+    return f"hosts: {{'kvm-{{1..{count}}}': {{uri: {uri}{more}}}}}\n"
+
+
+def manifest(vms: str, ha: str = f"{FENCING}, {LINKS}", count: int = 3) -> str:
+    """A manifest with so many hosts."""
+    return f"{BASE}{hosts(count)}ha: {{{ha}}}\nvms: {{{vms}}}\n"
+
+
+def told(text: str, seen: Mapping[str, Observation] | None = None) -> tuple[Diagnostic, ...]:
+    """Everything that is said about a manifest."""
+    try:
+        return _compiled(text, seen)[1]
+    except Rejected as rejected:
+        return rejected.diagnostics
+
+
+def configured(text: str, seen: Mapping[str, Observation] | None = None) -> Configuration:
+    """What a manifest comes to."""
+    return _compiled(text, seen)[0]
+
+
+def _compiled(
+    text: str, seen: Mapping[str, Observation] | None
+) -> tuple[Configuration, tuple[Diagnostic, ...]]:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "cluster.yaml"
+        path.write_text(text)
+        plugins = load_plugins()
+        cluster = load_cluster(path, plugins)
+        observations = {host.name: example_host(host.name) for host in cluster.hosts} | dict(seen or {})
+        compiled = compile_cluster(cluster, observations, plugins)
+        return configure(compiled.placed, facts_of(observations)), compiled.warnings
+
+
+def section(**keys: object) -> Ha:
+    """The section alone."""
+    return Ha.model_validate(keys)
+
+
+def program(name: str) -> str:
+    """A program of Pacemaker or corosync; without it, the test is left out, or fails where it must not be."""
+    found = shutil.which(name)
+    if found is None:
+        said = f"{name} is not installed; `make test` installs it"
+        (pytest.fail if os.environ.get("KVMDECL_REQUIRE_LAB") == "1" else pytest.skip)(said)
+    return str(found)
+
+
+def run(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run one of them; HOME and the like do not matter to it."""
+    return subprocess.run([program(name), *arguments], capture_output=True, text=True, check=False)
+
+
+def with_hosts_online(cib: str) -> str:
+    """The CIB of a cluster in which all hosts are there, have quorum, and run nothing.
+
+    Without a status, Pacemaker's programs take all hosts for lost and warn of that alone.
+    """
+    root = etree.fromstring(cib)
+    root.set("have-quorum", "1")
+    root.set("dc-uuid", "1")
+    status = root.find("status")
+    for node in root.iterfind("configuration/nodes/node"):
+        names = {"id": node.get("id", ""), "uname": node.get("uname", "")}
+        state = etree.SubElement(status, "node_state", {**names, "in_ccm": "true", "crmd": "online"})
+        state.set("join", "member")
+        state.set("expected", "member")
+        lrm = etree.SubElement(state, "lrm", {"id": names["id"]})
+        etree.SubElement(lrm, "lrm_resources")
+    return etree.tostring(root, encoding="unicode")
