@@ -114,7 +114,7 @@ def _host(raw: Mapping[str, Any]) -> HostRoom:
         devices=tuple(
             PciDevice(
                 device["addr"],
-                device["model"],
+                (device["model"],),
                 device.get("numa"),
                 device["iommu"] if device.get("iommu") is not None else -1 - number,
             )

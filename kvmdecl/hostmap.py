@@ -250,7 +250,9 @@ def map_of(
             *(_guest(vm, places.get(vm.name), defined) for vm in there),
             *(_stranger(domain) for domain in strangers),
         ),
-        devices=tuple(MappedDevice(d.address, d.model, d.cell, has.get(d.address, "")) for d in room.devices),
+        devices=tuple(
+            MappedDevice(d.address, ", ".join(d.models), d.cell, has.get(d.address, "")) for d in room.devices
+        ),
         maintenance=host.maintenance,
     )
 

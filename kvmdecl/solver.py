@@ -27,13 +27,19 @@ class CellDemand:
 class DeviceDemand:
     """PCI devices of a model that a guest wants, and how near to its cells they have to be.
 
-    `required`: in one of them; `socket`: in a socket of one of them; `legacy`: in one of them, or nobody knows where;
-    `preferred`: anywhere, near if possible.
+    Attributes:
+        model: one of those that a device has.
+        count: how many.
+        policy: `required`: in one of its cells; `socket`: in a socket of one of them; `legacy`: in one of them, or
+            nobody knows where; `preferred`: anywhere, near if possible. To a guest without cells all are near.
+        near: what is liked and not required: all that say `same_switch` below one switch; `distinct`: each below
+            another one.
     """
 
     model: str
     count: int
     policy: Literal["required", "socket", "legacy", "preferred"]
+    near: Literal["", "same_switch", "distinct"] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,8 @@ class Shape:
     """What a guest wants of a host's NUMA cells. Guests of one shape are alike to a solver.
 
     Attributes:
-        cells: its NUMA cells; each has a cell of the host for its home, and no two the same.
+        cells: its NUMA cells; each has a cell of the host for its home, and no two the same. None if it only wants
+            devices.
         threads: `isolate`: no other thread of a core that carries a pinned vCPU is in use; `require`: pinned vCPUs
             sit on pairs of threads of a core, but for an odd one; `prefer`: so if possible.
         emulator: `float`: the emulator's threads run where the pinned vCPUs do; `share`: on the host's shared CPUs;
@@ -54,6 +61,7 @@ class Shape:
         reach: greatest distance between the homes of its cells, None for any.
         devices: that it wants.
         labels: that its host must have, sorted.
+        memory: MiB of its host's ordinary memory, of whatever cells, beside that of its own.
     """
 
     cells: tuple[CellDemand, ...]
@@ -66,6 +74,9 @@ class Shape:
     reach: int | None = None
     devices: tuple[DeviceDemand, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
+    memory: int = field(
+        default=0, repr=False
+    )  # locks from before there was such a shape stay good: see `digest_of`
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +86,10 @@ class VmToPlace:
     Attributes:
         name: of the vm.
         cpus: virtual CPUs that it has when it starts.
-        memory: bytes that it has when it starts.
+        memory: bytes that it has when it starts; what counts of one with a shape is in that.
         group: the same for all vms that were expanded from one entry of the manifest.
         candidates: hosts that have its pools and networks and can run its type of guest; sorted, never empty.
-        shape: what it wants of NUMA cells; None if any CPUs and any memory of its host will do.
+        shape: what it wants of NUMA cells and devices; None if any CPUs and any memory of its host will do.
         weight: how much it matters beside others where not all can be placed.
         place: where it is; None for one that is nowhere.
         fixed: whether it stays there exactly as it is.
@@ -100,12 +111,23 @@ class VmToPlace:
 
 @dataclass(frozen=True, slots=True)
 class PciDevice:
-    """A device that guests may get. `cell` is the id of its NUMA cell, None if the firmware does not say."""
+    """A device that guests may get.
+
+    Attributes:
+        address: of the function.
+        models: all that it is to those who ask: a demand for any of them may get it.
+        cell: id of its NUMA cell, None if the firmware does not say.
+        iommu_group: which is one guest's as a whole.
+        excludes: addresses of devices that nobody has while it is given, as a function and its virtual functions.
+        switch: address of the switch or port that it is below; devices below one reach each other there.
+    """
 
     address: str
-    model: str
+    models: tuple[str, ...]
     cell: int | None
     iommu_group: int
+    excludes: frozenset[str] = frozenset()
+    switch: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +289,7 @@ class Solver(Protocol):
         - Ordinary vms and the smallest pages of the others fit in the host's `memory` beside `used_memory`; nothing is
           added to a host that is too full already.
         - Devices: as many of each model as wanted, as near as their policy says. No two vms have one, or two of one
-          IOMMU group.
+          IOMMU group, and nobody has one that another excludes.
         - Labels and groups hold. Hosts without the label of a group count as one place.
         - Fixed residents stay as they are; of the others no more move to other hosts, to other cells, or to other CPUs,
           pages or devices, than the budget says. Order within a place is no difference.

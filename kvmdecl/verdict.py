@@ -403,17 +403,19 @@ def _memory(request: PlaceRequest, answer: PlaceAnswer, hosts: Mapping[str, _Hos
 
 
 def _ordinary(shape: Shape, place: Place, host: _Host) -> int:
-    """Bytes that a vm takes of the smallest pages of its cells."""
-    return MIB * sum(
-        amount for id_, size, amount in _taken(shape, place, host) if size in host.pages(id_, "small")
-    )
+    """Bytes that a vm takes of the smallest pages of its cells, and of those of any."""
+    of_cells = (a for id_, size, a in _taken(shape, place, host) if size in host.pages(id_, "small"))
+    return MIB * (shape.memory + sum(of_cells))
 
 
 # -- devices ---------------------------------------------------------------------------------------------------
 
 
 def _devices(host: _Host, guests: Iterable[_Guest]) -> Iterator[str]:
-    """Devices are those wanted, as near as wanted, and no two vms have one, or two of one IOMMU group."""
+    """Devices are those wanted, as near as wanted, and no two vms have one, or two of one IOMMU group.
+
+    Of two that exclude each other one at most is given, whoever has it.
+    """
     owners: dict[str, str] = {}
     groups: dict[int, str] = {}
     for guest in guests:
@@ -436,12 +438,27 @@ def _devices(host: _Host, guests: Iterable[_Guest]) -> Iterator[str]:
         addresses = tuple(address for each in given for address in each)
         for address in sorted({each for each in addresses if addresses.count(each) > 1}):
             yield f"it gives {guest.name} the device {address} of {host.name} more than once"
+    for one, other in _excluding(host, owners):
+        beside = f"{other} to {owners[other]}, and nobody can have both"
+        yield f"it gives {owners[one]} the device {one} of {host.name}, and {beside}"
+
+
+def _excluding(host: _Host, given: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Devices that are given, two by two, of which one excludes the other."""
+    pairs = {
+        (min(address, other), max(address, other))
+        for address in given.keys() & host.devices.keys()
+        for other in host.devices[address].excludes & given.keys()
+    }
+    return sorted(pairs)
 
 
 def _unfit(guest: _Guest, device: PciDevice, demand: DeviceDemand) -> str:
     cells, homes = guest.host.cells, guest.homes
-    if device.model != demand.model:
-        return f"which is {device.model}, and {demand.model} is wanted"
+    if demand.model not in device.models:
+        return f"which is {', '.join(device.models) or 'nothing'}, and {demand.model} is wanted"
+    if not homes:
+        return ""
     sockets = {cells[home].socket for home in homes} - {None}
     socket = cells[device.cell].socket if device.cell is not None and device.cell in cells else None
     inside = device.cell in homes

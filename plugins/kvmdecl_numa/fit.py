@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvmdecl_numa.devices import choose
+from kvmdecl_numa.rooms import MIB
 from kvmdecl_numa.wants import cpus_of
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ def find(host: HostLeft, want: Want, taste: Taste, unlike: tuple[int, ...] = ())
     """
     if len(want.cells) == 1:
         return _one_home(host, want, taste, unlike)
+    if not want.cells:
+        fit = _fit(host, want, (), (), 0)
+        return None if fit is None else (_fullness(host, taste), fit)
     best: tuple[float, Fit] | None = None
     for bearer in range(len(want.cells) if want.extras else 1):
         options = _options(host, want, bearer, taste)
@@ -102,7 +106,7 @@ def find_at(host: HostLeft, want: Want, homes: tuple[int, ...]) -> Fit | None:
 def take(host: HostLeft, want: Want, fit: Fit, owner: int, sign: int) -> None:
     """Count a guest that has this place, or with sign -1 give it back."""
     shape = want.shape
-    if len(fit.homes) == 1 and len(fit.parts[0]) == 1:
+    if len(want.cells) == 1 and _is_whole(want, fit):
         _take_home(host, host.cells[fit.homes[0]], want.bearing[0], fit.pages[0], sign)
         if fit.devices:
             _hand_over(host, fit, owner, sign)
@@ -120,7 +124,14 @@ def take(host: HostLeft, want: Want, fit: Fit, owner: int, sign: int) -> None:
     if shape.overhead:
         host.cells[fit.homes[0]].pools[host.page] -= sign * shape.overhead
         host.memory -= sign * shape.overhead
+    host.memory -= sign * shape.memory
     _hand_over(host, fit, owner, sign)
+
+
+def _is_whole(want: Want, fit: Fit) -> bool:
+    """Whether a guest of one cell has all of it at home, as it is meant to be; one that spills is tried in parts."""
+    parts = fit.parts[0]
+    return len(parts) == 1 and parts[0].cell == fit.homes[0] and bool(fit.extras) == bool(want.extras)
 
 
 def _take_home(host: HostLeft, left: CellLeft, cell: CellWant, page: int, sign: int) -> None:
@@ -159,6 +170,12 @@ def _one_home(host: HostLeft, want: Want, taste: Taste, unlike: tuple[int, ...])
     cost, page, home = best
     fit = _fit(host, want, (home,), (page,), 0)
     return None if fit is None else (cost, fit)
+
+
+def _fullness(host: HostLeft, taste: Taste) -> float:
+    """How good a host is for a guest that only wants devices."""
+    left = host.memory * MIB / (host.room.memory or 1)
+    return -left if taste.cells == "loose" else left
 
 
 def _options(host: HostLeft, want: Want, bearer: int, taste: Taste) -> Options:
@@ -245,6 +262,8 @@ def _rank(left: CellLeft, cell: CellWant, page: int, taste: Taste) -> float:
 def _fit(
     host: HostLeft, want: Want, homes: tuple[int, ...], pages: tuple[int, ...], bearer: int
 ) -> Fit | None:
+    if want.shape.memory > host.memory:
+        return None
     if len(homes) > 1:
         cells = zip(want.cells, pages, strict=True)
         ordinary = sum(cell.memory for cell, page in cells if page == host.page) + want.cells[0].overhead

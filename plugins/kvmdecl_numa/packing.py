@@ -96,6 +96,8 @@ class Packing:
         homes = tuple(host.by_id[cell.home].number for cell in place.cells)
         if there:
             return find_at(host, want, homes)
+        if not homes:
+            return None  # it only wants devices, and is in no cell
         found = find(host, want, TIGHT, unlike=homes)
         return None if found is None else found[1]
 
@@ -197,8 +199,10 @@ class Packing:
 
     def _free(self, host: HostLeft, place: Place) -> bool:
         devices = {address for addresses in place.devices for address in addresses}
-        free = [device for each in host.devices.values() for device in each if device.address in devices]
-        if len(free) < len(devices) or any(device.iommu_group in host.owners for device in free):
+        wanted = [device for device in host.room.devices if device.address in devices] if devices else []
+        if len(wanted) < len(devices) or not host.given.isdisjoint(devices):
+            return False
+        if not all(map(host.is_free, wanted)):
             return False
         cpus = [cpu for cell in place.cells for _, cpu in cell.pins]
         return host.taken.isdisjoint([*cpus, *place.emulator, *place.io_threads])

@@ -33,7 +33,7 @@ def _reason(packing: Packing, number: int, host: HostLeft) -> str:
     if group is not None:
         return _of_group(packing, group, host)
     shortages = {left.cell.id: _shortage(host, left, want) for left in host.cells}
-    if all(shortages.values()) and not want.shape.spills:
+    if want.cells and all(shortages.values()) and not want.shape.spills:
         return _by_cell(shortages)
     return _together(host, want, shortages)
 
@@ -45,7 +45,7 @@ def _unsuited(host: HostLeft, want: Want) -> str | None:
         if host.room.labels.get(key) != value:
             there = host.room.labels.get(key)
             return f"no label {key}, {value} wanted" if there is None else f"{key} is {there}, {value} wanted"
-    if not host.cells:
+    if want.cells and not host.cells:
         return "its NUMA cells are not known"
     if len(want.cells) > len(host.cells):
         return f"{_count(len(host.cells), 'NUMA cell')}, {len(want.cells)} wanted"
@@ -80,7 +80,7 @@ def _by_cell(shortages: Mapping[int, str]) -> str:
 def _shortage(host: HostLeft, left: CellLeft, want: Want) -> str:
     """What a cell of a host lacks for each cell of a guest; nothing if one of them fits."""
     found = [", ".join(_lacks(host, left, want, cell)) for cell in want.bearing]
-    return found[0] if all(found) else ""
+    return found[0] if found and all(found) else ""
 
 
 def _lacks(host: HostLeft, left: CellLeft, want: Want, cell: CellWant) -> Iterator[str]:
@@ -146,11 +146,15 @@ def _together(host: HostLeft, want: Want, shortages: Mapping[int, str]) -> str:
     shape = want.shape
     homes = [left.number for left in host.cells if not shortages[left.cell.id]]
     for demand in shape.devices:
-        free = sum(device.iommu_group not in host.owners for device in host.devices.get(demand.model, ()))
+        free = sum(map(host.is_free, host.devices.get(demand.model, ())))
         if free < demand.count:
             return f"{free} of {_count(demand.count, 'device')} {demand.model} free"
+    if shape.devices and choose(host, shape, ()) is None:
+        return "its devices are not to be had together"
     if shape.devices and choose(host, shape, homes) is None:
         return f"no {shape.devices[0].model} free near cells with room"
+    if shape.memory > host.memory:
+        return f"{_mib(host.memory)} of the host's ordinary memory free, {_mib(shape.memory)} wanted"
     short = {id_: text for id_, text in shortages.items() if text}
     if short:
         return _by_cell(short) if len(host.cells) > 1 else next(iter(short.values()))

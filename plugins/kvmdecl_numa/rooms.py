@@ -5,6 +5,7 @@ A set of guests fits a cell whose cores have all as many threads exactly if its 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -136,13 +137,16 @@ class HostLeft:
         number: its place among the hosts.
         memory: MiB of ordinary memory, whose pages are the smallest.
         cells: by their places; `by_id` by what the host calls them.
-        devices: that nobody has, by model.
+        devices: that nobody has, by each of their models.
         owners: guests by the IOMMU group of which they have a device.
+        given: addresses of devices that somebody has; `shut`: how many of them exclude a device.
         guests: that came and may be moved as one likes.
         held: CPUs of those that stay exactly where they are, and what else is lost by them.
     """
 
-    __slots__ = ("by_id", "cells", "devices", "guests", "held", "memory", "number", "owners", "page", "room")
+    __slots__ = (
+        "by_id", "cells", "devices", "given", "guests", "held", "memory", "number", "owners", "page", "room", "shut",
+    )  # fmt: skip
 
     def __init__(self, number: int, room: HostRoom) -> None:
         self.number = number
@@ -153,10 +157,13 @@ class HostLeft:
         self.page = min((size for cell in room.cells for size in cell.pools), default=_SMALLEST_PAGE)
         self.devices: dict[str, list[PciDevice]] = {}
         self.owners: dict[int, int] = {}
+        self.given: set[str] = set()
+        self.shut: Counter[str] = Counter()
         self.guests: set[int] = set()
         self.held: dict[int, frozenset[int]] = {}
         for device in room.devices:
-            self.devices.setdefault(device.model, []).append(device)
+            for model in device.models:
+                self.devices.setdefault(model, []).append(device)
             self._count_device(device, 1)
 
     def _count_device(self, device: PciDevice, sign: int) -> None:
@@ -165,17 +172,31 @@ class HostLeft:
 
     def hand_over(self, device: PciDevice, owner: int, sign: int) -> None:
         """Give a device to a guest, or with sign -1 take it back: all of a guest's are taken back together."""
-        free = self.devices[device.model]
-        if (device in free) == (sign < 0):
+        if (device.address in self.given) == (sign > 0):
             return
         self._count_device(device, -sign)
+        for other in device.excludes:
+            self.shut[other] += sign
         if sign > 0:
-            free.remove(device)
+            self.given.add(device.address)
             self.owners[device.iommu_group] = owner
         else:
-            free.append(device)
-            free.sort(key=lambda device: device.address)
+            self.given.discard(device.address)
             self.owners.pop(device.iommu_group, None)
+        for free in (self.devices[model] for model in device.models):
+            if sign > 0:
+                free.remove(device)
+            else:
+                free.append(device)
+                free.sort(key=lambda device: device.address)
+
+    def is_free(self, device: PciDevice) -> bool:
+        """Whether a guest may have a device that nobody has: its IOMMU group is nobody's, and nothing excludes it."""
+        return (
+            device.iommu_group not in self.owners
+            and self.shut[device.address] <= 0
+            and (not device.excludes or device.excludes.isdisjoint(self.given))
+        )
 
     def keep(self, owner: int, shape: Shape, place: Place, sign: int) -> None:
         """Leave a guest exactly where it is, or with sign -1 do so no longer. `recount` has to follow."""
@@ -187,6 +208,7 @@ class HostLeft:
                     self.by_id[id_].floating += sign * number
         if shape.overhead and place.cells:
             self._charge(place.cells[0].home, self.page, sign * shape.overhead)
+        self.memory -= sign * shape.memory
         held = {address for addresses in place.devices for address in addresses}
         if held:
             for device in self.room.devices:

@@ -36,5 +36,5 @@ class Sizes:
     def _of(self, want: Want) -> float:
         threads = sum(cell.threads + cell.isolated for cell in want.cells) + want.extras
         floating = sum(cell.floating for cell in want.cells)
-        memory = want.memory + want.shape.overhead
+        memory = want.memory + want.shape.overhead + want.shape.memory
         return threads / self._cpus + floating / self._floating + memory / self._memory + _TINY

@@ -141,7 +141,8 @@ def test_who_is_new_or_gets_other_cpus_is_marked(there: list[Place], news: News)
 
 def test_a_device_is_whose_place_has_it():
     room = replace(
-        ROOM, devices=(PciDevice("0000:41:00.0", "10de:2330", 1, 7), PciDevice("0000:42:00.0", "x", None, 8))
+        ROOM,
+        devices=(PciDevice("0000:41:00.0", ("10de:2330",), 1, 7), PciDevice("0000:42:00.0", ("x",), None, 8)),
     )
     vm = only_vm(f"vms:\n  {TRAIN}\n").on("kvm-1")
     place = replace(TRAIN_PLACE, devices=(("0000:41:00.0",),))

@@ -76,16 +76,17 @@ def shape(
     reach: int | None = None,
     devices: tuple[DeviceDemand, ...] = (),
     labels: tuple[tuple[str, str], ...] = (),
+    memory: int = 0,
 ) -> Shape:
     """A shape of cells, each (vCPUs with a CPU of their own, vCPUs that float, MiB)."""
     demands = []
     first = 0
-    for pinned, floating, memory in cells:
+    for pinned, floating, amount in cells:
         middle, last = first + pinned, first + pinned + floating
-        demands.append(CellDemand(tuple(range(first, middle)), tuple(range(middle, last)), memory))
+        demands.append(CellDemand(tuple(range(first, middle)), tuple(range(middle, last)), amount))
         first = last
     return Shape(
-        tuple(demands), threads, emulator, io_threads, pages, overhead, spills, reach, devices, labels
+        tuple(demands), threads, emulator, io_threads, pages, overhead, spills, reach, devices, labels, memory
     )  # type: ignore[arg-type]
 
 
@@ -134,7 +135,7 @@ def broken_rules(request: PlaceRequest, answer: PlaceAnswer) -> Iterator[str]:
         small = sum(
             amount for _, place in here for c in place.cells for _, page, amount in c.memory if page == 4
         )
-        small += sum(each.shape.overhead for each, _ in here if each.shape)
+        small += sum(each.shape.overhead + each.shape.memory for each, _ in here if each.shape)
         if (small or ordinary) and room.used_memory + ordinary + small * MIB > room.memory:
             yield f"{name} promises its memory twice"
     for group in request.groups:
@@ -165,7 +166,8 @@ def _on_host(room: HostRoom, here: list[tuple[VmToPlace, Place]]) -> Iterator[st
             for id_, number in c.floating:
                 floats[id_] += number
         if wants.overhead:
-            memory[place.cells[0].home, 4] += wants.overhead
+            smallest = min((size for cell in room.cells for size in cell.pools), default=4)
+            memory[place.cells[0].home, smallest] += wants.overhead
         for addresses in place.devices:
             given.update(addresses)
             for device in room.devices:
@@ -185,6 +187,8 @@ def _on_host(room: HostRoom, here: list[tuple[VmToPlace, Place]]) -> Iterator[st
             yield f"{room.name}: too many vCPUs share the CPUs of cell {id_}"
     if any(number > 1 for number in given.values()) or any(len(names) > 1 for names in owners.values()):
         yield f"{room.name}: a device or an IOMMU group has two owners"
+    if any(device.excludes.intersection(given) for device in room.devices if device.address in given):
+        yield f"{room.name}: a device is given beside one that it excludes"
 
 
 def _of_guest(room: HostRoom, wants: Shape, place: Place) -> Iterator[str]:
@@ -258,7 +262,7 @@ def _of_devices(room: HostRoom, wants: Shape, place: Place, homes: list[int]) ->
                 "legacy": device.cell is None or device.cell in homes,
                 "preferred": True,
             }[demand.policy]
-            if device.model != demand.model or not near:
+            if demand.model not in device.models or not (near or not homes):
                 yield f"{address} will not do"
 
 

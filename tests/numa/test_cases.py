@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from kvmdecl_numa.search import Effort
 from kvmdecl_numa.solver import numa
@@ -105,7 +107,7 @@ def test_a_host_without_cells_is_good_for_ordinary_vms():
 
 # -- devices ---------------------------------------------------------------------------------------------------
 
-NICS = (PciDevice("a", "nic", 0, 1), PciDevice("b", "nic", 0, 1), PciDevice("c", "nic", None, 2))
+NICS = (PciDevice("a", ("nic",), 0, 1), PciDevice("b", ("nic",), 0, 1), PciDevice("c", ("nic",), None, 2))
 
 
 @pytest.mark.parametrize(
@@ -115,6 +117,68 @@ def test_an_iommu_group_is_one_guests(policy, guests):
     wants = shape((1, 0, 64), devices=(DeviceDemand("nic", 1, policy),))
     vms = [vm(f"net-{number}", wants) for number in range(3)]
     assert len(answer_to(*vms, hosts=[host("kvm-1", cell(), devices=NICS)]).hosts) == guests
+
+
+PCIE = (
+    PciDevice("gpu-a", ("gpu",), 0, 1, switch="s1"),
+    PciDevice("gpu-b", ("gpu",), 0, 2, switch="s2"),
+    PciDevice("gpu-c", ("gpu",), 0, 3, switch="s2"),
+    PciDevice("nic-b", ("nic", "fast"), 0, 4, switch="s2"),
+    PciDevice("nic-c", ("nic",), 0, 5, frozenset({"vf-c"}), "s3"),
+    PciDevice("vf-c", ("vf",), 0, 6, frozenset({"nic-c"}), "s3"),
+)
+
+
+def given(*demands, memory=64, devices=PCIE):
+    """What a guest without cells gets of these devices, by demand."""
+    wants = shape(
+        devices=tuple(DeviceDemand(model, count, "required", near) for model, count, near in demands)
+    )
+    answer = answer_to(
+        vm("one", replace(wants, memory=memory)), hosts=[host("kvm-1", cell(), devices=devices)]
+    )
+    return answer.places["one"].devices if "one" in answer.places else answer.refused["one"]["kvm-1"]
+
+
+@pytest.mark.parametrize(
+    ("demands", "devices"),
+    [
+        ([("gpu", 2, "same_switch")], [("gpu-b", "gpu-c")]),
+        ([("gpu", 2, "distinct")], [("gpu-a", "gpu-b")]),
+        ([("gpu", 1, "same_switch"), ("nic", 1, "same_switch")], [("gpu-b",), ("nic-b",)]),
+        ([("gpu", 3, "same_switch")], [("gpu-a", "gpu-b", "gpu-c")]),  # it is liked, not required
+        ([("nic", 1, ""), ("fast", 1, "")], [("nic-c",), ("nic-b",)]),  # what another needs is left to it
+        (
+            [("nic", 1, ""), ("vf", 1, "")],
+            [("nic-b",), ("vf-c",)],
+        ),  # never a function beside its virtual ones
+    ],
+)
+def test_devices_are_those_that_are_liked_and_that_go_together(demands, devices):
+    assert given(*demands) == tuple(devices)
+
+
+@pytest.mark.parametrize(
+    ("demands", "reason"),
+    [
+        ([("gpu", 4, "")], "3 of 4 devices gpu free"),
+        ([("fast", 1, ""), ("nic", 2, "")], "its devices are not to be had together"),
+        ([("nic", 2, ""), ("vf", 1, "")], "its devices are not to be had together"),
+    ],
+)
+def test_why_a_guest_does_not_get_its_devices(demands, reason):
+    assert given(*demands) == reason
+
+
+def test_what_one_guest_has_excludes_the_rest_of_it_for_others():
+    first = vm("net-1", shape((0, 1, 64), devices=(DeviceDemand("vf", 1, "required"),)))
+    second = vm("net-2", shape(devices=(DeviceDemand("nic", 2, "preferred"),), memory=64))
+    room = host("kvm-1", cell(shared=1), devices=PCIE)
+    assert answer_to(first, second, hosts=[room]).refused == {"net-2": {"kvm-1": "1 of 2 devices nic free"}}
+
+
+def test_a_guest_that_only_wants_devices_takes_memory_of_its_host():
+    assert given(("gpu", 1, ""), memory=16 * 1024) == "8GiB of the host's ordinary memory free, 16GiB wanted"
 
 
 def test_guests_without_devices_leave_the_cells_with_devices_to_others():

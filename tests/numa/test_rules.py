@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import permutations
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kvmdecl_numa.devices import choose
+from kvmdecl_numa.rooms import HostLeft
 from kvmdecl_numa.search import Effort
 from kvmdecl_numa.solver import numa
 
-from kvmdecl.solver import Budget, DeviceDemand, Group, PciDevice, PlaceRequest
+from kvmdecl.solver import Budget, CellDemand, DeviceDemand, Group, PciDevice, PlaceRequest
 from tests.numa.support import GIANT, HUGE, broken_rules, cell, host, shape, vm
 
 # What search there is must not break anything; that it is long enough is another matter.
@@ -31,10 +36,7 @@ def hosts(draw, name):
         )
         for number in draw(st.lists(st.sampled_from((0, 1, 5)), max_size=3, unique=True))
     ]
-    devices = [
-        PciDevice(f"0000:0{number}:00.0", "nic", draw(st.sampled_from((0, 1, None))), draw(st.integers(1, 3)))
-        for number in range(draw(st.integers(0, 4)))
-    ]
+    devices = draw(st.integers(0, 4).flatmap(some_devices))
     return host(
         name,
         *cells,
@@ -46,11 +48,40 @@ def hosts(draw, name):
     )
 
 
+def some_devices(number):
+    """Devices of which any may be faster than others, below one of two switches, or exclude the first."""
+    return st.tuples(
+        *(
+            st.builds(
+                PciDevice,
+                st.just(f"0000:0{place}:00.0"),
+                st.sampled_from((("nic",), ("nic", "fast"), ("fast",))),
+                st.sampled_from((0, 1, None)),
+                st.integers(1, 3),
+                st.sampled_from((frozenset(), frozenset({"0000:00:00.0"})) if place else (frozenset(),)),
+                st.sampled_from(("", "s1", "s2")),
+            )
+            for place in range(number)
+        )
+    )
+
+
+POLICIES = st.sampled_from(("required", "socket", "legacy", "preferred"))
+DEMANDS = st.builds(
+    DeviceDemand,
+    st.sampled_from(("nic", "fast")),
+    st.integers(1, 2),
+    POLICIES,
+    st.sampled_from(("", "same_switch", "distinct")),
+)
+
+
 def shapes():
     cells = st.tuples(st.integers(0, 4), st.integers(0, 2), st.sampled_from((256, 512, 1024, 2048)))
-    policies = st.sampled_from(("required", "socket", "legacy", "preferred"))
-    demands = st.builds(DeviceDemand, st.just("nic"), st.integers(1, 2), policies)
-    return st.lists(cells, min_size=1, max_size=2).flatmap(
+    bare = st.builds(
+        shape, devices=st.lists(DEMANDS, min_size=1, max_size=2).map(tuple), memory=st.integers(0, 2048)
+    )
+    of_cells = st.lists(cells, min_size=1, max_size=2).flatmap(
         lambda cells: st.builds(
             shape,
             *map(st.just, cells),
@@ -61,10 +92,11 @@ def shapes():
             overhead=st.sampled_from((0, 0, 100)),
             spills=st.booleans(),
             reach=st.sampled_from((None, None, 15)),
-            devices=st.lists(demands, max_size=1).map(tuple),
+            devices=st.lists(DEMANDS, max_size=2).map(tuple),
             labels=st.sampled_from(((), (), (("rack", "r1"),))),
         )
     )
+    return st.one_of(of_cells, of_cells, of_cells, bare)
 
 
 @st.composite
@@ -130,3 +162,36 @@ def test_without_a_budget_nobody_moves(request, data):
     assert {each.name: second.places[each.name] for each in there} == {
         each.name: each.place for each in there
     }
+
+
+@given(
+    st.integers(0, 5).flatmap(some_devices),
+    st.lists(DEMANDS, min_size=1, max_size=2).map(tuple),
+    st.booleans(),
+)
+@settings(max_examples=150, deadline=None)
+def test_devices_are_found_exactly_if_there_is_a_way_to_give_them(devices, demands, bound):
+    here = HostLeft(0, host("kvm-1", cell(0), cell(1, socket=1), devices=devices))
+    homes = (0,) if bound else ()
+    wants = replace(shape(devices=demands), cells=(CellDemand((), (), 0),) * bound)
+
+    def is_a_way(given):
+        addresses = {device.address for device in given}
+        suits = (
+            demand.model in device.models
+            and (
+                not bound
+                or device.cell == 0
+                or demand.policy == "preferred"
+                or (demand.policy == "legacy" and device.cell is None)
+            )
+            for demand, device in zip(slots, given, strict=True)
+        )
+        return not any(device.excludes & addresses for device in given) and all(suits)
+
+    slots = [demand for demand in demands for _ in range(demand.count)]
+    there = any(map(is_a_way, permutations(devices, len(slots))))
+    found = choose(here, wants, homes)
+    assert (found is not None) == there
+    if found is not None:
+        assert is_a_way([device for each in found for device in each])

@@ -49,8 +49,8 @@ KVM_1 = HostRoom(
     overcommit=1.5,
     labels={"rack": "a"},
     devices=(
-        PciDevice("0000:41:00.0", "gpu", 4, 1), PciDevice("0000:41:00.1", "sound", 4, 1),
-        PciDevice("0000:01:00.0", "gpu", 0, 2), PciDevice("0000:81:00.0", "nic", None, 3),
+        PciDevice("0000:41:00.0", ("gpu",), 4, 1), PciDevice("0000:41:00.1", ("sound",), 4, 1),
+        PciDevice("0000:01:00.0", ("gpu",), 0, 2), PciDevice("0000:81:00.0", ("nic",), None, 3),
     ),
 )  # fmt: skip
 KVM_2 = HostRoom(
@@ -193,6 +193,19 @@ def without(name: str, *, where: str = "places") -> Damage:
             answer, **{where: {key: value for key, value in getattr(answer, where).items() if key != name}}
         ),
     )
+
+
+def excluding(address: str, *others: str) -> Damage:
+    """A device of kvm-1 that excludes others."""
+
+    def damage(request: PlaceRequest, answer: PlaceAnswer) -> tuple[PlaceRequest, PlaceAnswer]:
+        devices = tuple(
+            replace(each, excludes=frozenset(others)) if each.address == address else each
+            for each in KVM_1.devices
+        )
+        return replace(request, hosts=(replace(KVM_1, devices=devices), KVM_2)), answer
+
+    return damage
 
 
 THERE = CellPlace(7, ((7, 4, 512),), ((0, 3),), ())
@@ -385,6 +398,10 @@ DAMAGES: list[tuple[str, Damage]] = [
         ),
     ),
     (
+        "it gives wide the device 0000:41:00.0 of kvm-1, and 0000:81:00.0 to wide, and nobody can have both",
+        excluding("0000:41:00.0", "0000:81:00.0"),
+    ),
+    (
         "it gives wide the device 0000:81:00.0 of kvm-1 more than once",
         both(
             wanted("wide", devices=(DeviceDemand("gpu", 1, "required"), DeviceDemand("nic", 2, "legacy"))),
@@ -541,7 +558,7 @@ NEAR = HostRoom(
     ],
 )
 def test_a_device_is_as_near_as_its_policy_says(home: int, cell: int | None, policies: str) -> None:
-    host = replace(NEAR, devices=(PciDevice("0000:01:00.0", "gpu", cell, 1),))
+    host = replace(NEAR, devices=(PciDevice("0000:01:00.0", ("gpu",), cell, 1),))
     place = Place(
         "kvm-1", (CellPlace(home, ((home, 4, 512),), ((0, home),), ()),), devices=(("0000:01:00.0",),)
     )
