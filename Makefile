@@ -7,7 +7,7 @@ PYTEST_ARGS ?= -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test proofs check bench fidelity lock help-texts schemas clean \
+.PHONY: help demo test proofs chaos check bench fidelity lock help-texts schemas clean \
         system-demo system-test system-bench
 
 help:  ## list what there is
@@ -23,6 +23,9 @@ test: system-test $(READY)  ## everything that must hold before a change lands: 
 
 proofs: system-test $(READY)  ## the tests that take minutes: each kind of change on a running guest, random edits, ends at any call
 	$(BIN)/pytest -m proof
+
+chaos: system-test $(READY)  ## ten thousand races for a lock, runs killed at every point: about an hour
+	$(BIN)/python -m tests.chaos.races 10000
 
 check: $(READY)  ## format, lint, types, import layers
 	$(BIN)/ruff format --check

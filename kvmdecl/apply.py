@@ -1,4 +1,8 @@
-"""Plan -> events: every step in its order, many at once, over all hosts. A HostWriter alone touches them."""
+"""Plan -> events: every step in its order, many at once, over all hosts. A HostWriter alone touches them.
+
+First every host that answered is taken for this run, and given back at its end; nothing is begun where another run
+holds one of them.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from kvmdecl.diagnostics import Diagnostic, Moved, Rejected, TaskFailed
+from kvmdecl.diagnostics import Diagnostic, Locked, Moved, Rejected, TaskFailed
 from kvmdecl.events import (
     ApplyFinished,
     ApplyStarted,
@@ -22,21 +26,36 @@ from kvmdecl.events import (
     StepSkipped,
     StepStarted,
 )
-from kvmdecl.hosts.protocol import CheckIn, HostWriter, Progress, TaskRequest, TaskResult
-from kvmdecl.plan import HostStatus
+from kvmdecl.hosts.protocol import (
+    CheckIn,
+    DropLock,
+    HostWriter,
+    Progress,
+    TakeLock,
+    TaskRequest,
+    TaskResult,
+)
+from kvmdecl.plan import Action, HostStatus
+from kvmdecl.state import Address, Kind
+from kvmdecl.tasks import DefineDomain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import networkx as nx
 
     from kvmdecl.plan import Plan, Step
-    from kvmdecl.state import Address
+    from kvmdecl.runs import Holder
 
 _NOTICE_A_CANCEL = 0.2  # seconds
+_LONGEST_FAREWELL = 10.0  # seconds for giving hosts back
 
 _Turn = tuple[int, int, int]
 """Of a host: how many of its steps run, how many were begun, and where in the plan its next one is."""
+
+
+class Busy(Rejected):
+    """Another run holds hosts of the plan. Nothing was changed."""
 
 
 class Flag(Protocol):
@@ -53,12 +72,14 @@ def apply(
     *,
     parallel: int = 8,
     cancelled: Flag,
+    holder: Holder | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Event]:
     """Carry out the steps of a plan; a step begins when all that it stands on are done.
 
-    Before the first of them, every host that has steps, or does not know all hosts of the cluster, checks in: nothing
-    is made before the hosts that answer remember where it will be.
+    Before the first of them, every host that answered is taken for the run of `holder`; a guest that turns out to be on
+    another host by then is not made. Then every host that has steps, or does not know all hosts of the cluster, checks
+    in: nothing is made before the hosts that answer remember where it will be.
 
     A step that fails or is refused takes the steps that stand on it along (`StepSkipped`), and no others.
     Once `cancelled` is set, or after Ctrl-C, no step begins any more; running ones are awaited and reported.
@@ -69,12 +90,14 @@ def apply(
         writer: where tasks are carried out.
         parallel: how many steps may run at once, over all hosts.
         cancelled: may be set by another thread or a signal handler.
+        holder: the run; None takes no locks.
         clock: seconds, for the times that events carry.
 
     Raises:
+        Busy: `run.locked` for each host that another run holds; nothing was begun then.
         Rejected: `apply.bad-plan` if the plan's order cannot be followed; nothing was begun then.
     """
-    return _Run(plan, writer, parallel, cancelled, clock, _order(plan.steps)).events()
+    return _Run(plan, writer, parallel, cancelled, clock, _order(plan.steps), holder).events()
 
 
 def _order(steps: Sequence[Step]) -> nx.DiGraph[Address]:
@@ -97,11 +120,11 @@ def _order(steps: Sequence[Step]) -> nx.DiGraph[Address]:
     return graph
 
 
-def check_ins(plan: Plan) -> tuple[CheckIn, ...]:
+def check_ins(plan: Plan, lock: str = "") -> tuple[CheckIn, ...]:
     """What hosts are asked before the first step: those that have steps, and those that do not know all others."""
     busy = {step.address.host for step in plan.steps}
     return tuple(
-        CheckIn(host.name, plan.cluster, host.machine, plan.members, plan.let_go)
+        CheckIn(host.name, plan.cluster, host.machine, plan.members, plan.let_go, lock)
         for host in plan.hosts
         if host.status is HostStatus.OK and (host.name in busy or not host.noted)
     )
@@ -139,7 +162,10 @@ class _Run:
         _running: steps that were begun, and when.
         _busy: how many steps run on each host.
         _begun: how many steps were begun on each host.
-        _unfit: hosts that did not check in, and why.
+        _unfit: hosts that could not be taken or did not check in, and why.
+        _held: hosts that this run holds.
+        _guests: which of them had a guest when it was taken, by UUID.
+        _twins: guests that are not made, by name, and why.
     """
 
     plan: Plan
@@ -148,6 +174,7 @@ class _Run:
     cancelled: Flag
     clock: Callable[[], float]
     graph: nx.DiGraph[Address]
+    holder: Holder | None = None
     _inbox: queue.SimpleQueue[_Advanced | _Ended] = field(default_factory=queue.SimpleQueue)
     _ready: dict[str, list[tuple[int, Address]]] = field(default_factory=dict)
     _turns: list[tuple[_Turn, str]] = field(default_factory=list)
@@ -156,11 +183,15 @@ class _Run:
     _busy: Counter[str] = field(default_factory=Counter)
     _begun: Counter[str] = field(default_factory=Counter)
     _unfit: dict[str, BaseException] = field(default_factory=dict)
+    _held: list[str] = field(default_factory=list)
+    _guests: dict[str, str] = field(default_factory=dict)
+    _twins: dict[str, Moved] = field(default_factory=dict)
     _ends: Counter[type[Event]] = field(default_factory=Counter)
     _interrupted: bool = False
 
     def events(self) -> Iterator[Event]:
         began = self.clock()
+        self._take_locks()
         yield ApplyStarted(self.plan.cluster, tuple(self.graph))
         self._check_in()
         self._waits_for = dict(self.graph.in_degree)
@@ -176,16 +207,78 @@ class _Run:
         done, failed, refused, skipped = (
             self._ends[end] for end in (StepDone, StepFailed, StepRefused, StepSkipped)
         )
+        self._drop_locks()  # where this is not reached, a call may still be under way: then the hosts stay locked
         yield ApplyFinished(done, failed, refused, skipped, self.clock() - began)
+
+    def _take_locks(self) -> None:
+        """The first host by name decides between runs that begin at once; then the others are taken all together."""
+        if self.holder is None:
+            return
+        makes_guests = any(_is_new_guest(step) for step in self.plan.steps)
+        asked = [
+            TakeLock(host.name, self.holder, makes_guests)
+            for host in sorted(self.plan.hosts, key=lambda host: host.name)
+            if host.status is HostStatus.OK
+        ]
+        others = self._take(asked[:1]) or self._take(asked[1:])
+        if others:
+            self._drop_locks()
+            raise Busy(other.diagnostic for other in others)
+        self._twins = self._find_twins()
+
+    def _take(self, asked: Sequence[TakeLock]) -> list[Locked]:
+        """Take some hosts. One that does not answer gets no task; returns why others are not to be had."""
+        found: list[Locked] = []
+        for host, future in self._answers({each.host: self.writer.take_lock(each) for each in asked}):
+            error = future.exception()
+            if isinstance(error, Locked):
+                found.append(error)
+            elif error is not None:
+                self._unfit[host] = error
+            else:
+                self._held.append(host)
+                self._guests |= dict.fromkeys(future.result().present, host)
+        return found
+
+    def _find_twins(self) -> dict[str, Moved]:
+        """Guests that the plan makes and that another host has by now, without the plan taking them away there."""
+        gone = {step.address for step in self.plan.steps if step.action is Action.DELETE}
+        new = [step for step in self.plan.steps if _is_new_guest(step)]
+        return {
+            step.guest: Moved(_second_copy(step, there))
+            for step in new
+            if isinstance(step.task, DefineDomain) and (there := self._guests.get(step.task.uuid))
+            if there != step.address.host and Address(there, Kind.DOMAIN, step.guest) not in gone
+        }
+
+    def _drop_locks(self) -> None:
+        if self.holder is None:
+            return
+        cluster, run = self.plan.cluster, self.holder.run
+        asked = {host: self.writer.drop_lock(DropLock(host, cluster, run)) for host in self._held}
+        wait(asked.values(), _LONGEST_FAREWELL)
+        self._held.clear()
+
+    def _answers(self, asked: Mapping[str, Future[TaskResult]]) -> Iterator[tuple[str, Future[TaskResult]]]:
+        """What hosts answer, as it comes."""
+        waiting = {future: host for host, future in asked.items()}
+        while waiting:
+            for future in wait(waiting, _NOTICE_A_CANCEL, FIRST_COMPLETED).done:
+                yield waiting.pop(future), future
 
     def _check_in(self) -> None:
         """A host that fails this gets no task; each of its steps ends with the reason."""
-        waiting = {self.writer.check_in(asked): asked.host for asked in check_ins(self.plan)}
+        asked = (each for each in check_ins(self.plan, self._lock) if each.host not in self._unfit)
+        waiting = {self.writer.check_in(each): each.host for each in asked}
         while waiting and not self._stopping():
             for future in wait(waiting, _NOTICE_A_CANCEL, FIRST_COMPLETED).done:
                 host = waiting.pop(future)
                 if (error := future.exception()) is not None:
                     self._unfit[host] = error
+
+    @property
+    def _lock(self) -> str:
+        return self.holder.token if self.holder else ""
 
     def _make_ready(self, address: Address) -> None:
         entry = (self.graph.nodes[address]["number"], address)
@@ -216,10 +309,12 @@ class _Run:
         self._running[address] = self.clock()
         self._busy[address.host] += 1
         self._begun[address.host] += 1
-        if (reason := self._unfit.get(address.host)) is not None:
+        reason = self._unfit.get(address.host) or self._twins.get(step.guest)
+        if reason is not None:
             self._inbox.put(_Ended(address, _failed(reason)))
             return
-        request = TaskRequest(address, step.task, step.precondition, self.plan.cluster, self.plan.revision)
+        plan = self.plan
+        request = TaskRequest(address, step.task, step.precondition, plan.cluster, plan.revision, self._lock)
         future = self.writer.submit(request, lambda progress: self._inbox.put(_Advanced(address, progress)))
         future.add_done_callback(lambda ended: self._inbox.put(_Ended(address, ended)))
 
@@ -275,6 +370,20 @@ class _Run:
             del self._waits_for[address]
             self._ends[StepSkipped] += 1
             yield StepSkipped(address, because)
+
+
+def _is_new_guest(step: Step) -> bool:
+    return isinstance(step.task, DefineDomain) and step.action is Action.CREATE
+
+
+def _second_copy(step: Step, there: str) -> Diagnostic:
+    return Diagnostic(
+        code="step.second-copy",
+        summary=f"{step.address} is not made: since the plan was made, {there} has it",
+        cause="A guest that runs twice destroys its data or fights its twin for its address.",
+        hint="plan again.",
+        subject=str(step.address),
+    )
 
 
 def _failed(reason: BaseException) -> Future[TaskResult]:

@@ -103,6 +103,14 @@ class Moved(Exception):  # noqa: N818 - reads as a sentence
         super().__init__(diagnostic)
 
 
+class Locked(Exception):  # noqa: N818 - reads as a sentence
+    """Another run holds a host; nothing was done to it."""
+
+    def __init__(self, diagnostic: Diagnostic) -> None:
+        self.diagnostic = diagnostic
+        super().__init__(diagnostic)
+
+
 class TaskFailed(Exception):  # noqa: N818 - reads as a sentence
     """A host refused a task, or its answer did not come."""
 

@@ -9,8 +9,8 @@ from typing import Annotated
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from kvmdecl.diagnostics import Diagnostic, Span
-from kvmdecl.state import Address, Member
-from kvmdecl.tasks import Task
+from kvmdecl.state import Address, Kind, Member
+from kvmdecl.tasks import CreateVolume, Task
 
 
 class Action(StrEnum):
@@ -117,6 +117,13 @@ class Step:
     task: Task
     after: tuple[Address, ...] = ()
     at: Span | None = None
+
+    @property
+    def guest(self) -> str:
+        """The guest that it is part of making or changing, empty for none."""
+        if isinstance(self.task, CreateVolume):
+            return self.task.owner
+        return self.address.name if self.address.kind is Kind.DOMAIN else ""
 
 
 class HostStatus(StrEnum):

@@ -49,7 +49,7 @@ def run(
       kvmdecl apply plan.json --yes
 
     Exit codes: 0 done, 1 error, 3 done in part (failed or refused steps, unreachable hosts),
-    4 a deletion lacks consent.
+    4 a deletion lacks consent, 5 another run holds a host.
     """
     from kvmdecl.cli import applying, planning
 

@@ -14,11 +14,12 @@ from types import FrameType
 import typer
 from pydantic_core import PydanticCustomError
 
-from kvmdecl.apply import apply, check_ins
+from kvmdecl.apply import Busy, apply
 from kvmdecl.cli import common, planning
 from kvmdecl.diagnostics import Diagnostic, Rejected
 from kvmdecl.events import ApplyFinished, Event
 from kvmdecl.hosts.fleet import ReadingFleet, WritingFleet
+from kvmdecl.hosts.processes import this_run
 from kvmdecl.hosts.protocol import Scope
 from kvmdecl.hosts.sanity import believable
 from kvmdecl.plan import Action, HostStatus, Plan, Step
@@ -45,9 +46,7 @@ def read_saved(path: Path) -> Plan:
         step.address.name.partition("/")[0] for step in plan.steps if step.address.kind is Kind.VOLUME
     )
     filtered = any(step.address.kind is Kind.NWFILTER for step in plan.steps)
-    with ReadingFleet(
-        _uris(plan, {host.name for host in plan.hosts if host.status is HostStatus.OK})
-    ) as fleet:
+    with ReadingFleet(_uris(plan, answering(plan))) as fleet:
         secrets = any(step.address.kind is Kind.SECRET for step in plan.steps)
         settings = any(step.address.kind is Kind.HOST for step in plan.steps)
         scope = Scope(pools, filters=filtered, secrets=secrets, settings=settings)
@@ -154,10 +153,14 @@ def _not_confirmed(cluster: str, confirmed: str) -> Diagnostic:
 
 def carry_out(plan: Plan, *, parallel: int, progress: common.ProgressView) -> common.Exit:
     """Apply the plan and show its events. The first Ctrl-C lets running steps finish, the second ends at once."""
-    wanted = {step.address.host for step in plan.steps} | {asked.host for asked in check_ins(plan)}
     cancelled = threading.Event()
-    with _interruptible(cancelled), WritingFleet(_uris(plan, wanted)) as fleet:
-        last = _show(apply(plan, fleet, parallel=parallel, cancelled=cancelled), plan, progress)
+    with _interruptible(cancelled), WritingFleet(_uris(plan, answering(plan))) as fleet:
+        events = apply(plan, fleet, parallel=parallel, cancelled=cancelled, holder=this_run(plan.cluster))
+        try:
+            last = _show(events, plan, progress)
+        except Busy as busy:
+            common.report(busy.diagnostics)
+            return common.Exit.LOCKED
     if cancelled.is_set():
         return common.Exit.INTERRUPTED
     if last is None or last.failed or last.refused or last.skipped:
@@ -184,6 +187,11 @@ def _view(plan: Plan, progress: common.ProgressView) -> TextView | LiveView | Js
     if live:
         return LiveView(plan, sys.stdout, color=common.color())
     return TextView(plan, partial(common.say, end=""))
+
+
+def answering(plan: Plan) -> set[str]:
+    """The hosts that answered when the plan was made."""
+    return {host.name for host in plan.hosts if host.status is HostStatus.OK}
 
 
 def _uris(plan: Plan, wanted: set[str]) -> dict[str, HostUri]:

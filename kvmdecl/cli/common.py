@@ -43,6 +43,8 @@ class Exit(IntEnum):
     """A host did not answer, or a step failed or was refused; the rest was done."""
     BLOCKED = 4
     """Consent is missing; nothing was changed."""
+    LOCKED = 5
+    """Another run holds a host; nothing was changed."""
     USAGE = 64
     """The command line is wrong (sysexits.h, EX_USAGE)."""
     INTERRUPTED = 130

@@ -36,7 +36,7 @@ def run(
       kvmdecl destroy clusters/demo
       kvmdecl destroy demo --confirm demo --volume kvm-1/volume/vms/a.root.qcow2
 
-    Exit codes: 0 done, 1 error or not confirmed, 3 done in part.
+    Exit codes: 0 done, 1 error or not confirmed, 3 done in part, 5 another run holds a host.
     """
     from kvmdecl.cli import applying, planning
 

@@ -28,6 +28,7 @@ COMMANDS = {
     "destroy": "Delete what the cluster made on its hosts",
     "ha": "Write what a cluster manager is given to run vms",
     "adopt": "Take guests that exist on a host into the manifest",
+    "unlock": "Break the locks of a run that is dead",
     "snapshot": "Take, list and merge snapshots of running vms",
     "show": "Print the libvirt XML that a vm compiles to",
     "facts": "Save what hosts are and hold, to plan offline",
@@ -52,7 +53,7 @@ Environment:
   NO_COLOR          no colours
 
 Exit codes: 0 done, 1 error, 2 changes pending (plan --detailed-exitcode) or drift, 3 done in part,
-4 consent is missing, 64 wrong usage, 130 interrupted.
+4 consent is missing, 5 another run holds a host, 64 wrong usage, 130 interrupted.
 """
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 

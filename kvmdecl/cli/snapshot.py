@@ -66,7 +66,8 @@ def create(
     Examples:
       kvmdecl snapshot create clusters/demo db --name before-upgrade --quiesce
 
-    Exit codes: 0 done, 1 error or blocked, 3 done in part.
+    Exit codes: 0 done, 1 error or blocked, 3 done in part,
+    5 another run holds a host.
     """
     from datetime import UTC, datetime
 
@@ -93,7 +94,8 @@ def delete(
     Examples:
       kvmdecl snapshot delete clusters/demo db before-upgrade
 
-    Exit codes: 0 done, 1 error or blocked, 3 done in part.
+    Exit codes: 0 done, 1 error or blocked, 3 done in part,
+    5 another run holds a host.
     """
     from kvmdecl.planner.snapshots import Wish
 
@@ -120,7 +122,8 @@ def revert(
     Examples:
       kvmdecl snapshot revert clusters/demo db before-upgrade
 
-    Exit codes: 0 done, 1 error or blocked, 3 done in part.
+    Exit codes: 0 done, 1 error or blocked, 3 done in part,
+    5 another run holds a host.
     """
     from datetime import UTC, datetime
 
@@ -145,7 +148,8 @@ def run(
     Examples:
       kvmdecl snapshot run clusters/demo --yes
 
-    Exit codes: 0 done or nothing due, 1 error or blocked, 3 done in part.
+    Exit codes: 0 done or nothing due, 1 error or blocked, 3 done in part,
+    5 another run holds a host.
     """
     from datetime import UTC, datetime
 

@@ -33,10 +33,13 @@ from kvmdecl.hosts.protocol import (
     CheckIn,
     Conversion,
     ConversionRequest,
+    DropLock,
     Progress,
     Scope,
+    TakeLock,
     TaskRequest,
     TaskResult,
+    Work,
 )
 from kvmdecl.state import HostSnapshot, Unreachable
 
@@ -109,7 +112,7 @@ class _Job:
                 return "reading it"
             case ConversionRequest():
                 return "converting a definition"
-            case CheckIn() | TaskRequest():
+            case TakeLock() | DropLock() | CheckIn() | TaskRequest():
                 return ""
 
 
@@ -185,7 +188,7 @@ class _Crew(threading.Thread):
         self,
         host: str,
         uri: HostUri,
-        work: Scope | ConversionRequest | CheckIn | TaskRequest,
+        work: Work,
         limit: float,
         progress: Callable[[Progress], None] | None = None,
     ) -> Future[Any]:
@@ -383,6 +386,14 @@ class WritingFleet(_Fleet):
     """Carries out tasks on hosts. A HostWriter."""
 
     _mode = "write"
+
+    def take_lock(self, asked: TakeLock) -> Future[TaskResult]:
+        """Take a host for a run. The future raises `Locked` if another run holds it, else as `submit`."""
+        return self._crew.submit(asked.host, self._uris[asked.host], asked, READ_TIMEOUT)
+
+    def drop_lock(self, asked: DropLock) -> Future[TaskResult]:
+        """Give a host back. The future raises as `submit`."""
+        return self._crew.submit(asked.host, self._uris[asked.host], asked, READ_TIMEOUT)
 
     def check_in(self, asked: CheckIn) -> Future[TaskResult]:
         """Check in at a host: is it the planned machine, and does it know the cluster's hosts?"""

@@ -6,27 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kvmdecl.diagnostics import Moved, TaskFailed
-    from kvmdecl.hosts.protocol import (
-        CheckIn,
-        Conversion,
-        ConversionRequest,
-        Progress,
-        Scope,
-        TaskRequest,
-        TaskResult,
-    )
+    from kvmdecl.diagnostics import Locked, Moved, TaskFailed
+    from kvmdecl.hosts.protocol import Conversion, Progress, TaskResult, Work
     from kvmdecl.state import HostSnapshot
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """To a worker: reach `host` at `uri` and read it (a Scope), try a definition, check in, or carry out a task."""
+    """To a worker: reach `host` at `uri` and read it (a Scope), lock it, try a definition, carry out a task."""
 
     id: int
     host: str
     uri: str
-    work: Scope | ConversionRequest | CheckIn | TaskRequest
+    work: Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +48,7 @@ class Answered:
     """From a worker: a call's end."""
 
     id: int
-    answer: HostSnapshot | Conversion | TaskResult | Moved | TaskFailed
+    answer: HostSnapshot | Conversion | TaskResult | Locked | Moved | TaskFailed
 
 
 Report = Opened | Alive | Progressed | Answered

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from kvmdecl.runs import Holder
 from kvmdecl.state import Address, Member, Observation
 from kvmdecl.tasks import DefineDomain, Task
 
@@ -45,7 +46,8 @@ class Progress:
 class TaskRequest:
     """A task with the fingerprint that its object must still have when the host begins.
 
-    `cluster` and `revision` are those of the plan: what a host notes down about an object says whose it is.
+    `cluster` and `revision` are those of the plan: what a host notes down about an object says whose it is. `lock` is
+    the token of the run that must hold the host, empty for none.
     """
 
     address: Address
@@ -53,20 +55,45 @@ class TaskRequest:
     precondition: str
     cluster: str
     revision: str
+    lock: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """A task that was carried out and read back. `remarks` are things the user should know."""
+    """A task that was carried out and read back. `remarks` are things the user should know.
+
+    `present` are the UUIDs of the host's guests, where they were asked for.
+    """
 
     remarks: tuple[str, ...] = ()
+    present: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class TakeLock:
+    """Take a host for a run; also say which guests it has if `guests`."""
+
+    host: str
+    holder: Holder
+    guests: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DropLock:
+    """Give a host back that a run holds; `by_force` is what others than that run say."""
+
+    host: str
+    cluster: str
+    run: str
+    by_force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CheckIn:
     """What comes before a host's tasks: is it the `machine` that was planned (empty if it told none)?
 
-    If so, it notes which hosts the cluster has, and forgets those let go. Without members nothing is noted.
+    If so, it notes which hosts the cluster has, and forgets those let go. Without members nothing is noted. `lock` is
+    as in a TaskRequest.
     """
 
     host: str
@@ -74,6 +101,7 @@ class CheckIn:
     machine: str
     members: tuple[Member, ...] = ()
     let_go: tuple[Member, ...] = ()
+    lock: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +118,10 @@ class Conversion:
 
     refusal: str = ""
     number: int = 0
+
+
+Work = Scope | ConversionRequest | TakeLock | DropLock | CheckIn | TaskRequest
+"""What a worker can be asked."""
 
 
 class HostReader(Protocol):
@@ -113,6 +145,14 @@ class HostConverter(Protocol):
 
 class HostWriter(Protocol):
     """Carries out tasks."""
+
+    def take_lock(self, asked: TakeLock) -> Future[TaskResult]:
+        """Take a host. The future raises `Locked` if another run holds it, else as `submit`."""
+        ...
+
+    def drop_lock(self, asked: DropLock) -> Future[TaskResult]:
+        """Give a host back. The future raises as `submit`."""
+        ...
 
     def check_in(self, asked: CheckIn) -> Future[TaskResult]:
         """Check in at a host. The future raises `Moved` if it is another machine, else as `submit`."""

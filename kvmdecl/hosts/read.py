@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import libvirt
 
+from kvmdecl.hosts import runlock
 from kvmdecl.hosts.errors import is_denied, is_gone, is_unsupported
 from kvmdecl.hosts.ledger import USAGE_PREFIX, read_ledgers
 from kvmdecl.libvirt_xml.capabilities import (
@@ -198,7 +199,7 @@ def _read(connection: libvirt.virConnect, host: str, scope: Scope, calls: _Calls
         domains=calls.each(lambda found: _domain_in(scope, found[0], found[1]), domains.result()),
         networks=calls.each(lambda found: _network(found[0], **found[1]), networks.result()),
         pools=_pools(pools.result(), scope, calls),
-        secrets=calls.each(read_secret, _no_ledgers(_or_none(secrets))),
+        secrets=calls.each(read_secret, _without_notes(_or_none(secrets))),
         ledgers=noted,
         filters=tuple(sorted(calls.each(read_filter, _or_none(filters)), key=lambda found: found.name)),
         settings=settings,
@@ -379,8 +380,8 @@ def _definition(thing: Any, inactive: int) -> str:  # noqa: ANN401 - libvirt-pyt
         raise
 
 
-def _no_ledgers(secrets: list[libvirt.virSecret]) -> list[libvirt.virSecret]:
-    ours = (secret for secret in secrets if not secret.usageID().startswith(USAGE_PREFIX))
+def _without_notes(secrets: list[libvirt.virSecret]) -> list[libvirt.virSecret]:
+    ours = (s for s in secrets if not s.usageID().startswith((USAGE_PREFIX, runlock.USAGE_PREFIX)))
     return sorted(ours, key=lambda secret: str(secret.UUIDString()))
 
 

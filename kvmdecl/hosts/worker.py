@@ -20,10 +20,21 @@ from typing import TYPE_CHECKING
 
 import libvirt
 
-from kvmdecl.diagnostics import Diagnostic, Moved, Rejected, TaskFailed
+from kvmdecl.diagnostics import Diagnostic, Locked, Moved, Rejected, TaskFailed
 from kvmdecl.hosts.errors import bad_answer, diagnose, is_unsupported
 from kvmdecl.hosts.messages import Alive, Answered, Call, Opened, Progressed, Report
-from kvmdecl.hosts.protocol import CheckIn, Conversion, ConversionRequest, Scope, TaskRequest, TaskResult
+from kvmdecl.hosts.processes import end_with_parent
+from kvmdecl.hosts.protocol import (
+    CheckIn,
+    Conversion,
+    ConversionRequest,
+    DropLock,
+    Scope,
+    TakeLock,
+    TaskRequest,
+    TaskResult,
+)
+from kvmdecl.hosts.runlock import REFRESH, drop_lock, refresh_lock, require_lock, take_lock
 from kvmdecl.libvirt_xml.safe import BadXml
 from kvmdecl.text import safe_text
 
@@ -31,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import NoReturn
 
+    from kvmdecl.runs import Holder
     from kvmdecl.state import HostSnapshot
 
     Work = Callable[[Call], HostSnapshot | Conversion | TaskResult]
@@ -85,6 +97,7 @@ class Line:
         self._pipe = pipe
         self._calls: set[int] = set()
         self.room = threading.Semaphore(TASKS_AT_ONCE)
+        self.holder: Holder | None = None
         self._closed = threading.Event()
         threading.Thread(target=self._beat, name="pulse", daemon=True).start()
 
@@ -103,10 +116,17 @@ class Line:
         self.connection.close()
 
     def _beat(self) -> None:
-        """Ask for the version (virConnectGetLibVersion): libvirtd keeps threads free for calls like it."""
+        """Ask for the version (virConnectGetLibVersion): libvirtd keeps threads free for calls like it.
+
+        Now and then, show whoever looks at the lock that its holder is alive.
+        """
+        shown = time.monotonic()
         while not self._closed.wait(PULSE):
             try:
                 self.connection.getLibVersion()
+                if self.holder is not None and time.monotonic() - shown >= REFRESH:
+                    refresh_lock(self.connection, self.holder)
+                    shown = time.monotonic()
             except libvirt.libvirtError:
                 return
             for identifier in tuple(self._calls):
@@ -145,13 +165,13 @@ class _Lines:
         self._lines: dict[str, Line] = {}
 
     @contextmanager
-    def line(self, call: Call) -> Iterator[libvirt.virConnect]:
-        """The connection to a call's host, when it has room for the call."""
+    def line(self, call: Call) -> Iterator[Line]:
+        """The line to a call's host, when it has room for the call."""
         line = self._line(call)
         line.begin(call)
         try:
             with line.room:
-                yield line.connection
+                yield line
         finally:
             line.end(call)
 
@@ -178,8 +198,8 @@ class Converter:
 
         if not isinstance(call.work, ConversionRequest):
             raise TypeError("a converter reads no hosts and carries out no tasks")
-        with self._lines.line(call) as connection:
-            return convert(connection, call.work)
+        with self._lines.line(call) as line:
+            return convert(line.connection, call.work)
 
 
 class Writer:
@@ -194,14 +214,25 @@ class Writer:
         from kvmdecl.hosts.checkin import check_in
         from kvmdecl.hosts.perform import perform
 
-        if not isinstance(call.work, CheckIn | TaskRequest):
-            raise TypeError("a writer reads no hosts")
-        with self._lines.line(call) as connection:
-            if isinstance(call.work, CheckIn):
-                return check_in(connection, call.work)
-            return perform(
-                connection, call.work, lambda progress: self._pipe.say(Progressed(call.id, progress))
-            )
+        with self._lines.line(call) as line:
+            match call.work:
+                case TakeLock() as asked:
+                    result = take_lock(line.connection, asked)
+                    line.holder = asked.holder.now()
+                    return result
+                case DropLock() as asked:
+                    line.holder = None
+                    return drop_lock(line.connection, asked)
+                case CheckIn() as asked:
+                    require_lock(line.connection, asked.host, asked.lock)
+                    return check_in(line.connection, asked)
+                case TaskRequest() as request:
+                    return perform(
+                        line.connection,
+                        request,
+                        lambda progress: self._pipe.say(Progressed(call.id, progress)),
+                    )
+        raise TypeError("a writer reads no hosts")
 
 
 _WORKERS: Mapping[str, Callable[[Pipe], Reader | Converter | Writer]] = {
@@ -261,10 +292,10 @@ def serve(pipe: Pipe, work: Work) -> None:
 
 def _answer(pipe: Pipe, work: Work, call: Call) -> None:
     """Answer a call, whatever happens: kvmdecl waits for it."""
-    answer: HostSnapshot | Conversion | TaskResult | Moved | TaskFailed
+    answer: HostSnapshot | Conversion | TaskResult | Locked | Moved | TaskFailed
     try:
         answer = work(call)
-    except (Moved, TaskFailed) as error:
+    except (Locked, Moved, TaskFailed) as error:
         answer = error
     except Exception as error:  # noqa: BLE001 - the border of the process: a fault in one host's call is that host's
         answer = TaskFailed(_diagnostic(error, call))
@@ -275,6 +306,10 @@ def _diagnostic(error: Exception, call: Call) -> Diagnostic:
     match call.work:
         case Scope():
             doing = "reading it"
+        case TakeLock():
+            doing = "locking it"
+        case DropLock():
+            doing = "giving it back"
         case CheckIn():
             doing = "noting the cluster's hosts"
         case work:
@@ -302,6 +337,7 @@ def main(mode: str, descriptor: int) -> None:
         mode: `read`, `convert` or `write`.
         descriptor: of this process's end of the pipe.
     """
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.set_inheritable(descriptor, False)  # else ssh would hold the pipe open
     pipe = Pipe(Connection(descriptor))

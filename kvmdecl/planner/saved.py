@@ -405,20 +405,13 @@ def _without_second_copies(plan: Plan, views: Mapping[str, HostView]) -> Plan:
         if isinstance(step.task, DefineDomain) and step.action is Action.CREATE
         if (found := _elsewhere(step, step.task.uuid, views.values(), fell_silent))
     }
-    gone = {step.address for step in plan.steps if _guest(step) in held}
+    gone = {step.address for step in plan.steps if step.guest in held}
     steps = tuple(
         replace(step, after=tuple(address for address in step.after if address not in gone))
         for step in plan.steps
         if step.address not in gone
     )
     return replace(plan, steps=steps, blocked=in_order([*plan.blocked, *held.values()]))
-
-
-def _guest(step: Step) -> str:
-    """The guest that a step is part of making, empty for none."""
-    if isinstance(step.task, CreateVolume):
-        return step.task.owner
-    return step.address.name if step.address.kind is Kind.DOMAIN else ""
 
 
 def _elsewhere(step: Step, uuid: str, views: Iterable[HostView], fell_silent: list[str]) -> Diagnostic | None:

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kvmdecl.apply import apply
-from kvmdecl.diagnostics import Diagnostic, Moved, Rejected, TaskFailed
+from kvmdecl.apply import Busy, apply
+from kvmdecl.diagnostics import Diagnostic, Locked, Moved, Rejected, TaskFailed
 from kvmdecl.events import (
     ApplyFinished,
     ApplyStarted,
@@ -27,10 +27,11 @@ from kvmdecl.events import (
     StepSkipped,
     StepStarted,
 )
-from kvmdecl.hosts.protocol import CheckIn, HostWriter, Progress, TaskRequest, TaskResult
+from kvmdecl.hosts.protocol import CheckIn, DropLock, HostWriter, Progress, TakeLock, TaskRequest, TaskResult
 from kvmdecl.plan import Action, HostStatus, Impact, Plan, PlannedHost, Step
+from kvmdecl.runs import Holder
 from kvmdecl.state import Address, Kind, Member
-from kvmdecl.tasks import DeleteVolume
+from kvmdecl.tasks import CreateVolume, DefineDomain, DeleteDomain, DeleteVolume
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +66,17 @@ class PromptWriter:
     requests: list[TaskRequest] = field(default_factory=list)
     others: dict[str, Exception] = field(default_factory=dict)
     asked: list[CheckIn] = field(default_factory=list)
+    locks: dict[str, Future[TaskResult]] = field(default_factory=dict)
+    taken: list[str] = field(default_factory=list)
+
+    def take_lock(self, asked: TakeLock) -> Future[TaskResult]:
+        assert not self.asked, "hosts are taken before anything is asked of them"
+        self.taken.append(asked.host)
+        return self.locks.get(asked.host, answered(None))
+
+    def drop_lock(self, asked: DropLock) -> Future[TaskResult]:
+        self.taken.remove(asked.host)
+        return answered(None)
 
     def check_in(self, asked: CheckIn) -> Future[TaskResult]:
         assert not self.requests, "hosts check in before anything is done"
@@ -86,13 +98,11 @@ def answered(error: Exception | None, *remarks: str) -> Future[TaskResult]:
     return future
 
 
-class ManualWriter:
+class ManualWriter(PromptWriter):
     """Carries out a task when the test says so."""
 
-    def check_in(self, asked: CheckIn) -> Future[TaskResult]:
-        return answered(None)
-
     def __init__(self) -> None:
+        super().__init__()
         self.pending: dict[Address, Future[TaskResult]] = {}
 
     def submit(self, request: TaskRequest, progress: Callable[[Progress], None]) -> Future[TaskResult]:
@@ -103,8 +113,9 @@ class ManualWriter:
         self.pending.pop(address(name, host)).set_result(TaskResult())
 
 
-def run(plan: Plan, writer: HostWriter) -> list[Event]:
-    return list(apply(plan, writer, cancelled=NEVER, clock=itertools.count().__next__))
+def run(plan: Plan, writer: HostWriter, holder: Holder | None = None) -> list[Event]:
+    clock = itertools.count().__next__
+    return list(apply(plan, writer, cancelled=NEVER, holder=holder, clock=clock))
 
 
 MEMBERS = (Member("kvm-1", "u1"), Member("kvm-2", "u2"))
@@ -138,6 +149,88 @@ def test_a_host_that_turns_out_to_be_another_machine_gets_no_task_and_the_others
         StepDone: "c",
     }
     assert [request.address.host for request in writer.requests] == ["kvm-2"]
+
+
+ME = Holder("run-1", "token", "edge")
+
+
+def lock_of(run: str) -> Future[TaskResult]:
+    future: Future[TaskResult] = Future()
+    future.set_exception(Locked(Diagnostic("run.locked", f"held by {run}")))
+    return future
+
+
+@pytest.mark.parametrize("held", [["kvm-1"], ["kvm-2"]])
+def test_nothing_begins_where_another_run_holds_a_host_and_the_others_are_given_back(held: list[str]):
+    writer = PromptWriter(locks={host: lock_of("run-0") for host in held})
+
+    with pytest.raises(Busy, match="held by run-0"):
+        run(Plan("edge", "r1", hosts(noted=False), (make_step("a"),), 0, members=MEMBERS), writer, ME)
+
+    assert (writer.taken, writer.asked, writer.requests) == (held, [], [])
+
+
+def test_hosts_are_held_while_steps_run_and_each_step_names_the_lock():
+    writer = ManualWriter()
+    plan = Plan("edge", "r1", hosts(noted=True), (make_step("a"),), 0)
+    events = apply(plan, writer, cancelled=NEVER, holder=ME)
+    next(events), next(events)
+    assert (writer.taken, [asked.lock for asked in writer.asked]) == (["kvm-1", "kvm-2"], ["token"])
+    threading.Timer(0.05, lambda: writer.finish("a")).start()
+    list(events)
+    assert writer.taken == []
+
+
+def test_a_host_that_cannot_be_taken_gets_no_task_and_the_others_go_on():
+    writer = PromptWriter(locks={"kvm-1": answered(failure(TaskFailed))})
+    events = run(
+        Plan("edge", "r1", hosts(noted=True), (make_step("a"), make_step("c", host="kvm-2")), 0), writer, ME
+    )
+    assert [(type(e), e.address.name) for e in events if isinstance(e, ENDS)] == [
+        (StepFailed, "a"),
+        (StepDone, "c"),
+    ]
+
+
+def new_guest(host: str) -> tuple[Step, ...]:
+    disk, task = Address(host, Kind.VOLUME, "vms/web.root"), make_task("web")
+    volume = CreateVolume("vms", "web.root", "disk", "qcow2", 1, "off", None, None, "web")
+    return (
+        Step(disk, Action.CREATE, Impact.NONE, (), "", "absent", volume),
+        Step(address("web", host), Action.CREATE, Impact.NONE, (), "", "absent", task, after=(disk,)),
+    )
+
+
+def make_task(name: str) -> DefineDomain:
+    return DefineDomain(name, "uuid", "<domain/>", None, (), "keep", False, "edge", "r1")
+
+
+def test_a_guest_that_another_host_has_by_now_is_not_made_nor_is_its_disk():
+    found: Future[TaskResult] = Future()
+    found.set_result(TaskResult(present=frozenset({"uuid"})))
+    plan = Plan("edge", "r1", hosts(noted=True), new_guest("kvm-1"), 0)
+
+    events = run(plan, PromptWriter(locks={"kvm-2": found}), ME)
+
+    (refused,) = (event for event in events if isinstance(event, StepRefused))
+    assert (refused.address.kind, refused.diagnostic.code) == (Kind.VOLUME, "step.second-copy")
+    assert [e.address for e in events if isinstance(e, StepSkipped)] == [address("web")]
+
+    gone = Step(
+        address("web", "kvm-2"),
+        Action.DELETE,
+        Impact.DOWNTIME,
+        (),
+        "",
+        "there",
+        DeleteDomain("web", "uuid", True),
+    )
+    events = run(
+        Plan("edge", "r1", hosts(noted=True), (gone, *plan.steps), 0),
+        PromptWriter(locks={"kvm-2": found}),
+        ME,
+    )
+    assert not [event for event in events if isinstance(event, StepRefused)]
 
 
 def test_steps_run_in_the_order_that_they_wait_for_each_other():
@@ -247,37 +340,35 @@ def test_a_plan_without_an_order_is_refused_before_anything_begins(steps: tuple[
     assert writer.requests == []
 
 
-class BusyWriter:
+class BusyWriter(PromptWriter):
     """Carries out tasks on another thread, in an order that a seed decides."""
 
     def __init__(self, fails: dict[str, type[Exception]], seed: int) -> None:
-        self.fails, self.random = fails, random.Random(seed)
-        self.asked: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        super().__init__()
+        self.kinds, self.random = fails, random.Random(seed)
+        self.queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.thread = threading.Thread(target=self.work)
         self.thread.start()
 
-    def check_in(self, asked: CheckIn) -> Future[TaskResult]:
-        return answered(None)
-
     def submit(self, request: TaskRequest, progress: Callable[[Progress], None]) -> Future[TaskResult]:
         future: Future[TaskResult] = Future()
-        self.asked.put((request, progress, future))
+        self.queue.put((request, progress, future))
         return future
 
     def work(self) -> None:
         pending = []
-        while (item := self.asked.get()) is not None:
+        while (item := self.queue.get()) is not None:
             pending.append(item)
-            while pending and (self.asked.empty() or self.random.random() < 0.5):
+            while pending and (self.queue.empty() or self.random.random() < 0.5):
                 request, progress, future = pending.pop(self.random.randrange(len(pending)))
                 progress(Progress(1, 1, "seconds"))
-                if kind := self.fails.get(request.address.name):
+                if kind := self.kinds.get(request.address.name):
                     future.set_exception(failure(kind))
                 else:
                     future.set_result(TaskResult())
 
     def close(self) -> None:
-        self.asked.put(None)
+        self.queue.put(None)
         self.thread.join()
 
 

@@ -55,7 +55,8 @@ def test_only_what_deletes_an_object_undefines_it():
     }
 
     made_just_now = {"pools.create_pool"}  # takes away what it could not finish
-    assert callers - made_just_now == {
+    locks = {"runlock._undefine"}  # never an object of the manifest
+    assert callers - made_just_now - locks == {
         "domains.delete_domain", "filters.delete_filter", "networks.delete_network", "pools.delete_pool",
         "secrets.delete_secret",
     }  # fmt: skip

@@ -69,6 +69,7 @@ def perform(
 
     job = Job(connection, request, progress, patience)
     try:
+        job.require_lock()
         return _dispatch(job)
     except libvirt.libvirtError as error:
         raise job.failed(error) from error

@@ -10,6 +10,7 @@ from kvmdecl.diagnostics import Diagnostic, Moved, Note, TaskFailed
 from kvmdecl.hosts.errors import diagnose
 from kvmdecl.hosts.ledger import LedgerWriter
 from kvmdecl.hosts.protocol import Progress, TaskRequest
+from kvmdecl.hosts.runlock import require_lock
 from kvmdecl.libvirt_xml.fields import differences
 from kvmdecl.libvirt_xml.fingerprint import fingerprint
 from kvmdecl.text import quoted, safe_text
@@ -51,6 +52,15 @@ class Job:
     def ledger(self) -> LedgerWriter:
         """The ledger of the plan's cluster on this host."""
         return LedgerWriter(self.connection, self.request.cluster)
+
+    def require_lock(self) -> None:
+        """Make sure that the run of this task still holds the host: before it begins, and after each of its waits.
+
+        Raises:
+            TaskFailed: `run.lock-lost`.
+            libvirt.libvirtError: the host did not answer.
+        """
+        require_lock(self.connection, self.request.address.host, self.request.lock)
 
     def require_unmoved(
         self, observed: Observed | None, declared: Callable[[], tuple[str, ...]] = tuple
@@ -162,6 +172,8 @@ class Job:
                 told = int(waited)
                 self.progress(Progress(told, round(seconds), "seconds"))
             time.sleep(self.patience.poll)
+        if time.monotonic() - began >= self.patience.poll:
+            self.require_lock()
         return True
 
 

@@ -55,6 +55,7 @@ def create_volume(job: Job, task: CreateVolume) -> TaskResult:
         _make(job, task, pool)
     else:
         _finish(job, task, pool, before)
+    job.require_lock()  # filling it may have taken hours
     job.ledger.note(replace(_entry(task), complete=True))
     return TaskResult()
 

@@ -1,0 +1,34 @@
+"""Two runs never write to one host at once. `make chaos` races ten thousand times."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kvmdecl.hosts import runlock
+from kvmdecl.lab import LabHost
+from tests.chaos.races import Race
+
+pytestmark = pytest.mark.xdist_group("lab")
+
+
+@pytest.mark.parametrize("races", [40, pytest.param(200, marks=pytest.mark.proof)])
+def test_no_two_runs_write_at_once_though_they_are_paused_and_killed(
+    lab_host: LabHost, tmp_path: Path, races: int
+):
+    taken, together = Race(lab_host.uri(), tmp_path).run(races, seconds=60)
+
+    assert len(taken) >= races
+    assert together == []
+
+
+def test_a_lock_that_does_not_hold_would_be_noticed(
+    lab_host: LabHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(runlock, "is_dead", lambda _holder: True)
+    monkeypatch.setattr("tests.chaos.races.require_lock", lambda *_: None)
+
+    _, together = Race(lab_host.uri(), tmp_path).run(200, seconds=10)
+
+    assert together

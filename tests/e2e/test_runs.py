@@ -1,0 +1,87 @@
+"""Runs of a cluster: one at a time, and whatever becomes of one, the next finishes it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from kvmdecl.hosts.processes import this_run
+from kvmdecl.hosts.protocol import TakeLock
+from kvmdecl.hosts.runlock import read_lock, take_lock
+from kvmdecl.runs import Holder
+from tests.e2e.conftest import HOSTS, Story
+
+pytestmark = pytest.mark.xdist_group("lab")
+
+CLUSTER = """\
+apiVersion: kvmdecl/v1
+cluster: story
+hosts:
+  kvm-{1..3}: {uri: "qemu+tls://{name}.example/system"}
+storage:
+  vms: {path: /srv/vms}
+images:
+  tiny: {source: tiny.img, format: raw}
+vms:
+  db: {host: kvm-3, image: tiny, memory: 32MiB}
+  web: {host: kvm-2, image: tiny, memory: 32MiB, after: [{vm: db, until: agent, timeout: 50s}]}
+"""
+
+
+def holder(story: Story, host: str) -> Holder | None:
+    with story.connect(host) as connection:
+        return read_lock(connection, "story")
+
+
+def runs(story: Story, host: str, vm: str) -> bool:
+    with story.connect(host) as connection:
+        return vm in {domain.name() for domain in connection.listAllDomains() if domain.isActive()}
+
+
+def until(met, seconds: float = 40) -> None:
+    deadline = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_two_runs_at_once_a_kill_and_the_next_run(story: Story):
+    story.write(CLUSTER)
+    first = story.start("apply", "--yes")
+    until(lambda: runs(story, "kvm-3", "db"))  # and now it waits for an agent that there is not
+    held = holder(story, "kvm-1")
+    assert held is not None
+    assert held.pid == first.pid
+
+    second = story.run("apply", "--yes")
+
+    assert second.code == 5, second
+    assert f"is held by {held}" in second.err
+    assert not runs(story, "kvm-2", "web")
+    assert "run.alive" in story.run("unlock", held.run).err
+
+    first.kill()
+    first.communicate()
+    story.edit(", after: [{vm: db, until: agent, timeout: 50s}]", "")
+    story.ok("apply", "--yes")
+
+    assert runs(story, "kvm-2", "web")
+    assert story.run("plan", "--detailed-exitcode").code == 0
+    assert [holder(story, host) for host in HOSTS] == [None] * 3
+
+
+def test_the_lock_of_a_run_on_another_machine_is_broken_by_its_name_only(story: Story):
+    story.write(CLUSTER.replace(", after: [{vm: db, until: agent, timeout: 50s}]", ""))
+    other = replace(this_run("story"), machine="ci-7", user="alice", space="elsewhere")
+    with story.connect("kvm-2") as connection:
+        take_lock(connection, TakeLock("kvm-2", other))
+
+    refused = story.run("apply", "--yes")
+
+    assert refused.code == 5
+    assert "of alice on ci-7" in refused.err
+    assert not any(runs(story, host, "db") for host in HOSTS)
+    assert f"Broken: kvm-2 was held by {other}." in story.ok("unlock", other.run).out
+    assert holder(story, "kvm-2") is None
