@@ -41,6 +41,7 @@ _KSM = {
 SHARED = ("/sys/devices/system/node", "/sys/kernel/mm")
 """What all hosts have of this machine or its topology, and none may change."""
 _ADDRESS = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]", re.ASCII)
+_MAX_VFS = 64
 _SAME_CELL, _SAME_SOCKET, _OTHER_SOCKET = 10, 12, 32  # ACPI SLIT distances
 
 
@@ -58,6 +59,9 @@ class PciDevice:
         vfs: number of SR-IOV virtual functions, each in a group of its own after this one's.
         vf_ids: vendor and device of the virtual functions.
         vf_driver: their driver.
+        max_vfs: how many of them there can be; 64 if not given and there are some.
+        below: the bridge or port that it is behind, `0000:3a:00.0`; empty at the root.
+        mdev_types: types of mediated devices that it can make, and how many of each.
         parent: the physical function, of a virtual one.
     """
 
@@ -70,7 +74,15 @@ class PciDevice:
     vfs: int = 0
     vf_ids: str = "8086:154c"
     vf_driver: str = "iavf"
+    max_vfs: int = 0
+    below: str = ""
+    mdev_types: tuple[tuple[str, int], ...] = ()
     parent: str = ""
+
+    @property
+    def is_bridge(self) -> bool:
+        """Whether it is a bridge or a port, which others can be behind."""
+        return self.class_code.startswith("0604")
 
     def virtual_functions(self) -> Iterator[PciDevice]:
         """Yield the SR-IOV virtual functions, on the bus of this one from slot 2 on."""
@@ -83,6 +95,7 @@ class PciDevice:
                 cell=self.cell,
                 group=self.group + 1 + index,
                 driver=self.vf_driver,
+                below=self.below,
                 parent=self.address,
             )
 
@@ -108,10 +121,47 @@ class Topology:
     cell_mib: int = 65536
     hugepages: tuple[tuple[int, int], ...] = ((2048, 4096), (1048576, 16))
     devices: tuple[PciDevice, ...] = (
-        PciDevice("0000:3b:00.0", "8086:1572", "020000", cell=1, group=20, driver="i40e", vfs=4),
-        PciDevice("0000:5e:00.0", "10de:2235", "030200", cell=2, group=30, driver="nvidia"),
-        PciDevice("0000:5f:00.0", "10de:2235", "030200", cell=2, group=31, driver="nvidia"),
-        PciDevice("0000:86:00.0", "144d:a80a", "010802", cell=3, group=40, driver="nvme"),
+        PciDevice("0000:3a:00.0", "8086:2030", "060400", cell=1, group=19, driver="pcieport"),
+        PciDevice(
+            "0000:3b:00.0",
+            "8086:1572",
+            "020000",
+            cell=1,
+            group=20,
+            driver="i40e",
+            vfs=4,
+            below="0000:3a:00.0",
+        ),
+        PciDevice(
+            "0000:3b:00.1",
+            "8086:1572",
+            "020000",
+            1,
+            group=28,
+            driver="i40e",
+            max_vfs=64,
+            below="0000:3a:00.0",
+        ),
+        PciDevice("0000:5d:00.0", "8086:2030", "060400", cell=2, group=29, driver="pcieport"),
+        PciDevice("0000:5e:00.0", "10de:2235", "030200", 2, group=30, driver="nvidia", below="0000:5d:00.0"),
+        PciDevice("0000:5d:01.0", "8086:2031", "060400", cell=2, group=29, driver="pcieport"),
+        PciDevice(
+            "0000:5f:00.0",
+            "10de:2235",
+            "030200",
+            cell=2,
+            group=31,
+            driver="nvidia",
+            below="0000:5d:01.0",
+            mdev_types=(("nvidia-563", 24), ("nvidia-564", 12)),
+        ),
+        PciDevice("0000:00:01.0", "8086:1901", "060400", cell=0, group=1, driver="pcieport"),
+        PciDevice("0000:01:00.0", "10de:24b0", "030000", 0, group=1, driver="nouveau", below="0000:00:01.0"),
+        PciDevice("0000:01:00.1", "10de:228b", "040300", 0, 1, driver="snd_hda_intel", below="0000:00:01.0"),
+        PciDevice("0000:85:00.0", "8086:2030", "060400", cell=3, group=39, driver="pcieport"),
+        PciDevice(
+            "0000:86:00.0", "144d:a80a", "010802", cell=3, group=40, driver="nvme", below="0000:85:00.0"
+        ),
     )
 
     @property
@@ -128,6 +178,18 @@ class Topology:
     def functions(self) -> tuple[PciDevice, ...]:
         """All PCI functions, virtual ones too."""
         return tuple(f for device in self.devices for f in (device, *device.virtual_functions()))
+
+    @cached_property
+    def by_address(self) -> Mapping[str, PciDevice]:
+        """All functions by their address."""
+        return {function.address: function for function in self.functions}
+
+    def path(self, function: PciDevice) -> str:
+        """Where a function is below the root of its machine: its own address after those of the ports above it."""
+        above = [function.address]
+        while (below := self.by_address[above[0]].below) and len(above) <= len(self.functions):
+            above.insert(0, below)
+        return "/".join(above)
 
     def cpus_of_cell(self, cell: int) -> tuple[int, ...]:
         """Logical CPUs of one cell."""
@@ -191,10 +253,19 @@ def write_topology(folder: Path, topology: Topology) -> None:
 
 def _parse_device(item: object) -> PciDevice:
     values = _known_fields(item, PciDevice, "a device")
+    if "mdev_types" in values:
+        types = values["mdev_types"]
+        if not isinstance(types, dict) or not all(_is_type(k) and type(v) is int for k, v in types.items()):
+            raise _bad("`mdev_types` is not an object of types and how many of each there can be")
+        values["mdev_types"] = tuple(types.items())
     missing = [f.name for f in fields(PciDevice)[:5] if f.name not in values]
     if missing:
         raise _bad(f"a device lacks `{'`, `'.join(missing)}`")
     return PciDevice(**values)
+
+
+def _is_type(name: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}", name, re.ASCII) is not None
 
 
 def _known_fields(document: object, kind: type[Topology | PciDevice], what: str) -> dict[str, Any]:
@@ -230,8 +301,25 @@ def _check(topology: Topology) -> None:
             )
         if not re.fullmatch(r"[a-z0-9_-]*", device.driver) or not 0 <= device.cell < topology.cells:
             raise _bad(f"device {device.address}: the driver's name is not valid, or there is no such cell")
-        if not (device.group >= 0 and 0 <= device.vfs <= 64):
-            raise _bad(f"device {device.address}: negative `group`, or `vfs` not from 0 to 64")
+        if not (
+            device.group >= 0 and 0 <= device.vfs <= 64 and device.max_vfs in {0, *range(device.vfs, 257)}
+        ):
+            raise _bad(
+                f"device {device.address}: negative `group`, `vfs` not from 0 to 64, or `max_vfs` below it"
+            )
+    _check_ports(topology)
+
+
+def _check_ports(topology: Topology) -> None:
+    for function in topology.functions:
+        port = topology.by_address.get(function.below)
+        if function.below and (port is None or not port.is_bridge):
+            raise _bad(
+                f"device {function.address}: no bridge or port (`class_code` 0604..) is at {quoted(function.below)}"
+            )
+    for function in topology.functions:
+        if topology.path(function).count("/") > len(topology.functions) - 1:
+            raise _bad(f"device {function.address} is behind itself")
 
 
 def _bad(summary: str, hint: str = "") -> Exception:
@@ -312,31 +400,33 @@ def _write_pci(sys: Path, topology: Topology) -> None:
         _write_function(sys, topology, function)
     for device in topology.devices:
         for index, virtual in enumerate(device.virtual_functions()):
-            (sys / "pci" / device.address / f"virtfn{index}").symlink_to(f"../{virtual.address}")
+            (sys / "pci" / topology.path(device) / f"virtfn{index}").symlink_to(f"../{virtual.address}")
 
 
 def _write_function(sys: Path, topology: Topology, function: PciDevice) -> None:
-    address = function.address
-    folder = sys / "pci" / address
+    address, path = function.address, topology.path(function)
+    folder = sys / "pci" / path
     _put(folder, _function_files(topology, function))
-    (folder / "config").write_bytes(_config_space(function))
-    # Relative as the kernel's own links: /sys/devices/pci0000:00/ADDRESS, /sys/bus/pci/...,
+    (folder / "config").write_bytes(_config_space(topology, function))
+    # Relative as the kernel's own links: /sys/devices/pci0000:00/PORT/ADDRESS, /sys/bus/pci/...,
     # /sys/kernel/iommu_groups/...
-    (folder / "subsystem").symlink_to("../../../bus/pci")
-    (sys / "bus/devices" / address).symlink_to(f"../../../devices/pci0000:00/{address}")
+    top = "../" * (path.count("/") + 3)
+    (folder / "subsystem").symlink_to(f"{top}bus/pci")
+    (sys / "bus/devices" / address).symlink_to(f"../../../devices/pci0000:00/{path}")
     if function.driver:
-        (folder / "driver").symlink_to(f"../../../bus/pci/drivers/{function.driver}")
-        (sys / "bus/drivers" / function.driver / address).symlink_to(
-            f"../../../../devices/pci0000:00/{address}"
-        )
+        (folder / "driver").symlink_to(f"{top}bus/pci/drivers/{function.driver}")
+        (sys / "bus/drivers" / function.driver / address).symlink_to(f"../../../../devices/pci0000:00/{path}")
     group = sys / f"iommu/{function.group}/devices"
     group.mkdir(parents=True, exist_ok=True)
-    (group / address).symlink_to(f"../../../../devices/pci0000:00/{address}")
-    (folder / "iommu_group").symlink_to(f"../../../kernel/iommu_groups/{function.group}")
+    (group / address).symlink_to(f"../../../../devices/pci0000:00/{path}")
+    (folder / "iommu_group").symlink_to(f"{top}kernel/iommu_groups/{function.group}")
     if function.parent:
         (folder / "physfn").symlink_to(f"../{function.parent}")
-    if function.vfs:
-        _put(folder, {"sriov_totalvfs": 64, "sriov_numvfs": function.vfs})
+    if function.vfs or function.max_vfs:
+        _put(folder, {"sriov_totalvfs": function.max_vfs or _MAX_VFS, "sriov_numvfs": function.vfs})
+    for type_, count in function.mdev_types:
+        of = {"name": type_, "device_api": "vfio-pci", "available_instances": count}
+        _put(folder / "mdev_supported_types" / type_, of)
 
 
 def _function_files(topology: Topology, function: PciDevice) -> dict[str, object]:
@@ -370,7 +460,7 @@ def _function_files(topology: Topology, function: PciDevice) -> dict[str, object
     }
 
 
-def _config_space(function: PciDevice) -> bytes:
+def _config_space(topology: Topology, function: PciDevice) -> bytes:
     """256 bytes of PCI configuration: header, and a PCI Express capability with reset at 0x40."""
     vendor, device = (int(part, 16) for part in function.ids.split(":"))
     command, status_has_capabilities, revision = 6, 0x10, 1
@@ -379,11 +469,22 @@ def _config_space(function: PciDevice) -> bytes:
     struct.pack_into(
         "<HHHHBBBB", space, 0, vendor, device, command, status_has_capabilities, revision, *class_bytes
     )
+    kind = 0  # an endpoint
+    if function.is_bridge:
+        below = [int(f.address[5:7], 16) for f in topology.functions if f.below == function.address]
+        space[0x0E] = 1  # the header of a bridge, with the numbers of the buses on both sides
+        space[0x18:0x1B] = bytes(
+            (int(function.address[5:7], 16), min(below, default=0), max(below, default=0))
+        )
+        depth = topology.path(function).count("/")
+        kind = (
+            4 if depth == 0 else 6 - depth % 2
+        )  # a root port; of switches the upstream and the downstream ports
     space[0x34] = 0x40
     express, version_2, can_reset = 0x10, 2, 1 << 28
     speed_8gt, width_8 = 3, 8 << 4
     link = speed_8gt | width_8
-    struct.pack_into("<BBHIHHI", space, 0x40, express, 0, version_2, can_reset, 0, 0, link)
+    struct.pack_into("<BBHIHHI", space, 0x40, express, 0, version_2 | kind << 4, can_reset, 0, 0, link)
     struct.pack_into("<HH", space, 0x50, 0, link)
     return bytes(space)
 

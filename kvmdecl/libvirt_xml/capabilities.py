@@ -392,7 +392,7 @@ def _plain(capability: Element) -> dict[str, str]:
 
 def _mdev_types(types: Element) -> dict[str, str]:
     """What each type is besides its id, under `mdev_type.ID.`."""
-    found = {"mdev_types": " ".join(type_.get("id", "") for type_ in types.iterfind("type"))}
+    found = {"mdev_types": " ".join(sorted(type_.get("id", "") for type_ in types.iterfind("type")))}
     for type_ in types.iterfind("type"):
         for key, tag in (("name", "name"), ("api", "deviceAPI"), ("available", "availableInstances")):
             found[f"mdev_type.{type_.get('id', '')}.{key}"] = _text(type_, tag)
@@ -414,7 +414,7 @@ def _pci(name: str, capability: Element) -> dict[str, str]:
         "address": _own_address(name, capability),
         "bridge": "yes" if kinds & {"pci-bridge", "cardbus-bridge"} else "",
         "iommu_group": _attribute(capability, "iommuGroup", "number"),
-        "iommu_members": " ".join(map(_address, capability.iterfind("iommuGroup/address"))),
+        "iommu_members": " ".join(sorted(map(_address, capability.iterfind("iommuGroup/address")))),
         "numa_cell": _attribute(capability, "numa", "node"),
         "physical_function": "" if physical is None else _address(physical),
         "virtual_functions": "" if virtual is None else " ".join(map(_address, virtual.iterfind("address"))),

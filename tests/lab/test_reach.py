@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kvmdecl.diagnostics import Rejected
+from kvmdecl.facts import HostInterface
+from kvmdecl.hosts.protocol import Scope
+from kvmdecl.hosts.read import read_host
 from kvmdecl.lab import Lab, Topology, load_topology
 from kvmdecl.lab.topology import parse_topology
+from kvmdecl.nodedevs import mdev_types
+from kvmdecl.pci import pci_tree
 from tests.lab.helpers import connected
 
 if TYPE_CHECKING:
@@ -55,17 +60,25 @@ def test_a_fabricated_topology_is_seen_in_capabilities_and_devices(make_lab: Mak
     running = make_lab(["big", "small"], topologies={"big": Topology()})
     with connected(running.hosts["big"]) as connection:
         capabilities = ET.fromstring(connection.getCapabilities())
-        devices = {device.name(): ET.fromstring(device.XMLDesc()) for device in connection.listAllDevices(2)}
+        facts = read_host(connection, "big", Scope(devices=True)).facts
     cells = capabilities.findall("host/topology/cells/cell")
     assert [len(cell.findall("cpus/cpu")) for cell in cells] == [16] * 4
     assert [cell.findtext("memory") for cell in cells] == [str(65536 * 1024)] * 4
     assert [s.get("value") for s in cells[0].findall("distances/sibling")] == ["10", "12", "32", "32"]
     assert {page.get("size"): page.text for page in cells[1].findall("pages")}["1048576"] == "16"
-    network_card = devices["pci_0000_3b_00_0"]
-    assert len(network_card.findall("capability/capability[@type='virt_functions']/address")) == 4
-    assert network_card.find("capability/numa").get("node") == "1"
-    assert network_card.findtext("driver/name") == "i40e"
-    assert devices["pci_0000_5e_00_0"].find("capability/iommuGroup").get("number") == "30"
+    tree = pci_tree(facts)
+    card, other = tree.functions["0000:3b:00.0"], tree.functions["0000:3b:00.1"]
+    assert (len(card.virtual), card.max_virtual, card.cell, card.driver, card.upstream) == (
+        4, 64, 1, "i40e", "0000:3a:00.0",
+    )  # fmt: skip
+    assert (other.virtual, other.max_virtual) == ((), 64)
+    assert [(f.address, f.is_bridge) for f in tree.groups[1]] == [
+        ("0000:00:01.0", True), ("0000:01:00.0", False), ("0000:01:00.1", False),
+    ]  # fmt: skip
+    assert [(type_.parent, type_.id, type_.available) for type_ in mdev_types(facts)] == [
+        ("0000:5f:00.0", "nvidia-563", 24), ("0000:5f:00.0", "nvidia-564", 12),
+    ]  # fmt: skip
+    assert HostInterface("br0", "bridge", ("eth1",)) in facts.connections
     with connected(running.hosts["small"]) as connection:
         assert "pci_0000_3b_00_0" not in connection.listDevices("pci")
 
@@ -74,6 +87,10 @@ def test_a_topology_file_changes_only_what_it_names(tmp_path: Path):
     spec = tmp_path / "spec.json"
     spec.write_text(json.dumps({"cells": 2, "hugepages": {"2048": 8}, "devices": []}))
     assert load_topology(str(spec)) == Topology(cells=2, hugepages=((2048, 8),), devices=())
+
+
+GPU = {"address": "0000:01:00.0", "ids": "10de:2235", "class_code": "030200", "cell": 0, "group": 1}
+PORT = {"address": "0000:00:01.0", "ids": "8086:2030", "class_code": "060400", "cell": 0, "group": 1}
 
 
 @pytest.mark.parametrize(
@@ -99,6 +116,11 @@ def test_a_topology_file_changes_only_what_it_names(tmp_path: Path):
             },
             "`ids` is not like",
         ),
+        ({"devices": [GPU | {"below": "0000:00:01.0"}]}, "no bridge or port (`class_code` 0604..) is at"),
+        ({"devices": [GPU, PORT | {"below": GPU["address"]}]}, "no bridge or port"),
+        ({"devices": [PORT | {"below": PORT["address"]}]}, "is behind itself"),
+        ({"devices": [GPU | {"vfs": 4, "max_vfs": 2}]}, "`max_vfs` below it"),
+        ({"devices": [GPU | {"mdev_types": {"../x": 1}}]}, "`mdev_types` is not"),
     ],
 )
 def test_a_faulty_topology_is_refused_with_the_reason(document: object, reason: str):
