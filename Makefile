@@ -57,6 +57,7 @@ schemas: $(READY)  ## write schemas/ and docs/manifest.md again from the models
 	$(BIN)/kvmdecl schema map --output schemas/map.v1.json
 	$(BIN)/kvmdecl schema events --output schemas/events.v1.json
 	$(BIN)/python scripts/manifest_reference.py
+	$(BIN)/python scripts/rules_reference.py
 
 clean:  ## remove what the other targets made here
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -65,6 +65,7 @@ from kvmdecl.nodedevs import (
 from kvmdecl.pages import nodes_of, set_aside
 from kvmdecl.passed import Passed, passed_on
 from kvmdecl.pci import Function, Link, PciTree, pci_tree
+from kvmdecl.rules import Change, Finding, Rule, Site
 from kvmdecl.solver import (
     Budget,
     CellDemand,
@@ -92,10 +93,12 @@ __all__ = [
     "CellDemand",
     "CellPlace",
     "CellRoom",
+    "Change",
     "DeviceDemand",
     "Diagnostic",
     "DomainSupport",
     "Duration",
+    "Finding",
     "Footprint",
     "Form",
     "Function",
@@ -140,10 +143,12 @@ __all__ = [
     "ResolvedNic",
     "ResolvedPool",
     "ResolvedVm",
+    "Rule",
     "ScsiDevice",
     "Section",
     "Severity",
     "Shape",
+    "Site",
     "Size",
     "Solver",
     "Span",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import Literal
 
 from pydantic import BaseModel
@@ -125,6 +126,11 @@ class ResolvedDisk:
     encryption: str | None = None
     server_secret: str | None = None
     clone: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The vm's key that says it, for `Origin.find`."""
+        return "disk" if self.name == "root" else f"disks.{self.name}"
 
     @property
     def pools(self) -> tuple[str, ...]:
@@ -252,6 +258,38 @@ class LockedPlace:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiver:
+    """A rule that some objects (`vm/web-*`) need not follow up to a day."""
+
+    rule: str
+    on: tuple[str, ...]
+    until: date
+    reason: str
+    at: Span | None = field(compare=False, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleChoice:
+    """Which rules hold for a cluster.
+
+    Attributes:
+        select: rules and groups that hold besides those that always do.
+        ignore: rules and groups that do not.
+        waivers: findings that are accepted for now.
+        known: findings from before the rules, as (rule, owner such as `vm/web-1`, key).
+        tenancy: `shared` if guests belong to people who need not trust each other, else `single`.
+        named: all names of rules and groups, with their places.
+    """
+
+    select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    waivers: tuple[Waiver, ...] = ()
+    known: frozenset[tuple[str, str, str]] = frozenset()
+    tenancy: Literal["single", "shared"] = "single"
+    named: tuple[tuple[str, Span | None], ...] = field(compare=False, default=())
+
+
+@dataclass(frozen=True, slots=True)
 class ResolvedCluster:
     """The whole manifest, linked. `sections` are the validated sections of plugins, by name.
 
@@ -275,6 +313,7 @@ class ResolvedCluster:
     secrets: tuple[ResolvedSecret, ...] = ()
     lock: Mapping[str, LockedPlace] | None = None
     origin: Origin = field(compare=False, default=Origin())
+    rules: RuleChoice = RuleChoice()
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,8 +189,8 @@ def _same_existing_volumes(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
                 "reference.duplicate-volume",
                 f"disk {its_disk.name} of {other.name} and disk {disk.name} of {vm.name} are one volume,"
                 f" {disk.volume} in pool {disk.pool}",
-                vm.origin.find(f"{_key(disk)}.volume"),
-                other.origin.find(f"{_key(its_disk)}.volume"),
+                vm.origin.find(f"{disk.key}.volume"),
+                other.origin.find(f"{its_disk.key}.volume"),
                 "Two guests that write to one disk destroy what is on it.",
                 "name another volume, or say `shareable: true` of both if the guests agree who writes where",
             )
@@ -216,15 +216,11 @@ def _same_sources(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
             yield _twice(
                 "reference.duplicate-source",
                 f"disk {its_disk.name} of {other.name} and disk {disk.name} of {vm.name} are one",
-                vm.origin.find(f"{_key(disk)}.source"),
-                other.origin.find(f"{_key(its_disk)}.source"),
+                vm.origin.find(f"{disk.key}.source"),
+                other.origin.find(f"{its_disk.key}.source"),
                 "Two guests that write to one disk destroy what is on it.",
                 "name another source, or say `shareable: true` of both if the guests agree who writes where",
             )
-
-
-def _key(disk: ResolvedDisk) -> str:
-    return "disk" if disk.name == "root" else f"disks.{disk.name}"
 
 
 def _same_cids(cluster: ResolvedCluster) -> Iterator[Diagnostic]:

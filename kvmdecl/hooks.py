@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kvmdecl.diagnostics import Diagnostic
     from kvmdecl.facts import HostFacts
     from kvmdecl.manifest import Section
+    from kvmdecl.rules import Rule
     from kvmdecl.solver import Solver
     from kvmdecl.state import Artifact, HostState
 
@@ -54,6 +55,20 @@ def kvmdecl_solvers() -> Mapping[str, Solver]:
 
     Returns:
         Name -> solver. Two solvers with one name are an error.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def kvmdecl_rules() -> Iterable[Rule]:
+    """Offer rules: known pitfalls, which are looked for in manifests and on hosts.
+
+    Called once, when rules are asked for. What the manifest says under `rules:` decides which of them hold and what is
+    accepted; a rule only finds. Unlike a check it also runs in `kvmdecl validate`, without any host.
+
+    Returns:
+        Rules. A code is `GROUP.NAME`; two rules with one code are an error. Its page is `codes/CODE.md` in the
+        plugin's package (`kvmdecl explain CODE`).
     """
     raise NotImplementedError
 

@@ -53,10 +53,11 @@ class ImageInput:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What was read. `images` by name of the image; `texts` by vm and key (`user_data_file`)."""
+    """What was read. `images` by name of the image; `texts` by vm and key (`user_data_file`); `baseline` of `rules`."""
 
     images: Mapping[str, ImageInput]
     texts: Mapping[tuple[str, str], str]
+    baseline: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +103,10 @@ def read_inputs(loaded: LoadedManifest, care: Care = Care.LOOK) -> Inputs:
         except Rejected as rejected:
             found += rejected.diagnostics
     texts = _read_texts(loaded, found)
+    baseline = _read_baseline(loaded, found)
     if found:
         raise Rejected(found)
-    return Inputs(images, texts)
+    return Inputs(images, texts, baseline)
 
 
 def _reached(loaded: LoadedManifest, source: str, *path: str) -> Path:
@@ -270,7 +272,17 @@ def _remember(file: _File, digest: str) -> None:
 # -- texts for cloud-init -----------------------------------------------------------------------------------
 
 
-_READERS = {"cloud-init.unreadable": "cloud-init", "ignition.unreadable": "Ignition"}
+_READERS = {
+    "cloud-init.unreadable": "cloud-init",
+    "ignition.unreadable": "Ignition",
+    "rules.unreadable": "the baseline",
+}
+
+
+_GIVEN = "What the file says is given to the guest, so it has to be there when plans are made."
+_WHY_READ = {
+    "rules.unreadable": "Findings that it lists are not shown again; without it all of them would be."
+}
 
 
 def _read_texts(loaded: LoadedManifest, found: list[Diagnostic]) -> dict[tuple[str, str], str]:
@@ -300,12 +312,21 @@ def _read_texts(loaded: LoadedManifest, found: list[Diagnostic]) -> dict[tuple[s
     return texts
 
 
+def _read_baseline(loaded: LoadedManifest, found: list[Diagnostic]) -> str:
+    given = loaded.manifest.rules.baseline
+    if given is None:
+        return ""
+    at = ("rules", "baseline")
+    path, home = _reached(loaded, given, *at), loaded.file_of(*at).parent
+    return _collect_text(found, "rules.unreadable", path, home, loaded.span(*at)) or ""
+
+
 def _collect_text(found: list[Diagnostic], code: str, path: Path, home: Path, at: Span) -> str | None:
     try:
         return _read_text(path, home)
     except _UnusableError as reason:
         summary = f"{_READERS[code]}'s file cannot be read: {reason}"
-        cause = "What the file says is given to the guest, so it has to be there when plans are made."
+        cause = _WHY_READ.get(code, _GIVEN)
         found.append(Diagnostic(code, summary, at, cause))
         return None
 

@@ -32,6 +32,8 @@ from kvmdecl.source import (
 if TYPE_CHECKING:
     from collections.abc import Mapping as Map
 
+    from kvmdecl.locate import Place
+
 NO_TEXTS: Map[Path, str] = MappingProxyType({})
 NO_SECTIONS: Map[str, type[BaseModel]] = MappingProxyType({})
 
@@ -69,6 +71,10 @@ class LoadedManifest:
         a profile or from `defaults` has its place there.
         """
         return nearest(self._root, _SHAPE, path).span
+
+    def place(self, *path: str | int) -> Place:
+        """The nearest place to a path that is written."""
+        return nearest(self._root, _SHAPE, path)
 
     def file_of(self, *path: str | int) -> Path:
         """The file that says it; a relative path in a manifest is relative to that file's folder."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from kvmdecl.asking import Relock
@@ -26,6 +27,7 @@ from kvmdecl.plan import Plan
 from kvmdecl.planner import make_plan
 from kvmdecl.pluginhost import Plugins
 from kvmdecl.resolve import resolve
+from kvmdecl.rules import choice_faults, judge, placed_site
 from kvmdecl.state import DesiredState, HostSnapshot, HostState, Observation
 from kvmdecl.tasks import DefineDomain
 from kvmdecl.uri import HostUri
@@ -51,6 +53,7 @@ def load_cluster(
     loaded = load(path, plugins.sections(), texts)
     cluster = resolve(loaded, read_inputs(loaded, care), loaded.digest)
     plugins.solver(cluster.solver, loaded.span("placement", "solver"))
+    reject_errors(choice_faults(plugins.rules(), cluster, datetime.now(UTC).date()))
     return replace(cluster, lock=read_lock(lock_path(path), cluster))
 
 
@@ -149,7 +152,8 @@ def compile_cluster(
     unknown = reject_errors(told)
     facts = facts_of(observations)
     reject_errors(check_filters(placed, observations))
-    warnings = reject_errors(check(placed, facts, plugins, _states(observations)))
+    judged = judge(plugins.rules(), placed_site(placed, facts))
+    warnings = reject_errors((*check(placed, facts, plugins, _states(observations)), *judged))
     return Compiled(placed, emit(placed, observations), (*unknown, *warnings))
 
 

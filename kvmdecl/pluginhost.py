@@ -18,6 +18,7 @@ import pluggy
 from kvmdecl import hooks
 from kvmdecl.diagnostics import Diagnostic, Rejected, Span, in_order
 from kvmdecl.manifest import Manifest, Section
+from kvmdecl.rules import Rule
 from kvmdecl.solver import CellPlace, Place, PlaceAnswer, PlaceRequest, Solver
 from kvmdecl.state import Artifact
 from kvmdecl.text import did_you_mean, quoted, safe_text
@@ -33,6 +34,7 @@ HOOKS = tuple(sorted(name for name in vars(hooks) if name.startswith("kvmdecl_")
 
 _OURS = "kvmdecl"
 _FILE = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.@+-]*/)*[A-Za-z0-9_][A-Za-z0-9_.@+-]*", re.ASCII)
+_RULE = re.compile(r"[a-z]+\.[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
 _SECTION = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
 # `defaults` and `profiles` are gone by the time the models see the manifest.
 _CORE_KEYS = frozenset(
@@ -90,6 +92,7 @@ class Plugins:
         self._loaded = tuple(loaded)
         self._sections = self._collect_named("kvmdecl_sections", _refuse_section)
         self._solvers = self._collect_named("kvmdecl_solvers", _refuse_solver)
+        self._rules: tuple[Rule, ...] | None = None
 
     def installed(self) -> tuple[PluginInfo, ...]:
         """All plugins in order of name, with what they contribute."""
@@ -127,6 +130,22 @@ class Plugins:
             )
         info, solve = self._solvers[name]
         return _Guarded(info, solve)
+
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules of all plugins, in order of their codes.
+
+        Raises:
+            PluginError: a plugin offers something else than rules, or one that is there already.
+        """
+        if self._rules is None:
+            found: dict[str, Rule] = {}
+            for info, call in self._callers("kvmdecl_rules"):
+                with _blamed(info):
+                    for rule in call():
+                        _refuse_rule(rule, found)
+                        found[rule.code] = rule
+            self._rules = tuple(found[code] for code in sorted(found))
+        return self._rules
 
     def check(
         self, cluster: PlacedCluster, facts: Mapping[str, HostFacts], existing: Mapping[str, HostState]
@@ -297,6 +316,15 @@ def _refuse_solver(name: object, solve: object) -> None:
         raise ValueError(f"{name!r} is no solver name")
     if not callable(solve):
         raise TypeError(f"the solver {name!r} cannot be called")
+
+
+def _refuse_rule(rule: object, known: Mapping[str, Rule]) -> None:
+    if not isinstance(rule, Rule):
+        raise TypeError(f"kvmdecl_rules gave {type(rule).__name__} and no Rule")
+    if not _RULE.fullmatch(rule.code):
+        raise ValueError(f"{rule.code!r} is no code of a rule: `group.name` in lower case")
+    if rule.code in known:
+        raise ValueError(f"the rule {rule.code} is there already")
 
 
 def _refuse_answer(answer: object) -> None:

@@ -23,6 +23,8 @@ from kvmdecl.cluster import (
     ResolvedSecret,
     ResolvedVm,
     RetiredHost,
+    RuleChoice,
+    Waiver,
 )
 from kvmdecl.conflicts import conflicts
 from kvmdecl.diagnostics import Diagnostic, Note, Rejected, Span
@@ -84,7 +86,7 @@ class _Keys(Mapping[str, Span]):
         self._path = path
 
     def __getitem__(self, key: str) -> Span:
-        return self._loaded.span(*self._path, *_parts(key))
+        return self._loaded.span(*self._path, *parts_of(key))
 
     def __contains__(self, key: object) -> bool:
         return True
@@ -96,7 +98,7 @@ class _Keys(Mapping[str, Span]):
         return 0
 
 
-def _parts(key: str) -> Iterator[str | int]:
+def parts_of(key: str) -> Iterator[str | int]:
     """`nics.0.network` -> "nics", 0, "network"; below names and sizes digits are one; the empty key has none."""
     before = ""
     for part in key.split(".") if key else ():
@@ -188,7 +190,52 @@ class _Linker:
             ),
             filters=tuple(self._filters.values()),
             origin=self._origin(),
+            rules=self._rules(),
         )
+
+    def _rules(self) -> RuleChoice:
+        spec = self._manifest.rules
+        if not spec.said:
+            return RuleChoice()
+        waivers = tuple(
+            Waiver(
+                each.rule,
+                each.on,
+                each.until,
+                each.reason,
+                self._loaded.span("rules", "waive", number, "until"),
+            )
+            for number, each in enumerate(spec.waive)
+        )
+        named = [
+            (name, self._loaded.span("rules", key, number))
+            for key, names in (("select", spec.select), ("ignore", spec.ignore))
+            for number, name in enumerate(names)
+        ]
+        named += [
+            (each.rule, self._loaded.span("rules", "waive", number, "rule"))
+            for number, each in enumerate(spec.waive)
+        ]
+        return RuleChoice(spec.select, spec.ignore, waivers, self._baseline(), spec.tenancy, tuple(named))
+
+    def _baseline(self) -> frozenset[tuple[str, str, str]]:
+        """What `kvmdecl rules --write-baseline` wrote: a line for each finding."""
+        known: set[tuple[str, str, str]] = set()
+        for number, line in enumerate(self._inputs.baseline.splitlines(), 1):
+            words = line.partition("#")[0].split()
+            if len(words) in {2, 3}:
+                known.add((words[0], words[1], words[2] if len(words) > 2 else ""))
+            elif words:
+                self.found.append(
+                    Diagnostic(
+                        "rules.bad-baseline",
+                        f"line {number} of the baseline is not a rule, an owner and a key",
+                        self._loaded.span("rules", "baseline"),
+                        "Each line is one finding that was there before the rules: `storage.thin vm/web-1 disks.data`.",
+                        "write the file anew: `kvmdecl rules --write-baseline FILE`",
+                    )
+                )
+        return frozenset(known)
 
     # -- what vms stand on ---------------------------------------------------------------------------------
 

@@ -65,6 +65,7 @@ _LINE_END = re.compile(r"\r\n|\n|\r")
 # What YAML 1.2 (5.1) does not allow, and the byte order mark, which no text needs in its middle. Spelt by what is
 # bad, since a set of all that is good takes ten times as long to compile, in every command.
 _NOT_YAML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
+BYTE_ORDER_MARK = "\ufeff"
 _CONFLICT = re.compile(r"^(?:<{7}|>{7})(?: .*)?$", re.MULTILINE)
 
 
@@ -296,7 +297,7 @@ def _lines_for_display(name: str) -> list[str]:
         data = _read_bytes(Path(name))
     except Rejected:
         return []
-    return _LINE_END.split(data.decode("utf-8", "backslashreplace").removeprefix("\ufeff"))
+    return _LINE_END.split(data.decode("utf-8", "backslashreplace").removeprefix(BYTE_ORDER_MARK))
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -330,9 +331,9 @@ def _read_bytes(path: Path) -> bytes:
 
 def _decode(path: Path, data: bytes) -> str:
     try:
-        return data.decode("utf-8").removeprefix("\ufeff")
+        return data.decode("utf-8").removeprefix(BYTE_ORDER_MARK)
     except UnicodeDecodeError as error:
-        before = data[: error.start].decode("utf-8").removeprefix("\ufeff")
+        before = data[: error.start].decode("utf-8").removeprefix(BYTE_ORDER_MARK)
         source = Source(str(path), before + "\ufffd")
         raise Rejected(
             [

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "init": "Write a small cluster to start from",
     "validate": "Check a manifest; contacts nobody",
+    "rules": "List the known pitfalls that manifests are held against",
     "lock": "Write where each vm is, to be reviewed and kept to",
     "capacity": "Tell how many more vms of each kind fit, and what blocks the next",
     "plan": "Show what apply would change, and what that does to guests",

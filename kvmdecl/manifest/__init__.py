@@ -19,6 +19,7 @@ from kvmdecl.manifest.networks import Dhcp, DhcpHost, Network
 from kvmdecl.manifest.nics import Nic
 from kvmdecl.manifest.numa import Numa
 from kvmdecl.manifest.pools import Pool
+from kvmdecl.manifest.rules import RulesSection
 from kvmdecl.manifest.screens import Graphics, Video
 from kvmdecl.manifest.secrets import Secret
 from kvmdecl.manifest.sound import Audio, Sound
@@ -29,8 +30,8 @@ __all__ = [
     "After", "Audio", "Balloon", "BandwidthShare", "CacheShare", "Cdrom", "Channel", "CloudInit", "Cpus", "Dhcp",
     "DhcpHost", "Disk", "FilterRule", "Firmware", "Graphics", "Host", "Ignition", "Image", "Input", "IoTune",
     "Manifest", "Memory", "Network", "NetworkFilter", "Nic", "Numa", "Panic", "PlacementSection", "Pool", "Reserve",
-    "Scheduler", "Secret", "Section", "SerialConsole", "Shutdown", "Snapshots", "Sound", "Topology", "Tpm", "Video",
-    "Vm", "Vsock", "Watchdog",
+    "RulesSection", "Scheduler", "Secret", "Section", "SerialConsole", "Shutdown", "Snapshots", "Sound", "Topology",
+    "Tpm", "Video", "Vm", "Vsock", "Watchdog",
 ]  # fmt: skip
 
 
@@ -53,6 +54,8 @@ class Manifest(Section):
     """Name of the cluster; part of every derived UUID and MAC address."""
     placement: PlacementSection = PlacementSection.unsaid()
     """Solver for vms that name no host."""
+    rules: RulesSection = RulesSection.unsaid()
+    """Which of the field's known pitfalls are looked for (`kvmdecl rules`)."""
     hosts: dict[Name, Host] = Field(default_factory=dict)
     """Hosts by name."""
     networks: dict[Name, Network] = Field(default_factory=dict)

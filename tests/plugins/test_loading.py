@@ -63,7 +63,8 @@ def test_plugins_come_in_order_of_name_with_what_they_bring(site: Site) -> None:
     site.install("zebra", SOLVER.replace("NAME", "'pack'") + SECTION.replace("NAME", "'stripes'"))
     site.install("aardvark", SECTION.replace("NAME", "'ants'"))
     found = load_plugins().installed()
-    assert [info.name for info in found] == ["aardvark", "numa", "pacemaker", "spread", "zebra"]
+    assert [info.name for info in found if not info.built_in] == ["aardvark", "zebra"]
+    assert [info.name for info in found] == sorted(info.name for info in found)
     zebra = found[-1]
     assert (zebra.distribution, zebra.version, zebra.module, zebra.built_in) == (
         "zebra",

@@ -1,0 +1,58 @@
+"""`rules:` which of the field's known pitfalls are looked for, and which are accepted, by whom and until when."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from kvmdecl.manifest.base import Section, wrong
+from kvmdecl.names import Form
+
+RuleName = Annotated[
+    str, Form("[a-z]+([.][a-z0-9-]+)?|advice|all", "is no rule and no group of rules", "cpu.overcommit")
+]
+"""A rule (`network.open-console`), a group of them (`network`), all advice (`advice`), or `all`."""
+_Subject = Annotated[
+    str, Form("(vm|host|network|pool)/[A-Za-z0-9*?._-]{1,128}", "names nothing of the manifest", "vm/web-*")
+]
+
+
+def _date(value: object) -> date:
+    try:
+        return date.fromisoformat(value if isinstance(value, str) else "")
+    except ValueError:
+        raise wrong("rules", "it is no day of the calendar", "write it as `2027-01-31`") from None
+
+
+_Date = Annotated[date, BeforeValidator(_date), WithJsonSchema({"type": "string", "format": "date"})]
+
+
+class Waiver(Section):
+    """A finding that is accepted for now. It is an error once its day is over."""
+
+    rule: RuleName
+    """The rule that is not followed."""
+    on: Annotated[tuple[_Subject, ...], Field(min_length=1)]
+    """By whom: `vm/NAME`, `host/NAME`, `network/NAME` or `pool/NAME`; `*` stands for any letters (`[vm/web-*]`)."""
+    until: _Date
+    """The last day on which it is accepted."""
+    reason: Annotated[str, Field(min_length=3, max_length=400)]
+    """Why, for who reads it a year later."""
+
+
+class RulesSection(Section):
+    """Which rules hold for this cluster."""
+
+    tenancy: Literal["single", "shared"] = "single"
+    """`shared`: guests belong to people who need not trust each other, which more rules are about."""
+    select: tuple[RuleName, ...] = ()
+    """Rules and groups that are looked for besides those that always are, such as `advice`."""
+    ignore: tuple[RuleName, ...] = ()
+    """Rules and groups that do not hold here."""
+    waive: tuple[Waiver, ...] = ()
+    """Findings that are accepted for now, each with a reason and a last day."""
+    baseline: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    """File with the findings that were there before the rules were (`kvmdecl rules --write-baseline`); they are not
+    shown again. Relative to the manifest's file."""

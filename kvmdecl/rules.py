@@ -1,0 +1,289 @@
+"""The field's known pitfalls as rules: what a rule is, and how the rules of plugins are held against a cluster.
+
+A rule is a pure function from a `Site` to findings. What is selected, waived or known from before is decided here, in
+one place, for the rules of all plugins.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from kvmdecl.cluster import ResolvedHost, ResolvedNetwork, ResolvedPool, ResolvedVm
+from kvmdecl.diagnostics import Diagnostic, Note, Severity, Span, in_order
+from kvmdecl.text import did_you_mean, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from datetime import date
+
+    from kvmdecl.cluster import PlacedCluster, ResolvedCluster, Waiver
+    from kvmdecl.facts import HostFacts
+
+    Subject = ResolvedVm | ResolvedHost | ResolvedNetwork | ResolvedPool
+
+ADVICE = "advice"
+"""What selects every rule that is advice only."""
+_KINDS = {ResolvedVm: "vm", ResolvedHost: "host", ResolvedNetwork: "network", ResolvedPool: "pool"}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A safe change of the manifest that makes a finding go away: it loses nothing and restarts nobody by itself.
+
+    Attributes:
+        key: of the subject, as `nics.0.model`.
+        value: what it is set to, as YAML on one line; None takes the key out.
+    """
+
+    key: str
+    value: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that does not follow a rule.
+
+    Attributes:
+        subject: whose it is.
+        key: of the subject, where it is written: `nics.0.model`; empty for the subject itself.
+        summary: what is wrong, in one line that names the offending value.
+        hint: what to do about it, where that says more than the rule does.
+        change: that mends it, if there is a safe one.
+    """
+
+    subject: Subject
+    key: str
+    summary: str
+    hint: str = ""
+    change: Change | None = None
+
+    @property
+    def owner(self) -> str:
+        """The subject in words: `vm/web-1`."""
+        return f"{_KINDS[type(self.subject)]}/{self.subject.name}"
+
+
+@dataclass(frozen=True)
+class Site:
+    """What rules look at: the cluster, and its hosts if they were read.
+
+    Attributes:
+        cluster: the manifest, linked.
+        vms: that shall exist; with their hosts where these are known.
+        facts: what each host is that was read, by its name; empty offline.
+    """
+
+    cluster: ResolvedCluster
+    vms: tuple[ResolvedVm, ...]
+    facts: Mapping[str, HostFacts] = field(default_factory=dict)
+
+    @property
+    def has_tenants(self) -> bool:
+        """Whether its guests belong to people who need not trust each other."""
+        return self.cluster.rules.tenancy == "shared"
+
+    @cached_property
+    def pools(self) -> Mapping[str, ResolvedPool]:
+        """Pools by name."""
+        return {pool.name: pool for pool in self.cluster.pools}
+
+    @cached_property
+    def networks(self) -> Mapping[str, ResolvedNetwork]:
+        """Networks by name."""
+        return {network.name: network for network in self.cluster.networks}
+
+    @cached_property
+    def hosts(self) -> Mapping[str, ResolvedHost]:
+        """Hosts by name."""
+        return {host.name: host for host in self.cluster.hosts}
+
+    @cached_property
+    def vms_on(self) -> Mapping[str, tuple[ResolvedVm, ...]]:
+        """The vms whose host is known, by host."""
+        found: dict[str, list[ResolvedVm]] = {}
+        for vm in self.vms:
+            if vm.host is not None:
+                found.setdefault(vm.host, []).append(vm)
+        return {name: tuple(vms) for name, vms in found.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A known pitfall.
+
+    Attributes:
+        code: `GROUP.NAME`, stable and never reused.
+        title: what goes wrong, in a line.
+        severity: an error stops plan and apply; a warning is shown; an info is advice, shown to who selects it.
+        why: the harm that it does, in a paragraph.
+        source: where that is known from: a manual, a specification, a measurement.
+        fix: what to do about it.
+        bad: part of a manifest that does not follow it; `good`: one that does.
+        check: finds who does not follow it.
+        needs_hosts: whether it can be told only with the facts of hosts.
+        machine: facts that the examples' host has beyond those of an ordinary one (`HostFacts`).
+    """
+
+    code: str
+    title: str
+    severity: Severity
+    why: str
+    source: str
+    fix: str
+    bad: str
+    good: str
+    check: Callable[[Site], Iterable[Finding]]
+    needs_hosts: bool = False
+    machine: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def group(self) -> str:
+        """The part of the code before the dot."""
+        return self.code.partition(".")[0]
+
+    @property
+    def weight(self) -> str:
+        """`error`, `warning` or `advice`."""
+        return ADVICE if self.severity is Severity.INFO else self.severity.value
+
+    def is_meant_by(self, name: str) -> bool:
+        """Whether a name that selects rules is about this one."""
+        return name in {self.code, self.group, "all"} or (name == ADVICE and self.severity is Severity.INFO)
+
+
+def site_of(cluster: ResolvedCluster) -> Site:
+    """What can be looked at without hosts."""
+    return Site(cluster, tuple(vm for vm in cluster.vms if vm.state != "absent"))
+
+
+def placed_site(placed: PlacedCluster, facts: Mapping[str, HostFacts]) -> Site:
+    """What can be looked at when vms have their hosts: vms as they were written, not as placement filled them in."""
+    homes = {vm.name: vm.host for vm in placed.vms}
+    vms = (vm.on(home) if (home := homes.get(vm.name)) else vm for vm in placed.cluster.vms)
+    return Site(placed.cluster, tuple(vm for vm in vms if vm.state != "absent"), facts)
+
+
+def judge(rules: Iterable[Rule], site: Site) -> tuple[Diagnostic, ...]:
+    """Hold a cluster against the rules that its manifest selects; what is waived or known from before is left out."""
+    return in_order(_folded(open_findings(rules, site)))
+
+
+def open_findings(rules: Iterable[Rule], site: Site) -> list[tuple[Rule, Finding]]:
+    """Who does not follow a rule that is selected, and is neither waived nor known from before."""
+    choice = site.cluster.rules
+    return [
+        (rule, finding)
+        for rule, finding in findings(selected(rules, site), site)
+        if not any(_waives(waiver, rule, finding) for waiver in choice.waivers)
+        and (rule.code, finding.owner, finding.key) not in choice.known
+    ]
+
+
+def findings(rules: Iterable[Rule], site: Site) -> Iterator[tuple[Rule, Finding]]:
+    """All that does not follow some rules, each with its rule. Rules about hosts are left out where none was read."""
+    for rule in rules:
+        if site.facts or not rule.needs_hosts:
+            for finding in rule.check(site):
+                yield rule, finding
+
+
+def selected(rules: Iterable[Rule], site: Site) -> tuple[Rule, ...]:
+    """The rules that hold for a cluster: all but advice and what is ignored, and what is selected by name."""
+    choice = site.cluster.rules
+    return tuple(
+        rule
+        for rule in rules
+        if not any(rule.is_meant_by(name) for name in choice.ignore)
+        and (rule.severity is not Severity.INFO or any(rule.is_meant_by(name) for name in choice.select))
+    )
+
+
+def _waives(waiver: Waiver, rule: Rule, finding: Finding) -> bool:
+    owner = finding.owner
+    return rule.is_meant_by(waiver.rule) and any(fnmatchcase(owner, pattern) for pattern in waiver.on)
+
+
+def _folded(found: Iterable[tuple[Rule, Finding]]) -> Iterator[Diagnostic]:
+    """One diagnostic for each place: a line of a profile that a thousand vms have is wrong once."""
+    first: dict[tuple[str, Span | None], Diagnostic] = {}
+    more: Counter[tuple[str, Span | None]] = Counter()
+    for rule, finding in found:
+        at = finding.subject.origin.find(finding.key)
+        key = (rule.code, at)
+        if at is not None and key in first:
+            more[key] += 1
+            continue
+        hint = finding.hint or rule.fix
+        diagnostic = Diagnostic(
+            rule.code, finding.summary, at, rule.title, hint, severity=rule.severity, subject=finding.owner
+        )
+        if at is None:
+            yield diagnostic
+        else:
+            first[key] = diagnostic
+    for key, diagnostic in first.items():
+        count = more[key]
+        notes = (Note(f"and the same of {count} other{'s' * (count > 1)}"),) if count else ()
+        yield replace(diagnostic, notes=notes)
+
+
+def with_choice(
+    cluster: ResolvedCluster, select: tuple[str, ...], ignore: tuple[str, ...]
+) -> ResolvedCluster:
+    """The cluster with more rules and groups selected, and ignored, than its manifest says."""
+    if not select and not ignore:
+        return cluster
+    choice = cluster.rules
+    named = (*choice.named, *((name, None) for name in (*select, *ignore)))
+    more = replace(choice, select=(*choice.select, *select), ignore=(*choice.ignore, *ignore), named=named)
+    return replace(cluster, rules=more)
+
+
+# -- what the manifest says about rules ------------------------------------------------------------------------
+
+
+def choice_faults(rules: Iterable[Rule], cluster: ResolvedCluster, today: date) -> list[Diagnostic]:
+    """What is wrong with the manifest's choice of rules: names that nobody knows, waivers whose day is over."""
+    return [*_unknown_names(rules, cluster), *_expired(cluster, today)]
+
+
+def _unknown_names(rules: Iterable[Rule], cluster: ResolvedCluster) -> Iterator[Diagnostic]:
+    known = {name for rule in rules for name in (rule.code, rule.group)} | {ADVICE, "all"}
+    for name, at in cluster.rules.named:
+        if name not in known:
+            yield Diagnostic(
+                "rules.unknown",
+                f"there is no rule {quoted(name)}",
+                at,
+                "A rule that does not exist is neither looked for nor ignored.",
+                did_you_mean(name, known) or "`kvmdecl rules` lists them",
+            )
+
+
+def _expired(cluster: ResolvedCluster, today: date) -> Iterator[Diagnostic]:
+    for waiver in cluster.rules.waivers:
+        if waiver.until < today:
+            yield Diagnostic(
+                "rules.waiver-expired",
+                f"{waiver.rule} was accepted until {waiver.until.isoformat()}",
+                waiver.at,
+                f"The reason was: {waiver.reason}",
+                "follow the rule, or decide again until when it is accepted",
+            )
+
+
+_BASELINE = "# Who did not follow which rule when rules came. `kvmdecl rules PATH --write-baseline FILE` writes this.\n"
+
+
+def baseline(rules: Iterable[Rule], site: Site) -> str:
+    """The file that lists everything that is found now and not waived, in order."""
+    found = {
+        (rule.code, finding.owner, finding.key)
+        for rule, finding in findings(selected(rules, site), site)
+        if not any(_waives(waiver, rule, finding) for waiver in site.cluster.rules.waivers)
+    }
+    return _BASELINE + "".join(f"{' '.join(filter(None, each))}\n" for each in sorted(found))

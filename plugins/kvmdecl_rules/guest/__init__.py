@@ -1,0 +1,1 @@
+"""Rules about what a guest's system needs."""
