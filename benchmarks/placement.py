@@ -1,11 +1,12 @@
 """Place recorded clusters, and compare with the best that is known and with Nova.
 
-Usage: python -m benchmarks.placement INSTANCE.json... --out DIR [--seconds S] [--measure MEASURE...]
+Usage: python -m benchmarks.placement INSTANCE.json... --out DIR [--seconds S] [--measure MEASURE...] [--solver SOLVER]
 
 Instances and placements are files of the format numa-place/1. How many of the first vms are all accepted, the weight of
 all that are, and their count are goals that exclude each other, so each has a placement of its own: DIR/NAME.json is
 best by prefix, and has as much weight as fits beside it (what `plan` would do); DIR/weight/NAME.json and
-DIR/count/NAME.json are best by weight and by count.
+DIR/count/NAME.json are best by weight and by count. With `--solver exact` a row ends with what no placement surpasses,
+where that is known.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any, get_args
 
+from kvmdecl_numa.exact import improved
 from kvmdecl_numa.search import Effort, Measure
 from kvmdecl_numa.solver import pack, places_of
 
@@ -32,6 +34,7 @@ from kvmdecl.api import (
     HostRoom,
     PciDevice,
     Place,
+    PlaceAnswer,
     PlaceRequest,
     Shape,
     VmToPlace,
@@ -54,6 +57,7 @@ class Row:
     best: int
     nova: int
     seconds: float
+    bound: int | None = None
 
     @property
     def gap(self) -> float:
@@ -244,19 +248,32 @@ def values_of(raw: Mapping[str, Any], found: Mapping[str, Place]) -> dict[Measur
     }
 
 
-def place(path: Path, measures: Sequence[Measure], out: Path, limit: float, steps: int) -> Iterator[Row]:
+def proved(request: PlaceRequest, found: Mapping[str, Place], measure: Measure, limit: float) -> PlaceAnswer:
+    """The placement as the solver `exact` betters it; its bound counts residents, too."""
+    hosts = {vm.name: found[vm.name].host for vm in request.vms if vm.name in found}
+    answer = improved(request, PlaceAnswer(hosts, {}, found), measure, limit)
+    there = sum(vm.weight if measure == "weight" else 1 for vm in request.residents)
+    return replace(answer, bound=None if answer.bound is None else there + answer.bound)
+
+
+def place(
+    path: Path, measures: Sequence[Measure], out: Path, limit: float, steps: int, solver: str
+) -> Iterator[Row]:
     """Place an instance by each measure; one that all vms fit into is placed once."""
     raw = json.loads(path.read_text())
     request = request_of(raw)
     known = raw.get("results", {})
     found: Mapping[str, Place] = {}
-    seconds = 0.0
+    seconds, bound = 0.0, None
     for measure in measures:
         if len(found) < len(raw["vms"]):
             began = time.process_time()
             end = began + limit
             packing = pack(request, Effort(steps, lambda: time.process_time() > end), measure)  # noqa: B023
             found = places_of(packing)
+            if solver == "exact" and len(found) < len(raw["vms"]):
+                answer = proved(request, found, measure, limit)
+                found, bound = answer.places, answer.bound
             seconds = time.process_time() - began
         folder = out if measure == "prefix" else out / measure
         folder.mkdir(parents=True, exist_ok=True)
@@ -266,7 +283,8 @@ def place(path: Path, measures: Sequence[Measure], out: Path, limit: float, step
             mode["accepted" if measure == "count" else measure] for mode in known.get("nova", {}).values()
         )
         best = known.get("best", {}).get(measure, 0)
-        yield Row(raw["name"], measure, values_of(raw, found)[measure], best, max(nova, default=0), seconds)
+        value = values_of(raw, found)[measure]
+        yield Row(raw["name"], measure, value, best, max(nova, default=0), seconds, bound)
 
 
 def main() -> int:
@@ -276,17 +294,19 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=30, help="of CPU time, for each measure")
     parser.add_argument("--steps", type=int, default=Effort().steps, help="of search, for each thing tried")
+    parser.add_argument("--solver", choices=("numa", "exact"), default="numa")
     parser.add_argument("--measure", nargs="+", choices=MEASURES, default=MEASURES)
     options = parser.parse_args()
     rows: list[Row] = []
     print(f"{'instance':28} {'':7} {'accepted':>9} {'best':>9} {'gap %':>6} {'Nova':>9} {'seconds':>8}")
     for path in options.instances:
-        for row in place(path, options.measure, options.out, options.seconds, options.steps):
+        for row in place(path, options.measure, options.out, options.seconds, options.steps, options.solver):
             rows.append(row)
-            below = "  below Nova" if row.value < row.nova else ""
+            note = "  below Nova" if row.value < row.nova else ""
+            note += "" if row.bound is None else f"  at most {row.bound}"
             print(
                 f"{row.instance:28} {row.measure:7} {row.value:9} {row.best:9} {row.gap:6.2f} {row.nova:9}"
-                f" {row.seconds:8.3f}{below}",
+                f" {row.seconds:8.3f}{note}",
                 flush=True,
             )
     for measure in options.measure:

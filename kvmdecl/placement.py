@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmdecl.asking import Relock, place_request
@@ -225,10 +226,12 @@ class _Placer:
         homeless = [vm for vm in (*vms, *settled) if vm.name in wanting and vm.name not in answer.hosts]
         if homeless and not self.found:
             advice = self._advice(vms, settled, pages, answer, solver)
-            self.found += (
+            told = [
                 self._no_host(vm, answer.refused.get(vm.name, {}), pages, advice.get(vm.name, Advice()))
                 for vm in homeless
-            )
+            ]
+            proof = _proof(answer, len(request.vms))
+            self.found += (replace(found, notes=(*found.notes, *proof)) for found in told)
         if self.found:
             return [], {}
         rooms = {room.name: room for room in request.hosts}
@@ -383,6 +386,15 @@ def _ill_grouped(text: str) -> Diagnostic:
         cause="Moving a guest with its disks is not done by this version.",
         hint="take `apart` or `together` back, or move a guest and its volumes yourself first",
     )
+
+
+def _proof(answer: PlaceAnswer, wanted: int) -> tuple[Note, ...]:
+    """What a solver knows about other placements, if it says so."""
+    if answer.bound is None:
+        return ()
+    if answer.bound < wanted:
+        return (Note("it is proved that no other placement has room for all vms"),)
+    return (Note("it is not proved that no other placement has room for all vms"),)
 
 
 def _as_they_are(request: PlaceRequest) -> PlaceAnswer:

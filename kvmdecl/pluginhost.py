@@ -217,7 +217,7 @@ class _Guarded:
 
 @contextmanager
 def _blamed(info: PluginInfo) -> Iterator[None]:
-    """Turn whatever a plugin raises into an error that names it."""
+    """Turn whatever a plugin raises into an error that names it, but for what it rejects with a diagnostic."""
     try:
         yield
     except Rejected:  # what is wrong is the user's, and said

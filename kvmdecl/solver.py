@@ -188,12 +188,16 @@ class HostRoom:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Vms that are kept apart (at most `most` under one value of a label, or on one `host`), or together."""
+    """Vms that are kept apart (at most `most` under one value of a label, or on one `host`), or together.
+
+    `soft`: if it can be, and not at the price of having no host.
+    """
 
     members: frozenset[str]
     scope: str
     apart: bool
     most: int = 1
+    soft: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,11 +264,13 @@ class PlaceAnswer:
         hosts: vm -> host, one of its candidates.
         refused: vm -> host -> reason, for example "3GiB of 16GiB free, 4GiB wanted".
         places: vm -> place, for each vm of the request that has a shape and a host, and for each resident.
+        bound: no answer has a host for more of the first vms than so many; None if nobody knows.
     """
 
     hosts: Mapping[str, str]
     refused: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     places: Mapping[str, Place] = field(default_factory=dict)
+    bound: int | None = None
 
 
 class Solver(Protocol):
@@ -293,5 +299,7 @@ class Solver(Protocol):
         - Labels and groups hold. Hosts without the label of a group count as one place.
         - Fixed residents stay as they are; of the others no more move to other hosts, to other cells, or to other CPUs,
           pages or devices, than the budget says. Order within a place is no difference.
+
+        What the user can mend, such as a library that is not installed, is raised as `Rejected` with a diagnostic.
         """
         ...

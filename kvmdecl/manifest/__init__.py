@@ -42,7 +42,7 @@ class PlacementSection(Section):
 
     solver: Name | None = None
     """Solver plugin, by name (`kvmdecl plugins` lists them). If not given, `numa` where vms have dedicated vCPUs, are
-    bound to NUMA cells, or are kept apart or together, else `spread`."""
+    bound to NUMA cells, or are kept apart or together, else `spread`; `exact` proves what `numa` finds."""
 
 
 class Manifest(Section):

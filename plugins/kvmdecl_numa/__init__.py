@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 @hookimpl
 def kvmdecl_solvers() -> Mapping[str, Solver]:
-    """Offer `numa`."""
+    """Offer `numa`, and `exact`, which needs OR-tools."""
+    from kvmdecl_numa.exact import exact
     from kvmdecl_numa.solver import numa
 
-    return {"numa": numa}
+    return {"exact": exact, "numa": numa}

@@ -26,7 +26,7 @@ def choose(host: HostLeft, shape: Shape, homes: Collection[int]) -> Chosen | Non
     """
     if not shape.devices:
         return ()
-    open_ = [list(_open(host, demand, homes)) for demand in shape.devices]
+    open_ = [list(open_to(host, demand, homes)) for demand in shape.devices]
     if any(len(free) < demand.count for free, demand in zip(open_, shape.devices, strict=True)):
         return None
     ordered = _in_order_of_liking(host, shape, open_, homes)
@@ -41,7 +41,7 @@ def choose(host: HostLeft, shape: Shape, homes: Collection[int]) -> Chosen | Non
     return tuple(tuple(d for slot, d in given if slot == number) for number in range(len(ordered)))
 
 
-def _open(host: HostLeft, demand: DeviceDemand, homes: Collection[int]) -> Iterator[PciDevice]:
+def open_to(host: HostLeft, demand: DeviceDemand, homes: Collection[int]) -> Iterator[PciDevice]:
     """The devices that a demand may have."""
     near = _nearness(host, homes)
     for device in host.devices.get(demand.model, ()):

@@ -47,7 +47,7 @@ def pack(
     `prefix`: as many of the first as can be, then as much weight as fits beside them; `weight`: as much
     weight as can be; `count`: as many vms.
     """
-    packing = _packing(request, request.vms, others)
+    packing = packing_of(request, request.vms, others)
     wanted = range(packing.residents, len(packing.guests))
     search = Search(packing, wanted, effort, request.budget)
     if not search.all():
@@ -74,9 +74,9 @@ def _answer(request: PlaceRequest, effort: Effort, *, ordinary_first: bool) -> P
     kept = {vm.name: vm.place for vm in request.residents if vm.shape is None and vm.place is not None}
     others = {name: place.host for name, place in kept.items()}
     if ordinary_first:
-        hosts, refused = _ordinary(request, ordinary, _packing(request, (), others), others)
-        charged = replace(request, hosts=_charged(request.hosts, ordinary, hosts))
-        packing = pack(charged, effort, others=others | hosts)
+        hosts, refused = _ordinary(request, ordinary, packing_of(request, (), others), others)
+        full = replace(request, hosts=charged(request.hosts, ordinary, hosts))
+        packing = pack(full, effort, others=others | hosts)
     else:
         packing = pack(request, effort, others=others)
         hosts, refused = _ordinary(request, ordinary, packing, others)
@@ -100,15 +100,16 @@ def _ordinary(
         host = packing.host_of(number)
         if host is not None:
             where[vm.name] = request.hosts[host].name
-    return place_ordinary(vms, _rooms_beside(packing), Company(request.groups, request.hosts, where))
+    return place_ordinary(vms, rooms_beside(packing), Company(request.groups, request.hosts, where))
 
 
-def _packing(request: PlaceRequest, vms: Sequence[VmToPlace], others: Mapping[str, str]) -> Packing:
+def packing_of(request: PlaceRequest, vms: Sequence[VmToPlace], others: Mapping[str, str]) -> Packing:
+    """The residents where they are, and vms that are nowhere yet."""
     guests = [(vm, vm.shape) for vm in (*request.residents, *vms) if vm.shape is not None]
     return Packing(guests, request.hosts, request.groups, others)
 
 
-def _rooms_beside(packing: Packing) -> list[HostRoom]:
+def rooms_beside(packing: Packing) -> list[HostRoom]:
     """The hosts, with the ordinary memory of guests that have a shape taken."""
     return [
         replace(host.room, used_memory=host.room.used_memory + host.ordinary_taken * MIB)
@@ -116,9 +117,10 @@ def _rooms_beside(packing: Packing) -> list[HostRoom]:
     ]
 
 
-def _charged(
+def charged(
     rooms: Sequence[HostRoom], vms: Sequence[VmToPlace], hosts: Mapping[str, str]
 ) -> tuple[HostRoom, ...]:
+    """The hosts, with the memory of ordinary vms taken that are on them."""
     taken = Counter[str]()
     for vm in vms:
         if vm.name in hosts:
@@ -126,7 +128,11 @@ def _charged(
     return tuple(replace(room, used_memory=room.used_memory + taken[room.name]) for room in rooms)
 
 
+def first_placed(request: PlaceRequest, answer: PlaceAnswer) -> int:
+    """How many of the first vms have a host."""
+    return next((n for n, vm in enumerate(request.vms) if vm.name not in answer.hosts), len(request.vms))
+
+
 def _accepted(request: PlaceRequest, answer: PlaceAnswer) -> tuple[int, int]:
     """How many of the first vms have a host, and how many of all."""
-    first = next((n for n, vm in enumerate(request.vms) if vm.name in answer.refused), len(request.vms))
-    return first, len(answer.hosts)
+    return first_placed(request, answer), len(answer.hosts)

@@ -64,7 +64,7 @@ def test_it_is_listed_beside_ours(installed: Path) -> None:
         "  solvers: pack\n"
         f"numa {kvmdecl.__version__} (built in, kvmdecl_numa)\n"
         "  hooks: kvmdecl_solvers\n"
-        "  solvers: numa\n"
+        "  solvers: exact, numa\n"
         f"pacemaker {kvmdecl.__version__} (built in, kvmdecl_pacemaker)\n"
         "  hooks: kvmdecl_emit, kvmdecl_sections\n"
         "  sections: ha\n"
