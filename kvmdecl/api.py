@@ -83,6 +83,7 @@ from kvmdecl.solver import (
     VmToPlace,
 )
 from kvmdecl.state import Artifact, HostState, ObservedDomain, ObservedNetwork, ObservedPool, Origin
+from kvmdecl.takeover import Takeover, Takeovers
 from kvmdecl.text import did_you_mean, quoted, safe_text
 
 __all__ = [
@@ -153,6 +154,8 @@ __all__ = [
     "Solver",
     "Span",
     "Subnet",
+    "Takeover",
+    "Takeovers",
     "UsbDevice",
     "Use",
     "VmToPlace",

@@ -12,7 +12,7 @@ from kvmdecl.solver import PlaceRequest
 from kvmdecl.verdict import faults
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from kvmdecl.solver import Group, HostRoom, PlaceAnswer, Solver, VmToPlace
 
@@ -30,12 +30,14 @@ class Standing:
         bare: the same hosts less what runs unmanaged alone.
         vms: with their places, and all hosts that could have them for candidates.
         groups: of vms.
+        wanted: those that need a home when their hosts fail; all if None. Others stay, and are lost with their hosts.
     """
 
     hosts: tuple[HostRoom, ...]
     bare: tuple[HostRoom, ...]
     vms: tuple[VmToPlace, ...]
     groups: tuple[Group, ...]
+    wanted: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,23 +80,29 @@ class Survival:
 
 def survival(standing: Standing, lose: int, solver: Solver) -> Survival:
     """Try the loss of any `lose` hosts, those with the most vms first, until one fails."""
+    losses: list[Loss] = []
+    for hosts in losses_of(standing, lose):
+        losses.append(loss_of(standing, hosts, solver))
+        if losses[-1].unfit:
+            break
+    return Survival(lose, comb(len(standing.hosts), lose), tuple(losses))
+
+
+def losses_of(standing: Standing, lose: int) -> Iterator[tuple[str, ...]]:
+    """The combinations of hosts that are tried, those with the most vms first."""
     count = {room.name: 0 for room in standing.hosts}
     for vm in standing.vms:
         if vm.place is not None:
             count[vm.place.host] += 1
     fullest = sorted(count, key=lambda name: (-count[name], name))
-    losses: list[Loss] = []
     for hosts in islice(combinations(fullest, lose), MOST_LOSSES):
-        losses.append(_loss(standing, tuple(sorted(hosts)), solver))
-        if losses[-1].unfit:
-            break
-    return Survival(lose, comb(len(fullest), lose), tuple(losses))
+        yield tuple(sorted(hosts))
 
 
-def _loss(standing: Standing, gone: tuple[str, ...], solver: Solver) -> Loss:
+def loss_of(standing: Standing, gone: tuple[str, ...], solver: Solver) -> Loss:
     """The others stay if they can; else everybody is placed anew."""
     was = {vm.name: vm.place.host for vm in standing.vms if vm.place is not None}
-    lost = {name for name, host in was.items() if host in gone}
+    lost = {name for name, host in was.items() if host in gone and _is_wanted(standing, name)}
     if not lost:
         return Loss(gone, {}, {})
     stay = _where_others_stay(standing, gone, lost)
@@ -102,7 +110,7 @@ def _loss(standing: Standing, gone: tuple[str, ...], solver: Solver) -> Loss:
         answer = solver(stay)
         if _all_placed(stay, answer):
             return Loss(gone, dict(sorted(answer.hosts.items())), {})
-    return _anew(standing, gone, was, solver)
+    return anew(standing, gone, solver)
 
 
 def _where_others_stay(standing: Standing, gone: tuple[str, ...], lost: set[str]) -> PlaceRequest:
@@ -110,14 +118,20 @@ def _where_others_stay(standing: Standing, gone: tuple[str, ...], lost: set[str]
     residents = tuple(
         replace(vm, candidates=(vm.place.host,))
         for vm in standing.vms
-        if vm.place is not None and vm.name not in lost and (vm.shape is not None or vm.name in grouped)
+        if vm.place is not None and vm.place.host not in gone and (vm.shape is not None or vm.name in grouped)
     )
     asked = tuple(_homeless(vm, gone) for vm in standing.vms if vm.name in lost)
     return PlaceRequest(asked, _left(standing.hosts, gone), residents, standing.groups)
 
 
-def _anew(standing: Standing, gone: tuple[str, ...], was: Mapping[str, str], solver: Solver) -> Loss:
-    vms = tuple(_homeless(vm, gone) for vm in standing.vms)
+def anew(standing: Standing, gone: tuple[str, ...], solver: Solver) -> Loss:
+    """What comes of a loss if all vms that are wanted may move: if this has no home for them, nothing has."""
+    was = {vm.name: vm.place.host for vm in standing.vms if vm.place is not None}
+    vms = tuple(
+        _homeless(vm, gone) if _is_wanted(standing, vm.name) else _fixed(vm, was[vm.name])
+        for vm in standing.vms
+        if _is_wanted(standing, vm.name) or was.get(vm.name, gone[0]) not in gone
+    )
     request = PlaceRequest(vms, _left(standing.bare, gone), (), standing.groups)
     nowhere = tuple(vm.name for vm in vms if not vm.candidates)
     if nowhere:
@@ -135,8 +149,56 @@ def _anew(standing: Standing, gone: tuple[str, ...], was: Mapping[str, str], sol
     return Loss(gone, {}, {}, tuple(sorted(found.vms)), found.smallest)
 
 
+def misfits(
+    standing: Standing, gone: tuple[str, ...], homes: Mapping[str, str], solver: Solver
+) -> Mapping[str, str]:
+    """Who does not fit where somebody else puts the vms after the loss of some hosts, and why.
+
+    Args:
+        standing: before the loss.
+        gone: the hosts that are lost.
+        homes: the host of each vm that runs afterwards, those that stay too.
+        solver: of the manifest; it finds cells on these hosts.
+    """
+    there = [vm for vm in standing.vms if vm.name in homes]
+    barred = {
+        vm.name: f"{homes[vm.name]} is none of its hosts"
+        for vm in there
+        if homes[vm.name] not in vm.candidates
+    }
+    stay = {
+        vm.name
+        for vm in there
+        if vm.shape is not None and vm.place is not None and vm.place.host == homes[vm.name]
+    }
+    unbound = [vm for vm in there if vm.name not in stay and vm.name not in barred]
+    # Who was there before comes first; who comes is refused where not all fit.
+    unbound.sort(key=lambda vm: vm.place is None or vm.place.host != homes[vm.name])
+    asked = tuple(_fixed(vm, homes[vm.name]) for vm in unbound)
+    residents = tuple(replace(vm, candidates=(homes[vm.name],)) for vm in there if vm.name in stay)
+    request = PlaceRequest(asked, _left(standing.bare, gone), residents, standing.groups)
+    answer = solver(request)
+    refused = {
+        vm.name: answer.refused.get(vm.name, {}).get(homes[vm.name], "the solver does not say why not")
+        for vm in asked
+        if vm.name not in answer.hosts
+    }
+    fault = next(faults(request, answer), None)
+    if fault is not None and not refused:
+        refused = dict.fromkeys([vm.name for vm in asked][-1:], fault)
+    return dict(sorted((barred | refused).items()))
+
+
 def _homeless(vm: VmToPlace, gone: tuple[str, ...]) -> VmToPlace:
     return replace(vm, place=None, candidates=tuple(host for host in vm.candidates if host not in gone))
+
+
+def _fixed(vm: VmToPlace, host: str) -> VmToPlace:
+    return replace(vm, place=None, candidates=(host,))
+
+
+def _is_wanted(standing: Standing, name: str) -> bool:
+    return standing.wanted is None or name in standing.wanted
 
 
 def _left(rooms: tuple[HostRoom, ...], gone: tuple[str, ...]) -> tuple[HostRoom, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from kvmdecl.cluster import PlacedCluster
     from kvmdecl.diagnostics import Diagnostic
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kvmdecl.rules import Rule
     from kvmdecl.solver import Solver
     from kvmdecl.state import Artifact, HostState
+    from kvmdecl.takeover import Takeovers
 
 GROUP = "kvmdecl"
 
@@ -109,5 +110,30 @@ def kvmdecl_emit(cluster: PlacedCluster, facts: Mapping[str, HostFacts]) -> Iter
     Returns:
         Files, each of a section that this plugin brings, with paths that are relative and used once. Rejected
         (`kvmdecl.api.Rejected`) is raised if they cannot be written, with the reasons.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def kvmdecl_takeover(
+    cluster: PlacedCluster,
+    facts: Mapping[str, HostFacts],
+    running: Mapping[str, str],
+    losses: Sequence[tuple[str, ...]],
+) -> Iterable[Takeovers]:
+    """Tell what a cluster manager would do if hosts were lost.
+
+    Called when somebody asks (`kvmdecl ha simulate`), after the checks found no error. Programs of the cluster manager
+    may be run, on this machine; no host is contacted. Where it puts vms is judged by the rules of placement then.
+
+    Args:
+        cluster: every vm with its host.
+        facts: what each host is, by its name.
+        running: the host of each vm that runs now, by its name.
+        losses: hosts that are lost at once; each is a question of its own.
+
+    Returns:
+        At most one answer, if it is this plugin whose cluster manager runs vms of this cluster. Rejected
+        (`kvmdecl.api.Rejected`) is raised if nothing can be said, with the reasons.
     """
     raise NotImplementedError

@@ -21,10 +21,11 @@ from kvmdecl.manifest import Manifest, Section
 from kvmdecl.rules import Rule
 from kvmdecl.solver import CellPlace, Place, PlaceAnswer, PlaceRequest, Solver
 from kvmdecl.state import Artifact
+from kvmdecl.takeover import Takeovers
 from kvmdecl.text import did_you_mean, quoted, safe_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from kvmdecl.cluster import PlacedCluster
     from kvmdecl.facts import HostFacts
@@ -177,6 +178,32 @@ class Plugins:
             with _blamed(info):
                 written += _artifacts(call(cluster=cluster, facts=facts), own)
         return tuple(sorted(written))
+
+    def takeovers(
+        self,
+        cluster: PlacedCluster,
+        facts: Mapping[str, HostFacts],
+        running: Mapping[str, str],
+        losses: Sequence[tuple[str, ...]],
+    ) -> Takeovers | None:
+        """What the cluster manager would do if hosts were lost; None if there is none.
+
+        Raises:
+            PluginError: a plugin failed, or returned something else, or two have an answer.
+            Rejected: by a plugin that has none, with the reasons.
+        """
+        found: list[Takeovers] = []
+        for info, call in self._callers("kvmdecl_takeover"):
+            with _blamed(info):
+                told = list(call(cluster=cluster, facts=facts, running=running, losses=losses))
+                if not all(
+                    isinstance(each, Takeovers) and len(each.takeovers) == len(losses) for each in told
+                ):
+                    raise TypeError("kvmdecl_takeover gave something else than Takeovers, one for each loss")
+                found += told
+                if len(found) > 1:
+                    raise ValueError("there are two answers to kvmdecl_takeover")
+        return next(iter(found), None)
 
     def _callers(self, hook: str) -> Iterator[tuple[PluginInfo, Any]]:
         """Each plugin that implements a hook, with a function that calls its implementation alone."""

@@ -90,7 +90,11 @@ def survives(
 
     Any vm may go to any host that has what it needs, whatever `host:` says of it, and whether or not its disks could.
     """
-    snapshots = _snapshots(observations)
+    return survival(as_it_stands(placed, observations), lose, solver)
+
+
+def as_it_stands(placed: PlacedCluster, observations: Mapping[str, Observation]) -> Standing:
+    """All vms on hosts that were read, with their places and all hosts that could have them."""
     request = standing(placed, observations, {})
     free = [replace(vm, host=None) for vm in placed.cluster.vms if vm.name in placed.places]
     hosts = open_hosts(placed.cluster, observations, free)
@@ -98,9 +102,8 @@ def survives(
         to_place(vm, tuple(sorted({*hosts[vm.name], placed.places[vm.name].host})), placed.places[vm.name])
         for vm in sorted(free, key=lambda vm: vm.name)
     )
-    return survival(
-        Standing(request.hosts, rooms(placed.cluster, snapshots, ()), vms, request.groups), lose, solver
-    )
+    bare = rooms(placed.cluster, _snapshots(observations), ())
+    return Standing(request.hosts, bare, vms, request.groups)
 
 
 @dataclass(frozen=True, slots=True)

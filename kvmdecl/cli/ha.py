@@ -25,6 +25,7 @@ def group() -> None:
     Examples:
       kvmdecl ha emit clusters/edge
       kvmdecl ha emit clusters/edge --facts facts/ --out ha/
+      kvmdecl ha simulate clusters/edge
     """
 
 
@@ -57,6 +58,48 @@ def emit(
     for artifact in artifacts:
         _write(out, artifact)
     common.say(safe_text(f"{len(artifacts)} files in {out}"))
+
+
+@app.command()
+def simulate(
+    path: common.ClusterPath = common.DEFAULT_PATH,
+    facts: Annotated[
+        Path | None, typer.Option(help="Work offline, with the files that `kvmdecl facts` wrote.")
+    ] = None,
+    lose: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            min=1,
+            max=16,
+            help="Hosts that are lost at once.",
+            show_default="what `ha.survive` says",
+        ),
+    ] = None,
+    format_: Annotated[common.Format, typer.Option("--format", help="Output format.")] = common.Format.TEXT,
+) -> None:
+    """Tell where each vm goes when hosts are lost.
+
+    Pacemaker's own scheduler is asked: crm_verify and crm_simulate of this machine are given what `kvmdecl ha emit`
+    writes, with every combination of K hosts lost. Their answers are held against what they do not model: votes,
+    cells, pins and devices; and where a vm stays down, whether there was room for it. Up to 200 combinations are tried,
+    the fullest hosts first.
+
+    Reads the hosts over read-only connections and changes none; no running cluster is asked.
+
+    Examples:
+      kvmdecl ha simulate clusters/edge
+      kvmdecl ha simulate clusters/edge --facts facts/ --lose 2 --format json
+
+    Exit codes: 0 every vm that has to run is running again, 1 not every one, or an error.
+    """
+    from kvmdecl.cli import planning
+    from kvmdecl.views.survivors import render_proof, render_proof_json
+
+    proof = planning.simulate(path, facts, SECTION, lose)
+    common.report(proof.findings)
+    common.say(render_proof_json(proof) if format_ is common.Format.JSON else render_proof(proof), end="")
+    raise typer.Exit(common.Exit.OK if proof.survives else common.Exit.ERROR)
 
 
 def _write(folder: Path, artifact: Artifact) -> None:

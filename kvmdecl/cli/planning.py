@@ -18,6 +18,8 @@ from kvmdecl.hosts.sanity import believable
 from kvmdecl.images import Care
 from kvmdecl.lock import Lock, new_lock
 from kvmdecl.pipeline import (
+    compile_cluster,
+    facts_of,
     in_schedule,
     load_cluster,
     place_cluster,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from kvmdecl.capacity import Capacity
     from kvmdecl.failover import Survival
     from kvmdecl.state import Artifact
+    from kvmdecl.takeover import Proof
     from kvmdecl.whatif import Whereabouts
 
 
@@ -138,9 +141,30 @@ def emit_section(path: Path, facts: Path | None, section: str) -> tuple[Artifact
     Raises:
         Rejected: with everything that stands in the way of them, `ha.no-section` if the manifest does not have it.
     """
-    from kvmdecl.pipeline import compile_cluster, facts_of
+    plugins = load_plugins()
+    placed, seen = _with_section(path, facts, section, plugins)
+    artifacts = plugins.emit(placed, facts_of(seen))
+    return tuple(artifact for artifact in artifacts if artifact.section == section)
+
+
+def simulate(path: Path, facts: Path | None, section: str, lose: int | None) -> Proof:
+    """What the cluster manager would do about the loss of any `lose` hosts, or of as many as the section says.
+
+    Raises:
+        Rejected: with everything that stands in the way of an answer, `ha.no-section` if the manifest does not have it.
+    """
+    from kvmdecl.survivors import prove
 
     plugins = load_plugins()
+    placed, seen = _with_section(path, facts, section, plugins)
+    said = getattr(placed.cluster.sections[section], "survive", 1)
+    return prove(placed, seen, lose or max(1, said), plugins)
+
+
+def _with_section(
+    path: Path, facts: Path | None, section: str, plugins: Plugins
+) -> tuple[PlacedCluster, Mapping[str, Observation]]:
+    """A cluster that has the section, placed and checked, and how its hosts are; warnings are told."""
     cluster = read_cluster(path, plugins)
     if section not in cluster.sections:
         hint = f"add `{section}:`; docs/{section}.md says what it can hold"
@@ -159,8 +183,7 @@ def emit_section(path: Path, facts: Path | None, section: str) -> tuple[Artifact
             seen = believable(fleet.observe(scope_of(cluster)))
     compiled = compile_cluster(cluster, seen, plugins)
     common.report(compiled.warnings)
-    artifacts = plugins.emit(compiled.placed, facts_of(seen))
-    return tuple(artifact for artifact in artifacts if artifact.section == section)
+    return compiled.placed, seen
 
 
 def make_lock(path: Path, facts: Path | None, relock: Relock) -> tuple[Lock, bool]:

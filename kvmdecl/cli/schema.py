@@ -19,6 +19,7 @@ class Document(StrEnum):
     DRIFT = "drift"
     MAP = "map"
     EVENTS = "events"
+    HA = "ha"
 
 
 def run(
@@ -30,7 +31,9 @@ def run(
         ),
     ] = None,
 ) -> None:
-    """Write the JSON Schema of the manifest, of a saved plan, of a map, of drift, or of apply's events.
+    """Write the JSON Schema of the manifest, or of what commands write as JSON.
+
+    That is a saved plan, a map, drift, apply's events, or the answer of `ha simulate`.
 
     That of the manifest has the sections of all installed plugins. Editors use it for
     completion and for checks while you type: put
@@ -58,6 +61,7 @@ def _render(document: Document) -> str:
     from kvmdecl.views.events_json import events_schema
     from kvmdecl.views.map_json import map_schema
     from kvmdecl.views.plan_json import plan_schema
+    from kvmdecl.views.survivors import proof_schema
 
     if document is Document.MANIFEST:
         return render_schema(load_plugins().sections())
@@ -66,5 +70,6 @@ def _render(document: Document) -> str:
         Document.DRIFT: drift_schema,
         Document.MAP: map_schema,
         Document.EVENTS: events_schema,
+        Document.HA: proof_schema,
     }
     return json.dumps(schemas[document](), indent=2) + "\n"

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from kvmdecl.api import hookimpl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from kvmdecl.api import Artifact, HostFacts, PlacedCluster, Section
+    from kvmdecl.api import Artifact, HostFacts, PlacedCluster, Section, Takeovers
 
 
 @hookimpl
@@ -26,3 +26,16 @@ def kvmdecl_emit(cluster: PlacedCluster, facts: Mapping[str, HostFacts]) -> Iter
     from kvmdecl_pacemaker.artifacts import artifacts
 
     return artifacts(cluster, facts) if "ha" in cluster.cluster.sections else ()
+
+
+@hookimpl
+def kvmdecl_takeover(
+    cluster: PlacedCluster,
+    facts: Mapping[str, HostFacts],
+    running: Mapping[str, str],
+    losses: Sequence[tuple[str, ...]],
+) -> Iterable[Takeovers]:
+    """Ask this machine's Pacemaker what it would do."""
+    from kvmdecl_pacemaker.proof import takeovers
+
+    return [takeovers(cluster, facts, running, losses)] if "ha" in cluster.cluster.sections else ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.api import Diagnostic, Rejected, homes, room_of
+from kvmdecl.api import Diagnostic, Footprint, Rejected, footprint, homes, room_of
 from kvmdecl_pacemaker.configuration import (
     Configuration,
     Corosync,
@@ -22,7 +22,7 @@ from kvmdecl_pacemaker.services import services
 from kvmdecl_pacemaker.site import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from kvmdecl.api import HostFacts, PlacedCluster, ResolvedHost
     from kvmdecl_pacemaker.configuration import Pairs
@@ -72,7 +72,7 @@ def configure(
                 "resource-stickiness": str(site.ha.stickiness),
             }
         ),
-        nodes=_nodes(site, facts),
+        nodes=_nodes(site, placed, facts),
         devices=switch.devices,
         levels=switch.levels,
         services=running.clones,
@@ -166,20 +166,33 @@ def _options(site: Site, fencing_seconds: int) -> Pairs:
     return _sorted(options)
 
 
-def _nodes(site: Site, facts: Mapping[str, HostFacts]) -> tuple[Node, ...]:
+def _nodes(site: Site, placed: PlacedCluster, facts: Mapping[str, HostFacts]) -> tuple[Node, ...]:
     names = [host.name for host in site.hosts]
     ids = node_ids(names, site.ha.node_ids)
     ways = links(site.ha, site.hosts)
     labels = sorted({label for host in site.hosts for label in host.labels})
+    beside: dict[str | None, list[Footprint]] = {}
+    for vm in placed.vms:
+        if not vm.spec.is_ha and vm.state != "absent":
+            beside.setdefault(vm.host, []).append(footprint(vm))
     nodes = []
     for host in site.hosts:
         attributes = {attribute(label): host.labels.get(label, _NO_LABEL) for label in labels}
         if host.maintenance:
             attributes["standby"] = "on"
         addresses = tuple(way.get(host.name, host.name) for way in ways)
-        room = room_for(site, room_of(host, facts[host.name]))
+        room = room_for(site, _left(room_of(host, facts[host.name]), beside.get(host.name, ())))
         nodes.append(Node(ids[host.name], host.name, addresses, _sorted(attributes), room))
     return tuple(sorted(nodes, key=lambda node: node.id))
+
+
+def _left(room: Footprint, beside: Iterable[Footprint]) -> Footprint:
+    """What is left for Pacemaker's vms beside those that it does not run."""
+    cpus, memory, pages = room.cpus, room.memory, dict(room.pages)
+    for other in beside:
+        cpus, memory = cpus - other.cpus, memory - other.memory
+        pages |= {size: pages.get(size, 0) - count for size, count in other.pages.items()}
+    return Footprint(max(0, cpus), max(0, memory), {size: max(0, count) for size, count in pages.items()})
 
 
 def _corosync(site: Site) -> Corosync:
