@@ -13,7 +13,7 @@ from kvmdecl.diagnostics import Diagnostic, Severity, in_order
 from kvmdecl.manifest.cpus import LEVELS, numbers_of
 from kvmdecl.names import about_size, format_size
 from kvmdecl.offers import levels, refusals, too_new
-from kvmdecl.pages import needs_of, nodes_of, ordinary_memory, pages_there, set_aside, shortages
+from kvmdecl.pages import needs_of, ordinary_memory, pages_there, set_aside, shortages
 from kvmdecl.settings import shares, split_page_name
 from kvmdecl.state import HostSnapshot
 from kvmdecl.text import did_you_mean, safe_text
@@ -197,7 +197,7 @@ def _check_supported(vm: ResolvedVm, host: _HostView, machine: Machine) -> Itera
     yield from _check_cpus(vm, host, machine, support)
     yield from _check_offers(vm, host, support)
     yield from _check_cpu_model(vm, host, support)
-    yield from _check_host_devices(vm, host)
+    yield from _check_usb_devices(vm, host)
 
 
 def _no_guest_type(vm: ResolvedVm, host: _HostView) -> Diagnostic:
@@ -483,48 +483,22 @@ def _check_security(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:
             )
 
 
-def _check_host_devices(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:
-    """PCI and USB devices that the host has not; judged where its devices were read."""
-    for index, device in enumerate(vm.spec.hostdevs):
-        if device.pci is not None:
-            capability, wanted = "pci", {"address": device.pci.address}
-        elif device.usb is not None and device.usb.vendor and device.usb.if_missing != "optional":
-            usb = device.usb
-            capability = "usb_device"
-            wanted = {"vendor": f"0x{usb.vendor or ''}".lower(), "product": f"0x{usb.product or ''}".lower()}
-        else:
+def _check_usb_devices(vm: ResolvedVm, host: _HostView) -> Iterator[Diagnostic]:
+    """USB devices that the host has not; judged where its devices were read."""
+    there = host.devices_of("usb_device") if vm.spec.hostdevs else []
+    for index, device in enumerate(vm.spec.hostdevs if there else ()):
+        usb = device.usb
+        if usb is None or not usb.vendor or usb.if_missing == "optional":
             continue
-        there = host.devices_of(capability)
-        found = next((properties for properties in there if wanted.items() <= properties.items()), None)
-        if found is not None:
-            yield from _check_nearness(vm, host, found, index)
-        elif there:
+        wanted = {"vendor": f"0x{usb.vendor}".lower(), "product": f"0x{usb.product or ''}".lower()}
+        if not any(wanted.items() <= properties.items() for properties in there):
             yield Diagnostic(
                 "check.no-host-device",
-                f"{host.name} has no such {device.kind.upper()} device: {' '.join(wanted.values())}",
+                f"{host.name} has no such USB device: {' '.join(wanted.values())}",
                 vm.origin.find(f"hostdevs.{index}"),
                 "A guest starts only with the devices of the host that it names.",
                 "`kvmdecl facts` lists the host's devices",
             )
-
-
-def _check_nearness(
-    vm: ResolvedVm, host: _HostView, device: Mapping[str, str], index: int
-) -> Iterator[Diagnostic]:
-    """Warn of a PCI device at another NUMA cell than the guest's memory, which then goes the long way."""
-    nodes, cell = nodes_of(vm.spec), device.get("numa_cell", "")
-    if nodes is None or not cell.isdecimal() or int(cell) in nodes:
-        return
-    yield Diagnostic(
-        "check.device-far",
-        f"{safe_text(device['address'])} is at cell {cell} of {host.name}, and the memory of {vm.name} is taken from"
-        f" {' and '.join(map(str, sorted(nodes)))}",
-        vm.origin.find(f"hostdevs.{index}"),
-        "What the device reads and writes crosses the link between the cells, which is slower.",
-        f'take memory and CPUs from cell {cell} (`numa: "{cell}"`, `cpus.pins`), or another device',
-        severity=Severity.WARNING,
-        subject=f"vm/{vm.name}",
-    )
 
 
 def _no_such_part(share: CacheShare, host: _HostView) -> str:

@@ -22,7 +22,7 @@ class ResolvedHost:
 
     `huge_pages` are those that it sets aside: size in bytes, number of a cell or None for all cells together, and how
     many. `ksm` are KSM's numbers by name. `dedicated` are the CPUs that vCPUs may have for themselves; at most
-    `overcommit` vCPUs share one of the others.
+    `overcommit` vCPUs share one of the others. `sriov` is how many virtual functions its cards have, by address.
     """
 
     name: str
@@ -35,6 +35,7 @@ class ResolvedHost:
     overcommit: float = 4
     labels: Mapping[str, str] = field(default_factory=dict)
     maintenance: bool = False
+    sriov: tuple[tuple[str, int], ...] = ()
     origin: Origin = field(compare=False, default=Origin())
 
 

@@ -17,7 +17,7 @@ class Passed:
 
     Attributes:
         address: of the function.
-        key: of the vm's entry that asks for it (`hostdevs.0`), for `Origin.find`.
+        key: of the vm's entry that asks for it (`hostdevs.0`, `nics.1`, `disks.data.source`), for `Origin.find`.
         managed: whether libvirt takes it from the host's driver and gives it back.
         is_nic: whether it is passed as a network interface, a virtual function with a MAC address.
     """
@@ -36,3 +36,8 @@ def passed_on(vm: ResolvedVm) -> Iterator[Passed]:
     for index, nic in enumerate(vm.nics):
         if nic.spec.pci is not None:
             yield Passed(nic.spec.pci, f"nics.{index}", nic.spec.managed is not False, is_nic=True)
+    for disk in vm.disks:
+        source = disk.spec.source
+        if source is not None and source.nvme is not None:
+            key = "disk.source" if disk.name == "root" else f"disks.{disk.name}.source"
+            yield Passed(source.nvme, key, source.managed)

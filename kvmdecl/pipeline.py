@@ -134,7 +134,7 @@ def scope_of(cluster: ResolvedCluster, *, foreign: bool = False) -> Scope:
 
 def _is_about_devices(cluster: ResolvedCluster) -> bool:
     """Whether something of the manifest cannot be judged without knowing the hosts' devices."""
-    if any(network.spec.mode == "hostdev" for network in cluster.networks):
+    if any(host.sriov for host in cluster.hosts) or any(n.spec.mode == "hostdev" for n in cluster.networks):
         return True
     return any(vm.spec.hostdevs or next(passed_on(vm), None) for vm in cluster.vms)
 

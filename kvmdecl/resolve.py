@@ -99,7 +99,13 @@ class _Keys(Mapping[str, Span]):
 
 
 def parts_of(key: str) -> Iterator[str | int]:
-    """`nics.0.network` -> "nics", 0, "network"; below names and sizes digits are one; the empty key has none."""
+    """`nics.0.network` -> "nics", 0, "network"; below names and sizes digits are one; the empty key has none.
+
+    A PCI address, which has a dot of its own, is one part.
+    """
+    if key.startswith("sriov."):
+        yield from key.split(".", 1)
+        return
     before = ""
     for part in key.split(".") if key else ():
         is_name = before in _NAMED or before.endswith("iB")
@@ -258,6 +264,7 @@ class _Linker:
             spec.overcommit,
             spec.labels,
             spec.maintenance,
+            tuple(sorted(spec.sriov.items())),
             self._origin("hosts", name),
         )
 

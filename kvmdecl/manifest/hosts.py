@@ -8,7 +8,19 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from kvmdecl.manifest.base import Section, wrong
 from kvmdecl.manifest.cpus import NumberSet
-from kvmdecl.names import GIB, KIB, Bool, Form, Integer, Name, Positive, Size, format_size, parse_size
+from kvmdecl.names import (
+    GIB,
+    KIB,
+    Bool,
+    Form,
+    Integer,
+    Name,
+    PciAddress,
+    Positive,
+    Size,
+    format_size,
+    parse_size,
+)
 from kvmdecl.uri import HostUri, parse_manifest_uri
 
 EVENLY = "evenly"
@@ -83,6 +95,9 @@ class Host(Section):
     """
     ksm: Ksm = Ksm.unsaid()
     """How the host merges equal pages of its guests."""
+    sriov: dict[PciAddress, Annotated[Positive, Field(le=65_535)]] = Field(default_factory=dict)
+    """How many virtual functions its cards have (`{"0000:41:00.0": 8}`). libvirt cannot make them: a plan says what to
+    run on a host that has fewer."""
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:

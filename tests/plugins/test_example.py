@@ -73,6 +73,8 @@ def test_it_is_listed_beside_ours(installed: Path) -> None:
         f"spread {kvmdecl.__version__} (built in, kvmdecl_spread)\n"
         "  hooks: kvmdecl_solvers\n"
         "  solvers: spread\n"
+        f"vfio {kvmdecl.__version__} (built in, kvmdecl_vfio)\n"
+        "  hooks: kvmdecl_check\n"
     ), listed.stderr
 
 

@@ -54,6 +54,7 @@ def gpu_host(facts: HostFacts) -> HostFacts:
         for cell in facts.cells
     )
     gpu = {"address": "0000:41:00.0", "vendor": "0x10de", "product": "0x2330", "numa_cell": "1"}
+    gpu |= {"iommu_group": "7", "driver": "vfio-pci"}
     vfio = (("cpu/mode", ("custom", "host-passthrough")), ("devices/hostdev/pciBackend", ("vfio",)))
     support = DomainSupport("x86_64", "kvm", facts.guests[0].machines[0].canonical, 288, vfio, ("EPYC",))
     return replace(
