@@ -55,6 +55,7 @@ schemas: $(READY)  ## write schemas/ and docs/manifest.md again from the models
 	$(BIN)/kvmdecl schema plan --output schemas/plan.v1.json
 	$(BIN)/kvmdecl schema drift --output schemas/drift.v1.json
 	$(BIN)/kvmdecl schema map --output schemas/map.v1.json
+	$(BIN)/kvmdecl schema devices --output schemas/devices.v1.json
 	$(BIN)/kvmdecl schema events --output schemas/events.v1.json
 	$(BIN)/kvmdecl schema ha --output schemas/ha.v1.json
 	$(BIN)/python scripts/manifest_reference.py

@@ -18,6 +18,7 @@ class Document(StrEnum):
     PLAN = "plan"
     DRIFT = "drift"
     MAP = "map"
+    DEVICES = "devices"
     EVENTS = "events"
     HA = "ha"
 
@@ -33,7 +34,7 @@ def run(
 ) -> None:
     """Write the JSON Schema of the manifest, or of what commands write as JSON.
 
-    That is a saved plan, a map, drift, apply's events, or the answer of `ha simulate`.
+    That is a saved plan, a map, devices, drift, apply's events, or the answer of `ha simulate`.
 
     That of the manifest has the sections of all installed plugins. Editors use it for
     completion and for checks while you type: put
@@ -57,6 +58,7 @@ def _render(document: Document) -> str:
 
     from kvmdecl.pluginhost import load_plugins
     from kvmdecl.schema import render_schema
+    from kvmdecl.views.devices_json import devices_schema
     from kvmdecl.views.drift import drift_schema
     from kvmdecl.views.events_json import events_schema
     from kvmdecl.views.map_json import map_schema
@@ -69,6 +71,7 @@ def _render(document: Document) -> str:
         Document.PLAN: plan_schema,
         Document.DRIFT: drift_schema,
         Document.MAP: map_schema,
+        Document.DEVICES: devices_schema,
         Document.EVENTS: events_schema,
         Document.HA: proof_schema,
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from kvmdecl.views.map_words import (
     state_words,
     tags,
 )
+from kvmdecl.views.pen import Pen
 from kvmdecl.views.plan_text import count
 
 if TYPE_CHECKING:
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
     Row = list[MappedCpu | None]
 
-_WIDTH = 80
-_LONGEST_HEAD = 40
 _GROUP = 8  # cores that stand together
 _STYLES = {News.NONE: "36", News.NEW: "32", News.MOVED: "33"}
 _DIM, _BAD, _BOLD = "2", "31", "1"
@@ -70,11 +68,8 @@ def _kind(host: MappedHost) -> object:
     return host.name if host.reason else alike
 
 
-class _View:
+class _View(Pen):
     """Draws, with colours or without."""
-
-    def __init__(self, *, color: bool) -> None:
-        self._color = color
 
     def hosts(self, group: Sequence[MappedHost]) -> Iterator[str]:
         """Hosts that are alike."""
@@ -99,16 +94,6 @@ class _View:
         for hosts in _apart(group):
             yield from self.told(f"  {folded(host.name for host in hosts)}  ", free_words(hosts[0]))
             yield from self._crowd(hosts[0].guests, "    ")
-
-    def told(self, head: str, text: str, style: str = "") -> Iterator[str]:
-        """A text beside its head, or below a long one."""
-        beside = len(head) <= _LONGEST_HEAD
-        indent = " " * (len(head) if beside else 4)
-        lines = textwrap.wrap(text, _WIDTH - len(indent), break_on_hyphens=False) or [""]
-        yield self._paint(head.rstrip(), style) + (
-            head[len(head.rstrip()) :] + lines.pop(0) if beside else ""
-        )
-        yield from (indent + line for line in lines)
 
     def _cell(
         self, alike: Sequence[MappedCell], shown: Mapping[str, str], guests: Mapping[str, MappedGuest]
@@ -137,11 +122,11 @@ class _View:
         if cpu is None:
             return " " * width
         if not there:
-            return self._paint(f"{USES[cpu.use][0]:<{width}}", "" if cpu.use is Use.FREE else _DIM)
+            return self.paint(f"{USES[cpu.use][0]:<{width}}", "" if cpu.use is Use.FREE else _DIM)
         if len(there) > 1:
-            return self._paint(f"{SEVERAL[0]:<{width}}", _BAD)
+            return self.paint(f"{SEVERAL[0]:<{width}}", _BAD)
         (guest,) = there
-        return self._paint(f"{shown[guest]:<{width}}", _STYLES[guests[guest].news])
+        return self.paint(f"{shown[guest]:<{width}}", _STYLES[guests[guest].news])
 
     def _seated(self, host: MappedHost, shown: Mapping[str, str]) -> Iterator[str]:
         """Those that have a letter."""
@@ -162,9 +147,6 @@ class _View:
             noun = count(len(of), "vm" if of[0].managed else "guest")
             told = f"{noun}, {size_words(of)}{state}: {folded(guest.name for guest in of)}"
             yield from self.told(f"{indent}{mark} ", told, _STYLES[of[0].news])
-
-    def _paint(self, text: str, style: str) -> str:
-        return f"\x1b[{style}m{text}\x1b[0m" if self._color and style and text.strip() else text
 
 
 # -- words -----------------------------------------------------------------------------------------------------

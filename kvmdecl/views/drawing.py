@@ -1,0 +1,124 @@
+"""Pictures of hosts in one file: SVG alone, or a page with an SVG for each host. No scripts, nothing loaded.
+
+The same values are the same bytes.
+"""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lxml import etree
+
+from kvmdecl.libvirt_xml.build import node
+
+if TYPE_CHECKING:
+    from kvmdecl.libvirt_xml.safe import Element
+
+WIDTH = 424
+"""Of a host's card, in px, as everything here."""
+PAD, GAP, LINE = 12, 16, 14
+_COLUMNS = 3
+_LEGEND = 2 * WIDTH + GAP
+
+_STYLE = """\
+text{font-size:10px;font-family:system-ui,sans-serif;fill:#1f2328}
+.name{font-size:14px;font-weight:600}.dim{fill:#59636e}.bad{fill:#b42318}
+.tag{font-size:8px;font-family:ui-monospace,monospace;text-anchor:middle}.end{text-anchor:end}
+.card{fill:#fff;stroke:#8c959f}:target .card{stroke:#0969da;stroke-width:3}
+"""
+_PAGE_STYLE = """\
+body{margin:16px;font:14px system-ui,sans-serif;color:#1f2328;background:#f6f8fa}h1{font-size:20px}
+nav{columns:9em;margin:12px 0}nav a{display:block;color:#0969da}
+main{display:grid;grid-template-columns:repeat(auto-fill,minmax(424px,1fr));gap:16px;align-items:start}
+svg{width:100%;max-width:640px;height:auto;display:block}header svg{max-width:1000px}
+@media print{nav{display:none}body{background:#fff}section{break-inside:avoid}}
+"""
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A host, drawn: `WIDTH` wide, `height` high. The element's id is `host-NAME`."""
+
+    host: str
+    height: float
+    drawn: Element
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A picture: what it is called, what there is to say besides, the legend, a card for each host.
+
+    `style` is CSS for what the cards are made of, beside that of names, lines and cards.
+    """
+
+    title: str
+    notes: tuple[str, ...]
+    legend: Element
+    cards: tuple[Card, ...]
+    style: str
+
+
+def svg_sheet(sheet: Sheet) -> str:
+    """One SVG: the legend, then the cards, each in the column that is shortest so far."""
+    lines = [sheet.title, *sheet.notes]
+    head = [label(PAD, 24 + n * LINE, line, "dim" if n else "name") for n, line in enumerate(lines)]
+    top = 34 + LINE * len(lines)
+    columns = [top + 10.0] * max(1, min(_COLUMNS, len(sheet.cards)))
+    parts = [*head, moved(sheet.legend, PAD, top - 20)]
+    for card in sheet.cards:
+        column = columns.index(min(columns))
+        parts.append(moved(card.drawn, PAD + column * (WIDTH + GAP), columns[column]))
+        columns[column] += card.height + GAP
+    width = max(_LEGEND, 2 * PAD + len(columns) * (WIDTH + GAP) - GAP)
+    return svg(width, max(columns), sheet.title, node("style", _STYLE + sheet.style), *parts) + "\n"
+
+
+def html_page(sheet: Sheet) -> str:
+    """One page: the legend, links to the hosts, and an SVG for each."""
+    title = html.escape(sheet.title)
+    notes = "".join(f"<p>{html.escape(line)}</p>\n" for line in sheet.notes)
+    links = "".join(f'<a href="#host-{card.host}">{card.host}</a>\n' for card in sheet.cards)
+    cards = "".join(
+        f"<section>{svg(WIDTH, card.height, card.host, card.drawn)}</section>\n" for card in sheet.cards
+    )
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}"/>\n<title>{title}</title>\n'
+        f"<style>\n{_STYLE}{sheet.style}{_PAGE_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n{notes}"
+        f"<header>{svg(_LEGEND, 20, 'legend', sheet.legend)}</header>\n<nav>\n{links}</nav>\n<main>\n{cards}</main>\n"
+        "</body>\n</html>\n"
+    )
+
+
+# -- shapes ----------------------------------------------------------------------------------------------------
+
+
+def svg(width: float, height: float, title: str, *parts: Element) -> str:
+    """A whole picture; `title` is what it is called."""
+    size = {"width": f"{width:g}", "height": f"{height:g}", "viewBox": f"0 0 {width:g} {height:g}"}
+    root = node("svg", node("title", title), *parts, xmlns="http://www.w3.org/2000/svg", role="img", **size)
+    return etree.tostring(root, encoding="unicode")
+
+
+def group(class_: str, *parts: Element) -> Element:
+    """Elements together, of one class."""
+    return node("g", *parts, **{"class": class_})
+
+
+def moved(element: Element, x: float, y: float) -> Element:
+    """An element at another place."""
+    return node("g", element, transform=f"translate({x:g} {y:g})")
+
+
+def rect(x: float, y: float, width: float, height: float, class_: str = "", **more: str) -> Element:
+    """A rectangle."""
+    place = {"x": f"{x:g}", "y": f"{y:g}", "width": f"{width:g}", "height": f"{height:g}"}
+    return node("rect", **place, **more, **{"class": class_ or None})
+
+
+def label(x: float, y: float, text: str, class_: str = "") -> Element:
+    """A line of text; `y` is that of its baseline."""
+    return node("text", text, x=f"{x:g}", y=f"{y:g}", **{"class": class_ or None})
