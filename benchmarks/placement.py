@@ -83,9 +83,9 @@ def request_of(raw: Mapping[str, Any]) -> PlaceRequest:
                 group["scope"],
                 group["type"] == "anti-affinity",
                 group.get("max", 1),
+                soft=not group.get("hard", True),
             )
             for group in raw.get("groups", ())
-            if group.get("hard", True)
         ),
         Budget(*((raw.get("budget") or {}).get(key) for key in ("host_moves", "cell_moves", "repins"))),
     )

@@ -61,7 +61,7 @@ def capacity(request: PlaceRequest, vm: VmToPlace, solver: Solver) -> tuple[Host
     counter = _Counter(request, solver)
     found = [counter.on(room, vm) for room in request.hosts if room.name in vm.candidates]
     for group in request.groups:
-        if vm.name in group.members:
+        if vm.name in group.members and not group.soft:
             found = _grouped(found, group, vm, request)
     return tuple(found)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kvmdecl.candidates import Candidates
 from kvmdecl.check_hosts import check_hosts
 from kvmdecl.diagnostics import Diagnostic, Severity, in_order
+from kvmdecl.groups import unkept
 from kvmdecl.manifest.cpus import LEVELS, numbers_of
 from kvmdecl.names import about_size, format_size
 from kvmdecl.offers import levels, refusals, too_new
@@ -52,6 +53,7 @@ def check(
         _check_consoles(placed),
         _check_memory(placed, facts),
         _check_pages(placed, facts),
+        _check_wishes(placed),
         check_hosts(placed, facts),
     )
     return in_order(chain(built_in, plugins.check(placed, facts, existing or {})))
@@ -663,3 +665,18 @@ def _check_memory(placed: PlacedCluster, facts: Mapping[str, HostFacts]) -> Iter
                 severity=Severity.WARNING,
                 subject=f"host/{host.name}",
             )
+
+
+def _check_wishes(placed: PlacedCluster) -> Iterator[Diagnostic]:
+    """Say whom soft groups would have elsewhere."""
+    for group, text in unkept(placed):
+        first = next(vm for vm in placed.vms if vm.name in group.members)
+        yield Diagnostic(
+            "placement.not-kept",
+            text,
+            first.origin.find("apart.soft" if group.apart else "together.soft"),
+            "It is wished, and not at the price of a vm that cannot run, or of moving one that exists.",
+            "make room where they could be; without `soft` it would have been refused",
+            severity=Severity.WARNING,
+            subject=f"vm/{first.name}",
+        )

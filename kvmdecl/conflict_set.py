@@ -61,14 +61,14 @@ class Question:
         return replace(self.request, vms=vms)
 
     def part(self, vms: Iterable[str], groups: Iterable[Group], bars: Iterable[Bar]) -> Question:
-        """The same with these of its vms, groups and bars alone."""
+        """The same with these of its vms, groups and bars alone. A soft group is no demand."""
         names, kept = frozenset(vms), tuple(bars)
         asked = tuple(vm for vm in self.request.vms if vm.name in names)
         for bar in self.bars:
             if bar.label is not None and bar not in kept:
                 asked = tuple(_without_label(vm, bar) for vm in asked)
         there = names | {vm.name for vm in self.request.residents}
-        left = (replace(group, members=group.members & there) for group in groups)
+        left = (replace(group, members=group.members & there) for group in groups if not group.soft)
         apart = tuple(group for group in left if len(group.members) > 1)
         return Question(replace(self.request, vms=asked, groups=apart), kept)
 

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 _SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -87,3 +87,8 @@ def _escape(char: str) -> str:
 
 def _plain(word: str) -> str:
     return word.casefold().replace("_", "").replace("-", "")
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first of them, and how many there are more."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from kvmdecl.groups import broken
 from kvmdecl.names import MIB, about_size
 from kvmdecl.solver import PlaceAnswer, PlaceRequest
+from kvmdecl.text import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
         CellPlace,
         CellRoom,
         DeviceDemand,
-        Group,
         HostRoom,
         PciDevice,
         Place,
@@ -478,25 +479,12 @@ def _unfit(guest: _Guest, device: PciDevice, demand: DeviceDemand) -> str:
 
 def group_faults(request: PlaceRequest, answer: PlaceAnswer) -> Iterator[str]:
     """Who is not kept apart or together. Hosts without the label that a group is about count as one place."""
-    rooms = {room.name: room for room in request.hosts}
-    where = {name: host for name, host in answer.hosts.items() if host in rooms}
-    where |= {name: place.host for name, place in answer.places.items() if place.host in rooms}
+    labels = {room.name: room.labels for room in request.hosts}
+    where = {name: host for name, host in answer.hosts.items() if host in labels}
+    where |= {name: place.host for name, place in answer.places.items() if place.host in labels}
     for group in request.groups:
-        under: dict[str, list[str]] = {}
-        for name in sorted(group.members & where.keys()):
-            under.setdefault(_domain(rooms[where[name]], group), []).append(name)
-        if group.apart:
-            for domain, names in sorted(under.items()):
-                if len(names) > group.most:
-                    yield f"it puts {_names(names)} on {domain}, which are to be apart, at most {group.most} together"
-        elif len(under) > 1:
-            yield f"it puts {_names([names[0] for _, names in sorted(under.items())])} apart, which are to be together"
-
-
-def _domain(room: HostRoom, group: Group) -> str:
-    if group.scope == "host":
-        return room.name
-    return f"{group.scope} {room.labels[group.scope]}" if group.scope in room.labels else f"no {group.scope}"
+        if not group.soft:
+            yield from (f"it puts {text}" for text in broken(group, where, labels))
 
 
 def _moves(request: PlaceRequest, answer: PlaceAnswer) -> Iterator[str]:
@@ -523,7 +511,7 @@ def _moves(request: PlaceRequest, answer: PlaceAnswer) -> Iterator[str]:
         moved.items(), (budget.host_moves, budget.cell_moves, budget.repins), strict=True
     ):
         if most is not None and len(names) > most:
-            yield f"it moves {len(names)} vms {where}, and {most} may be: {_names(names)}"
+            yield f"it moves {len(names)} vms {where}, and {most} may be: {listed(names)}"
 
 
 def _settled(place: Place) -> object:
@@ -537,7 +525,3 @@ def _settled(place: Place) -> object:
 
 def _numbers(numbers: Iterable[int]) -> str:
     return ", ".join(map(str, sorted(numbers)))
-
-
-def _names(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

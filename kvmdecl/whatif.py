@@ -9,7 +9,7 @@ from kvmdecl.asking import Relock, place_request, to_place
 from kvmdecl.capacity import MOST, Capacity, capacities
 from kvmdecl.cluster import LockedPlace
 from kvmdecl.failover import Standing, survival
-from kvmdecl.groups import group_of
+from kvmdecl.groups import group_of, unkept
 from kvmdecl.pages import needs_of, pages_there, shortages
 from kvmdecl.placement import open_hosts, why_not, why_there
 from kvmdecl.rooms import rooms
@@ -138,7 +138,8 @@ def whereabouts(
         place = None if host is None else Place(host, ())
         return Whereabouts(vm.name, place, "it shall be absent" if vm.state == "absent" else why, {})
     place = placed.places[vm.name]
-    why = why_there(placed.cluster, observations, vm)
+    wishes = [text for group, text in unkept(placed) if vm.name in group.members]
+    why = "; not as wished: ".join([why_there(placed.cluster, observations, vm), *wishes])
     request = standing(placed, observations, {})
     others = [each.name for each in placed.cluster.hosts if each.name != place.host]
     free = to_place(replace(vm, host=None), (), None)

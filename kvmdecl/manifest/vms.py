@@ -181,6 +181,8 @@ class Apart(Section):
     """`host`, or a label of hosts (`rack`): at most `most` of the vms are on one host, or on hosts of one rack."""
     most: Positive = 1
     """Vms that may be in one place."""
+    soft: Bool = False
+    """Only where it can be had: a vm that could not run otherwise is put beside others, and you are told."""
     group: Name | None = None
     """Vms that name the same group are kept apart; those of the same entry (`count`, `for`) if not given."""
 
@@ -192,6 +194,8 @@ class Together(Section):
 
     scope: Name = "host"
     """`host`, or a label of hosts (`rack`): all of the vms are on one host, or on hosts of one rack."""
+    soft: Bool = False
+    """Only where it can be had: a vm that could not run otherwise is put elsewhere, and you are told."""
     group: Name | None = None
     """Vms that name the same group are kept together; those of the same entry (`count`, `for`) if not given."""
 

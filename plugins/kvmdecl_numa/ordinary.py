@@ -74,19 +74,33 @@ class Company:
 
     def allows(self, vm: str, room: HostRoom) -> bool:
         """Whether its groups leave a vm there."""
-        return not any(_clash(group, there, room) for group, there in self._groups.get(vm, ()))
+        mine = self._groups.get(vm, ())
+        return not any(_clash(group, there, room) for group, there in mine if not group.soft)
+
+    def misses(self, vm: str, room: HostRoom) -> int:
+        """How many of its soft groups would rather not have a vm there."""
+        mine = self._groups.get(vm, ())
+        return sum(_clash(group, there, room) for group, there in mine if group.soft)
 
     def best(self, vm: VmToPlace, loads: Iterable[_Load], later: Sequence[VmToPlace]) -> _Load | None:
         """Where a vm goes; the first of some that stay together goes where there is room for all of them."""
         with_it = {name for group, _ in self._groups[vm.name] if not group.apart for name in group.members}
         memory = vm.memory + sum(other.memory for other in later if other.name in with_it)
         fit = [load for load in loads if load.free >= vm.memory and self.allows(vm.name, load.room)]
-        return min(fit, key=lambda load: (load.free < memory, load.rank(vm.group)), default=None)
+        return min(
+            fit,
+            key=lambda load: (
+                self.misses(vm.name, load.room),
+                load.free < memory,
+                load.rank(vm.group),
+            ),
+            default=None,
+        )
 
     def reason(self, vm: VmToPlace, load: _Load) -> str:
         """Why a vm cannot be there."""
         for group, there in self._groups[vm.name]:
-            if _clash(group, there, load.room):
+            if not group.soft and _clash(group, there, load.room):
                 what = "a host" if group.scope == "host" else f"a {group.scope}"
                 if not group.apart:
                     return f"not {what} that it could share with those it shall be together with"

@@ -61,7 +61,7 @@ class Packing:
 
     def search(self, number: int, taste: Taste, avoid: int = -1) -> Fit | None:
         """A good place for a guest among the first that would do."""
-        best: tuple[float, Fit] | None = None
+        best: tuple[tuple[int, float], Fit] | None = None
         live = self._kinds.live(number)
         seen = index = 0
         while index < len(live):
@@ -74,8 +74,11 @@ class Packing:
                 index -= 1
                 self._kinds.drop(number, index)
                 continue
-            if best is None or found[0] < best[0]:
-                best = found
+            misses = self.groups.misses(number, place)
+            if best is None or (misses, found[0]) < best[0]:
+                best = (misses, found[0]), found[1]
+            if misses:
+                continue  # one may come that its groups like better
             seen += 1
             if seen == _CHOICES or taste.cells == "first":
                 break
@@ -163,6 +166,15 @@ class Packing:
         self.groups.count(number, fit.host, -1)
         self._kinds.revive(fit.host)
         return fit
+
+    def please(self, number: int) -> None:
+        """Put a guest where its soft groups want it, if there is room for it now."""
+        before = self.remove(number)
+        fit = self.search(number, TIGHT)
+        misses = self.groups.misses(number, before.host)
+        if fit is None or self.groups.misses(number, fit.host) >= misses:
+            fit = before
+        self.give(number, fit)
 
     def restore(self, fits: Mapping[int, Fit]) -> None:
         """Put guests where they were, and no others; those that had a place are left as they are."""
@@ -291,7 +303,11 @@ class _Kinds:
 
 
 class _Groups:
-    """How many members of each group are on which host, or under which value of its label."""
+    """How many members of each group are on which host, or under which value of its label.
+
+    Attributes:
+        wishful: members of soft groups.
+    """
 
     def __init__(
         self,
@@ -307,6 +323,7 @@ class _Groups:
             for name in group.members:
                 if name in numbers:
                     self._of[numbers[name]].append(index)
+        self.wishful = frozenset(n for n, mine in self._of.items() if any(groups[i].soft for i in mine))
         scopes = {group.scope for group in groups}
         self._value = {
             scope: [room.name if scope == "host" else room.labels.get(scope) for room in hosts]
@@ -330,13 +347,22 @@ class _Groups:
     def hindrance(self, number: int, place: int) -> Group | None:
         """A group because of which a guest may not be on a host."""
         for index in self._of.get(number, ()):
-            group, under = self._groups[index], self._under[index]
-            there = under[self._value[group.scope][place]]
-            if group.apart and there >= group.most:
-                return group
-            if not group.apart and self._placed[index] and not there:
-                return group
+            if not self._groups[index].soft and self._clashes(index, place):
+                return self._groups[index]
         return None
+
+    def misses(self, number: int, place: int) -> int:
+        """How many soft groups would rather not have a guest on a host beside those that are there."""
+        if number not in self.wishful:
+            return 0
+        return sum(self._groups[index].soft and self._clashes(index, place) for index in self._of[number])
+
+    def _clashes(self, index: int, place: int) -> bool:
+        group = self._groups[index]
+        there = self._under[index][self._value[group.scope][place]]
+        if group.apart:
+            return there >= group.most
+        return self._placed[index] > 0 and not there
 
     def members_of(self, group: Group) -> list[int]:
         """The guests of a group."""

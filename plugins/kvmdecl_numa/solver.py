@@ -52,6 +52,9 @@ def pack(
     search = Search(packing, wanted, effort, request.budget)
     if not search.all():
         search.fill(search.prefix() if measure == "prefix" else 0, measure)
+    for number in sorted(packing.groups.wishful.intersection(packing.fits)):
+        if number >= packing.residents:
+            packing.please(number)
     return packing
 
 

@@ -138,7 +138,7 @@ def broken_rules(request: PlaceRequest, answer: PlaceAnswer) -> Iterator[str]:
         small += sum(each.shape.overhead + each.shape.memory for each, _ in here if each.shape)
         if (small or ordinary) and room.used_memory + ordinary + small * MIB > room.memory:
             yield f"{name} promises its memory twice"
-    for group in request.groups:
+    for group in (each for each in request.groups if not each.soft):
         yield from _in_group(group, rooms, {name: place for name, (_, place) in placed.items()})
     yield from _over_budget(request, answer)
 

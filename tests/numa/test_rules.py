@@ -112,7 +112,9 @@ def requests(draw):
     members = st.frozensets(
         st.sampled_from([each.name for each in vms if each.shape] or ["nobody"]), min_size=1
     )
-    groups = st.builds(Group, members, st.sampled_from(("host", "rack")), st.booleans(), st.integers(1, 2))
+    groups = st.builds(
+        Group, members, st.sampled_from(("host", "rack")), st.booleans(), st.integers(1, 2), st.booleans()
+    )
     return PlaceRequest(vms, tuple(rooms), groups=tuple(draw(st.lists(groups, max_size=2))))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -90,11 +90,19 @@ def test_a_vm_for_which_no_host_is_open_says_why():
             "  a: {together: {group: shop}}\n  b: {together: {group: shop}}\n",
             [({"a", "b"}, "host", False, 1)],
         ),
+        (
+            "  web: {count: 2, apart: {scope: rack, soft: true}}\n",
+            [({"web-1", "web-2"}, "rack", True, 1, True)],
+        ),
+        (
+            "  web: {count: 2, together: {scope: rack, soft: true}}\n",
+            [({"web-1", "web-2"}, "rack", False, 1, True)],
+        ),
         ("  a: {apart: host}\n  b: {apart: host}\n", []),
     ],
 )
-def test_who_belongs_with_whom(vms: str, groups: list[tuple[set[str], str, bool, int]]):
-    found = [Group(frozenset(members), scope, apart, most) for members, scope, apart, most in groups]
+def test_who_belongs_with_whom(vms: str, groups: list[Any]):
+    found = [Group(frozenset(members), *of) for members, *of in groups]
     assert list(asked(vms).groups) == found
 
 

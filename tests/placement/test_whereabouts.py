@@ -33,6 +33,7 @@ vms:
   full: {count: 2, cpus: {count: 6, policy: dedicated}, host: kvm-3, memory: 1GiB, apart: {group: g, most: 2}}
   one: {cpus: {policy: dedicated}, memory: 1GiB, apart: {group: h}}
   two: {cpus: {policy: dedicated}, memory: 1GiB, apart: {group: h}, host: kvm-2}
+  wish: {count: 2, host: kvm-4, memory: 1GiB, apart: {soft: true}}
 """
 
 
@@ -74,6 +75,15 @@ def explained(folder: Path, vm: str) -> list[str]:
         ("named", ["named is on kvm-2: the manifest says `host: kvm-2`"]),
         ("big", ["big is on kvm-"]),
         ("one", ["one is on kvm-"]),
+        (
+            "wish-1",
+            [
+                (
+                    "wish-1 is on kvm-4: the manifest says `host: kvm-4`; not as wished: wish-1, wish-2 on kvm-4, "
+                    "which are to be apart, at most 1 together"
+                )
+            ],
+        ),
     ],
 )
 def test_a_vm_is_explained(folder: Path, vm: str, told: list[str]) -> None:
