@@ -27,6 +27,9 @@ proofs: system-test $(READY)  ## the tests that take minutes: each kind of chang
 chaos: system-test $(READY)  ## ten thousand races for a lock, runs killed at every point: about an hour
 	$(BIN)/python -m tests.chaos.races 10000
 
+acceptance: system-test $(READY)  ## a real Pacemaker cluster in a lab: a host dies, and its vms run again where it was proven
+	KVMDECL_REQUIRE_LAB=1 $(BIN)/pytest -m acceptance
+
 check: $(READY)  ## format, lint, types, import layers
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
