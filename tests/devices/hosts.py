@@ -37,7 +37,7 @@ def _driven(machine: Machine, *addresses: str, by: str = "vfio-pci") -> Machine:
     return machine
 
 
-def _guest(name: str, *addresses: str, active: bool = True, autostart: bool = False) -> ObservedDomain:
+def guest_with(name: str, *addresses: str, active: bool = True, autostart: bool = False) -> ObservedDomain:
     """A domain that functions are passed to; one of the cluster's own if the manifest has a vm of that name."""
     places = ((address[:4], address[5:7], address[8:10], address[11]) for address in addresses)
     devices = "".join(
@@ -207,15 +207,15 @@ _MACHINES = {
 
 
 _STATES = {
-    "another-guest-runs": HostState(domains=(_guest("theirs", "0000:01:00.0"),)),
-    "another-guest-is-off": HostState(domains=(_guest("theirs", "0000:01:00.0", active=False),)),
+    "another-guest-runs": HostState(domains=(guest_with("theirs", "0000:01:00.0"),)),
+    "another-guest-is-off": HostState(domains=(guest_with("theirs", "0000:01:00.0", active=False),)),
     "another-guest-starts-with-the-host": HostState(
-        domains=(_guest("theirs", "0000:01:00.0", active=False, autostart=True),)
+        domains=(guest_with("theirs", "0000:01:00.0", active=False, autostart=True),)
     ),
-    "another-guest-has-the-other-card": HostState(domains=(_guest("theirs", "0000:06:02.0"),)),
-    "web-has-it": HostState(domains=(_guest("web", "0000:01:00.0"),)),
-    "web-and-audio": HostState(domains=(_guest("web", "0000:01:00.0", "0000:01:00.1"),)),
-    "unmanaged-runs": HostState(domains=(_guest("other", "0000:01:00.0"),)),
+    "another-guest-has-the-other-card": HostState(domains=(guest_with("theirs", "0000:06:02.0"),)),
+    "web-has-it": HostState(domains=(guest_with("web", "0000:01:00.0"),)),
+    "web-and-audio": HostState(domains=(guest_with("web", "0000:01:00.0", "0000:01:00.1"),)),
+    "unmanaged-runs": HostState(domains=(guest_with("other", "0000:01:00.0"),)),
     "another-network": HostState(
         networks=(
             _network("theirs", "<address type='pci' domain='0x0000' bus='0x3b' slot='0x02' function='0x5'/>"),
