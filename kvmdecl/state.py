@@ -78,6 +78,22 @@ class ObservedDomain:
 
 
 @dataclass(frozen=True, slots=True)
+class DomainLoad:
+    """What a running domain used and waited for since it began (virConnectGetAllDomainStats).
+
+    `vcpu_time` and `vcpu_delay` in nanoseconds over all its vCPUs: they ran, and they were ready and did not run.
+    `balloon` are the bytes that it has now, `memory` those that it may have at most; both 0 where it does not tell.
+    """
+
+    name: str
+    vcpus: int
+    vcpu_time: int
+    vcpu_delay: int
+    balloon: int = 0
+    memory: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedNetwork:
     """A virtual network. `xml` is the persistent definition, `live_xml` what runs now as far as that was read."""
 
@@ -230,7 +246,8 @@ class Ledger:
 class HostState:
     """What exists on a host now. `filters` are empty where they were not read: every host has some of libvirt's.
 
-    `secrets` are read only for a cluster that has some, `settings` where a manifest has, or had, some of the host.
+    `secrets` are read only for a cluster that has some, `settings` where a manifest has, or had, some of the host,
+    `loads` where somebody asks how busy it is.
     """
 
     domains: tuple[ObservedDomain, ...] = ()
@@ -240,6 +257,7 @@ class HostState:
     ledgers: tuple[Ledger, ...] = ()
     filters: tuple[ObservedFilter, ...] = ()
     settings: tuple[ObservedSettings, ...] = ()
+    loads: tuple[DomainLoad, ...] = ()
 
     def ledger(self, cluster: str) -> Ledger:
         """The cluster's ledger, empty if there is none yet."""

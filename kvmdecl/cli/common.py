@@ -114,6 +114,28 @@ def report(diagnostics: Iterable[Diagnostic]) -> None:
         _write(sys.stderr, render(found, color=color(sys.stderr), read_line=line_reader()))
 
 
+def chosen_hosts(wanted: list[str] | None, known: Iterable[str]) -> list[str]:
+    """The hosts to look at, in the order of `known`; all of them unless some are named.
+
+    Raises:
+        Rejected: `facts.unknown-host` for each that there is not.
+    """
+    from kvmdecl.diagnostics import Diagnostic, Rejected
+    from kvmdecl.text import did_you_mean, quoted
+
+    names = list(known)
+    if strangers := sorted(set(wanted or ()) - set(names)):
+        raise Rejected(
+            Diagnostic(
+                code="facts.unknown-host",
+                summary=f"there is no host {quoted(name)}",
+                hint=did_you_mean(name, names) or f"hosts are {', '.join(map(quoted, names))}",
+            )
+            for name in strangers
+        )
+    return [name for name in names if not wanted or name in wanted]
+
+
 def write_file(path: Path, text: str, *, private: bool = False) -> None:
     """Write a file as a whole or not at all, so that a reader never sees half of it.
 

@@ -10,7 +10,7 @@ import typer
 from kvmdecl.cli import common
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from kvmdecl.diagnostics import Diagnostic
     from kvmdecl.state import HostSnapshot, Observation
@@ -79,7 +79,7 @@ def _read(
 
     cluster = planning.read_cluster(path, load_plugins())
     uris = {resolved.name: resolved.uri for resolved in cluster.hosts}
-    names = _chosen(wanted, uris)
+    names = common.chosen_hosts(wanted, uris)
     scope = replace(
         scope_of(cluster), devices=True, filters=True, settings=True, domain_support=domain_support
     )
@@ -96,25 +96,7 @@ def _saved(directory: Path, wanted: list[str] | None) -> list[HostSnapshot]:
     from kvmdecl.saved_xml import from_xml_dir
 
     snapshots = from_xml_dir(directory)
-    return [snapshots[name] for name in _chosen(wanted, snapshots)]
-
-
-def _chosen(wanted: list[str] | None, known: Iterable[str]) -> list[str]:
-    """The hosts to read, in the order of `known`; all of them unless some are named."""
-    from kvmdecl.diagnostics import Diagnostic, Rejected
-    from kvmdecl.text import did_you_mean, quoted
-
-    names = list(known)
-    if strangers := sorted(set(wanted or ()) - set(names)):
-        raise Rejected(
-            Diagnostic(
-                code="facts.unknown-host",
-                summary=f"there is no host {quoted(name)}",
-                hint=did_you_mean(name, names) or f"hosts are {', '.join(map(quoted, names))}",
-            )
-            for name in strangers
-        )
-    return [name for name in names if not wanted or name in wanted]
+    return [snapshots[name] for name in common.chosen_hosts(wanted, snapshots)]
 
 
 def _write(directory: Path, snapshots: list[HostSnapshot]) -> None:

@@ -22,6 +22,7 @@ COMMANDS = {
     "rules": "List the known pitfalls that manifests are held against",
     "lock": "Write where each vm is, to be reviewed and kept to",
     "capacity": "Tell how many more vms of each kind fit, and what blocks the next",
+    "doctor": "Examine hosts: what does not work there, and how to mend it",
     "plan": "Show what apply would change, and what that does to guests",
     "map": "Show who sits where: hosts, cells, cores, pages and guests",
     "devices": "Show hosts' devices: groups, who has what, what is free",

@@ -21,6 +21,7 @@ class Document(StrEnum):
     DEVICES = "devices"
     EVENTS = "events"
     HA = "ha"
+    DOCTOR = "doctor"
 
 
 def run(
@@ -34,7 +35,7 @@ def run(
 ) -> None:
     """Write the JSON Schema of the manifest, or of what commands write as JSON.
 
-    That is a saved plan, a map, devices, drift, apply's events, or the answer of `ha simulate`.
+    That is a saved plan, a map, devices, drift, what the doctor found, apply's events, or the answer of `ha simulate`.
 
     That of the manifest has the sections of all installed plugins. Editors use it for
     completion and for checks while you type: put
@@ -59,6 +60,7 @@ def _render(document: Document) -> str:
     from kvmdecl.pluginhost import load_plugins
     from kvmdecl.schema import render_schema
     from kvmdecl.views.devices_json import devices_schema
+    from kvmdecl.views.doctor import doctor_schema
     from kvmdecl.views.drift import drift_schema
     from kvmdecl.views.events_json import events_schema
     from kvmdecl.views.map_json import map_schema
@@ -74,5 +76,6 @@ def _render(document: Document) -> str:
         Document.DEVICES: devices_schema,
         Document.EVENTS: events_schema,
         Document.HA: proof_schema,
+        Document.DOCTOR: doctor_schema,
     }
     return json.dumps(schemas[document](), indent=2) + "\n"

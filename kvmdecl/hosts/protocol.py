@@ -31,6 +31,7 @@ class Scope:
     filters: bool = False
     snapshots: bool = False
     settings: bool = False
+    loads: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from kvmdecl.libvirt_xml.observed import checked, parse_snapshot, parse_volume
 from kvmdecl.libvirt_xml.secret import parse_secret
 from kvmdecl.settings import HUGE_PAGES, KSM, KSM_COUNTERS, KSM_NUMBERS, huge_pages, split_page_name
 from kvmdecl.state import (
+    DomainLoad,
     HostSnapshot,
     HostState,
     Kind,
@@ -40,7 +41,7 @@ from kvmdecl.state import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
     from kvmdecl.facts import Cell, DomainSupport, GuestType, HostFacts, HostInterface
@@ -149,6 +150,32 @@ def read_ksm(connection: libvirt.virConnect) -> ObservedSettings | None:
     return ObservedSettings(KSM, values, counters)
 
 
+def read_loads(connection: libvirt.virConnect) -> tuple[DomainLoad, ...]:
+    """What running domains used and waited for (virConnectGetAllDomainStats); none where libvirt cannot say.
+
+    Raises:
+        libvirt.libvirtError: the host did not answer, or refused.
+    """
+    wanted = libvirt.VIR_DOMAIN_STATS_VCPU | libvirt.VIR_DOMAIN_STATS_BALLOON
+    try:
+        told = connection.getAllDomainStats(wanted, libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE)
+    except libvirt.libvirtError as error:
+        if is_unsupported(error):
+            return ()
+        raise
+    return tuple(sorted((_load(domain.name(), stats) for domain, stats in told), key=lambda load: load.name))
+
+
+def _load(name: str, stats: Mapping[str, int]) -> DomainLoad:
+    vcpus = int(stats.get("vcpu.current", 0))
+    times, delays = (
+        sum(int(stats.get(f"vcpu.{number}.{what}", 0)) for number in range(vcpus))
+        for what in ("time", "delay")
+    )
+    balloon, most = (int(stats.get(f"balloon.{what}", 0)) * 1024 for what in ("current", "maximum"))
+    return DomainLoad(name, vcpus, times, delays, balloon, most)
+
+
 class _Calls:
     """Calls over one connection, many at once."""
 
@@ -195,6 +222,7 @@ def _read(connection: libvirt.virConnect, host: str, scope: Scope, calls: _Calls
     if scope.settings or any(entry.kind is Kind.HOST for ledger in noted for entry in ledger.entries):
         pages, ksm = calls.ask(read_huge_pages, connection, facts.cells), calls.ask(read_ksm, connection)
         settings = tuple(filter(None, (pages.result(), ksm.result())))
+    loads = calls.ask(read_loads, connection) if scope.loads else None
     state = HostState(
         domains=calls.each(lambda found: _domain_in(scope, found[0], found[1]), domains.result()),
         networks=calls.each(lambda found: _network(found[0], **found[1]), networks.result()),
@@ -203,6 +231,7 @@ def _read(connection: libvirt.virConnect, host: str, scope: Scope, calls: _Calls
         ledgers=noted,
         filters=tuple(sorted(calls.each(read_filter, _or_none(filters)), key=lambda found: found.name)),
         settings=settings,
+        loads=loads.result() if loads is not None else (),
     )
     return HostSnapshot(host, facts, state)
 

@@ -95,3 +95,13 @@ def test_a_plan_is_not_carried_out_on_another_machine(story: Story):
     for host in HOSTS:
         with story.connect(host) as connection:
             assert connection.listAllStoragePools() == []
+
+
+def test_the_doctor_finds_nothing_wrong_with_hosts_but_that_nothing_confines_their_guests(story: Story):
+    story.write(CLUSTER.replace('/system"}', '/system", reserve: {memory: 1GiB}}'))
+    story.ok("apply", "--yes")
+    answer = story.ok("doctor", "--read-write", "--format", "json")
+    found = json.loads(answer.out)["findings"]
+    assert {finding["name"] for finding in found if finding["outcome"] != "ok"} <= {"confinement"}
+    assert {finding["host"] for finding in found} >= set(HOSTS)
+    assert {"reach", "libvirt", "kvm", "pool-space"} <= {finding["name"] for finding in found}

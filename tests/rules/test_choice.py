@@ -9,8 +9,8 @@ import pytest
 
 from kvmdecl.diagnostics import Rejected, Severity
 from kvmdecl.pipeline import load_cluster
-from kvmdecl.rules import baseline, choice_faults, judge, site_of, with_choice
-from tests.rules.support import PLUGINS, RULES, site
+from kvmdecl.rules import baseline, choice_faults, findings, judge, site_of, with_choice
+from tests.rules.support import BY_CODE, PLUGINS, RULES, site
 
 _LOUD = "vms: {web: {nics: [{network: lan, model: e1000e}], autostart: false}}\n"
 
@@ -83,6 +83,13 @@ def test_a_baseline_that_cannot_be_read_is_refused(text: str | None, code: str, 
     with pytest.raises(Rejected) as rejected:
         site(tmp_path, "rules: {baseline: rules.baseline}\n")
     assert [found.code for found in rejected.value.diagnostics] == [code]
+
+
+def test_pins_that_placement_gave_are_not_the_manifests(tmp_path: Path) -> None:
+    text = "hosts: {kvm-2: {uri: 'qemu+tls://kvm-2.example/system', dedicated: '8-15'}}\nvms: {web: {host: kvm-2}}\n"
+    seen = site(tmp_path, text, BY_CODE["cpu.wide-guest"])
+    assert seen.vms_on["kvm-2"]
+    assert not list(findings([BY_CODE["memory.far"]], seen))
 
 
 def test_a_line_that_many_vms_share_is_wrong_once(tmp_path: Path) -> None:
