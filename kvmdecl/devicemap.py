@@ -19,7 +19,7 @@ from kvmdecl.pci import Function, pci_tree
 from kvmdecl.state import HostSnapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping
 
     from kvmdecl.cluster import ResolvedCluster, ResolvedVm
     from kvmdecl.nodedevs import Use
@@ -147,14 +147,17 @@ def devices_of(seen: HostSnapshot, cluster: ResolvedCluster | None = None) -> Ma
     facts = with_uses(seen.facts, seen.state, reached.get(seen.host, ""))
     tree, owners, made = pci_tree(facts), _Owners(seen, cluster), mdevs(facts)
     owners.add_cards(tree)
-    judge = _Judge(tree, facts.iommu, owners, made)
+    iommu = facts.iommu or bool(tree.groups)  # before 4.7 libvirt did not tell by itself
+    usb = tuple(_usb(device, owners.of_usb(device)) for device in usb_devices(facts))
+    taken = {of.device.controller for of in usb if of.owners}
+    judge = _Judge(tree, iommu, owners, made, taken)
     return MappedDevices(
         seen.host,
-        facts.iommu,
+        iommu,
         facts.vfio,
         tuple(map(judge.judged, _in_order(tree))),
         tuple((number, tuple(f.address for f in members)) for number, members in tree.groups.items()),
-        tuple(_usb(device, owners.of_usb(device)) for device in usb_devices(facts)),
+        usb,
         mdev_types(facts),
         tuple(_mdev(mdev, owners.of(mdev.uuid)) for mdev in made),
     )
@@ -282,10 +285,13 @@ def _others(state: HostState) -> Iterator[tuple[str, str, bool, list[str]]]:
 class _Judge:
     """Says of each function whether a guest can be given it."""
 
-    def __init__(self, tree: PciTree, iommu: bool, owners: _Owners, made: Iterable[Mdev]) -> None:
+    def __init__(
+        self, tree: PciTree, iommu: bool, owners: _Owners, made: Iterable[Mdev], usb: Container[str]
+    ) -> None:
         self._tree = tree
         self._iommu = iommu
         self._owners = owners
+        self._usb = usb  # controllers of USB devices that somebody has
         self._parents = {mdev.parent for mdev in made if mdev.active}
 
     def judged(self, function: Function) -> MappedFunction:
@@ -313,6 +319,8 @@ class _Judge:
             return Verdict.NEVER, "in no IOMMU group" if self._iommu else NO_IOMMU
         if any(self._owners.of(address) for address in function.virtual):
             return Verdict.TAKEN, "its virtual functions are taken"
+        if function.address in self._usb:
+            return Verdict.TAKEN, "USB devices on it are taken"
         return self._of_work(function)
 
     def _of_group(self, function: Function) -> tuple[tuple[str, ...], Verdict, str]:

@@ -71,7 +71,8 @@ class Mdev:
 class UsbDevice:
     """A USB device (capability `usb_device`). `vendor` and `product` are four hexadecimal digits, as lsusb has them.
 
-    `bus` and `device` are its numbers; plugged in again it has another `device`.
+    `bus` and `device` are its numbers; plugged in again it has another `device`. `controller` is the PCI address of
+    what it is plugged into, by way of whatever hubs; empty if not told.
     """
 
     vendor: str
@@ -81,6 +82,7 @@ class UsbDevice:
     title: str = ""
     is_hub: bool = False
     uses: tuple[Use, ...] = ()
+    controller: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,16 @@ class NodeDevices:
         if device is None or device.capability != "pci":
             return ""
         return dict(device.properties).get("address", "")
+
+    def function_above(self, device: NodeDevice) -> str:
+        """The PCI address of the nearest function above a device, empty if there is none."""
+        name, seen = device.parent, {device.name}
+        while name in self._by_name and name not in seen:
+            if address := self.address_of(name):
+                return address
+            seen.add(name)
+            name = self._by_name[name].parent
+        return ""
 
     def below(self, device: NodeDevice) -> Iterator[NodeDevice]:
         """What the host's drivers make of a device, from the top down; not the PCI functions behind a bridge."""
@@ -200,6 +212,7 @@ def usb_devices(facts: HostFacts) -> tuple[UsbDevice, ...]:
                 title_of(properties),
                 any(part.get("class") == _HUB for part in parts),
                 there.uses(device),
+                there.function_above(device),
             )
         )
     return tuple(sorted(found, key=lambda usb: (usb.bus, usb.device)))

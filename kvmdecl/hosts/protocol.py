@@ -16,9 +16,10 @@ from kvmdecl.tasks import DefineDomain, Task
 class Scope:
     """How much of a host to read. Volumes are read in the pools named here only; the rest where it is asked for.
 
-    `filters` are its network filters: every host has two dozen, and most clusters speak of none. `settings`
-    are numbers that its kernel goes by; they are also read of a host that was once given some. `guests` are those that
-    domain capabilities are asked for, by architecture, libvirt's type and machine; all that the host has if empty.
+    `devices` are its node devices, and its network interfaces with what they are made of. `filters` are its network
+    filters: every host has two dozen, and most clusters speak of none. `settings` are numbers that its kernel goes by;
+    they are also read of a host that was once given some. `guests` are those that domain capabilities are asked for, by
+    architecture, libvirt's type and machine; all that the host has if empty.
     """
 
     pools: frozenset[str] = frozenset()

@@ -406,27 +406,30 @@ def _links(device: Element) -> Iterator[str]:
 
 
 def _pci(name: str, capability: Element) -> dict[str, str]:
-    virtual = capability.find("capability[@type='virt_functions']")
-    physical = capability.find("capability[@type='phys_function']/address")
-    kinds = {more.get("type") for more in capability.iterfind("capability")}
-    vpd = "capability[@type='vpd']"
-    return {
+    more = {str(part.get("type") or part.tag): part for part in capability if len(part) or part.get("type")}
+    physical, virtual = more.get("phys_function"), more.get("virt_functions")
+    found = {
         "address": _own_address(name, capability),
-        "bridge": "yes" if kinds & {"pci-bridge", "cardbus-bridge"} else "",
-        "iommu_group": _attribute(capability, "iommuGroup", "number"),
-        "iommu_members": " ".join(sorted(map(_address, capability.iterfind("iommuGroup/address")))),
+        "bridge": "yes" if "pci-bridge" in more or "cardbus-bridge" in more else "",
+        "physical_function": ""
+        if physical is None
+        else " ".join(map(_address, physical.iterfind("address"))),
         "numa_cell": _attribute(capability, "numa", "node"),
-        "physical_function": "" if physical is None else _address(physical),
-        "virtual_functions": "" if virtual is None else " ".join(map(_address, virtual.iterfind("address"))),
-        "max_virtual_functions": "" if virtual is None else virtual.get("maxCount", ""),
-        "link_speed": _attribute(capability, "pci-express/link[@validity='sta']", "speed"),
-        "link_width": _attribute(capability, "pci-express/link[@validity='sta']", "width"),
-        "max_link_speed": _attribute(capability, "pci-express/link[@validity='cap']", "speed"),
-        "max_link_width": _attribute(capability, "pci-express/link[@validity='cap']", "width"),
-        "vpd.name": _text(capability, f"{vpd}/name"),
-        "vpd.part_number": _text(capability, f"{vpd}/fields/part_number"),
-        "vpd.serial_number": _text(capability, f"{vpd}/fields/serial_number"),
     }
+    if virtual is not None:
+        found["virtual_functions"] = " ".join(map(_address, virtual.iterfind("address")))
+        found["max_virtual_functions"] = virtual.get("maxCount", "")
+    if (group := capability.find("iommuGroup")) is not None:
+        found["iommu_group"] = group.get("number", "")
+        found["iommu_members"] = " ".join(sorted(map(_address, group.iterfind("address"))))
+    for link in more["pci-express"].iterfind("link") if "pci-express" in more else ():
+        kind = "max_link" if link.get("validity") == "cap" else "link"
+        found |= {f"{kind}_speed": link.get("speed", ""), f"{kind}_width": link.get("width", "")}
+    if (vpd := more.get("vpd")) is not None:
+        found["vpd.name"] = _text(vpd, "name")
+        for key in ("part_number", "serial_number"):
+            found[f"vpd.{key}"] = _text(vpd, f"fields/{key}")
+    return found
 
 
 def _own_address(name: str, capability: Element) -> str:

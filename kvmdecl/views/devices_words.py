@@ -28,6 +28,7 @@ MARKS = {
 }
 _HOLDS = {Hold.NOW: "", Hold.WHEN_STARTED: " (off)", Hold.PLANNED: " (planned)"}
 _SHOWN = 4
+_LONGEST_TITLE = 120
 _ADDRESS = re.compile(r"\b0000:(?=[0-9a-f]{2}:[01][0-9a-f]\.[0-7])")
 
 
@@ -99,7 +100,7 @@ def usb_rows(host: MappedDevices) -> Iterator[Row]:
         device = usb.device
         if not device.is_hub:
             place = f"{device.bus}.{device.device}"
-            what = f"{device.vendor}:{device.product} {name_of(device.title)}".strip()
+            what = f"{device.vendor}:{device.product} {_title(device.title)}".strip()
             yield Row(0, usb.verdict, "", place, what, _says(usb.verdict, usb.why, usb.owners))
 
 
@@ -108,9 +109,7 @@ def _pci_row(alike: Sequence[MappedFunction], depth: int) -> Row:
     first, last = alike[0], alike[-1]
     function = first.function
     groups = [of.function.group for of in alike if of.function.group is not None]
-    parts = [
-        name_of(function.title) if function.title else f"{function.vendor}:{function.product}".strip(":")
-    ]
+    parts = [_title(function.title) if function.title else f"{function.vendor}:{function.product}".strip(":")]
     if len(alike) > 1:
         parts[0] = f"{len(alike)} of {parts[0]}"
     parts += [name_of(function.driver)] if function.driver and not function.is_bridge else []
@@ -150,6 +149,11 @@ def owner_words(owner: Owner) -> str:
     kind, _, name = owner.id.partition("/")
     told = name_of(name) if kind == "vm" else f"{'guest' if kind == 'domain' else kind} {name_of(name)}"
     return f"{told}{_HOLDS[owner.hold]}" + (", not in the manifest" if kind == "domain" else "")
+
+
+def _title(title: str) -> str:
+    """What a device is, in its maker's words, which are many at times."""
+    return safe_text(title if len(title) <= _LONGEST_TITLE else title[:_LONGEST_TITLE] + "...")
 
 
 def _use(use: Use) -> str:
@@ -204,7 +208,7 @@ def _by_parent(host: MappedDevices) -> tuple[Mapping[str, list[MdevType]], Mappi
 
 def _mdev_rows(types: Iterable[MdevType], made: Iterable[MappedMdev], depth: int) -> Iterator[Row]:
     for type_ in types:
-        title = f" ({name_of(type_.title)})" if type_.title.lower() not in {"", type_.id.lower()} else ""
+        title = f" ({_title(type_.title)})" if type_.title.lower() not in {"", type_.id.lower()} else ""
         yield Row(depth, Verdict.NEVER, "", name_of(type_.id), f"{type_.available} more can be made{title}")
     for of in made:
         mdev = of.mdev

@@ -104,9 +104,12 @@ def test_a_disk_under_a_pool_is_the_hosts():
 )
 def test_a_usb_device_is_known_by_what_it_is_and_by_where_it_is(source: str):
     hostdev = f"<hostdev mode='subsystem' type='usb'><source>{source}</source></hostdev>"
-    hub, dongle = devices_of(snapshot("kvm-1", gpu_server(), domains=(guest("cad", hostdev),))).usb
+    devices = devices_of(snapshot("kvm-1", gpu_server(), domains=(guest("cad", hostdev),)))
+    hub, dongle = devices.usb
     assert (hub.verdict, hub.device.is_hub) == (NEVER, True)
     assert (dongle.verdict, dongle.owners) == (TAKEN, (Owner("domain/cad", Hold.NOW),))
+    controller = next(of for of in devices.functions if of.function.address == dongle.device.controller)
+    assert (controller.verdict, controller.why) == (TAKEN, "USB devices on it are taken")
 
 
 def test_a_mediated_device_is_known_by_its_uuid():

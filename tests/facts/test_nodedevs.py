@@ -90,7 +90,7 @@ def test_a_device_of_any_other_kind_is_kept_as_it_is(capability):
 def test_usb_devices_are_told_from_hubs():
     hub, dongle = usb_devices(gpu_server().facts())
     assert (hub.title, hub.is_hub) == ("A maker 2.0 root hub", True)
-    assert dongle == UsbDevice("0529", "0001", 1, 4, "A maker License dongle")
+    assert dongle == UsbDevice("0529", "0001", 1, 4, "A maker License dongle", controller="0000:00:14.0")
 
 
 def test_a_disk_is_found_at_its_place_on_the_adapter():

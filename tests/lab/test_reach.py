@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kvmdecl.devicemap import Verdict, devices_of
 from kvmdecl.diagnostics import Rejected
 from kvmdecl.facts import HostInterface
 from kvmdecl.hosts.protocol import Scope
@@ -60,7 +61,8 @@ def test_a_fabricated_topology_is_seen_in_capabilities_and_devices(make_lab: Mak
     running = make_lab(["big", "small"], topologies={"big": Topology()})
     with connected(running.hosts["big"]) as connection:
         capabilities = ET.fromstring(connection.getCapabilities())
-        facts = read_host(connection, "big", Scope(devices=True)).facts
+        seen = read_host(connection, "big", Scope(devices=True))
+    facts = seen.facts
     cells = capabilities.findall("host/topology/cells/cell")
     assert [len(cell.findall("cpus/cpu")) for cell in cells] == [16] * 4
     assert [cell.findtext("memory") for cell in cells] == [str(65536 * 1024)] * 4
@@ -79,6 +81,9 @@ def test_a_fabricated_topology_is_seen_in_capabilities_and_devices(make_lab: Mak
         ("0000:5f:00.0", "nvidia-563", 24), ("0000:5f:00.0", "nvidia-564", 12),
     ]  # fmt: skip
     assert HostInterface("br0", "bridge", ("eth1",)) in facts.connections
+    verdicts = {of.function.address: (of.verdict, of.along) for of in devices_of(seen).functions}
+    assert verdicts["0000:01:00.1"] == (Verdict.HOST, ())  # the graphics card beside it is the only display
+    assert verdicts["0000:3b:02.1"] == (Verdict.FREE, ())
     with connected(running.hosts["small"]) as connection:
         assert "pci_0000_3b_00_0" not in connection.listDevices("pci")
 
