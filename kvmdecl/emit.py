@@ -9,6 +9,7 @@ from kvmdecl.libvirt_xml.declared import declared_domain, declared_network, decl
 from kvmdecl.libvirt_xml.nwfilter import filter_xml
 from kvmdecl.libvirt_xml.secret import secret_xml
 from kvmdecl.pages import needs_of
+from kvmdecl.pinning import noted
 from kvmdecl.settings import HUGE_PAGES, KSM, shares
 from kvmdecl.source import gc_paused
 from kvmdecl.state import (
@@ -197,10 +198,11 @@ def _guests(placed: PlacedCluster) -> Iterator[Desired]:
             yield _with_secret(volume, placed.cluster)
             if volume.role is not Role.IMAGE or _is_medium(volume, vm):  # else it is a disk's own need
                 needs += (Address(vm.host, Kind.POOL, volume.pool), volume.address)
+        xml, place = declared_domain(vm, pools), placed.places.get(vm.name)
         yield DesiredDomain(
             address=Address(vm.host, Kind.DOMAIN, vm.name),
             uuid=vm.uuid,
-            xml=declared_domain(vm, pools),
+            xml=xml if place is None else noted(xml, place),
             running=_RUNNING[vm.state],
             autostart=vm.spec.autostart,
             restart=vm.spec.restart,

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from lxml import etree
+
+from kvmdecl.libvirt_xml.marker import read_marker
+from kvmdecl.libvirt_xml.overlay import to_text
 from kvmdecl.libvirt_xml.safe import BadXml, parse_xml
 from kvmdecl.manifest import Numa, Topology
 from kvmdecl.manifest.cpus import numbers_of
@@ -11,13 +17,16 @@ from kvmdecl.solver import CellPlace, Place
 from kvmdecl.text import set_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     from kvmdecl.cluster import ResolvedVm
     from kvmdecl.libvirt_xml.safe import Element
     from kvmdecl.manifest import Cpus, Vm
     from kvmdecl.solver import CellDemand, CellRoom, HostRoom, Shape
+
+
+_NOTE = "urn:kvmdecl:place:1"  # XML namespace of notes in `<metadata>`
 
 
 def with_place(vm: ResolvedVm, place: Place, room: HostRoom) -> ResolvedVm:
@@ -97,6 +106,61 @@ def _numa(spec: Vm, place: Place) -> Numa:
     return numa.model_copy(update={"nodeset": everywhere, "mode": "strict", "cells": cells})
 
 
+# -- what no element of libvirt's says -------------------------------------------------------------------------
+
+
+def noted(xml: str, place: Place) -> str:
+    """A declared definition with a note of where its cells are, if one of them spills.
+
+    `memnode` tells which cells of the host such a guest has memory from, and not how much from each, nor which is its
+    home: nothing that libvirt can be asked does.
+    """
+    if all(
+        {id_ for id_, _, _ in cell.memory} | {id_ for id_, _ in cell.floating} <= {cell.home}
+        for cell in place.cells
+    ):
+        return xml
+    root = parse_xml(xml)
+    metadata = root.find("metadata")
+    if metadata is None:
+        metadata = etree.SubElement(root, "metadata")
+    note = etree.SubElement(metadata, f"{{{_NOTE}}}place", nsmap={"kvmdecl-place": _NOTE})
+    for cell in place.cells:
+        etree.SubElement(
+            note,
+            f"{{{_NOTE}}}cell",
+            home=str(cell.home),
+            memory=" ".join(f"{id_}:{size}:{amount}" for id_, size, amount in cell.memory),
+            floating=" ".join(f"{id_}:{count}" for id_, count in cell.floating),
+        )
+    return to_text(root)
+
+
+def _note_of(xml: str) -> Sequence[CellPlace | None]:
+    """Home, memory and floating vCPUs of each cell, as noted when the definition was last applied."""
+    marker = read_marker(xml)
+    if marker is None or marker.applied is None:
+        return ()
+    return [
+        _noted_cell(cell)
+        for cell in parse_xml(marker.applied).iterfind(f"metadata/{{{_NOTE}}}place/{{{_NOTE}}}cell")
+    ]
+
+
+def _noted_cell(cell: Element) -> CellPlace | None:
+    try:
+        memory = [tuple(map(int, part.split(":"))) for part in cell.get("memory", "").split()]
+        floating = [tuple(map(int, part.split(":"))) for part in cell.get("floating", "").split()]
+        return CellPlace(
+            int(cell.get("home", "")),
+            tuple((id_, size, amount) for id_, size, amount in memory),
+            (),
+            tuple((id_, count) for id_, count in floating),
+        )
+    except ValueError:
+        return None  # somebody changed it
+
+
 # -- back again ------------------------------------------------------------------------------------------------
 
 
@@ -104,6 +168,7 @@ def place_of(host: str, xml: str, shape: Shape) -> Place | None:
     """Where a guest is by its definition; None if it is nowhere that a guest of this shape can be."""
     try:
         root = parse_xml(xml)
+        notes = _note_of(xml) if shape.spills else ()
     except BadXml:
         return None
     pins = {_number(pin, "vcpu"): pin.get("cpuset", "") for pin in root.iterfind("cputune/vcpupin")}
@@ -112,8 +177,8 @@ def place_of(host: str, xml: str, shape: Shape) -> Place | None:
     everywhere = "" if memory is None else memory.get("nodeset", "")
     try:
         cells = tuple(
-            _cell_place(demand, pins, nodes.get(number, everywhere), shape)
-            for number, demand in enumerate(shape.cells)
+            _cell_place(demand, pins, nodes.get(number, everywhere), shape, note)
+            for number, (demand, note) in enumerate(zip_longest(shape.cells, notes[: len(shape.cells)]))
         )
         emulator = root.find("cputune/emulatorpin")
         own = (
@@ -132,9 +197,14 @@ def place_of(host: str, xml: str, shape: Shape) -> Place | None:
     return Place(host, cells, own, io_threads)
 
 
-def _cell_place(demand: CellDemand, pins: Mapping[int, str], nodeset: str, shape: Shape) -> CellPlace:
+def _cell_place(
+    demand: CellDemand, pins: Mapping[int, str], nodeset: str, shape: Shape, note: CellPlace | None
+) -> CellPlace:
     """Raises KeyError or ValueError: there is no such place."""
     nodes = sorted(numbers_of(nodeset))
+    pinned = tuple((vcpu, _one(pins[vcpu])) for vcpu in demand.pinned)
+    if note is not None and _agrees(note, demand, nodes):
+        return replace(note, pins=pinned)
     if len(nodes) > 1 and not shape.spills:
         raise ValueError(nodeset)
     size = shape.pages if isinstance(shape.pages, int) else 4
@@ -143,9 +213,16 @@ def _cell_place(demand: CellDemand, pins: Mapping[int, str], nodeset: str, shape
     return CellPlace(
         nodes[0],
         memory,
-        tuple((vcpu, _one(pins[vcpu])) for vcpu in demand.pinned),
+        pinned,
         ((nodes[0], len(demand.floating)),) if demand.floating else (),
     )
+
+
+def _agrees(note: CellPlace, demand: CellDemand, nodes: Sequence[int]) -> bool:
+    """Whether a note is about what a cell of a guest is and where it is."""
+    memory, floating = (sum(part[-1] for part in parts) for parts in (note.memory, note.floating))
+    there = sorted({id_ for id_, _, _ in note.memory}) == nodes
+    return there and memory == demand.memory and floating == len(demand.floating)
 
 
 def _one(cpuset: str) -> int:

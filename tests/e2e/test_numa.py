@@ -138,12 +138,27 @@ def other_cpus(lock: str) -> tuple[str, str]:
     return old, ",".join(map(str, sorted(cell - taken)[:2]))
 
 
-def test_what_does_not_fit_says_why(story: Story):
-    declare(story, "vms:\n  huge: {cpus: {count: 8, policy: dedicated}, memory: 128MiB}\n")
+def test_what_does_not_fit_says_why_and_one_that_may_spill_stays_as_it_was_shared_out(story: Story):
+    wide = "cpus: {count: 8, policy: dedicated}, memory: 9GiB"
+    declare(story, f"vms:\n  wide: {{{wide}}}\n")
     refused = story.run("plan")
     assert refused.code == 1
     assert "placement.no-host" in refused.err
     assert "cell 0" in refused.err
+
+    spilled = f"vms:\n  wide: {{{wide}, numa: {{spill: true}}}}\n"
+    declare(story, spilled)
+    story.ok("apply", "--yes")
+    story.ok("plan", "--detailed-exitcode")
+    story.ok("lock")
+    lock = story.folder / "cluster.lock.yaml"
+    shares = re.search(r"memory: \{0: (\w+), 1: (\w+)\}", lock.read_text())
+    assert shares
+    assert shares[1] != shares[2]
+
+    lock.unlink()  # what is left is counted by that, too
+    declare(story, f"{spilled}  small: {{cpus: {{policy: dedicated}}, memory: 2GiB}}\n")
+    story.ok("plan")
 
 
 def test_a_guest_of_nobody_keeps_its_cpus(story: Story):

@@ -8,8 +8,9 @@ import pytest
 
 from kvmdecl.demand import overhead, shape_of
 from kvmdecl.libvirt_xml.domain import domain_xml
+from kvmdecl.libvirt_xml.marker import Marker, with_marker
 from kvmdecl.manifest import Topology
-from kvmdecl.pinning import kept_off, place_of, with_place
+from kvmdecl.pinning import kept_off, noted, place_of, with_place
 from kvmdecl.solver import CellDemand, CellPlace, Place
 from tests.placement.numa import ROOM
 from tests.resolve.support import only_vm
@@ -134,3 +135,35 @@ def test_a_definition_that_binds_nobody_is_no_place(other: str):
     shape = shape_of(vm(PAIR))
     assert shape is not None
     assert place_of("kvm-1", domain_xml(vm(other), {}), shape) is None
+
+
+WIDE = 'cpus: {count: 6, policy: mixed, dedicated: "0-1"}, memory: 9GiB, numa: {spill: true}'
+WIDE_PLACE = Place(
+    "kvm-1",
+    (CellPlace(1, ((0, 4, 1024), (1, 4, 8192)), ((0, 5), (1, 1)), ((0, 1), (1, 3))),),
+)
+
+
+def test_how_a_guest_that_spills_is_shared_out_is_noted_when_it_is_applied():
+    guest, shape = vm(WIDE), shape_of(vm(WIDE))
+    assert shape is not None
+    declared = noted(domain_xml(with_place(guest, WIDE_PLACE, ROOM), {}), WIDE_PLACE)
+    marker = Marker("demo", guest.uuid, guest.name, "", "", declared)
+    assert place_of("kvm-1", with_marker(declared, marker), shape) == WIDE_PLACE
+
+
+@pytest.mark.parametrize(
+    "changed", [("8192", "9000"), ('home="1"', 'home="x"'), ("1:3", "1:9"), ("0:4:1024", "2:4:1024")]
+)
+def test_a_note_that_is_about_something_else_is_not_followed(changed: tuple[str, str]):
+    guest, shape = vm(WIDE), shape_of(vm(WIDE))
+    assert shape is not None
+    declared = noted(domain_xml(with_place(guest, WIDE_PLACE, ROOM), {}), WIDE_PLACE).replace(*changed)
+    found = place_of("kvm-1", with_marker(declared, Marker("demo", guest.uuid, "", "", "", declared)), shape)
+    assert found is not None
+    assert found.cells[0].memory == ((0, 4, 4608), (1, 4, 4608))
+
+
+def test_of_a_guest_that_is_whole_nothing_is_noted():
+    declared = domain_xml(with_place(vm(PAIR), PAIR_PLACE, ROOM), {})
+    assert noted(declared, PAIR_PLACE) == declared
