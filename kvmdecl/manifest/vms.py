@@ -211,6 +211,8 @@ class VmHa(Section):
     """It may stay down as long as hosts are lost: no room is kept for it."""
     priority: Annotated[Integer, Field(ge=0, le=100)] = 0
     """Who runs when there is not room for all: the higher first, and of several with one priority the larger."""
+    crowd: Bool = False
+    """Rather share a place with those that it is kept `apart` from than stay down, while hosts are lost."""
     migrate: Bool = True
     """Move it while it runs; `false`: it is stopped and started again."""
     start_timeout: Annotated[Duration, Field(ge=10, le=3600)] | None = None

@@ -9,7 +9,7 @@ from kvmdecl.api import hookimpl
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from kvmdecl.api import Artifact, HostFacts, PlacedCluster, Section, Takeovers
+    from kvmdecl.api import Artifact, Diagnostic, HostFacts, PlacedCluster, Section, Takeovers
 
 
 @hookimpl
@@ -18,6 +18,16 @@ def kvmdecl_sections() -> Mapping[str, type[Section]]:
     from kvmdecl_pacemaker.model import Ha
 
     return {"ha": Ha}
+
+
+@hookimpl
+def kvmdecl_check(cluster: PlacedCluster, facts: Mapping[str, HostFacts]) -> Iterable[Diagnostic]:
+    """Find what keeps the cluster from surviving what it shall survive."""
+    if "ha" not in cluster.cluster.sections and not any(vm.spec.is_ha for vm in cluster.vms):
+        return ()
+    from kvmdecl_pacemaker.check import check
+
+    return check(cluster, facts)
 
 
 @hookimpl

@@ -63,7 +63,7 @@ def configure(
     made = rules(site, running)
     return Configuration(
         release=release(site.ha),
-        corosync=_corosync(site),
+        corosync=corosync(site),
         options=_options(site, switch.seconds),
         defaults=_sorted(
             {
@@ -72,7 +72,7 @@ def configure(
                 "resource-stickiness": str(site.ha.stickiness),
             }
         ),
-        nodes=_nodes(site, placed, facts),
+        nodes=nodes(site, placed, facts),
         devices=switch.devices,
         levels=switch.levels,
         services=running.clones,
@@ -166,7 +166,8 @@ def _options(site: Site, fencing_seconds: int) -> Pairs:
     return _sorted(options)
 
 
-def _nodes(site: Site, placed: PlacedCluster, facts: Mapping[str, HostFacts]) -> tuple[Node, ...]:
+def nodes(site: Site, placed: PlacedCluster, facts: Mapping[str, HostFacts]) -> tuple[Node, ...]:
+    """The hosts, of all of which facts are needed."""
     names = [host.name for host in site.hosts]
     ids = node_ids(names, site.ha.node_ids)
     ways = links(site.ha, site.hosts)
@@ -175,15 +176,15 @@ def _nodes(site: Site, placed: PlacedCluster, facts: Mapping[str, HostFacts]) ->
     for vm in placed.vms:
         if not vm.spec.is_ha and vm.state != "absent":
             beside.setdefault(vm.host, []).append(footprint(vm))
-    nodes = []
+    found = []
     for host in site.hosts:
         attributes = {attribute(label): host.labels.get(label, _NO_LABEL) for label in labels}
         if host.maintenance:
             attributes["standby"] = "on"
         addresses = tuple(way.get(host.name, host.name) for way in ways)
         room = room_for(site, _left(room_of(host, facts[host.name]), beside.get(host.name, ())))
-        nodes.append(Node(ids[host.name], host.name, addresses, _sorted(attributes), room))
-    return tuple(sorted(nodes, key=lambda node: node.id))
+        found.append(Node(ids[host.name], host.name, addresses, _sorted(attributes), room))
+    return tuple(sorted(found, key=lambda node: node.id))
 
 
 def _left(room: Footprint, beside: Iterable[Footprint]) -> Footprint:
@@ -195,7 +196,8 @@ def _left(room: Footprint, beside: Iterable[Footprint]) -> Footprint:
     return Footprint(max(0, cpus), max(0, memory), {size: max(0, count) for size, count in pages.items()})
 
 
-def _corosync(site: Site) -> Corosync:
+def corosync(site: Site) -> Corosync:
+    """What corosync is told beside the nodes."""
     ha, device = site.ha, site.ha.quorum.device
     priorities = [link.priority for link in ha.links]
     wanted = any(priority is not None for priority in priorities)

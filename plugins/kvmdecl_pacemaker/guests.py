@@ -9,7 +9,7 @@ from kvmdecl_pacemaker.configuration import NEVER, Guest, Location, Operation, P
 from kvmdecl_pacemaker.hosts import remote_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from kvmdecl.api import Group, ResolvedVm
     from kvmdecl_pacemaker.configuration import Pairs
@@ -28,7 +28,12 @@ _TRANSPORTS = {"tls": "tls", "tcp": "tcp", "ssh": "ssh", "libssh2": "ssh"}
 def resource(site: Site, vm: ResolvedVm, priority: int) -> Primitive:
     """The resource of a vm. Its name is the domain's: the agent takes it from the definition."""
     return Primitive(
-        vm.name, AGENT, _parameters(site, vm), _operations(site, vm), _meta(vm, priority), needs(site, vm)
+        vm.name,
+        AGENT,
+        _parameters(site, vm),
+        _operations(site, vm),
+        _meta(site, vm, priority),
+        needs(site, vm),
     )
 
 
@@ -66,9 +71,23 @@ def no_definitions(site: Site) -> Diagnostic:
     )  # fmt: skip
 
 
-def migrates(vm: ResolvedVm) -> bool:
-    """Whether it is moved while it runs: a device of its host stays behind."""
-    return bool(vm.spec.ha and vm.spec.ha.migrate) and not vm.spec.hostdevs
+def migrates(site: Site, vm: ResolvedVm) -> bool:
+    """Whether it is moved while it runs: what is passed on of its host, or shared with it, stays behind."""
+    tied = vm.spec.hostdevs or vm.spec.shares or any(m.role == "peer" for m in vm.spec.shared_memory.values())
+    return bool(vm.spec.ha and vm.spec.ha.migrate) and not tied and not _has_function(site, vm)
+
+
+def _has_function(site: Site, vm: ResolvedVm) -> bool:
+    """Whether a NIC is a virtual function of a card, and no part of a team that does without it for a while."""
+    passed = {network.name for network in site.cluster.networks if network.spec.mode == "hostdev"}
+    return any(
+        (nic.network in passed or nic.spec.pci is not None) and nic.failover != "transient" for nic in vm.nics
+    )
+
+
+def crowds(vms: Iterable[ResolvedVm]) -> bool:
+    """Whether vms that are kept apart would all rather share a place than stay down."""
+    return all(vm.spec.ha is not None and vm.spec.ha.crowd for vm in vms)
 
 
 def ranks(site: Site) -> dict[str, int]:
@@ -91,7 +110,7 @@ def _parameters(site: Site, vm: ResolvedVm) -> Pairs:
     }
     if any(nic.network and not nic.is_bridge for nic in vm.nics):
         found["start_resources"] = "true"
-    if migrates(vm):
+    if migrates(site, vm):
         found |= _way(site)
     return tuple(sorted(found.items()))
 
@@ -125,7 +144,7 @@ def _operations(site: Site, vm: ResolvedVm) -> tuple[Operation, ...]:
         Operation("start", 0, start),
         Operation("stop", 0, stop_timeout(vm)),
     ]
-    if migrates(vm):
+    if migrates(site, vm):
         move = max(120, -(-2 * vm.memory // site.ha.migration.bandwidth))
         found += [Operation("migrate_from", 0, max(60, gib)), Operation("migrate_to", 0, move)]
     return tuple(sorted(found, key=lambda operation: operation.name))
@@ -141,8 +160,8 @@ def start_timeout(site: Site, vm: ResolvedVm) -> int:
     return next(operation.timeout for operation in _operations(site, vm) if operation.name == "start")
 
 
-def _meta(vm: ResolvedVm, priority: int) -> Pairs:
-    found = {"allow-migrate": str(migrates(vm)).lower(), "priority": str(priority)}
+def _meta(site: Site, vm: ResolvedVm, priority: int) -> Pairs:
+    found = {"allow-migrate": str(migrates(site, vm)).lower(), "priority": str(priority)}
     if vm.state == "stopped":
         found["target-role"] = "Stopped"
     if vm.state == "unmanaged":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvmdecl.api import groups_of
 from kvmdecl_pacemaker.configuration import INFINITY, NEVER, Colocation, Order
+from kvmdecl_pacemaker.guests import crowds
 from kvmdecl_pacemaker.hosts import attribute
 from kvmdecl_pacemaker.services import LOCK_MANAGER, is_clustered, mounts_of
 
@@ -93,6 +94,8 @@ def _groups(site: Site) -> Iterator[Colocation]:
         if group.apart and group.most > 1:
             continue  # counted, or told by a check
         what, score = ("apart", NEVER) if group.apart else ("together", INFINITY)
+        if group.apart and crowds(vm for vm in site.vms if vm.name in group.members):
+            score = str(-max(1, site.ha.stickiness // 2))  # less than stickiness: nobody moves back by itself
         scope = "" if group.scope == "host" else attribute(group.scope)
         yield Colocation(f"{what}-{group.scope}-{members[0]}", members, (), score, scope)
 

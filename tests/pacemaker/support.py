@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
 from kvmdecl_pacemaker.configure import configure
-from kvmdecl_pacemaker.model import Ha
 from lxml import etree
 
 from kvmdecl.diagnostics import Rejected
@@ -29,26 +29,40 @@ if TYPE_CHECKING:
     from kvmdecl_pacemaker.configuration import Configuration
 
     from kvmdecl.diagnostics import Diagnostic
+    from kvmdecl.pluginhost import Plugins
     from kvmdecl.state import Observation
 
-HEAD = "apiVersion: kvmdecl/v1\ncluster: edge\n"
-BASE = f"""{HEAD}networks: {{lan: {{bridge: br0}}, inner: {{mode: isolated, subnet: 10.9.0.0/24}}}}
-storage: {{vms: {{path: /srv/vms, shared: true}}}}
-"""
+URI = '"qemu+tls://{name}.edge.example/system"'
+WEB = "web: {disk: 1GiB, ha: true}"
 FENCING = "fencing: {agent: fence_ipmilan, address: '{name}-bmc', password: /etc/bmc, own_power: true}"
 LINKS = "links: ['10.1.0.{n}', '10.2.0.{n}']"
+POOL = "vms: {path: /srv/vms, shared: true}"
 SCHEMAS = Path("/usr/share/pacemaker")
 
 
 def hosts(count: int, more: str = "") -> str:
-    """`hosts:` of a manifest."""
-    uri = '"qemu+tls://{name}.edge.example/system"'
-    return f"hosts: {{'kvm-{{1..{count}}}': {{uri: {uri}{more}}}}}\n"
+    """`hosts:` of a manifest: so many alike, with `more` keys."""
+    return f"hosts: {{'kvm-{{1..{count}}}': {{uri: {URI}{more}}}}}\n"
 
 
-def manifest(vms: str, ha: str = f"{FENCING}, {LINKS}", count: int = 3) -> str:
-    """A manifest with so many hosts."""
-    return f"{BASE}{hosts(count)}ha: {{{ha}}}\nvms: {{{vms}}}\n"
+def manifest(
+    vms: str = WEB,
+    ha: str = f"{FENCING}, {LINKS}",
+    count: int = 3,
+    *,
+    more: str = "",
+    on: str = "",
+    pools: str = POOL,
+) -> str:
+    """A manifest of `count` hosts alike, unless `on` says which; `more` is added to the section `ha`."""
+    return (
+        "apiVersion: kvmdecl/v1\ncluster: edge\n"
+        "networks: {lan: {bridge: br0}, inner: {mode: isolated, subnet: 10.9.0.0/24}}\n"
+        f"storage: {{{pools}}}\n"
+        + (f"hosts: {{{on}}}\n" if on else hosts(count))
+        + (f"ha: {{{ha}{', ' if more else ''}{more}}}\n" if ha else "")
+        + f"vms: {{{vms}}}\n"
+    )
 
 
 def told(text: str, seen: Mapping[str, Observation] | None = None) -> tuple[Diagnostic, ...]:
@@ -70,16 +84,16 @@ def _compiled(
     with TemporaryDirectory() as folder:
         path = Path(folder) / "cluster.yaml"
         path.write_text(text)
-        plugins = load_plugins()
+        plugins = _plugins()
         cluster = load_cluster(path, plugins)
         observations = {host.name: example_host(host.name) for host in cluster.hosts} | dict(seen or {})
         compiled = compile_cluster(cluster, observations, plugins)
         return configure(compiled.placed, facts_of(observations)), compiled.warnings
 
 
-def section(**keys: object) -> Ha:
-    """The section alone."""
-    return Ha.model_validate(keys)
+@cache
+def _plugins() -> Plugins:
+    return load_plugins()
 
 
 def program(name: str) -> str:
@@ -92,7 +106,7 @@ def program(name: str) -> str:
 
 
 def run(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run one of them; HOME and the like do not matter to it."""
+    """Run one of them."""
     return subprocess.run([program(name), *arguments], capture_output=True, text=True, check=False)
 
 

@@ -11,7 +11,7 @@ PLUGIN = Path(kvmdecl_pacemaker.__file__).parent
 
 
 def test_codes_and_pages_are_the_same():
-    code = re.compile(r'(?:Diagnostic|refusal|_found)\(\s*"(ha\.[a-z-]+)"')
+    code = re.compile(r'(?:Diagnostic\(|refusal\(|vm.name,)\s*"(ha\.[a-z-]+)"')
     used = {found for file in PLUGIN.glob("*.py") for found in code.findall(file.read_text())}
 
     assert {page.stem for page in (PLUGIN / "codes").glob("*.md")} == used

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,9 @@ def test_corosync_takes_its_configuration(folder: Path, tmp_path: Path):
 
     # It takes no configuration in which the machine that it runs on is not one of the hosts.
     program("corosync")
-    answer = run("unshare", "--uts", "sh", "-c", 'hostname kvm-1 && exec corosync -t -c "$0"', file)
+    host = re.search(r"name: (\S+)\n +nodeid", text)
+    assert host
+    script = 'hostname "$0" && exec corosync -t -c "$1"'
+    answer = run("unshare", "--uts", "sh", "-c", script, host[1], file)
 
     assert answer.returncode == 0, answer.stderr

@@ -166,6 +166,45 @@ def test_a_check_that_fails_is_never_taken_for_one_that_found_nothing(
     assert "sample_check" in error.value.diagnostics[0].summary
 
 
+EMIT = SECTION.replace("NAME", "'notes'") + "@hookimpl\ndef kvmdecl_emit(cluster):\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("    yield 3\n", "kvmdecl_emit gave int and no Artifact"),
+        ("    yield Artifact('vms', 'a', '')\n", "the section 'vms' of an artifact is none of this plugin's"),
+        ("    yield Artifact('notes', '../a', '')\n", "'../a' is no path of an artifact"),
+        ("    yield Artifact('notes', '/a', '')\n", "'/a' is no path of an artifact"),
+        (
+            "    yield Artifact('notes', 'a', '')\n    yield Artifact('notes', 'a', 'b')\n",
+            "'a' is written twice",
+        ),
+        ("    yield Artifact('notes', 'a', '')\n    raise OSError('disk')\n", "OSError: disk"),
+    ],
+)
+def test_files_that_a_plugin_may_not_write_stop_the_run(site: Site, body: str, reason: str) -> None:
+    site.install("sample_emit", EMIT + body)
+    with pytest.raises(PluginError, match="sample_emit") as error:
+        load_plugins().emit(NOTHING, {})
+    assert reason in error.value.diagnostics[0].summary
+
+
+def test_files_come_in_order_of_section_and_path(site: Site) -> None:
+    files = "    yield Artifact('notes', 'b/c', 'x')\n    yield Artifact('notes', 'a', 'y')\n"
+    site.install("sample_emit", EMIT + files)
+    assert [(file.path, file.text) for file in load_plugins().emit(NOTHING, {})] == [("a", "y"), ("b/c", "x")]
+
+
+def test_what_a_plugin_refuses_to_write_is_told_as_it_is(site: Site) -> None:
+    site.install(
+        "sample_emit", EMIT + "    raise Rejected([Diagnostic('notes.none', 'there is nothing to write')])\n"
+    )
+    with pytest.raises(Rejected) as error:
+        load_plugins().emit(NOTHING, {})
+    assert [found.code for found in error.value.diagnostics] == ["notes.none"]
+
+
 @pytest.mark.parametrize("body", ["return None", "return {}", "raise RuntimeError('x')"])
 def test_a_solver_that_fails_is_named(site: Site, body: str) -> None:
     code = (
