@@ -73,6 +73,7 @@ def apply(
     parallel: int = 8,
     cancelled: Flag,
     holder: Holder | None = None,
+    intend: Callable[[Address], None] = lambda _address: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Event]:
     """Carry out the steps of a plan; a step begins when all that it stands on are done.
@@ -91,13 +92,15 @@ def apply(
         parallel: how many steps may run at once, over all hosts.
         cancelled: may be set by another thread or a signal handler.
         holder: the run; None takes no locks.
+        intend: called right before a host is asked to carry out a step. If it raises TaskFailed, it is not asked, and
+            no further step begins.
         clock: seconds, for the times that events carry.
 
     Raises:
         Busy: `run.locked` for each host that another run holds; nothing was begun then.
         Rejected: `apply.bad-plan` if the plan's order cannot be followed; nothing was begun then.
     """
-    return _Run(plan, writer, parallel, cancelled, clock, _order(plan.steps), holder).events()
+    return _Run(plan, writer, parallel, cancelled, clock, _order(plan.steps), holder, intend).events()
 
 
 def _order(steps: Sequence[Step]) -> nx.DiGraph[Address]:
@@ -175,6 +178,7 @@ class _Run:
     clock: Callable[[], float]
     graph: nx.DiGraph[Address]
     holder: Holder | None = None
+    intend: Callable[[Address], None] = lambda _address: None
     _inbox: queue.SimpleQueue[_Advanced | _Ended] = field(default_factory=queue.SimpleQueue)
     _ready: dict[str, list[tuple[int, Address]]] = field(default_factory=dict)
     _turns: list[tuple[_Turn, str]] = field(default_factory=list)
@@ -192,7 +196,8 @@ class _Run:
     def events(self) -> Iterator[Event]:
         began = self.clock()
         self._take_locks()
-        yield ApplyStarted(self.plan.cluster, tuple(self.graph))
+        run = self.holder.run if self.holder else ""
+        yield ApplyStarted(self.plan.cluster, tuple(self.graph), run)
         self._check_in()
         self._waits_for = dict(self.graph.in_degree)
         for address, count in self._waits_for.items():
@@ -309,7 +314,7 @@ class _Run:
         self._running[address] = self.clock()
         self._busy[address.host] += 1
         self._begun[address.host] += 1
-        reason = self._unfit.get(address.host) or self._twins.get(step.guest)
+        reason = self._unfit.get(address.host) or self._twins.get(step.guest) or self._noted(address)
         if reason is not None:
             self._inbox.put(_Ended(address, _failed(reason)))
             return
@@ -317,6 +322,15 @@ class _Run:
         request = TaskRequest(address, step.task, step.precondition, plan.cluster, plan.revision, self._lock)
         future = self.writer.submit(request, lambda progress: self._inbox.put(_Advanced(address, progress)))
         future.add_done_callback(lambda ended: self._inbox.put(_Ended(address, ended)))
+
+    def _noted(self, address: Address) -> TaskFailed | None:
+        """Have it noted that a step begins; why that cannot be."""
+        try:
+            self.intend(address)
+        except TaskFailed as failed:
+            self._interrupted = True
+            return failed
+        return None
 
     def _stopping(self) -> bool:
         return self._interrupted or self.cancelled.is_set()
@@ -330,7 +344,7 @@ class _Run:
         except queue.Empty:
             return None
         except KeyboardInterrupt:
-            if self._interrupted:
+            if self._stopping():
                 raise
             self._interrupted = True
             return None

@@ -11,10 +11,11 @@ from kvmdecl.state import Address
 
 @dataclass(frozen=True, slots=True)
 class ApplyStarted:
-    """The first event. `steps` in the order of the plan."""
+    """The first event. `steps` in the order of the plan; `run` is the run's name, empty if it has none."""
 
     cluster: str
     steps: tuple[Address, ...]
+    run: str = ""
     event: Literal["apply-started"] = "apply-started"
 
 

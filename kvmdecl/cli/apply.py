@@ -10,6 +10,7 @@ from kvmdecl.cli import common
 
 
 def run(
+    context: typer.Context,
     path: common.ClusterPath = common.DEFAULT_PATH,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Do not ask. Deletions still need --allow-delete.")
@@ -36,6 +37,13 @@ def run(
     progress: Annotated[
         common.ProgressView, typer.Option(help="How to show progress.")
     ] = common.ProgressView.AUTO,
+    resume: Annotated[
+        str,
+        typer.Option(
+            metavar="RUN", help="Go on with what is left of this run, or of the `last`; no PATH then."
+        ),
+    ] = "",
+    journal: common.JournalDirectory = None,
 ) -> None:
     """Bring the hosts to what the manifest (or a saved plan) says.
 
@@ -44,28 +52,41 @@ def run(
     it does what that plan says and refuses every object that changed since. Hosts that do
     not answer are left alone.
 
+    With --resume it does what is left of an earlier run, as that was agreed to. A new `apply` of the manifest does it,
+    too, without any journal: it reads the hosts.
+
     Examples:
       kvmdecl apply clusters/demo
       kvmdecl apply plan.json --yes
+      kvmdecl apply --resume last
 
     Exit codes: 0 done, 1 error, 3 done in part (failed or refused steps, unreachable hosts),
     4 a deletion lacks consent, 5 another run holds a host.
     """
     from kvmdecl.cli import applying, planning
 
-    if path.suffix == ".json":
+    if resume:
+        source = context.get_parameter_source("path")
+        if (source is not None and source.name == "COMMANDLINE") or scheduled or forget_host:
+            raise typer.BadParameter("the run says itself what it was given: name nothing beside --resume")
+        plan, seen = applying.read_rest(resume, journal)
+        applying.show(plan, progress)
+    elif path.suffix == ".json":
         if scheduled:
             raise typer.BadParameter(
                 "a saved plan says itself what restarts: give --scheduled to `plan --out`"
             )
         if forget_host:
             raise typer.BadParameter("a saved plan says itself who is forgotten: give it to `plan --out`")
-        plan = applying.read_saved(path)
+        plan, seen = applying.read_saved(path)
         applying.show(plan, progress)
     else:
-        plan, warnings = planning.make(path, scheduled=scheduled, forget=forget_host or (), to_apply=True)
+        plan, warnings, seen = planning.make(
+            path, scheduled=scheduled, forget=forget_host or (), to_apply=True
+        )
         applying.show(plan, progress, warnings)
     if plan.empty:
         raise typer.Exit(planning.exit_code(plan, detailed=False))
     applying.consent(plan, yes=yes, allowed=frozenset(allow_delete or ()))
-    raise typer.Exit(applying.carry_out(plan, parallel=parallel, progress=progress))
+    errand = applying.Errand("apply", f"run {resume}" if resume else str(path.absolute()), seen, journal)
+    raise typer.Exit(applying.carry_out(plan, errand, parallel=parallel, progress=progress))

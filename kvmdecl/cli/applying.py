@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -22,9 +24,12 @@ from kvmdecl.hosts.fleet import ReadingFleet, WritingFleet
 from kvmdecl.hosts.processes import this_run
 from kvmdecl.hosts.protocol import Scope
 from kvmdecl.hosts.sanity import believable
+from kvmdecl.journal import Journal, Run, find_run
 from kvmdecl.plan import Action, HostStatus, Plan, Step
-from kvmdecl.planner.saved import require_consistent, retrace
-from kvmdecl.state import Kind
+from kvmdecl.planner.resumed import resumed
+from kvmdecl.planner.saved import observed_at, require_consistent, retrace
+from kvmdecl.planner.verdict import HostView
+from kvmdecl.state import Address, HostSnapshot, Kind, Observation, Observed
 from kvmdecl.text import safe_text
 from kvmdecl.uri import HostUri, parse_manifest_uri
 from kvmdecl.views.events_json import JsonView
@@ -34,7 +39,7 @@ from kvmdecl.views.plan_json import read_plan
 from kvmdecl.views.plan_text import count, render_plan
 
 
-def read_saved(path: Path) -> Plan:
+def read_saved(path: Path) -> tuple[Plan, Mapping[str, Observation]]:
     """Read a saved plan and hold it against its hosts as they are now: what it shows must be what it does.
 
     Raises:
@@ -42,6 +47,36 @@ def read_saved(path: Path) -> Plan:
     """
     plan = read_plan(path)
     require_consistent(plan)
+    seen = observe(plan)
+    return retrace(plan, seen), seen
+
+
+def read_rest(name: str, directory: Path | None) -> tuple[Plan, Mapping[str, Observation]]:
+    """What is left of a run, and how its hosts are.
+
+    Raises:
+        Rejected: `run.unknown`, `run.journal-broken`, `run.not-resumable`, and as `read_saved`.
+    """
+    run = find_run(common.journal_directory(directory), name)
+    if run.command not in {"apply", "undo"}:
+        raise Rejected([_not_resumable(run)])
+    require_consistent(run.plan)
+    seen = observe(run.plan)
+    done = frozenset(address for address, end in run.ends.items() if end == "done")
+    return retrace(resumed(run.plan, done, run.begun, seen), seen), seen
+
+
+def _not_resumable(run: Run) -> Diagnostic:
+    return Diagnostic(
+        code="run.not-resumable",
+        summary=f"run {run.name} was a `{run.command}`, which is not resumed",
+        cause="What is left of it is seen on the hosts.",
+        hint=f"run `kvmdecl {run.command}` again.",
+    )
+
+
+def observe(plan: Plan) -> dict[str, Observation]:
+    """Read the hosts of a plan, as far as its steps are about them."""
     pools = frozenset(
         step.address.name.partition("/")[0] for step in plan.steps if step.address.kind is Kind.VOLUME
     )
@@ -50,7 +85,7 @@ def read_saved(path: Path) -> Plan:
         secrets = any(step.address.kind is Kind.SECRET for step in plan.steps)
         settings = any(step.address.kind is Kind.HOST for step in plan.steps)
         scope = Scope(pools, filters=filtered, secrets=secrets, settings=settings)
-        return retrace(plan, believable(fleet.observe(scope)))
+        return believable(fleet.observe(scope))
 
 
 def show(plan: Plan, progress: common.ProgressView, warnings: Sequence[Diagnostic] = ()) -> None:
@@ -151,21 +186,73 @@ def _not_confirmed(cluster: str, confirmed: str) -> Diagnostic:
     )
 
 
-def carry_out(plan: Plan, *, parallel: int, progress: common.ProgressView) -> common.Exit:
+@dataclass(frozen=True)
+class Errand:
+    """What a run is about: the command, what it was given, how the hosts were, and where it is noted down."""
+
+    command: str
+    source: str
+    seen: Mapping[str, Observation]
+    journal: Path | None = None
+
+    def go_on(self, run: str) -> str:
+        """What somebody types to go on with a run that did not come to its end."""
+        if self.command not in {"apply", "undo"}:
+            return f"run `kvmdecl {self.command}` again"
+        where = f" --journal {shlex.quote(str(self.journal))}" if self.journal else ""
+        return f"kvmdecl apply --resume {run}{where}"
+
+
+class _Befores:
+    """How objects were before the run."""
+
+    def __init__(self, plan: Plan, seen: Mapping[str, Observation]) -> None:
+        self._views = {
+            name: HostView(name, plan.cluster, plan.revision, observation.state)
+            for name, observation in seen.items()
+            if isinstance(observation, HostSnapshot)
+        }
+
+    def of(self, address: Address) -> Observed | None:
+        view = self._views.get(address.host)
+        return observed_at(address, view) if view else None
+
+
+def carry_out(plan: Plan, errand: Errand, *, parallel: int, progress: common.ProgressView) -> common.Exit:
     """Apply the plan and show its events. The first Ctrl-C lets running steps finish, the second ends at once."""
-    cancelled = threading.Event()
-    with _interruptible(cancelled), WritingFleet(_uris(plan, answering(plan))) as fleet:
-        events = apply(plan, fleet, parallel=parallel, cancelled=cancelled, holder=this_run(plan.cluster))
-        try:
-            last = _show(events, plan, progress)
-        except Busy as busy:
-            common.report(busy.diagnostics)
-            return common.Exit.LOCKED
-    if cancelled.is_set():
-        return common.Exit.INTERRUPTED
+    cancelled, holder = threading.Event(), this_run(plan.cluster)
+    uris, befores = _uris(plan, answering(plan)), _Befores(plan, errand.seen)
+    directory = common.journal_directory(errand.journal)
+    with Journal.create(directory, holder, errand.command, errand.source, plan) as journal:
+        go_on = errand.go_on(holder.run)
+        with _interruptible(cancelled, go_on), WritingFleet(uris) as fleet:
+            events = apply(
+                plan,
+                fleet,
+                parallel=parallel,
+                cancelled=cancelled,
+                holder=holder,
+                intend=lambda address: journal.intend(address, befores.of(address)),
+            )
+            try:
+                last = _show(_noted(events, journal), plan, progress)
+            except Busy as busy:
+                journal.discard()
+                common.report(busy.diagnostics)
+                return common.Exit.LOCKED
+        if cancelled.is_set():
+            journal.interrupted()
+            return common.Exit.INTERRUPTED
     if last is None or last.failed or last.refused or last.skipped:
+        common.complain(f"To go on: {go_on}\nWhat it did: kvmdecl history {holder.run}")
         return common.Exit.PARTIAL
     return planning.exit_code(plan, detailed=False)
+
+
+def _noted(events: Iterator[Event], journal: Journal) -> Iterator[Event]:
+    for event in events:
+        journal.note(event)
+        yield event
 
 
 def _show(events: Iterator[Event], plan: Plan, progress: common.ProgressView) -> ApplyFinished | None:
@@ -205,15 +292,22 @@ def _uris(plan: Plan, wanted: set[str]) -> dict[str, HostUri]:
 
 
 @contextmanager
-def _interruptible(cancelled: threading.Event) -> Iterator[None]:
+def _interruptible(cancelled: threading.Event, go_on: str) -> Iterator[None]:
+    """The first Ctrl-C, or SIGTERM, which is how CI systems cancel a job, sets `cancelled`; the second ends at once."""
+
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         if cancelled.is_set():
             raise KeyboardInterrupt
         cancelled.set()
-        common.complain("Interrupted: running steps finish, no other begins. Ctrl-C again ends at once.")
+        common.complain(
+            "Interrupted: running steps finish, no other begins. Ctrl-C again ends at once.\n"
+            f"To go on later: {go_on}"
+        )
 
-    previous = signal.signal(signal.SIGINT, interrupt)
+    signals = (signal.SIGINT, signal.SIGTERM)
+    previous = [signal.signal(number, interrupt) for number in signals]
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in zip(signals, previous, strict=True):
+            signal.signal(number, handler)

@@ -30,6 +30,25 @@ ClusterPath = Annotated[
 ]
 
 
+JournalDirectory = Annotated[
+    Path | None,
+    typer.Option(
+        "--journal",
+        metavar="DIR",
+        envvar="KVMDECL_JOURNAL",
+        help="Where runs are noted down.  [default: kvmdecl/runs in the user's state directory]",
+    ),
+]
+
+
+def journal_directory(given: Path | None) -> Path:
+    """Where journals are: as said, or where the XDG Base Directory Specification keeps a user's state."""
+    if given is not None:
+        return given
+    state = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(state) if state.startswith("/") else Path.home() / ".local" / "state") / "kvmdecl" / "runs"
+
+
 class Exit(IntEnum):
     """How a command ends. The numbers are stable; docs/exit-codes.md explains them."""
 

@@ -26,6 +26,7 @@ def run(
     progress: Annotated[
         common.ProgressView, typer.Option(help="How to show progress.")
     ] = common.ProgressView.AUTO,
+    journal: common.JournalDirectory = None,
 ) -> None:
     """Delete all that the cluster made on its hosts, and list it first; volumes and secrets are kept unless named.
 
@@ -40,9 +41,11 @@ def run(
     """
     from kvmdecl.cli import applying, planning
 
-    cluster, plan = planning.make_destroy(path, frozenset(volume or ()), frozenset(secret or ()))
+    cluster, made = planning.make_destroy(path, frozenset(volume or ()), frozenset(secret or ()))
+    plan = made.plan
     applying.show(plan, progress)
     if not plan.steps:
         raise typer.Exit(planning.exit_code(plan, detailed=False))
     applying.confirm_destruction(cluster.name, len(plan.steps), confirm)
-    raise typer.Exit(applying.carry_out(plan, parallel=parallel, progress=progress))
+    errand = applying.Errand("destroy", str(path), made.seen, journal)
+    raise typer.Exit(applying.carry_out(plan, errand, parallel=parallel, progress=progress))

@@ -40,7 +40,7 @@ def run(
     from kvmdecl.drift import find_drift
     from kvmdecl.views.drift import render_drift, render_drift_json
 
-    plan, _ = planning.make(path, facts)
+    plan = planning.make(path, facts).plan
     drift = find_drift(plan)
     if textfile is not None:
         _write_metrics(textfile, drift)

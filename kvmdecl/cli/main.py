@@ -31,6 +31,8 @@ COMMANDS = {
     "destroy": "Delete what the cluster made on its hosts",
     "ha": "Write what a cluster manager is given to run vms",
     "adopt": "Take guests that exist on a host into the manifest",
+    "history": "List what was applied from here, and how it ended",
+    "undo": "Plan the way back from a run",
     "unlock": "Break the locks of a run that is dead",
     "snapshot": "Take, list and merge snapshots of running vms",
     "show": "Print the libvirt XML that a vm compiles to",

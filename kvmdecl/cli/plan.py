@@ -70,7 +70,7 @@ def run(
 
     if deep and facts is not None:
         raise typer.BadParameter("--deep asks the hosts and --facts contacts none")
-    plan, warnings = planning.make(
+    plan, warnings, _ = planning.make(
         path, facts, deep=deep, scheduled=scheduled, forget=forget_host or (), foreign=foreign
     )
     if out is not None:

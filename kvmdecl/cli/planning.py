@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kvmdecl.asking import Relock
 from kvmdecl.cli import common
@@ -13,7 +13,7 @@ from kvmdecl.cluster import PlacedCluster, ResolvedCluster
 from kvmdecl.deep import deepen
 from kvmdecl.diagnostics import Diagnostic, Rejected
 from kvmdecl.hosts.fleet import ConvertingFleet, ReadingFleet
-from kvmdecl.hosts.protocol import Scope
+from kvmdecl.hosts.protocol import HostReader, Scope
 from kvmdecl.hosts.sanity import believable
 from kvmdecl.images import Care
 from kvmdecl.lock import Lock, new_lock
@@ -63,7 +63,7 @@ def make(
     forget: Iterable[str] = (),
     foreign: bool = False,
     to_apply: bool = False,
-) -> tuple[Plan, tuple[Diagnostic, ...]]:
+) -> Made:
     """Plan the manifest at `path` against its hosts, or against saved facts.
 
     `deep` asks the hosts' libvirt about each domain, over read-write connections; not with `facts`. `scheduled` lets
@@ -79,13 +79,35 @@ def make(
     if scheduled:
         cluster = in_schedule(cluster)
     if facts is not None:
-        return plan_cluster(cluster, SnapshotReader(facts, uris), plugins, foreign=foreign)
+        hosts = _Remembering(SnapshotReader(facts, uris))
+        return Made(*plan_cluster(cluster, hosts, plugins, foreign=foreign), hosts.seen)
     with ReadingFleet(uris) as fleet:
-        plan, warnings = plan_cluster(cluster, fleet, plugins, foreign=foreign, to_apply=to_apply)
+        hosts = _Remembering(fleet)
+        plan, warnings = plan_cluster(cluster, hosts, plugins, foreign=foreign, to_apply=to_apply)
     if deep:
         with ConvertingFleet(uris) as converter:
             plan = deepen(plan, converter)
-    return plan, warnings
+    return Made(plan, warnings, hosts.seen)
+
+
+class Made(NamedTuple):
+    """A plan, the warnings on the way there, and how the hosts were."""
+
+    plan: Plan
+    warnings: tuple[Diagnostic, ...]
+    seen: Mapping[str, Observation]
+
+
+@dataclass
+class _Remembering:
+    """A HostReader that asks another one, and keeps what it answered."""
+
+    reader: HostReader
+    seen: Mapping[str, Observation] = field(default_factory=dict)
+
+    def observe(self, scope: Scope) -> Mapping[str, Observation]:
+        self.seen = self.reader.observe(scope)
+        return self.seen
 
 
 def count_room(path: Path, facts: Path | None) -> tuple[tuple[Capacity, ...], bool]:
@@ -242,7 +264,7 @@ class _Read:
 
 def make_destroy(
     path: Path, volumes: frozenset[str], secrets: frozenset[str]
-) -> tuple[ResolvedCluster, Plan]:
+) -> tuple[ResolvedCluster, Made]:
     """Plan the end of the cluster that the manifest at `path` describes.
 
     Raises:
@@ -251,7 +273,7 @@ def make_destroy(
     cluster = read_cluster(path, load_plugins())
     with ReadingFleet(read_from(cluster)) as fleet:
         observations = believable(fleet.observe(replace(scope_of(cluster), filters=True, secrets=True)))
-    return cluster, make_destroy_plan(cluster, observations, volumes, secrets)
+    return cluster, Made(make_destroy_plan(cluster, observations, volumes, secrets), (), observations)
 
 
 def exit_code(plan: Plan, *, detailed: bool) -> common.Exit:

@@ -58,6 +58,7 @@ def create(
     ] = False,
     yes: Yes = False,
     progress: Progress = common.ProgressView.AUTO,
+    journal: common.JournalDirectory = None,
 ) -> None:
     """Take a snapshot of vms, whether they run or not.
 
@@ -76,7 +77,7 @@ def create(
     cluster, seen = _observe(path)
     name = _checked(name) if name else f"manual-{datetime.now(UTC):%Y%m%dt%H%M%Sz}"
     wishes = [Wish(vm, take=name, quiesce=quiesce) for vm in _chosen(vms, cluster)]
-    _carry_out(cluster, seen, wishes, yes=yes, progress=progress)
+    _carry_out(cluster, seen, wishes, yes=yes, progress=progress, journal=journal)
 
 
 @app.command()
@@ -86,6 +87,7 @@ def delete(
     names: Annotated[list[str], typer.Argument(metavar="NAME", help="Snapshots.", show_default=False)],
     yes: Yes = False,
     progress: Progress = common.ProgressView.AUTO,
+    journal: common.JournalDirectory = None,
 ) -> None:
     """Merge snapshots of a running vm into its disks.
 
@@ -101,7 +103,7 @@ def delete(
 
     cluster, seen = _observe(path)
     wishes = [Wish(vm, drop=tuple(dict.fromkeys(names))) for vm in _chosen([vm], cluster)]
-    _carry_out(cluster, seen, wishes, yes=yes, progress=progress)
+    _carry_out(cluster, seen, wishes, yes=yes, progress=progress, journal=journal)
 
 
 @app.command()
@@ -112,6 +114,7 @@ def revert(
     discard: Annotated[bool, typer.Option("--discard", help="Delete what was written since.")] = False,
     yes: Yes = False,
     progress: Progress = common.ProgressView.AUTO,
+    journal: common.JournalDirectory = None,
 ) -> None:
     """Begin again from the newest snapshot of a vm that is off.
 
@@ -132,7 +135,7 @@ def revert(
     cluster, seen = _observe(path)
     stamp = f"{datetime.now(UTC):%Y%m%dt%H%M%Sz}"
     wishes = [Wish(vm, revert=name, stamp=stamp, discard=discard) for vm in _chosen([vm], cluster)]
-    _carry_out(cluster, seen, wishes, yes=yes, progress=progress)
+    _carry_out(cluster, seen, wishes, yes=yes, progress=progress, journal=journal)
 
 
 @app.command()
@@ -140,6 +143,7 @@ def run(
     path: common.ClusterPath = common.DEFAULT_PATH,
     yes: Yes = False,
     progress: Progress = common.ProgressView.AUTO,
+    journal: common.JournalDirectory = None,
 ) -> None:
     """Take what is due by policy, merge the oldest beyond it.
 
@@ -156,7 +160,9 @@ def run(
     from kvmdecl.planner.snapshots import due
 
     cluster, seen = _observe(path)
-    _carry_out(cluster, seen, due(cluster, seen, datetime.now(UTC)), yes=yes, progress=progress)
+    _carry_out(
+        cluster, seen, due(cluster, seen, datetime.now(UTC)), yes=yes, progress=progress, journal=journal
+    )
 
 
 @app.command("list")
@@ -270,6 +276,7 @@ def _carry_out(
     *,
     yes: bool,
     progress: common.ProgressView,
+    journal: Path | None,
 ) -> None:
     from kvmdecl.cli import applying, planning
     from kvmdecl.planner.snapshots import make_snapshot_plan
@@ -279,4 +286,5 @@ def _carry_out(
     if not plan.steps:
         raise typer.Exit(planning.exit_code(plan, detailed=False))
     applying.consent(plan, yes=yes, allowed=frozenset())
-    raise typer.Exit(applying.carry_out(plan, parallel=8, progress=progress))
+    errand = applying.Errand("snapshot", cluster.name, seen, journal)
+    raise typer.Exit(applying.carry_out(plan, errand, parallel=8, progress=progress))

@@ -95,7 +95,7 @@ def make_plan(
         cluster=cluster.name,
         revision=cluster.revision,
         hosts=_hosts(cluster, desired, observations, roll),
-        steps=in_turn(cluster, _linked(steps)),
+        steps=in_turn(cluster, linked(steps)),
         unchanged=sum(1 for verdict in verdicts if not verdict.step and not verdict.blocked),
         blocked=blocked,
         notes=in_order(notes),
@@ -168,7 +168,7 @@ def _held(step: Step, need: Address) -> Diagnostic:
     )
 
 
-def _linked(steps: Iterable[Step]) -> tuple[Step, ...]:
+def linked(steps: Iterable[Step]) -> tuple[Step, ...]:
     """Steps in the order that users read, each waiting only for steps that are really in the plan."""
     ordered = sorted(steps, key=lambda s: (s.address.host, _ORDER[s.address.kind], s.address.name))
     planned = {step.address for step in ordered}

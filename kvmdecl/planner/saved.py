@@ -290,10 +290,10 @@ def _other_machines(plan: Plan, observations: Mapping[str, Observation]) -> Iter
 
 def _same(step: Step, view: HostView) -> bool:
     try:
-        observed = _observed(step.address, view)
+        observed = observed_at(step.address, view)
         if fingerprint(observed) != step.precondition:
             return True  # the host will refuse it
-        again = _plan_again(step, observed, view).step
+        again = plan_again(step, observed, view).step
     except (BadXml, LookupError):
         return False
     return again is not None and _core(again) == _core(step)
@@ -306,7 +306,8 @@ def _core(step: Step) -> Step:
     )
 
 
-def _observed(address: Address, view: HostView) -> Observed | None:
+def observed_at(address: Address, view: HostView) -> Observed | None:
+    """The object of a step as a host has it, None if it has none."""
     if address.kind is Kind.SECRET:
         return view.secrets.get(derive_uuid(view.cluster, Kind.SECRET, address.name))
     things: Mapping[Kind, Mapping[str, Observed]] = {
@@ -320,7 +321,8 @@ def _observed(address: Address, view: HostView) -> Observed | None:
     return things[address.kind].get(address.name)
 
 
-def _plan_again(step: Step, observed: Observed | None, view: HostView) -> Verdict:
+def plan_again(step: Step, observed: Observed | None, view: HostView) -> Verdict:
+    """Plan a step from its task, against its object as it is now."""
     match step.task:
         case UpdateHost() as task:
             return plan_settings(DesiredSettings(step.address, task.values), view)

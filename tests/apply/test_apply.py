@@ -319,6 +319,20 @@ def test_ctrl_c_stops_as_a_cancel_does_and_a_second_one_is_not_caught():
         next(events)
 
 
+def test_a_ctrl_c_after_a_cancel_is_the_second_one():
+    class Interrupting:
+        def get(self, timeout: float) -> NoReturn:
+            raise KeyboardInterrupt
+
+    cancelled = threading.Event()
+    events = apply(make_plan(make_step("a")), ManualWriter(), cancelled=cancelled)
+    next(events), next(events)
+    events.gi_frame.f_locals["self"]._inbox = Interrupting()
+    cancelled.set()
+    with pytest.raises(KeyboardInterrupt):
+        next(events)
+
+
 def test_an_empty_plan_starts_and_finishes():
     assert run(make_plan(), PromptWriter()) == [ApplyStarted("edge", ()), ApplyFinished(0, 0, 0, 0, 1)]
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import time
 from dataclasses import replace
 
+import libvirt
 import pytest
 
 from kvmdecl.hosts.processes import this_run
@@ -15,6 +18,7 @@ from tests.e2e.conftest import HOSTS, Story
 
 pytestmark = pytest.mark.xdist_group("lab")
 
+INTERRUPTED = "Interrupted: running steps finish, no other begins. Ctrl-C again ends at once.\n"
 CLUSTER = """\
 apiVersion: kvmdecl/v1
 cluster: story
@@ -47,7 +51,7 @@ def until(met, seconds: float = 40) -> None:
         time.sleep(0.05)
 
 
-def test_two_runs_at_once_a_kill_and_the_next_run(story: Story):
+def test_two_runs_at_once_ctrl_c_and_what_is_left(story: Story):
     story.write(CLUSTER)
     first = story.start("apply", "--yes")
     until(lambda: runs(story, "kvm-3", "db"))  # and now it waits for an agent that there is not
@@ -62,14 +66,54 @@ def test_two_runs_at_once_a_kill_and_the_next_run(story: Story):
     assert not runs(story, "kvm-2", "web")
     assert "run.alive" in story.run("unlock", held.run).err
 
-    first.kill()
-    first.communicate()
-    story.edit(", after: [{vm: db, until: agent, timeout: 50s}]", "")
-    story.ok("apply", "--yes")
+    began = time.monotonic()
+    first.send_signal(signal.SIGINT)
+    assert first.stderr is not None
+    _rehearsal, *heard = [first.stderr.readline() for _ in range(3)]
+    assert heard == [INTERRUPTED, f"To go on later: kvmdecl apply --resume {held.run}\n"]
+    assert time.monotonic() - began < 1
+    first.send_signal(signal.SIGINT)
+    first.communicate(timeout=5)
+    assert first.returncode == 130
 
+    told = story.ok("history", held.run[:-2]).out
+    assert "interrupted" in told.splitlines()[0]
+    assert "+ kvm-3/domain/db  begun, end unknown" in told
+    assert "+ kvm-2/domain/web  not reached" in told
+    rest = story.ok("apply", "--resume", held.run, "--yes")
+    assert "kvm-3" not in rest.out, "what the host did though nobody heard of it is not done again"
     assert runs(story, "kvm-2", "web")
     assert story.run("plan", "--detailed-exitcode").code == 0
     assert [holder(story, host) for host in HOSTS] == [None] * 3
+
+
+def test_a_run_is_undone_through_a_plan_that_is_reviewed(story: Story):
+    story.write(CLUSTER.split("  web:", maxsplit=1)[0])
+    story.ok("apply", "--yes")
+    story.write(
+        CLUSTER.replace("32MiB", "48MiB").replace(", after: [{vm: db, until: agent, timeout: 50s}]", "")
+    )
+    story.ok("apply", "--yes", "--journal", "runs")
+
+    undo = story.ok("undo", "last", "--journal", "runs", "--out", "back.json")
+
+    assert "memory.max   48MiB -> 32MiB" in undo.out
+    assert "undo.not-possible" in undo.err
+    assert "volume/vms/web." in undo.err
+    back = story.ok("apply", "back.json", "--yes", "--allow-delete", "kvm-2/domain/web")
+    assert "done" in back.out
+    assert not runs(story, "kvm-2", "web")
+    with story.connect("kvm-3") as connection:
+        config = connection.lookupByName("db").XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+        assert f"<memory unit='KiB'>{32 * 1024}</memory>" in config
+    states = [
+        json.loads(story.ok("history", "--format", "json", *where).out)
+        for where in ([], ["--journal", "runs"])
+    ]
+    assert [[(run["command"], run["state"]) for run in each["runs"]] for each in states] == [
+        [("apply", "done"), ("apply", "done")],
+        [("apply", "done")],
+    ]
 
 
 def test_the_lock_of_a_run_on_another_machine_is_broken_by_its_name_only(story: Story):

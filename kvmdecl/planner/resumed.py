@@ -1,0 +1,59 @@
+"""What is left of a run that did not come to its end: the plan that was agreed to, without what is done."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+
+from kvmdecl.libvirt_xml.fingerprint import fingerprint
+from kvmdecl.plan import Plan, Step
+from kvmdecl.planner.saved import observed_at, plan_again
+from kvmdecl.planner.verdict import HostView
+from kvmdecl.state import Address, HostSnapshot, Observation
+
+
+def resumed(
+    plan: Plan,
+    done: Collection[Address],
+    begun: Collection[Address],
+    observations: Mapping[str, Observation],
+) -> Plan:
+    """The plan of a run without its steps that are done.
+
+    A step that was begun, and of which nobody knows how it ended, is planned again from its task: what the host did of
+    it is not done twice. The others stay as they were agreed to, and hosts refuse those whose objects moved meanwhile.
+
+    Args:
+        plan: of the run.
+        done: steps that the run knows to be done.
+        begun: steps that it began.
+        observations: of all hosts of the plan, now.
+    """
+    views = {
+        name: HostView(name, plan.cluster, plan.revision, seen.state)
+        for name, seen in observations.items()
+        if isinstance(seen, HostSnapshot)
+    }
+    left = {step.address: step for step in _left(plan, done, begun, views)}
+    steps = (
+        replace(step, after=tuple(address for address in step.after if address in left))
+        for step in left.values()
+    )
+    return replace(plan, steps=tuple(steps))
+
+
+def _left(
+    plan: Plan, done: Collection[Address], begun: Collection[Address], views: Mapping[str, HostView]
+) -> Iterator[Step]:
+    for step in plan.steps:
+        view = views.get(step.address.host)
+        if step.address in done:
+            continue
+        if view is None or step.address not in begun:
+            yield step
+            continue
+        observed = observed_at(step.address, view)
+        if fingerprint(observed) == step.precondition:
+            yield step
+        elif again := plan_again(step, observed, view).step:
+            yield replace(again, after=step.after, at=step.at)

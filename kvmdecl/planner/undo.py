@@ -1,0 +1,196 @@
+"""The way back from a run: a plan that brings objects to how they were before it, and says what cannot be undone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from kvmdecl.diagnostics import Diagnostic, Severity, in_order
+from kvmdecl.libvirt_xml.marker import read_marker
+from kvmdecl.plan import Action, HostStatus, Plan, Step
+from kvmdecl.planner import linked
+from kvmdecl.planner.domains import plan_absent_domain, plan_domain
+from kvmdecl.planner.filters import plan_absent_filter, plan_filter
+from kvmdecl.planner.networks import plan_absent_network, plan_network
+from kvmdecl.planner.pools import plan_absent_pool, plan_pool
+from kvmdecl.planner.settings import plan_settings
+from kvmdecl.planner.verdict import HostView, Verdict
+from kvmdecl.state import (
+    Absent,
+    Address,
+    DesiredDomain,
+    DesiredFilter,
+    DesiredNetwork,
+    DesiredPool,
+    DesiredSettings,
+    HostSnapshot,
+    Kind,
+    Observation,
+    Observed,
+    ObservedDomain,
+    ObservedFilter,
+    ObservedNetwork,
+    ObservedPool,
+    ObservedSettings,
+    Restart,
+)
+from kvmdecl.tasks import (
+    AdoptDomain,
+    CreatePool,
+    CreateVolume,
+    DefineDomain,
+    DefineFilter,
+    DefineNetwork,
+    DeleteDomain,
+    DeleteFilter,
+    DeleteNetwork,
+    DeletePool,
+    DeleteVolume,
+    ResizeVolume,
+    UpdateHost,
+    UpdatePool,
+)
+
+_FOUNDATIONS = {Kind.HOST, Kind.POOL, Kind.NETWORK, Kind.NWFILTER}
+_STAYS: Mapping[type, str] = {
+    CreateVolume: "it stays, with what is in it",
+    ResizeVolume: "it stays as large as it is: to shrink it would cut off what is in it",
+    DeleteVolume: "what was in it is gone",
+    AdoptDomain: "it stays this cluster's",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A step that a run began, and how its object was before."""
+
+    step: Step
+    before: Observed | None
+
+
+def undo_plan(plan: Plan, begun: Iterable[Begun], observations: Mapping[str, Observation]) -> Plan:
+    """Plan how things get to where they were before a run.
+
+    Objects are compared as they are now: what the run did not get to is no step, and what was changed since is shown.
+    Volumes are never deleted or shrunk. What cannot be undone is a note each.
+
+    Args:
+        plan: of the run.
+        begun: its steps that were begun.
+        observations: of all hosts of the plan, now.
+    """
+    views = {
+        name: HostView(name, plan.cluster, plan.revision, seen.state)
+        for name, seen in observations.items()
+        if isinstance(seen, HostSnapshot)
+    }
+    verdicts, notes = list[Verdict](), list[Diagnostic]()
+    for each in begun:
+        view = views.get(each.step.address.host)
+        if view is None:
+            notes.append(_cannot(each.step, "its host does not answer"))
+            continue
+        verdict = _back(each, view)
+        if isinstance(verdict, str):
+            notes.append(_cannot(each.step, verdict))
+        else:
+            verdicts.append(verdict)
+            notes += verdict.notes
+    steps = _in_turn([verdict.step for verdict in verdicts if verdict.step])
+    hosts = tuple(
+        host if host.name in views else replace(host, status=HostStatus.UNREACHABLE, noted=True)
+        for host in plan.hosts
+    )
+    return replace(
+        plan,
+        hosts=hosts,
+        steps=steps,
+        unchanged=sum(1 for verdict in verdicts if not verdict.step and not verdict.blocked),
+        blocked=in_order(verdict.blocked for verdict in verdicts if verdict.blocked),
+        notes=in_order(notes),
+        let_go=(),
+        foreign=(),
+    )
+
+
+def _in_turn(steps: list[Step]) -> tuple[Step, ...]:
+    """Guests that come back wait for what they stand on."""
+    foundations = [
+        s.address for s in steps if s.address.kind in _FOUNDATIONS and s.action is not Action.DELETE
+    ]
+    waiting = (
+        replace(step, after=(*step.after, *(a for a in foundations if a.host == step.address.host)))
+        if step.address.kind is Kind.DOMAIN and step.action is not Action.DELETE
+        else step
+        for step in steps
+    )
+    return linked(waiting)
+
+
+def _back(begun: Begun, view: HostView) -> Verdict | str:
+    """How one object gets back, or why it does not."""
+    step, before = begun.step, begun.before
+    address, task = step.address, step.task
+    if type(task) in _STAYS:
+        return _STAYS[type(task)]
+    match task, before:
+        case DefineDomain(), None:
+            return plan_absent_domain(Absent(address, power_off=task.power_off), task.uuid, view)
+        case DefineDomain() | DeleteDomain(), ObservedDomain():
+            return _domain(address, task, before, view)
+        case DefineNetwork(), None:
+            return plan_absent_network(Absent(address), task.uuid, view)
+        case DefineNetwork() | DeleteNetwork(), ObservedNetwork():
+            applied = _applied(before)
+            if applied is None:
+                return "what it was declared as before is not known"
+            return plan_network(DesiredNetwork(address, task.uuid, applied, before.autostart), view)
+        case CreatePool(), None:
+            return plan_absent_pool(Absent(address), task.uuid, view)
+        case UpdatePool() | DeletePool(), ObservedPool():
+            return plan_pool(DesiredPool(address, task.uuid, before.xml, before.autostart), view)
+        case DefineFilter(), None:
+            return plan_absent_filter(Absent(address), task.uuid, view)
+        case DefineFilter() | DeleteFilter(), ObservedFilter():
+            return plan_filter(DesiredFilter(address, task.uuid, before.xml), view)
+        case UpdateHost(), ObservedSettings():
+            names = {name for name, _ in task.values}
+            values = tuple((name, value) for name, value in before.values if name in names)
+            return plan_settings(DesiredSettings(address, values), view)
+    return "kvmdecl has no way back from this step"
+
+
+def _domain(
+    address: Address, task: DefineDomain | DeleteDomain, before: ObservedDomain, view: HostView
+) -> Verdict | str:
+    applied = _applied(before)
+    if applied is None:
+        return "it was not this cluster's before, or what it was declared as is not known"
+    restart: Restart = "now" if isinstance(task, DefineDomain) and task.power == "restart" else "never"
+    desired = DesiredDomain(
+        address, task.uuid, applied, before.active, before.autostart, restart, task.power_off
+    )
+    return plan_domain(desired, view)
+
+
+def _applied(before: ObservedDomain | ObservedNetwork) -> str | None:
+    """The declared definition that an object had."""
+    marker = read_marker(before.xml)
+    return marker.applied if marker else None
+
+
+def _cannot(step: Step, why: str) -> Diagnostic:
+    return Diagnostic(
+        code="undo.not-possible",
+        summary=f"{step.address} is not undone: {why}",
+        at=step.at,
+        cause=f"The run was to {step.action} it.",
+        severity=Severity.WARNING,
+        subject=str(step.address),
+    )
+
+
+def steps_of(plan: Plan, begun: Iterable[Address]) -> Iterator[Step]:
+    """Steps of a plan that were begun, in its order."""
+    wanted = frozenset(begun)
+    return (step for step in plan.steps if step.address in wanted)
