@@ -10,7 +10,19 @@ from typing import Literal
 from pydantic import BaseModel
 
 from kvmdecl.diagnostics import Span
-from kvmdecl.manifest import Cdrom, Disk, Network, NetworkFilter, Nic, Pool, Secret, Section, Vm
+from kvmdecl.manifest import (
+    Cdrom,
+    DeviceAlias,
+    Disk,
+    Network,
+    NetworkFilter,
+    Nic,
+    Pool,
+    Secret,
+    Section,
+    Vm,
+)
+from kvmdecl.manifest.hostdevs import HostDevice
 from kvmdecl.solver import Place
 from kvmdecl.state import Baseline, FileContent, Origin, SecretSource, SeedContent
 from kvmdecl.uri import HostUri
@@ -184,11 +196,25 @@ class ResolvedNic:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenDevice:
+    """A device that a vm is given because it asked for such a one.
+
+    `key` is that of the request (`devices.0`), `device` what is passed on. `cell` is the guest's NUMA cell whose PCI
+    Express buses it is on, None for any bus.
+    """
+
+    key: str
+    device: HostDevice
+    cell: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ResolvedVm:
     """A vm: what the manifest says of it (`spec`), and everything that follows from that.
 
     `host` is None until placement, unless the manifest names one. `type` is the spec's, or another one in a rehearsal.
     `seed` is the content of its cloud-init image or its Ignition configuration, in volume `seed_volume` of `seed_pool`.
+    `given` are the devices that placement chose for it.
     """
 
     name: str
@@ -203,6 +229,7 @@ class ResolvedVm:
     seed_pool: str = ""
     seed_volume: str = ""
     tpm_secret: str | None = None
+    given: tuple[GivenDevice, ...] = ()
     origin: Origin = field(compare=False, default=Origin())
 
     @property
@@ -295,7 +322,8 @@ class ResolvedCluster:
     """The whole manifest, linked. `sections` are the validated sections of plugins, by name.
 
     `hosts` are those that are in use; `retired` those that the manifest lets go, `forgotten` the names of those that
-    the user lets go. `lock` is where the lock file puts which vm, None without such a file. `origin` finds keys
+    the user lets go. `lock` is where the lock file puts which vm, None without such a file. `devices` are names for
+    devices of hosts. `origin` finds keys
     from the top of the manifest: `origin.find("ha.survive")` is a key of a plugin's section.
     """
 
@@ -313,6 +341,7 @@ class ResolvedCluster:
     filters: tuple[ResolvedFilter, ...] = ()
     secrets: tuple[ResolvedSecret, ...] = ()
     lock: Mapping[str, LockedPlace] | None = None
+    devices: Mapping[str, DeviceAlias] = field(default_factory=dict)
     origin: Origin = field(compare=False, default=Origin())
     rules: RuleChoice = RuleChoice()
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvmdecl.manifest.cpus import numbers_of
 from kvmdecl.names import KIB, MIB
-from kvmdecl.solver import CellDemand, Shape
+from kvmdecl.solver import CellDemand, DeviceDemand, Shape
 
 if TYPE_CHECKING:
     from kvmdecl.cluster import ResolvedVm
@@ -14,10 +14,15 @@ if TYPE_CHECKING:
 
 
 def shape_of(vm: ResolvedVm) -> Shape | None:
-    """What the vm wants of NUMA cells; None for one that takes any CPUs and any memory of its host."""
+    """What the vm wants of NUMA cells and devices; None for one that takes any CPUs and any memory of its host."""
     spec = vm.spec
+    devices = tuple(
+        DeviceDemand(request.word, getattr(request, "count", 1), request.numa, request.prefer or "")
+        for _, request in spec.device_requests
+    )
+    labels = tuple(sorted(spec.host_labels.items()))
     if not spec.is_bound:
-        return None
+        return Shape((), devices=devices, labels=labels, memory=_locked(spec)) if devices else None
     cpus = spec.cpus
     return Shape(
         cells=tuple(_cells(spec)),
@@ -28,8 +33,16 @@ def shape_of(vm: ResolvedVm) -> Shape | None:
         overhead=overhead(spec),
         spills=spec.numa is not None and spec.numa.spill,
         reach=spec.numa.max_distance if spec.numa is not None else None,
-        labels=tuple(sorted(spec.host_labels.items())),
+        devices=devices,
+        labels=labels,
     )
+
+
+def _locked(spec: Vm) -> int:
+    """MiB of ordinary memory that a guest with devices has from its start: all, for they may write to any of it."""
+    parts = [(cell.memory, cell.spec.pages) for cell in spec.cells] or [(spec.memory.most, None)]
+    parts += [(module.size, module.pages) for module in spec.memory.modules.values()]
+    return -(-sum(size for size, pages in parts if not pages and not spec.memory.pages) // MIB)
 
 
 def _cells(spec: Vm) -> list[CellDemand]:
@@ -60,4 +73,6 @@ def overhead(spec: Vm) -> int:
         found += 56
     if spec.launch_security is not None:
         found += 256
+    if spec.device_requests or any(device.pci or device.mdev for device in spec.hostdevs):
+        found += 1024  # what VFIO maps and locks beside the guest's memory; libvirt lets QEMU lock as much
     return found

@@ -149,9 +149,12 @@ def _wish(vm: VmToPlace) -> str:
         words += [f"{floating} shared vCPU{'s' * (floating > 1)}"] * (floating > 0)
         parts.append(" and ".join([*words, about_size(cell.memory * MIB)]))
     text = " in one cell, ".join(parts) + " in another" * (len(parts) > 1)
+    if not shape.cells:
+        parts.append(about_size(shape.memory * MIB))
+    devices = "".join(f" and {demand.count} of {demand.model}" for demand in shape.devices)
     pages = f" in pages of {format_size(shape.pages * KIB)}" if isinstance(shape.pages, int) else ""
     threads = f" (threads: {shape.threads})" if shape.threads != "prefer" else ""
-    return f"{text}{pages}{threads}"
+    return f"{text}{pages}{threads}{devices}"
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -32,6 +32,12 @@ if TYPE_CHECKING:
     from kvmdecl.solver import Shape
 
 _Cell = Annotated[str, Field(pattern="^(0|[1-9][0-9]{0,3})$")]
+_Device = Annotated[
+    str,
+    Field(
+        pattern=r"^([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}[.][0-7]|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$"
+    ),
+]
 _Positions = Annotated[Integer, Field(ge=0)]
 
 
@@ -50,6 +56,15 @@ class LockedCell(Section):
     """How many vCPUs float on the shared CPUs of which cell of the host."""
 
 
+class LockedDevices(Section):
+    """Devices of a vm."""
+
+    for_: Annotated[str, Field(max_length=256)] = Field(alias="for")
+    """What it asked for."""
+    at: Annotated[tuple[_Device, ...], Field(max_length=64)]
+    """The host's addresses of what it was given, or UUIDs of mediated devices."""
+
+
 class LockedVm(Section):
     """Where a vm is."""
 
@@ -58,13 +73,15 @@ class LockedVm(Section):
     host: Name
     """Its host."""
     wants: Annotated[str, Field(pattern="^[0-9a-f]{8}$")] | None = None
-    """Digest of what it wanted of NUMA cells; not given for one that takes any."""
+    """Digest of what it wanted of NUMA cells and devices; not given for one that takes any."""
     cells: tuple[LockedCell, ...] = ()
     """Its NUMA cells, in order."""
     emulator: NumberSet | None = None
     """A CPU for QEMU's own threads."""
     io_threads: NumberSet | None = None
     """CPUs for its I/O threads."""
+    devices: tuple[LockedDevices, ...] = ()
+    """Its devices, for each time that it asks for some."""
 
 
 class LockFile(Section):
@@ -179,14 +196,18 @@ def unfit_lock(faults: list[str]) -> Diagnostic:
 
 def digest_of(shape: Shape | None) -> str | None:
     """What tells wishes apart: eight digits of a digest; None for who takes any CPUs and any memory."""
-    return None if shape is None else hashlib.sha256(repr(shape).encode()).hexdigest()[:8]
+    if shape is None:
+        return None
+    wants = f"{shape} {shape.memory}" if shape.memory else repr(shape)
+    return hashlib.sha256(wants.encode()).hexdigest()[:8]
 
 
 def _place(vm: LockedVm, shape: Shape | None) -> Place:
     """Cells and vCPUs that the lock does not have are left out: it is for other wishes then."""
     demands = shape.cells if shape is not None else ()
     cells = tuple(_cell_place(cell, demand.pinned) for cell, demand in zip(vm.cells, demands, strict=False))
-    return Place(vm.host, cells, _numbers(vm.emulator), _numbers(vm.io_threads))
+    devices = tuple(of.at for of in vm.devices)
+    return Place(vm.host, cells, _numbers(vm.emulator), _numbers(vm.io_threads), devices)
 
 
 def _cell_place(cell: LockedCell, pinned: tuple[int, ...]) -> CellPlace:
@@ -241,7 +262,8 @@ def in_words(place: Place | None) -> str:
         f"cell {cell.home}" + (f" CPUs {set_of(cpu for _, cpu in cell.pins)}" if cell.pins else "")
         for cell in place.cells
     ]
-    return ", ".join([place.host, *cells])
+    devices = [address for addresses in place.devices for address in addresses]
+    return ", ".join([place.host, *cells, *([f"devices {' '.join(devices)}"] if devices else [])])
 
 
 def lock_text(cluster: str, places: Mapping[str, Place], shapes: Mapping[str, Shape | None]) -> str:
@@ -259,11 +281,17 @@ def _lines(name: str, place: Place, shape: Shape | None) -> Iterator[str]:
     yield f"{name}:"
     yield f"  host: {place.host}"
     yield f'  wants: "{digest_of(shape)}"'
-    yield "  cells:"
+    if place.cells:
+        yield "  cells:"
     yield from (f"  - {_flow(_cell_text(cell))}" for cell in place.cells)
     for key, cpus in (("emulator", place.emulator), ("io_threads", place.io_threads)):
         if cpus:
             yield f"  {key}: {_listed(cpus)}"
+    if place.devices:
+        yield "  devices:"
+    for demand, addresses in zip(shape.devices, place.devices, strict=False):
+        listed = ", ".join(f'"{address}"' for address in addresses)
+        yield f'  - {{for: "{demand.model}", at: [{listed}]}}'
 
 
 def _cell_text(cell: CellPlace) -> dict[str, str]:

@@ -218,6 +218,7 @@ def _passed_on(vm: ResolvedVm) -> Asked:
     yield from (
         (f"hostdevs.{n}", "vfio") for n, device in enumerate(vm.spec.hostdevs) if device.pci is not None
     )
+    yield from ((given.key, "vfio") for given in vm.given if given.device.pci is not None)
     yield from ((f"nics.{n}.pci", "vfio") for n, nic in enumerate(vm.nics) if nic.spec.pci is not None)
     for disk in vm.disks:
         if disk.spec.source is not None and disk.spec.source.nvme is not None:

@@ -17,7 +17,8 @@ class Passed:
 
     Attributes:
         address: of the function.
-        key: of the vm's entry that asks for it (`hostdevs.0`, `nics.1`, `disks.data.source`), for `Origin.find`.
+        key: of the vm's entry that asks for it (`hostdevs.0`, `devices.1`, `nics.1`, `disks.data.source`), for
+            `Origin.find`.
         managed: whether libvirt takes it from the host's driver and gives it back.
         is_nic: whether it is passed as a network interface, a virtual function with a MAC address.
     """
@@ -33,6 +34,9 @@ def passed_on(vm: ResolvedVm) -> Iterator[Passed]:
     for index, device in enumerate(vm.spec.hostdevs):
         if device.pci is not None:
             yield Passed(device.pci.address, f"hostdevs.{index}", device.pci.managed)
+    for given in vm.given:
+        if given.device.pci is not None:
+            yield Passed(given.device.pci.address, given.key, given.device.pci.managed)
     for index, nic in enumerate(vm.nics):
         if nic.spec.pci is not None:
             yield Passed(nic.spec.pci, f"nics.{index}", nic.spec.managed is not False, is_nic=True)

@@ -8,21 +8,23 @@ from typing import TYPE_CHECKING
 
 from lxml import etree
 
+from kvmdecl.cluster import GivenDevice
 from kvmdecl.libvirt_xml.marker import read_marker
 from kvmdecl.libvirt_xml.overlay import to_text
 from kvmdecl.libvirt_xml.safe import BadXml, parse_xml
-from kvmdecl.manifest import Numa, Topology
+from kvmdecl.manifest import Numa, Topology, VirtualFunction
 from kvmdecl.manifest.cpus import numbers_of
+from kvmdecl.manifest.hostdevs import HostDevice, MediatedDevice, PciDevice
 from kvmdecl.solver import CellPlace, Place
 from kvmdecl.text import set_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from kvmdecl.cluster import ResolvedVm
     from kvmdecl.libvirt_xml.safe import Element
-    from kvmdecl.manifest import Cpus, Vm
+    from kvmdecl.manifest import Cpus, DeviceRequest, Vm
     from kvmdecl.solver import CellDemand, CellRoom, HostRoom, Shape
 
 
@@ -61,6 +63,38 @@ def kept_off(vm: ResolvedVm, room: HostRoom) -> ResolvedVm:
         "iothread_pins": {str(number): text for number in range(1, (vm.spec.iothreads or 0) + 1)},
     }
     return vm.with_spec(cpus=cpus.model_copy(update=update))
+
+
+def with_devices(
+    vm: ResolvedVm, place: Place, room: HostRoom, companions: Callable[[str], Iterable[str]]
+) -> ResolvedVm:
+    """The vm with the devices that its place has: NICs with their functions, and what it was given.
+
+    `companions` tells who else is in the IOMMU group of a function; what is asked for as a whole takes them along.
+    """
+    cells = {device.address: device.cell for device in room.devices}
+    homes = {cell.home: number for number, cell in enumerate(place.cells)}
+    nics, given = list(vm.nics), list[GivenDevice]()
+    chosen = {address for addresses in place.devices for address in addresses}
+    for (key, request), addresses in zip(vm.spec.device_requests, place.devices, strict=True):
+        for address in addresses:
+            if isinstance(request, VirtualFunction):
+                nic = nics[int(key.removeprefix("nics."))]
+                spec = nic.spec.model_copy(update={"pci": address, "vf": None})
+                nics[int(key.removeprefix("nics."))] = replace(nic, spec=spec)
+                continue
+            home = cells.get(address)
+            cell = None if home is None else homes.get(home)
+            with_it = [each for each in companions(address) if each not in chosen] if request.group else []
+            chosen.update(with_it)
+            given += (GivenDevice(key, _passed_on(request, each), cell) for each in (address, *with_it))
+    return replace(vm, nics=tuple(nics), given=tuple(given))
+
+
+def _passed_on(request: DeviceRequest, address: str) -> HostDevice:
+    if request.mdev is not None:
+        return HostDevice(mdev=MediatedDevice(uuid=address))
+    return HostDevice(pci=PciDevice(address=address, rom=request.rom, rom_file=request.rom_file))
 
 
 def _vcpus(spec: Vm, cell: int) -> frozenset[int]:

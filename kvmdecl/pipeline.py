@@ -136,7 +136,7 @@ def _is_about_devices(cluster: ResolvedCluster) -> bool:
     """Whether something of the manifest cannot be judged without knowing the hosts' devices."""
     if any(host.sriov for host in cluster.hosts) or any(n.spec.mode == "hostdev" for n in cluster.networks):
         return True
-    return any(vm.spec.hostdevs or next(passed_on(vm), None) for vm in cluster.vms)
+    return any(vm.spec.hostdevs or vm.spec.device_requests or next(passed_on(vm), None) for vm in cluster.vms)
 
 
 def compile_cluster(

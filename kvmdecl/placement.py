@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from kvmdecl.asking import Relock, place_request
@@ -14,8 +15,9 @@ from kvmdecl.infeasible import Advice, advise, bars
 from kvmdecl.lock import lock_faults, unfit_lock
 from kvmdecl.membership import membership
 from kvmdecl.names import format_size
+from kvmdecl.offered import HostDevices, asked_for
 from kvmdecl.pages import needs_of, pages_there, shortages
-from kvmdecl.pinning import kept_off, with_place
+from kvmdecl.pinning import kept_off, with_devices, with_place
 from kvmdecl.solver import Place, PlaceAnswer
 from kvmdecl.state import HostSnapshot
 from kvmdecl.text import safe_text
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from kvmdecl.pages import PageNeed, PagesByCell
     from kvmdecl.solver import HostRoom, PlaceRequest, Solver
     from kvmdecl.state import Observation
+
+
+_MOST_KEPT = 4
 
 
 def place(
@@ -119,6 +124,8 @@ class _Placer:
         self._departed = bool(membership(cluster, observations).departed)
         self._able_hosts: dict[tuple[tuple[str, ...], str, str], tuple[str, ...]] = {}
         self._open_hosts: dict[tuple[tuple[str, ...], tuple[tuple[str, str], ...]], tuple[str, ...]] = {}
+        self._settled: dict[str, ResolvedVm] = {}
+        self._of_hosts: dict[str, HostDevices] = {}
         self._disks: dict[str, set[tuple[str, str]]] = {}
         self._where: dict[str, list[str]] = {}
         for name, snapshot in self._snapshots.items():
@@ -217,6 +224,7 @@ class _Placer:
         self, vms: list[ResolvedVm], settled: list[ResolvedVm], solver: Solver
     ) -> tuple[list[ResolvedVm], Mapping[str, Place]]:
         """Give vms the places that the lock file has for them, or else those that the solver chooses."""
+        self._settled = {vm.name: vm for vm in settled}
         pages = _Pages(self._cluster, self._snapshots, settled)
         able = {vm.name: self._fit_for(vm, self._open(vm), pages) for vm in vms}
         open_to = {name: hosts for name, hosts in able.items() if hosts}
@@ -262,8 +270,19 @@ class _Placer:
         if room is None or vm.state == "absent":
             return vm
         if vm.spec.is_bound:
-            return with_place(vm, answer.places[vm.name], room)
-        return kept_off(vm, room) if self._hosts[room.name].dedicated else vm
+            seated = with_place(vm, answer.places[vm.name], room)
+        else:
+            seated = kept_off(vm, room) if self._hosts[room.name].dedicated else vm
+        if not vm.spec.device_requests:
+            return seated
+        return with_devices(seated, answer.places[vm.name], room, self._devices(room.name).companions)
+
+    def _devices(self, host: str) -> HostDevices:
+        if host not in self._of_hosts:
+            asked = asked_for(self._cluster.vms)
+            where = {name: vm.host for name, vm in self._settled.items() if vm.host is not None}
+            self._of_hosts[host] = HostDevices(host, self._snapshots[host], self._cluster, asked, where)
+        return self._of_hosts[host]
 
     def why_there(self, vm: ResolvedVm) -> str:
         """In words, the rule by which it has its host."""
@@ -337,6 +356,11 @@ class _Placer:
         self, vm: ResolvedVm, reasons: Mapping[str, str], pages: _Pages, advice: Advice
     ) -> Diagnostic:
         notes = [Note(f"{host}: {safe_text(reason)}") for host, reason in sorted(reasons.items())]
+        notes += [
+            Note(f"{host}: {text}")
+            for host in sorted(reasons)
+            for text in self._kept(vm, host, reasons[host])
+        ]
         others = sorted(self._hosts.keys() - reasons.keys())
         notes += [Note(f"{host}: {self._why_not(vm, host, pages)}") for host in others]
         wanted = f"{vm.cpus} CPU{'s' * (vm.cpus > 1)} and {format_size(vm.memory)}"
@@ -348,6 +372,12 @@ class _Placer:
             notes=(*notes, *advice.notes),
             subject=f"vm/{vm.name}",
         )
+
+    def _kept(self, vm: ResolvedVm, host: str, reason: str) -> list[str]:
+        """Devices of a host that a vm might have meant, with what keeps each: if it is devices that it is short of."""
+        words = [request.word for _, request in vm.spec.device_requests if request.word in reason]
+        kept = (text for word in words for text in self._devices(host).against(word))
+        return [safe_text(text) for text in islice(kept, _MOST_KEPT)]
 
     def _general_hint(self, vm: ResolvedVm) -> str:
         if not vm.spec.is_bound:

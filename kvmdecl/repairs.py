@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kvmdecl.conflict_set import Question
 from kvmdecl.names import GIB, KIB, MIB, format_size
-from kvmdecl.solver import CellDemand
+from kvmdecl.solver import CellDemand, DeviceDemand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -103,9 +103,29 @@ def _of_wishes(conflict: Conflict, entry: tuple[VmToPlace, ...]) -> Iterator[Rep
     changes += [
         (True, 2, "memory.pages", words, {"pages": page}) for page, words in _other_pages(conflict, shape)
     ]
-    for there, cost, key, words, update in changes:
+    for there, cost, key, words, update in changes if shape.cells else ():
         if there:
             yield _changed(conflict, entry, f"{words} {who}", key, cost, partial(_with, update=update))
+    for cost, words, devices in _other_devices(shape):
+        yield _changed(
+            conflict, entry, f"{words} {who}", "devices", cost, partial(_with, update={"devices": devices})
+        )
+
+
+def _other_devices(shape: Shape) -> Iterator[tuple[float, str, tuple[DeviceDemand, ...]]]:
+    """Devices that may be farther away, or fewer: cost, words, and what is wanted then."""
+    for number, demand in enumerate(shape.devices):
+        before, after = shape.devices[:number], shape.devices[number + 1 :]
+        if demand.policy != "preferred" and shape.cells:
+            yield (
+                1,
+                f"`numa: preferred` of {demand.model}",
+                (*before, replace(demand, policy="preferred"), *after),
+            )
+        for count in range(demand.count - 1, 0, -1):
+            cost = 2 + 8 * (1 - count / demand.count)
+            words = f"{count} of {demand.model} instead of {demand.count}"
+            yield cost, words, (*before, replace(demand, count=count), *after)
 
 
 def _other_pages(conflict: Conflict, shape: Shape) -> Iterator[tuple[int | str, str]]:
@@ -161,7 +181,7 @@ def _smaller(conflict: Conflict, entry: tuple[VmToPlace, ...], asking: Asking) -
         yield from _nearest(with_cpus, cpus, max(1, cpus // _LEAST_SHARE), asking)
     memory, unit = _memory(first)
     if memory:
-        cells = len(first.shape.cells) if first.shape else 1
+        cells = max(1, len(first.shape.cells)) if first.shape else 1
 
         def with_memory(count: int) -> Repair:
             words = f"{format_size(count * unit * cells)} of memory instead of {format_size(memory * cells)} {who}"
@@ -187,7 +207,7 @@ def _nearest(change: Callable[[int], Repair], now: int, far: int, asking: Asking
 
 def _cpus(vm: VmToPlace) -> int:
     """How many vCPUs each of its cells has, 0 if they differ, are of two kinds, or do not matter."""
-    if vm.shape is None:
+    if vm.shape is None or not vm.shape.cells:
         return 0
     sizes = {(len(cell.pinned), len(cell.floating)) for cell in vm.shape.cells}
     pinned, floating = next(iter(sizes))
@@ -210,6 +230,9 @@ def _memory(vm: VmToPlace) -> tuple[int, int]:
     """Bytes of memory of each of its cells, 0 if they differ, and the step in which it can become less."""
     if vm.shape is None:
         return vm.memory, 256 * MIB if vm.memory < 8 * GIB else GIB
+    if not vm.shape.cells:
+        memory = vm.shape.memory * MIB
+        return memory, 256 * MIB if memory < 8 * GIB else GIB
     sizes = {cell.memory for cell in vm.shape.cells}
     page = vm.shape.pages * KIB if isinstance(vm.shape.pages, int) else 0
     memory = sizes.pop() * MIB
@@ -219,6 +242,8 @@ def _memory(vm: VmToPlace) -> tuple[int, int]:
 def _shrunk(vm: VmToPlace, memory: int) -> VmToPlace:
     if vm.shape is None:
         return replace(vm, memory=memory)
+    if not vm.shape.cells:
+        return replace(vm, memory=min(vm.memory, memory), shape=replace(vm.shape, memory=memory // MIB))
     cells = tuple(replace(cell, memory=memory // MIB) for cell in vm.shape.cells)
     whole = memory * len(cells)
     return replace(vm, memory=min(vm.memory, whole), shape=replace(vm.shape, cells=cells))

@@ -178,6 +178,7 @@ class _Linker:
         self._check_filters()
         self._check_omissions(vms)
         self._check_scopes()
+        self._check_aliases()
         return ResolvedCluster(
             name=self._name,
             revision=revision,
@@ -195,6 +196,7 @@ class _Linker:
                 if spec.state == "absent"
             ),
             filters=tuple(self._filters.values()),
+            devices=self._manifest.devices,
             origin=self._origin(),
             rules=self._rules(),
         )
@@ -901,6 +903,17 @@ class _Linker:
                 if label not in known:
                     self._unknown("label", label, known, "vms", name, "host_labels", label)
 
+    def _check_aliases(self) -> None:
+        """Devices are named by names that there are, and are where hosts are."""
+        for name, alias in self._manifest.devices.items():
+            for host in alias.at.keys() - self._manifest.hosts.keys():
+                self._unknown("host", host, self._hosts, "devices", name, "at", host)
+        for name, spec in self._manifest.vms.items():
+            for key, request in spec.device_requests:
+                if request.alias is not None and request.alias not in self._manifest.devices:
+                    path = (*_parts(key), *(() if key.startswith("devices") else ("vf",)), "alias")
+                    self._unknown("device", request.alias, self._manifest.devices, "vms", name, *path)
+
     def _check_fragments(self) -> None:
         """Every `xml:` is a fragment that can be laid over a definition."""
         sections = (
@@ -998,14 +1011,14 @@ _INSTEAD = {
 
 
 def _usual_solver(vms: Iterable[ResolvedVm]) -> str:
-    asks_much = (vm.spec.is_bound or vm.spec.apart is not None or vm.spec.together is not None for vm in vms)
+    asks_much = (vm.spec.is_placed or vm.spec.apart is not None or vm.spec.together is not None for vm in vms)
     return "numa" if any(asks_much) else "spread"
 
 
 def _port(nic: Nic, network: ResolvedNetwork | None) -> _Port:
     is_bridge = network is not None and network.spec.mode == "bridge" and not network.spec.has_object
     source = "" if network is None else network.bridge if is_bridge else network.name
-    goes = nic.pci is not None or (network is not None and network.spec.mode == "hostdev")
+    goes = nic.kind in {"pci", "vf"} or (network is not None and network.spec.mode == "hostdev")
     return _Port(nic, source, is_bridge, "" if nic.team is None else "transient" if goes else "persistent")
 
 

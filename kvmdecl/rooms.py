@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from kvmdecl.groups import group_of
@@ -11,11 +13,12 @@ from kvmdecl.libvirt_xml.safe import BadXml, parse_xml
 from kvmdecl.manifest.cpus import numbers_of
 from kvmdecl.names import KIB, MIB
 from kvmdecl.numa_rooms import ORDINARY, Taken, cell_rooms, distances
+from kvmdecl.offered import HostDevices, asked_for
 from kvmdecl.pages import needs_of, nodes_of, ordinary_memory, pages_there, set_aside
 from kvmdecl.solver import HostRoom
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from kvmdecl.cluster import ResolvedCluster, ResolvedHost, ResolvedVm
     from kvmdecl.facts import HostFacts
@@ -27,26 +30,42 @@ _DEFAULT_HUGE = 2 * MIB  # of most hosts; libvirt takes the kernel's default siz
 
 
 def rooms(
-    cluster: ResolvedCluster, snapshots: Mapping[str, HostSnapshot], settled: Iterable[ResolvedVm]
+    cluster: ResolvedCluster,
+    snapshots: Mapping[str, HostSnapshot],
+    settled: Iterable[ResolvedVm],
+    where: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[HostRoom, ...]:
     """The hosts that answered, sorted by name. Memory is what is no huge page: of these `placement` takes care.
 
     `settled` are the vms whose host is known and that are bound to none of its cells. A stopped one keeps its room,
-    since it may be started any time.
+    since it may be started any time. `where` are the hosts of all vms that have one and that a request is about:
+    of such as want devices the memory counts there.
     """
     ours = {vm.uuid for vm in cluster.vms}
+    asked = asked_for(cluster.vms)
     by_host: dict[str, list[ResolvedVm]] = {name: [] for name in snapshots}
     for vm in settled:
         if vm.host in by_host and vm.state != "absent":
             by_host[vm.host].append(vm)
     return tuple(
-        _room(host, snapshots[host.name], by_host[host.name], ours)
+        replace(
+            _room(host, snapshots[host.name], by_host[host.name], ours, where),
+            devices=HostDevices(host.name, snapshots[host.name], cluster, asked, where).offered()
+            if asked
+            else (),
+        )
         for host in sorted(cluster.hosts, key=lambda host: host.name)
         if host.name in snapshots
     )
 
 
-def _room(host: ResolvedHost, snapshot: HostSnapshot, vms: list[ResolvedVm], ours: set[str]) -> HostRoom:
+def _room(
+    host: ResolvedHost,
+    snapshot: HostSnapshot,
+    vms: list[ResolvedVm],
+    ours: set[str],
+    where: Collection[str],
+) -> HostRoom:
     foreign = [domain for domain in snapshot.state.domains if domain.active and domain.uuid not in ours]
     loads, facts = [load_of(domain) for domain in foreign], snapshot.facts
     return HostRoom(
@@ -54,7 +73,8 @@ def _room(host: ResolvedHost, snapshot: HostSnapshot, vms: list[ResolvedVm], our
         cpus=max(0, len(facts.cpus) - host.reserved_cpus),
         memory=max(0, facts.memory - host.reserved_memory - set_aside(host, facts)),
         used_cpus=sum(vm.cpus for vm in vms) + sum(cpus for cpus, _ in loads),
-        used_memory=sum(ordinary_memory(vm) for vm in vms) + sum(memory for _, memory in loads),
+        used_memory=sum(ordinary_memory(vm) for vm in vms if not (vm.name in where and vm.spec.is_placed))
+        + sum(memory for _, memory in loads),
         groups=Counter(group_of(vm) for vm in vms),
         cells=cell_rooms(
             facts,

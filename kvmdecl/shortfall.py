@@ -10,7 +10,16 @@ from kvmdecl.names import KIB, MIB, about_size, format_size
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from kvmdecl.solver import CellDemand, CellRoom, HostRoom, Place, Shape, VmToPlace
+    from kvmdecl.solver import (
+        CellDemand,
+        CellRoom,
+        DeviceDemand,
+        HostRoom,
+        PciDevice,
+        Place,
+        Shape,
+        VmToPlace,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +29,8 @@ class Short:
     Attributes:
         host: that is short of it.
         cell: its id; None for the host as a whole.
-        what: `dedicated CPUs`, `whole cores`, `pairs of threads`, `shared vCPUs`, `cells`, or `pages` or `memory`.
+        what: `dedicated CPUs`, `whole cores`, `pairs of threads`, `shared vCPUs`, `cells`, `devices` of some kind, or
+            `pages` or `memory`.
         free: how many there are; MiB of memory and of pages.
         wanted: how many the vm wants.
         page: size of the pages in KiB, 0 if it is about something else.
@@ -52,12 +62,15 @@ def shortfalls(vm: VmToPlace, room: HostRoom, there: Iterable[tuple[VmToPlace, P
     if vm.shape is None:
         return ()
     left = Left(room, there)
+    devices = tuple(left.devices(vm.shape)) if vm.shape.devices else ()
+    if not vm.shape.cells:
+        return devices
     if vm.shape.spills:
-        return tuple(left.on_all(vm.shape))
+        return (*devices, *left.on_all(vm.shape))
     demands = vm.shape.cells
     if len(demands) > len(room.cells):
         return (Short(room.name, None, "cells", len(room.cells), len(demands)),)
-    found: list[Short] = []
+    found: list[Short] = [*devices]
     open_ = list(room.cells)
     for number, demand in enumerate(demands):
         lacking = [(tuple(left.on(cell, vm.shape, demand, first=number == 0)), cell) for cell in open_]
@@ -79,9 +92,11 @@ class Left:
         self._taken: set[int] = set()
         self._floating = {cell.id: 0 for cell in room.cells}
         self._pools = {(cell.id, page): size for cell in room.cells for page, size in cell.pools.items()}
+        self._given: set[str] = set()
         for vm, place in there:
             if vm.shape is not None:
                 self._take(vm.shape, place)
+                self._given.update(address for addresses in place.devices for address in addresses)
 
     def _take(self, shape: Shape, place: Place) -> None:
         pins = {cpu for cell in place.cells for _, cpu in cell.pins}
@@ -103,6 +118,30 @@ class Left:
     def _free(self, cell: CellRoom) -> list[list[int]]:
         """CPUs that are free, core by core."""
         return [[cpu for cpu in core if cpu in cell.dedicated - self._taken] for core in cell.cores]
+
+    def devices(self, shape: Shape) -> Iterator[Short]:
+        """What the host has too few devices of, wherever they are."""
+        for demand in shape.devices:
+            if (free := len(self._open(demand))) < demand.count:
+                yield Short(self._room.name, None, f"devices {demand.model}", free, demand.count)
+
+    def _open(self, demand: DeviceDemand) -> list[PciDevice]:
+        groups = {device.iommu_group for device in self._room.devices if device.address in self._given}
+        return [
+            device
+            for device in self._room.devices
+            if demand.model in device.models
+            and device.iommu_group not in groups
+            and device.excludes.isdisjoint(self._given)
+        ]
+
+    def _most_with_devices(self, shape: Shape) -> int:
+        """Each guest has as many as it wants, in groups that are nobody else's."""
+        counts = [1 << 30]
+        for demand in shape.devices:
+            open_ = self._open(demand)
+            counts += [len(open_) // demand.count, len({device.iommu_group for device in open_})]
+        return min(counts)
 
     def on(self, cell: CellRoom, shape: Shape, demand: CellDemand, *, first: bool) -> Iterator[Short]:
         """What a cell is short of for a cell of the guest; QEMU's own threads and memory are with the first."""
@@ -144,7 +183,10 @@ class Left:
 
     def most(self, shape: Shape) -> int:
         """How many guests of a shape that does not spill there is room for by numbers alone: never too few."""
-        return sum(self._most(cell, shape) for cell in self._room.cells) // len(shape.cells)
+        most = self._most_with_devices(shape)
+        if not shape.cells:
+            return most
+        return min(most, sum(self._most(cell, shape) for cell in self._room.cells) // len(shape.cells))
 
     def _most(self, cell: CellRoom, shape: Shape) -> int:
         """How many of its cells, if each wanted no more than the least of them."""

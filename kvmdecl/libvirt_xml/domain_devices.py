@@ -49,7 +49,7 @@ def other_devices(vm: ResolvedVm) -> Iterator[Element]:
     yield from _screen(spec)
     yield from sound(spec)
     yield from (node("redirdev", bus="usb", type="spicevmc") for _ in range(spec.usb_redirections))
-    yield from host_devices(spec)
+    yield from host_devices(vm)
     if spec.rng.enabled:
         yield _rng(spec.rng)
     yield balloon(spec.balloon)

@@ -10,8 +10,8 @@ from kvmdecl.names import KIB
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kvmdecl.cluster import ResolvedVm
     from kvmdecl.libvirt_xml.safe import Element
-    from kvmdecl.manifest import Vm
     from kvmdecl.manifest.hostdevs import (
         HostDevice,
         Iommu,
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     )
 
 
-def host_devices(spec: Vm) -> Iterator[Element]:
-    """Everything that is passed on from the host."""
+def host_devices(vm: ResolvedVm) -> Iterator[Element]:
+    """Everything that is passed on from the host: what the manifest names, and what placement chose."""
+    spec = vm.spec
     yield from map(_hostdev, spec.hostdevs)
+    yield from (_hostdev(given.device) for given in vm.given)
     for name, memory in spec.shared_memory.items():
         yield _shmem(name, memory)
     if spec.smartcard is not None:

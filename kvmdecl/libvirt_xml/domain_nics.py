@@ -22,11 +22,12 @@ def interface(nic: ResolvedNic) -> Element:
     """A NIC, of whatever kind."""
     spec = nic.spec
     type_, source = _source(nic)
+    is_function = type_ == "hostdev"
     return node(
         "interface",
         node("mac", address=nic.mac),
         source,
-        spec.pci is None and node("model", type=spec.model),
+        not is_function and node("model", type=spec.model),
         spec.user == "passt" and node("backend", type="passt"),
         _driver(spec),
         spec.mtu is not None and node("mtu", size=str(spec.mtu)),
@@ -35,14 +36,14 @@ def interface(nic: ResolvedNic) -> Element:
         spec.filter is not None and filterref(spec.filter.name, spec.filter.parameters),
         spec.isolated and node("port", isolated="yes"),
         spec.coalesce is not None and _coalesce(spec.coalesce),
-        spec.kind != "pci" and node("link", state=spec.link),
+        not is_function and node("link", state=spec.link),
         spec.tap is not None and node("target", dev=spec.tap),
         *_team(nic),
         _rom(spec.rom),
         boot(nic.boot_order),
         type=type_,
         trustGuestRxFilters=yes(spec.trust_guest_rx_filters),
-        managed="yes" if spec.pci and spec.managed else None,
+        managed="yes" if is_function and spec.managed else None,
     )
 
 
@@ -55,6 +56,8 @@ def _source(nic: ResolvedNic) -> tuple[str, Element | None]:
         return "direct", node("source", dev=spec.device, mode=spec.macvtap_mode or "bridge")
     if spec.pci is not None:
         return "hostdev", node("source", node("address", type="pci", **pci_address(spec.pci)))
+    if spec.vf is not None:
+        return "hostdev", None  # which it is placement tells
     if spec.vhost_user is not None:
         return "vhostuser", _socket(spec.vhost_user)
     if spec.vdpa is not None:

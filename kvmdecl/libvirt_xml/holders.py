@@ -68,6 +68,30 @@ def _network(network: ObservedNetwork) -> Holder | None:
     )
 
 
+def devices_in(xml: str) -> tuple[str, ...]:
+    """The functions that a definition names, by address, and its mediated devices, by UUID."""
+    root = _parsed(xml)
+    return () if root is None else tuple(dict.fromkeys((*_passed(root), *mdevs_in(xml))))
+
+
+def functions_by_mac(xml: str) -> dict[str, str]:
+    """The functions that are passed on as network interfaces, by MAC address."""
+    root = _parsed(xml)
+    found: dict[str, str] = {}
+    for nic in root.iterfind("devices/interface[@type='hostdev']") if root is not None else ():
+        mac, place = nic.find("mac"), nic.find("source/address")
+        if mac is not None and place is not None:
+            found[mac.get("address", "").lower()] = _address(place)
+    return found
+
+
+def mdevs_in(xml: str) -> tuple[str, ...]:
+    """UUIDs of the mediated devices that a definition names."""
+    root = _parsed(xml)
+    places = root.iterfind("devices/hostdev[@type='mdev']/source/address") if root is not None else ()
+    return tuple(place.get("uuid", "").lower() for place in places)
+
+
 def _parsed(xml: str) -> Element | None:
     if not any(mark in xml for mark in _MARKS):
         return None

@@ -18,6 +18,7 @@ from kvmdecl.manifest.memory import Balloon, Memory
 from kvmdecl.manifest.networks import Dhcp, DhcpHost, Network
 from kvmdecl.manifest.nics import Nic
 from kvmdecl.manifest.numa import Numa
+from kvmdecl.manifest.passthrough import DeviceAlias, DeviceRequest, PciKind, VirtualFunction
 from kvmdecl.manifest.pools import Pool
 from kvmdecl.manifest.rules import RulesSection
 from kvmdecl.manifest.screens import Graphics, Video
@@ -27,11 +28,12 @@ from kvmdecl.manifest.vms import After, CloudInit, Ignition, Shutdown, Snapshots
 from kvmdecl.names import Name
 
 __all__ = [
-    "After", "Audio", "Balloon", "BandwidthShare", "CacheShare", "Cdrom", "Channel", "CloudInit", "Cpus", "Dhcp",
-    "DhcpHost", "Disk", "FilterRule", "Firmware", "Graphics", "Host", "Ignition", "Image", "Input", "IoTune",
-    "Manifest", "Memory", "Network", "NetworkFilter", "Nic", "Numa", "Panic", "PlacementSection", "Pool", "Reserve",
-    "RulesSection", "Scheduler", "Secret", "Section", "SerialConsole", "Shutdown", "Snapshots", "Sound", "Topology",
-    "Tpm", "Video", "Vm", "Vsock", "Watchdog",
+    "After", "Audio", "Balloon", "BandwidthShare", "CacheShare", "Cdrom", "Channel", "CloudInit", "Cpus",
+    "DeviceAlias", "DeviceRequest", "Dhcp", "DhcpHost", "Disk", "FilterRule", "Firmware", "Graphics", "Host",
+    "Ignition", "Image", "Input", "IoTune", "Manifest", "Memory", "Network", "NetworkFilter", "Nic", "Numa",
+    "Panic", "PciKind", "PlacementSection", "Pool", "Reserve", "RulesSection", "Scheduler", "Secret", "Section",
+    "SerialConsole", "Shutdown", "Snapshots", "Sound", "Topology", "Tpm", "Video", "VirtualFunction", "Vm", "Vsock",
+    "Watchdog",
 ]  # fmt: skip
 
 
@@ -42,7 +44,8 @@ class PlacementSection(Section):
 
     solver: Name | None = None
     """Solver plugin, by name (`kvmdecl plugins` lists them). If not given, `numa` where vms have dedicated vCPUs, are
-    bound to NUMA cells, or are kept apart or together, else `spread`; `exact` proves what `numa` finds."""
+    bound to NUMA cells, ask for `devices`, or are kept apart or together, else `spread`; `exact` proves what `numa`
+    finds."""
 
 
 class Manifest(Section):
@@ -58,6 +61,8 @@ class Manifest(Section):
     """Which of the field's known pitfalls are looked for (`kvmdecl rules`)."""
     hosts: dict[Name, Host] = Field(default_factory=dict)
     """Hosts by name."""
+    devices: dict[Name, DeviceAlias] = Field(default_factory=dict)
+    """Names for devices of hosts, by which vms ask for them (`{gpu: {vendor: "10de", device: "2330"}}`)."""
     networks: dict[Name, Network] = Field(default_factory=dict)
     """Networks by name."""
     filters: dict[Name, NetworkFilter] = Field(default_factory=dict)

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from kvmdecl.manifest.base import Section, wrong
 from kvmdecl.manifest.filters import FilterName, FilterParameters
 from kvmdecl.manifest.networks import InterfaceName, PortGroupName
+from kvmdecl.manifest.passthrough import VirtualFunction
 from kvmdecl.manifest.traffic import Bandwidth, Vlan
 from kvmdecl.names import Bool, Form, Mac, Name, PciAddress, PoolPath, Positive
 
@@ -137,20 +138,20 @@ class Rom(Section):
     """File of the host with another one."""
 
 
-KINDS = ("network", "device", "pci", "vhost_user", "user", "vdpa")
+KINDS = ("network", "device", "pci", "vf", "vhost_user", "user", "vdpa")
 """The keys that say what a NIC is plugged into: each NIC has one of them."""
 _BRIDGED = ("network",)
 _TAPS = ("network", "device")
 _KINDS_OF_KEYS: Mapping[str, tuple[str, ...]] = {
     "macvtap_mode": ("device",),
-    "managed": ("pci",),
+    "managed": ("pci", "vf"),
     "portgroup": _BRIDGED,
     "isolated": _BRIDGED,
     "filter": _BRIDGED,
-    "vlan": ("network", "device", "pci"),
+    "vlan": ("network", "device", "pci", "vf"),
     "bandwidth": _TAPS,
     "coalesce": _BRIDGED,
-    "trust_guest_rx_filters": ("network", "device", "pci", "vdpa"),
+    "trust_guest_rx_filters": ("network", "device", "pci", "vf", "vdpa"),
     "mtu": ("network", "vhost_user"),
     "model": ("network", "device", "user"),
     "link": ("network", "device", "vhost_user", "user", "vdpa"),
@@ -180,8 +181,11 @@ class Nic(Section):
     """For `device`: how guests of one host see each other; `bridge` (directly) if not given."""
     pci: PciAddress | None = None
     """Or a function of the host's network card (`"0000:03:10.0"`, SR-IOV); it gets the guest's MAC address."""
+    vf: VirtualFunction | None = None
+    """Or a free function of such a card, by what the card is (`vf: uplink`, of `devices` at the top of the manifest);
+    placement chooses which."""
     managed: Bool = True
-    """For `pci`: let libvirt take it from the host's driver and give it back."""
+    """For `pci` and `vf`: let libvirt take it from the host's driver and give it back."""
     vhost_user: VhostUser | None = None
     """Or a socket of a software switch; the guest needs `memory: {source: memfd, access: shared}`, or huge pages."""
     user: Literal["slirp", "passt"] | None = None
@@ -193,7 +197,7 @@ class Nic(Section):
     mac: Mac | None = None
     """MAC address; derived from cluster, vm and what it is plugged into if not given."""
     model: Literal["virtio", "e1000e", "e1000", "rtl8139"] = "virtio"
-    """How the guest sees the NIC; a function of a network card (`pci`) it sees as it is."""
+    """How the guest sees the NIC; a function of a network card (`pci`, `vf`) it sees as it is."""
     link: Literal["up", "down"] = "up"
     """State of the cable."""
     mtu: Annotated[Positive, Field(ge=68, le=65535)] | None = None
@@ -234,6 +238,8 @@ class Nic(Section):
     @property
     def plug(self) -> str:
         """The name, address or path of what it is plugged into."""
+        if self.vf is not None:
+            return self.vf.word
         return self.vhost_user.path if self.vhost_user is not None else str(getattr(self, self.kind))
 
     @model_validator(mode="after")

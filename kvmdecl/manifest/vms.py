@@ -43,6 +43,7 @@ from kvmdecl.manifest.leases import Lease, LeaseName
 from kvmdecl.manifest.memory import Balloon, Memory
 from kvmdecl.manifest.nics import Nic
 from kvmdecl.manifest.numa import GuestCell, Numa, check_cells, guest_cells
+from kvmdecl.manifest.passthrough import DeviceRequest, VirtualFunction
 from kvmdecl.manifest.screens import Graphics, Video
 from kvmdecl.manifest.shares import Share
 from kvmdecl.manifest.sound import Audio, Sound
@@ -334,8 +335,11 @@ class Vm(Section):
     """Trusted platform module (`tpm: emulator`); none if not given. Its state outlives every update and deletion."""
     vsock: Vsock | None = None
     """Sockets between guest and host (`vsock: auto`); none if not given."""
+    devices: Annotated[tuple[DeviceRequest, ...], Field(max_length=64)] = ()
+    """Devices of the host that it has for itself, by what they are (`[gpu, {pci: {class: "0108"}, count: 2}]`);
+    placement chooses which."""
     hostdevs: tuple[HostDevice, ...] = ()
-    """Devices of the host (`[{usb: {vendor: "046d", product: c52b}}]`)."""
+    """Certain devices of the host (`[{usb: {vendor: "046d", product: c52b}}]`)."""
     shared_memory: dict[DeviceName, SharedMemory] = Field(default_factory=dict)
     """Memory shared with other guests and the host, by its name there (`{ring: 4MiB}`)."""
     shares: dict[DeviceName, Share] = Field(default_factory=dict)
@@ -522,7 +526,22 @@ class Vm(Section):
     @property
     def is_bound(self) -> bool:
         """Whether placement gives it cells of the host, not only a host."""
-        return self.cpus.is_dedicated or (self.numa is not None and self.numa.bind)
+        if self.cpus.is_dedicated or (self.numa is not None and self.numa.bind):
+            return True
+        return any(request.is_near for _, request in self.device_requests)
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether placement gives it more than a host: cells, or devices."""
+        return self.is_bound or bool(self.device_requests)
+
+    @property
+    def device_requests(self) -> list[tuple[str, DeviceRequest | VirtualFunction]]:
+        """What it asks for of its host's devices, each with its key."""
+        found: list[tuple[str, DeviceRequest | VirtualFunction]] = [
+            (f"nics.{number}", nic.vf) for number, nic in enumerate(self.nics) if nic.vf is not None
+        ]
+        return [*((f"devices.{number}", request) for number, request in enumerate(self.devices)), *found]
 
     def _check_bound(self) -> None:
         numa = self.numa
@@ -547,7 +566,7 @@ class Vm(Section):
                 raise _wrong("cpus", "placement chooses the CPUs of this guest", hint, "cpus", key)
 
     def _check_numa(self) -> None:
-        if self.numa is not None or self.cpus.policy != "shared":
+        if self.numa is not None or self.cpus.policy != "shared" or self.device_requests:
             self._check_bound()
         if self.numa is not None:
             check_cells(self.numa, self.cpus, self.memory)

@@ -147,6 +147,8 @@ def _together(host: HostLeft, want: Want, shortages: Mapping[int, str]) -> str:
     homes = [left.number for left in host.cells if not shortages[left.cell.id]]
     for demand in shape.devices:
         free = sum(map(host.is_free, host.devices.get(demand.model, ())))
+        if not free:
+            return f"no device {demand.model} free"
         if free < demand.count:
             return f"{free} of {_count(demand.count, 'device')} {demand.model} free"
     if shape.devices and choose(host, shape, ()) is None:

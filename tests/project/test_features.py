@@ -9,10 +9,11 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from kvmdecl.manifest import Host, Image, Network, NetworkFilter, Pool, Secret, Vm
+from kvmdecl.manifest import DeviceAlias, Host, Image, Network, NetworkFilter, Pool, Secret, Vm
 
 ROOT = Path(__file__).parents[2]
 SECTIONS = {
+    "devices": DeviceAlias,
     "filters": NetworkFilter,
     "hosts": Host,
     "images": Image,
