@@ -84,7 +84,11 @@ def with_devices(
                 nics[int(key.removeprefix("nics."))] = replace(nic, spec=spec)
                 continue
             home = cells.get(address)
-            cell = None if home is None else homes.get(home)
+            cell = (
+                homes.get(home)
+                if home is not None and vm.spec.numa is not None and vm.spec.numa.expanders
+                else None
+            )
             with_it = [each for each in companions(address) if each not in chosen] if request.group else []
             chosen.update(with_it)
             given += (GivenDevice(key, _passed_on(request, each), cell) for each in (address, *with_it))

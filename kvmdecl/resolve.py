@@ -911,7 +911,8 @@ class _Linker:
         for name, spec in self._manifest.vms.items():
             for key, request in spec.device_requests:
                 if request.alias is not None and request.alias not in self._manifest.devices:
-                    path = (*_parts(key), *(() if key.startswith("devices") else ("vf",)), "alias")
+                    section, _, number = key.partition(".")
+                    path = (section, int(number), *(("vf",) if section == "nics" else ()), "alias")
                     self._unknown("device", request.alias, self._manifest.devices, "vms", name, *path)
 
     def _check_fragments(self) -> None:

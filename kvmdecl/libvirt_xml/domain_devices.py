@@ -10,6 +10,7 @@ from kvmdecl.libvirt_xml.domain_hostdevs import host_devices
 from kvmdecl.libvirt_xml.domain_memory import balloon, modules
 from kvmdecl.libvirt_xml.domain_shares import share
 from kvmdecl.libvirt_xml.domain_sound import sound
+from kvmdecl.libvirt_xml.expanders import expander
 from kvmdecl.libvirt_xml.ports import reserved_ports
 from kvmdecl.manifest.architectures import ARCHITECTURES
 from kvmdecl.manifest.devices import AGENT_CHANNEL, Input
@@ -39,6 +40,8 @@ def other_devices(vm: ResolvedVm) -> Iterator[Element]:
         yield _scsi_controller(spec.scsi_controller)
     if spec.hotplug_ports is not None:
         yield from reserved_ports(spec.hotplug_ports)
+    if spec.numa is not None and spec.numa.expanders:
+        yield from map(expander, range(len(spec.cells)))
     yield from modules(spec)
     yield from (share(name, directory) for name, directory in spec.shares.items())
     yield from (_lease(name, lease) for name, lease in spec.leases.items())

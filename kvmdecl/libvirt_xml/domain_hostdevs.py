@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmdecl.libvirt_xml.build import node
+from kvmdecl.libvirt_xml.expanders import name_on
 from kvmdecl.names import KIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvmdecl.cluster import ResolvedVm
+    from kvmdecl.cluster import GivenDevice, ResolvedVm
     from kvmdecl.libvirt_xml.safe import Element
     from kvmdecl.manifest.hostdevs import (
         HostDevice,
@@ -28,13 +29,23 @@ def host_devices(vm: ResolvedVm) -> Iterator[Element]:
     """Everything that is passed on from the host: what the manifest names, and what placement chose."""
     spec = vm.spec
     yield from map(_hostdev, spec.hostdevs)
-    yield from (_hostdev(given.device) for given in vm.given)
+    yield from map(_given, vm.given)
     for name, memory in spec.shared_memory.items():
         yield _shmem(name, memory)
     if spec.smartcard is not None:
         yield _smartcard(spec.smartcard)
     if spec.iommu is not None:
         yield _iommu(spec.iommu)
+
+
+def _given(given: GivenDevice) -> Element:
+    element, device = _hostdev(given.device), given.device
+    place = (
+        device.pci.address if device.pci is not None else device.mdev.uuid if device.mdev is not None else ""
+    )
+    if given.cell is not None:
+        element.append(node("alias", name=name_on(given.cell, place)))
+    return element
 
 
 def _hostdev(device: HostDevice) -> Element:

@@ -152,8 +152,17 @@ def _takes_a_port(path: str, live: Comparison) -> bool:
     return tag in {"interface", "rng", "vsock", "filesystem"} or (tag == "controller" and "[scsi:" in path)
 
 
+def _is_managed(case: Case) -> bool:
+    return case.declared(f"{case.difference.path}@managed") == "yes"
+
+
 def _has_no_room(case: Case) -> bool:
     return not _has_room(case)
+
+
+def _is_expander(case: Case) -> bool:
+    path = f"devices/{device_key(case.difference.path)}@model"
+    return "pcie-expander-bus" in {case.running(path), case.declared(path)}
 
 
 def _is_cdrom(case: Case) -> bool:
@@ -323,6 +332,7 @@ _AT_START = "QEMU gets it when it starts"
 _NO_PORT = "the guest has no PCI place left for it; the next boot brings one"
 _NO_PORTS = "a guest gets its PCI places when it starts"
 _NAMES = "the guest has the port already; its name is all that changes"
+_TAKEN = "libvirt takes it from the host's driver, and gives it back when the guest lets it go"
 _LETS_GO = "the guest has to let it go; until then it stays"
 _LIVE_CPUS = "qemuDomainSetVcpusLive"
 _BUILD_CPU = "qemuBuildCpuCommandLine"
@@ -699,6 +709,7 @@ ROWS: tuple[Row, ...] = (
         visible=True,
     ),
     Row("devices/memory*", "any", _MODULES, None, _UPDATE, "a module is not changed while it is plugged in"),
+    Row("devices/hostdev", "add", "hostdevs", "attach-device", _ATTACH, _TAKEN, _is_managed, visible=True),
     Row("devices/hostdev", "add", "hostdevs", "attach-device", _ATTACH, visible=True),
     Row("devices/hostdev", "remove", "hostdevs", "detach-device", _DETACH, _LETS_GO, visible=True),
     Row("devices/hostdev*", "any", "hostdevs", None, _UPDATE, _AT_START),
@@ -749,6 +760,7 @@ ROWS: tuple[Row, ...] = (
     Row("devices/channel", "remove", "channels", "detach-device", _DETACH, _LETS_GO, visible=True),
     Row("devices/vsock", "add", "vsock", "attach-device", _ATTACH, visible=True),
     Row("devices/vsock", "remove", "vsock", "detach-device", _DETACH, _LETS_GO, visible=True),
+    Row("devices/controller*", "any", "numa.expanders", None, _ATTACH, _AT_START, _is_expander, visible=True),
     Row("devices/controller/alias@name", "any", "hotplug_ports", None, _BUILD, _NAMES),
     Row("devices/controller", "any", "hotplug_ports", None, _ATTACH, _NO_PORTS, _is_port, visible=True),
     Row("devices/controller/driver*", "any", "scsi_controller", None, _DETACH, _AT_START, visible=True),
@@ -1042,7 +1054,8 @@ def _shown(path: str, value: str | None) -> str | None:
 def _calls(wanted: Document, live: Comparison, needed: Collection[str]) -> tuple[LiveChange, ...]:
     """The calls for what can be changed live: each once for a device, in the order of their paths.
 
-    Threads come before the disks that they serve.
+    Threads come before the disks that they serve, and what goes before what comes: that may need its place, or be the
+    same device of the host in another role.
     """
     calls: dict[tuple[LiveCall, str], LiveChange] = {}
     for difference in live.differences:
@@ -1052,7 +1065,8 @@ def _calls(wanted: Document, live: Comparison, needed: Collection[str]) -> tuple
         about = (call, _about(call, difference.path))
         if about not in calls:
             calls[about] = LiveChange(call, _argument(call, difference, wanted, live))
-    return tuple(sorted(calls.values(), key=lambda change: change.call != "add-iothreads"))
+    first = {"add-iothreads": 0, "detach-device": 1}
+    return tuple(sorted(calls.values(), key=lambda change: first.get(change.call, 2)))
 
 
 def _about(call: LiveCall, path: str) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from lxml import etree
 
 from kvmdecl.libvirt_xml.build import attributes, discard
+from kvmdecl.libvirt_xml.expanders import place_live, place_on_expanders
 from kvmdecl.libvirt_xml.fields import (
     Comparison,
     Document,
@@ -60,6 +61,7 @@ def overlay(
     comparison = _lay_over(wanted, last, target, kind)
     if kind is Kind.DOMAIN:
         _place_devices(comparison, target, running)
+        place_on_expanders(target.root)
         keep_ports_free(target.root, wanted.root)
         _put_serial_console_first(target.root)
         _put_identity_first(target.root)
@@ -148,6 +150,7 @@ def complete(desired: str) -> str:
     root = parse_xml(desired)
     assign_targets(root)
     add_ports(root)
+    place_on_expanders(root)
     _put_identity_first(root)
     return to_text(root)
 
@@ -167,6 +170,8 @@ def attachable(declared: str, *definitions: str) -> str:
     if device.tag == "disk":
         taken = frozenset(name for text in definitions for name in _targets(parse_xml(text)))
         _assign_target(device, taken)
+    if device.tag == "hostdev" and definitions:
+        place_live(device, parse_xml(definitions[0]))
     return to_text(device)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmdecl.libvirt_xml.build import node
+from kvmdecl.libvirt_xml.expanders import cell_of
 from kvmdecl.manifest.architectures import has_pci_express
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _needed(root: Element) -> int:
     """
     devices, machine = root.findall("devices/*"), root.find("os/type")
     is_pc = machine is not None and "q35" in machine.get("machine", "")
-    new = [device for device in devices if device.find("address") is None]
+    new = [device for device in devices if device.find("address") is None and cell_of(device) is None]
     taken = sum(
         _takes_port(device) for device in new if not (is_pc and device.tag == "video")
     )  # on board there

@@ -76,6 +76,9 @@ class Numa(Section):
     """Whether a cell of the guest may lie across several of the host's where it fits into none as a whole."""
     max_distance: Annotated[Integer, Field(ge=LOCAL, le=254)] | None = None
     """Greatest distance between the host's cells that `cells` lie in; any if not given."""
+    expanders: Bool = False
+    """Give each of the guest's `cells` PCI Express buses of its own, with the `devices` on them that are near it, so
+    that the guest sees which cell they are near to."""
 
     @property
     def is_chosen(self) -> bool:

@@ -548,6 +548,8 @@ class Vm(Section):
         if numa is not None and (numa.spill or numa.max_distance is not None) and not self.is_bound:
             key, hint = "spill" if numa.spill else "max_distance", "add `bind: true`, or leave it out"
             raise _wrong("numa", "placement does not choose cells for this guest", hint, "numa", key)
+        if numa is not None and numa.expanders:
+            self._check_expanders(numa)
         if not self.is_bound:
             return
         if numa is not None and numa.is_chosen:
@@ -564,6 +566,18 @@ class Vm(Section):
             if key in self.cpus.said:
                 hint = "leave it out, or leave `bind` out"
                 raise _wrong("cpus", "placement chooses the CPUs of this guest", hint, "cpus", key)
+
+    def _check_expanders(self, numa: Numa) -> None:
+        machine = self.machine if "machine" in self.said else ARCHITECTURES[self.arch].machine
+        if not self.is_bound or not numa.cells:
+            summary = (
+                "placement does not choose cells for this guest" if numa.cells else "the guest has no cells"
+            )
+            hint = "add `bind: true` and `cells`, or leave it out"
+            raise _wrong("numa", summary, hint, "numa", "expanders")
+        if not has_pci_express(self.arch, machine):
+            hint = "use `machine: q35`, or leave it out"
+            raise _wrong("numa", "this machine has no PCI Express", hint, "numa", "expanders")
 
     def _check_numa(self) -> None:
         if self.numa is not None or self.cpus.policy != "shared" or self.device_requests:

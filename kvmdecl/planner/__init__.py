@@ -16,6 +16,7 @@ from kvmdecl.planner.departed import departed_hosts, gone_hosts
 from kvmdecl.planner.domains import orphans, plan_absent_domain, plan_domain
 from kvmdecl.planner.filters import plan_absent_filter, plan_filter
 from kvmdecl.planner.foreign import foreign_objects
+from kvmdecl.planner.handover import handed_over
 from kvmdecl.planner.networks import plan_absent_network, plan_existing_network, plan_network
 from kvmdecl.planner.order import in_turn
 from kvmdecl.planner.pools import plan_absent_pool, plan_pool
@@ -77,9 +78,12 @@ def make_plan(
     }
     going = [_waiting_there(verdict.step, made_by) for verdict in verdicts if verdict.step]
     steps, held = _without_held(going, unusable)
+    steps, swapping = handed_over(steps, views)
     roll = membership(cluster, observations)
     waiting, left = departed_hosts(cluster, roll, desired.unplaced)
-    blocked = in_order([*(verdict.blocked for verdict in verdicts if verdict.blocked), *held, *waiting])
+    blocked = in_order(
+        [*(verdict.blocked for verdict in verdicts if verdict.blocked), *held, *swapping, *waiting]
+    )
     notes = chain(
         chain.from_iterable(verdict.notes for verdict in verdicts),
         left,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import kvmdecl
 from kvmdecl import explain
 from kvmdecl.diagnostics import Rejected
+from kvmdecl.facts import NodeDevice
 from kvmdecl.pipeline import compile_cluster, load_cluster
 from kvmdecl.pluginhost import load_plugins
 from kvmdecl.scenario import example_host
@@ -20,6 +22,12 @@ _CODE = re.compile(rf'"((?:{"|".join(AREAS)})\.[a-z-]+)"')
 _KIND = re.compile(r'self\._unknown\(\s*"([a-z]+)"')
 _BLOCK = re.compile(r"```yaml (bad|good)\n(.*?)```", re.DOTALL)
 
+GPU = NodeDevice(
+    "pci_0000_41_00_0",
+    "computer",
+    "pci",
+    (("address", "0000:41:00.0"), ("iommu_group", "1"), ("product", "0x2330"), ("vendor", "0x10de")),
+)
 PAGES = {code: file.read_text() for code, file in explain.codes().items() if code.partition(".")[0] in AREAS}
 EXAMPLES = [
     pytest.param(code, kind, text, id=f"{code}-{kind}")
@@ -43,6 +51,10 @@ def test_the_examples_of_a_page_do_what_it_says(tmp_path: Path, code: str, kind:
         plugins = load_plugins()
         cluster = load_cluster(path, plugins)
         hosts = {host.name: example_host(host.name) for host in cluster.hosts}
+        if cluster.devices:
+            hosts = {
+                name: replace(host, facts=replace(host.facts, devices=(GPU,))) for name, host in hosts.items()
+            }
         compile_cluster(cluster, hosts, plugins)
 
     if kind == "good":
