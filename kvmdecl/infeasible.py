@@ -142,15 +142,13 @@ def _wish(vm: VmToPlace) -> str:
     if vm.shape is None:
         return f"{vm.cpus} CPU{'s' * (vm.cpus > 1)} and {about_size(vm.memory)}"
     shape = vm.shape
-    parts = []
+    parts = [] if shape.cells else [about_size(shape.memory * MIB)]
     for cell in shape.cells:
         pinned, floating = len(cell.pinned), len(cell.floating)
         words = [f"{pinned} dedicated CPU{'s' * (pinned > 1)}"] * (pinned > 0)
         words += [f"{floating} shared vCPU{'s' * (floating > 1)}"] * (floating > 0)
         parts.append(" and ".join([*words, about_size(cell.memory * MIB)]))
     text = " in one cell, ".join(parts) + " in another" * (len(parts) > 1)
-    if not shape.cells:
-        parts.append(about_size(shape.memory * MIB))
     devices = "".join(f" and {demand.count} of {demand.model}" for demand in shape.devices)
     pages = f" in pages of {format_size(shape.pages * KIB)}" if isinstance(shape.pages, int) else ""
     threads = f" (threads: {shape.threads})" if shape.threads != "prefer" else ""

@@ -91,12 +91,22 @@ def _vm_of(profile: str) -> str:
 def rehearse(cluster: ResolvedCluster, uris: Mapping[str, HostUri]) -> ResolvedCluster:
     """The same cluster on stand-ins for its hosts: other URIs, and guests emulated, since a lab has no KVM to lend.
 
-    Nor has it memory of its own: what hosts set aside, and how they merge pages, is no part of a rehearsal.
+    Nor has it memory or devices of its own: what hosts set aside, how they merge pages, and devices that vms ask for
+    are no part of a rehearsal.
     """
     hosts = tuple(replace(host, uri=uris[host.name], huge_pages=(), ksm=()) for host in cluster.hosts)
     retired = tuple(replace(host, uri=uris.get(host.name)) for host in cluster.retired)
-    vms = tuple(replace(vm, type="qemu") for vm in cluster.vms)
+    vms = tuple(_without_devices(replace(vm, type="qemu")) for vm in cluster.vms)
     return replace(cluster, hosts=hosts, retired=retired, vms=vms)
+
+
+def _without_devices(vm: ResolvedVm) -> ResolvedVm:
+    """The vm as it is with nothing of what it asks for of its host's devices."""
+    if not vm.spec.device_requests:
+        return vm
+    kept = {"devices": (), "nics": tuple(nic for nic in vm.spec.nics if nic.vf is None)}
+    nics = tuple(nic for nic in vm.nics if nic.spec.vf is None)
+    return replace(vm, spec=vm.spec.model_copy(update=kept), nics=nics)
 
 
 def read_from(cluster: ResolvedCluster) -> dict[str, HostUri]:

@@ -57,6 +57,8 @@ def run(
     common.say(complete(declared_domain(found, pools)))
     if found.spec.is_bound and not found.spec.cpus.pins:
         common.complain("Its CPUs and NUMA cells are chosen when it is placed: add --facts to see them.")
+    elif found.spec.device_requests and facts is None:
+        common.complain("Its devices are chosen when it is placed: add --facts to see them.")
 
 
 def _vms_are(names: list[str]) -> str:

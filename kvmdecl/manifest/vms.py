@@ -620,6 +620,12 @@ class Vm(Section):
                 raise _wrong(
                     "hostdev", "the guest has this device already", "leave it out", "hostdevs", index
                 )
+        if self.ha is not None and self.ha.enabled and self.device_requests:
+            summary = (
+                "Pacemaker starts it on any host from one definition, and each host has the device elsewhere"
+            )
+            hint = "name one that all hosts have at the same address (`hostdevs`), or leave `ha` out"
+            raise _wrong("device", summary, hint, *(("devices",) if self.devices else ("nics",)))
         if self.smartcard is not None and self.smartcard.mode == "spice" and not self.graphics.has_spice:
             summary, hint = "only a SPICE console brings its reader along", "add `graphics: spice`"
             raise _wrong("smartcard", summary, hint, "smartcard")

@@ -12,6 +12,7 @@ from dataclasses import replace
 from kvmdecl.cluster import ResolvedCluster
 from kvmdecl.diagnostics import Diagnostic, Note, Severity
 from kvmdecl.libvirt_xml.fields import fields
+from kvmdecl.libvirt_xml.holders import devices_in
 from kvmdecl.libvirt_xml.impact import Assessment, assess
 from kvmdecl.libvirt_xml.marker import Left, Marker, belongs, owned_by, read_marker
 from kvmdecl.libvirt_xml.trace import changed_outside, is_untouched
@@ -109,10 +110,12 @@ def _create(desired: DesiredDomain, view: HostView) -> Verdict:
     found = fields(desired.xml, Kind.DOMAIN)
     cpus, memory = found.get("vcpu@current", found["vcpu"]), format_size(int(found["currentMemory"]) * 1024)
     own, nodes = _own_cpus(found), found.get("numatune/memory@nodeset")
+    devices = devices_in(desired.xml)
     where = "" if nodes is None else f" in cell {nodes}" if nodes.isdecimal() else f" in cells {nodes}"
     parts = (
         f"{cpus} vCPU{'' if cpus == '1' else 's'}{f' on CPUs {own}' if own else ''}",
         f"{memory}{where}",
+        *([f"{' and '.join(devices)} of the host"] if devices else []),
         "started" if desired.running else "not started",
     )
     summary = ", ".join(parts)

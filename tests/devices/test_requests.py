@@ -7,11 +7,15 @@ from kvmdecl_numa.solver import numa
 
 from kvmdecl.asking import Relock
 from kvmdecl.diagnostics import Rejected
+from kvmdecl.emit import emit
 from kvmdecl.facts import HostFacts
 from kvmdecl.libvirt_xml.domain import domain_xml
 from kvmdecl.lock import new_lock
 from kvmdecl.passed import passed_on
+from kvmdecl.pipeline import rehearse
 from kvmdecl.placement import place
+from kvmdecl.planner import make_plan
+from kvmdecl.scenario import example_host
 from kvmdecl.state import HostSnapshot, HostState, ObservedDomain
 from tests.devices.machines import desktop, gpu_server, nic_server, without_iommu
 from tests.resolve.support import resolved
@@ -208,6 +212,60 @@ def test_the_lock_says_which_devices_and_for_what():
         f'    - {{for: "gpu", at: ["{A40[0]}", "{A40[1]}"]}}\n'
         '    - {for: "uplink", at: ["0000:4b:00.1"]}\n'
     )
+
+
+@pytest.mark.parametrize(
+    "vm",
+    [
+        "{devices: [{}]}",
+        "{devices: [{alias: gpu, mdev: nvidia-563}]}",
+        "{devices: [{mdev: nvidia-563, group: whole}]}",
+        '{devices: [{pci: {device: "2235"}}]}',
+        '{devices: [{pci: {address: "0000:19:00.0", class: "0302"}}]}',
+        '{devices: [{pci: {address: "0000:19:00.0"}, count: 2}]}',
+        "{devices: [{alias: gpu, rom: false, rom_file: /srv/rom.bin}]}",
+        "{devices: [gpu], ha: true}",
+    ],
+)
+def test_a_request_says_one_thing(vm):
+    with pytest.raises(Rejected) as told:
+        cluster(f"  a: {vm}\n")
+    assert {found.code for found in told.value.diagnostics} == {"manifest.bad-device"}
+
+
+def test_names_and_their_hosts_are_known():
+    with pytest.raises(Rejected) as told:
+        cluster("  a: {devices: [gpus], nics: [{vf: up}]}\n", head=HEAD.replace("kvm-2:", "kvm-9:"))
+    assert [(found.code, found.at.line) for found in told.value.diagnostics] == [
+        ("reference.unknown-host", 11),
+        ("reference.unknown-device", 14),
+        ("reference.unknown-device", 14),
+    ]
+
+
+def test_a_plan_names_the_devices_of_a_new_guest():
+    wanted = cluster("  a: {devices: [{alias: gpu, count: 2}]}\n")
+    done = place(wanted, seen(wanted), numa)
+    (step,) = make_plan(wanted, emit(done, seen(wanted)), seen(wanted)).steps
+    assert step.summary == f"1 vCPU, 1GiB, {A40[0]} and {A40[1]} of the host, started"
+
+
+def test_demands_for_devices_are_told_where_they_conflict():
+    with pytest.raises(Rejected) as told:
+        placed("  a: {count: 2, devices: [gpu], memory: 4GiB}\n  c: {devices: [{alias: gpu, count: 2}]}\n")
+    (found,) = told.value.diagnostics
+    assert [note.text for note in found.notes][-2:] == [
+        "a-1 and a-2 want, each, 4GiB and 1 of gpu",
+        "c wants 1GiB and 2 of gpu",
+    ]
+    assert "1 of gpu instead of 2 for c" in found.hint
+
+
+def test_devices_are_no_part_of_a_rehearsal():
+    real = cluster("  a: {devices: [{alias: gpu, numa: required}], nics: [{vf: uplink}]}\n")
+    wanted = rehearse(real, {host.name: host.uri for host in real.hosts})
+    (vm,) = place(wanted, {host.name: example_host(host.name) for host in wanted.hosts}, numa).vms
+    assert (vm.given, vm.nics) == ((), ())
 
 
 def test_vms_that_want_no_devices_are_asked_about_as_before():
