@@ -8,7 +8,7 @@ PYTEST_ARGS ?= -n 2 --dist loadgroup
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test proofs chaos check bench fidelity lock help-texts schemas clean \
-        system-demo system-test system-bench
+        system-demo system-test system-acceptance system-bench
 
 help:  ## list what there is
 	@echo "make demo | test | bench install what they need: Debian or Ubuntu packages (sudo may ask) and $(VENV)."
@@ -27,7 +27,7 @@ proofs: system-test $(READY)  ## the tests that take minutes: each kind of chang
 chaos: system-test $(READY)  ## ten thousand races for a lock, runs killed at every point: about an hour
 	$(BIN)/python -m tests.chaos.races 10000
 
-acceptance: system-test $(READY)  ## a real Pacemaker cluster in a lab: a host dies, and its vms run again where it was proven
+acceptance: system-acceptance $(READY)  ## a Pacemaker cluster that loses a host; a whole machine with an IOMMU, whose kernel judges what is passed on
 	KVMDECL_REQUIRE_LAB=1 $(BIN)/pytest -m acceptance
 
 check: $(READY)  ## format, lint, types, import layers
@@ -69,7 +69,7 @@ clean:  ## remove what the other targets made here
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-system-demo system-test system-bench: system-%:
+system-demo system-test system-acceptance system-bench: system-%:
 	@scripts/system-packages.sh $*
 
 # libvirt-python is built here, so the system's packages come first.

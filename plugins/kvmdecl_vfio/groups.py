@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from kvmdecl_vfio.claims import Claim
     from kvmdecl_vfio.view import View
 
+_PORT_DRIVER = "pcieport"
+
 
 def check_groups(view: View, all_views: Mapping[str, View]) -> Iterator[Diagnostic]:
     """Groups that are split between vms, between a vm and its host, or between a vm and somebody else."""
@@ -32,6 +34,7 @@ def check_groups(view: View, all_views: Mapping[str, View]) -> Iterator[Diagnost
         for of in by_vm.values():
             yield from _twice(of)
             yield from _split(view, number, of, firsts, all_views)
+            yield from _driven_bridge(view, number, of[0])
         yield from _owners(view, number, firsts, all_views)
         for first in firsts:
             yield from _held(view, number, first)
@@ -189,6 +192,25 @@ def _split(
         severity=first.severity,
         subject=f"vm/{first.vm.name}",
     )
+
+
+def _driven_bridge(view: View, number: int, claim: Claim) -> Iterator[Diagnostic]:
+    """A bridge of the group whose driver has the kernel look after its memory, too; portdrv does not (Linux 5.19)."""
+    if claim.settled or not claim.runs or claim.function is None or claim.function.is_bridge:
+        return
+    for bridge in view.tree.groups[number]:
+        if bridge.is_bridge and bridge.is_held_by_host and bridge.driver != _PORT_DRIVER:
+            driver = safe_text(bridge.driver)
+            yield Diagnostic(
+                "vfio.bridge-driver",
+                f"{bridge.address} in the IOMMU group of {claim.address} is with {driver}, not {_PORT_DRIVER}",
+                claim.at,
+                f"From Linux 5.19 on it keeps {claim.vm.name} from starting: only {_PORT_DRIVER} leaves it alone.",
+                f"on the host: `driverctl set-override {bridge.address} none`; or use another slot",
+                members(view, number, {claim.address: f"wanted by {claim.vm.name}"}),
+                severity=Severity.WARNING,
+                subject=f"vm/{claim.vm.name}",
+            )
 
 
 def _way_out(view: View, claim: Claim, left: Sequence[Function], all_views: Mapping[str, View]) -> str:

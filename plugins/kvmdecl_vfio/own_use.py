@@ -132,7 +132,6 @@ def _check_use(
     """What the host loses: an error where something is known to need it, a warning where that may be."""
     if claim.settled or not (claim.managed or claim.runs):
         return
-    way = ways(all_views.values(), view, function)
     if needs := needed(function):
         yield Diagnostic(
             "vfio.used-by-host",
@@ -140,11 +139,12 @@ def _check_use(
             claim.at,
             f"When {claim.vm.name} starts, libvirt takes the {title(function)} from the host at once, with all that"
             " stands on it.",
-            way or _FREE.format(claim.address),
+            ways(all_views.values(), view, function) or _FREE.format(claim.address),
             (Note(f"{claim.address} {title(function)}: {', '.join([state(function), *uses(function)])}"),),
             subject=f"vm/{claim.vm.name}",
         )
     elif maybe := may_be_needed(function):
+        way = ways(all_views.values(), view, function)
         yield Diagnostic(
             "vfio.may-be-used",
             f"{view.name} may use {claim.address} itself: it has {safe_text(listed(maybe))}",

@@ -111,16 +111,20 @@ class View:
         """What a vm is given."""
         return tuple(claim for claim in self.claims if claim.vm.name == vm.name)
 
+    @cached_property
+    def _taken(self) -> frozenset[str]:
+        """What is given to somebody, or somebody has."""
+        held = (address for holder in self.holders for address in holder.addresses)
+        return frozenset((*(claim.address for claim in self.claims), *held))
+
     def is_free(self, function: Function) -> bool:
         """Whether a guest could be given it as things are: it and its group are nobody's, and the host misses none."""
         group = (function, *self.tree.companions(function))
-        taken = {claim.address for claim in self.claims}
-        taken |= {address for holder in self.holders for address in holder.addresses}
         if function.is_bridge or function.group is None or function.virtual or needed(function):
             return False
         if may_be_needed(function):
             return False
-        return all(member.address not in taken for member in group) and not any(
+        return all(member.address not in self._taken for member in group) and not any(
             member.is_held_by_host for member in group[1:]
         )
 

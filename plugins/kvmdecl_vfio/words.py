@@ -91,8 +91,8 @@ def ways(views: Iterable[View], view: View, function: Function) -> str:
             (other.address, host.name)
             for host in hosts
             for other in host.tree.functions.values()
-            if other.address != function.address or host.name != view.name
-            if like(function, other) and host.is_free(other)
+            if like(function, other) and (other.address != function.address or host.name != view.name)
+            if host.is_free(other)
         ]
         if found:
             shown: dict[str, list[str]] = {}

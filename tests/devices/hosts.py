@@ -195,6 +195,9 @@ _MACHINES = {
     "below-port": _below_port,
     "below-port-prepared": lambda: _driven(_below_port(), "0000:05:00.0"),
     "conventional": _conventional,
+    "conventional-driven": lambda: _driven(
+        _driven(_conventional(), "0000:06:01.0", "0000:06:02.0"), "0000:00:1e.0", by="shpchp"
+    ),
     "conventional-prepared": lambda: _driven(_conventional(), "0000:06:01.0", "0000:06:02.0"),
     "drives": lambda: _drives("nvme", "nvme", "vfio-pci"),
     "isa-free": lambda: _driven(gpu_server(), "0000:00:1f.0", by=""),
