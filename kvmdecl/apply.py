@@ -19,12 +19,14 @@ from kvmdecl.events import (
     ApplyFinished,
     ApplyStarted,
     Event,
+    RolloutStopped,
     StepDone,
     StepFailed,
     StepProgress,
     StepRefused,
     StepSkipped,
     StepStarted,
+    WaveStarted,
 )
 from kvmdecl.hosts.protocol import (
     CheckIn,
@@ -38,6 +40,7 @@ from kvmdecl.hosts.protocol import (
 from kvmdecl.plan import Action, HostStatus
 from kvmdecl.state import Address, Kind
 from kvmdecl.tasks import DefineDomain
+from kvmdecl.waves import spent, waves_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -83,6 +86,8 @@ def apply(
     in: nothing is made before the hosts that answer remember where it will be.
 
     A step that fails or is refused takes the steps that stand on it along (`StepSkipped`), and no others.
+    Where the plan has waves, those of one end before the next begins, no more hosts than it says are worked on at
+    once, and after too many failures no step begins any more.
     Once `cancelled` is set, or after Ctrl-C, no step begins any more; running ones are awaited and reported.
     A second Ctrl-C is not caught.
 
@@ -98,8 +103,11 @@ def apply(
 
     Raises:
         Busy: `run.locked` for each host that another run holds; nothing was begun then.
-        Rejected: `apply.bad-plan` if the plan's order cannot be followed; nothing was begun then.
+        Rejected: `apply.bad-plan` if the plan's order cannot be followed, `rollout.budget-spent` if too many hosts did
+            not answer; nothing was begun then.
     """
+    if (found := spent(plan)) is not None:
+        raise Rejected([found])
     return _Run(plan, writer, parallel, cancelled, clock, _order(plan.steps), holder, intend).events()
 
 
@@ -169,6 +177,11 @@ class _Run:
         _held: hosts that this run holds.
         _guests: which of them had a guest when it was taken, by UUID.
         _twins: guests that are not made, by name, and why.
+        _wave: the wave that is being worked on, from 0; `_waves` has that of each step if the plan has any.
+        _left: how many steps of each wave have not ended.
+        _later: steps of later waves that wait for nothing else.
+        _at_work: hosts that are worked on.
+        _troubled: hosts that did not answer, or on which something failed.
     """
 
     plan: Plan
@@ -190,6 +203,12 @@ class _Run:
     _held: list[str] = field(default_factory=list)
     _guests: dict[str, str] = field(default_factory=dict)
     _twins: dict[str, Moved] = field(default_factory=dict)
+    _wave: int = -1
+    _waves: Mapping[Address, int] = field(default_factory=dict)
+    _left: Counter[int] = field(default_factory=Counter)
+    _later: dict[int, list[Address]] = field(default_factory=dict)
+    _at_work: set[str] = field(default_factory=set)
+    _troubled: set[str] = field(default_factory=set)
     _ends: Counter[type[Event]] = field(default_factory=Counter)
     _interrupted: bool = False
 
@@ -200,12 +219,16 @@ class _Run:
         yield ApplyStarted(self.plan.cluster, tuple(self.graph), run)
         self._check_in()
         self._waits_for = dict(self.graph.in_degree)
+        self._waves = waves_of(self.plan)
+        self._left = Counter(self._waves.values())
+        self._troubled = set(self.plan.silent)
         for address, count in self._waits_for.items():
             if not count:
                 self._make_ready(address)
         while self._waits_for or self._running:
             if self._stopping():
                 yield from self._skip(self._waits_for, None)
+            yield from self._next_wave()
             yield from self._start_ready()
             if message := self._next_message():
                 yield from self._handle(message)
@@ -285,7 +308,21 @@ class _Run:
     def _lock(self) -> str:
         return self.holder.token if self.holder else ""
 
+    def _next_wave(self) -> Iterator[Event]:
+        """Begin the next wave that has steps, if those of this one have ended."""
+        waves = self.plan.rollout.waves if self.plan.rollout else ()
+        while self._wave + 1 < len(waves) and not self._left[self._wave]:
+            self._wave += 1
+            if self._left[self._wave]:
+                wave = waves[self._wave]
+                yield WaveStarted(self._wave + 1, len(waves), wave.name, wave.hosts)
+            for address in self._later.pop(self._wave, ()):
+                self._make_ready(address)
+
     def _make_ready(self, address: Address) -> None:
+        if (wave := self._waves.get(address, self._wave)) > self._wave:
+            self._later.setdefault(wave, []).append(address)
+            return
         entry = (self.graph.nodes[address]["number"], address)
         heapq.heappush(self._ready.setdefault(address.host, []), entry)
         self._queue_up(address.host)
@@ -299,14 +336,28 @@ class _Run:
         return self._busy[host], self._begun[host], self._ready[host][0][0]
 
     def _start_ready(self) -> Iterator[Event]:
+        postponed: list[tuple[_Turn, str]] = []
         while self._turns and len(self._running) < self.parallel and not self._stopping():
             turn, host = heapq.heappop(self._turns)
             if not self._ready[host] or turn != self._turn(host):
+                continue
+            if not self._may_work_on(host):
+                postponed.append((turn, host))
                 continue
             _, address = heapq.heappop(self._ready[host])
             yield StepStarted(address)
             self._start(address)
             self._queue_up(host)
+        for entry in postponed:
+            heapq.heappush(self._turns, entry)
+
+    def _may_work_on(self, host: str) -> bool:
+        """Whether there is room for a host among those that are worked on; it keeps it while it has something to do."""
+        most = self.plan.rollout.max_parallel if self.plan.rollout else None
+        if most is not None and host not in self._at_work and len(self._at_work) >= most:
+            return False
+        self._at_work.add(host)
+        return True
 
     def _start(self, address: Address) -> None:
         step: Step = self.graph.nodes[address]["step"]
@@ -362,10 +413,29 @@ class _Run:
         end = _end(address, message.future, seconds)
         self._ends[type(end)] += 1
         yield end
+        self._ended(address)
         if isinstance(end, StepDone):
             self._release(address)
         else:
             yield from self._skip(self._dependents(address), address)
+            yield from self._count_failure(address)
+        if not self._busy[address.host] and not self._ready.get(address.host):
+            self._at_work.discard(address.host)
+
+    def _count_failure(self, address: Address) -> Iterator[Event]:
+        """Begin nothing any more if this is one host too many."""
+        self._troubled.add(address.host)
+        rollout = self.plan.rollout
+        if rollout is None or len(self._troubled) <= rollout.max_failed or not self._waits_for:
+            return
+        yield RolloutStopped(tuple(sorted(self._troubled)), rollout.max_failed)
+        yield from self._skip(self._waits_for, address)
+        self._ready.clear()
+        self._turns.clear()
+
+    def _ended(self, address: Address) -> None:
+        if address in self._waves:
+            self._left[self._waves[address]] -= 1
 
     def _release(self, address: Address) -> None:
         for waiting in self.graph.successors(address):
@@ -382,6 +452,7 @@ class _Run:
     def _skip(self, addresses: Iterable[Address], because: Address | None) -> Iterator[Event]:
         for address in sorted(addresses, key=lambda skipped: self.graph.nodes[skipped]["number"]):
             del self._waits_for[address]
+            self._ended(address)
             self._ends[StepSkipped] += 1
             yield StepSkipped(address, because)
 

@@ -18,6 +18,7 @@ from kvmdecl.manifest import (
     NetworkFilter,
     Nic,
     Pool,
+    Rollout,
     Secret,
     Section,
     Vm,
@@ -344,6 +345,7 @@ class ResolvedCluster:
     devices: Mapping[str, DeviceAlias] = field(default_factory=dict)
     origin: Origin = field(compare=False, default=Origin())
     rules: RuleChoice = RuleChoice()
+    rollout: Rollout | None = None
 
 
 @dataclass(frozen=True, slots=True)

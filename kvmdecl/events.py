@@ -20,6 +20,26 @@ class ApplyStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class WaveStarted:
+    """The steps of a wave begin; those of the ones before it have ended. It is the `number`th of `waves`."""
+
+    number: int
+    waves: int
+    name: str
+    hosts: tuple[str, ...]
+    event: Literal["wave-started"] = "wave-started"
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutStopped:
+    """No further step begins: something failed on these hosts, or they did not answer, and only so many may."""
+
+    failed: tuple[str, ...]
+    allowed: int
+    event: Literal["rollout-stopped"] = "rollout-stopped"
+
+
+@dataclass(frozen=True, slots=True)
 class StepStarted:
     """A host was asked to carry out a step."""
 
@@ -89,6 +109,8 @@ class ApplyFinished:
 
 Event = (
     ApplyStarted
+    | WaveStarted
+    | RolloutStopped
     | StepStarted
     | StepProgress
     | StepDone

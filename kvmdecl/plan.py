@@ -150,6 +150,28 @@ class PlannedHost:
     noted: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """Hosts whose steps are done before those of the next wave begin."""
+
+    name: str
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """How a plan is carried out over the hosts, each of which is in one wave.
+
+    A step belongs to the wave of its host, or to a later one if it waits for a step of that. `max_parallel` hosts are
+    worked on at once, None for no bound. If something fails on more than `max_failed` hosts, no further step begins;
+    those that did not answer are counted.
+    """
+
+    waves: tuple[Wave, ...]
+    max_parallel: int | None
+    max_failed: int
+
+
 class Owner(StrEnum):
     """Whose an undeclared field is. LIBVIRT: it was so right after the last apply. OTHERS: somebody changed it since.
 
@@ -195,7 +217,7 @@ class Plan:
     `blocked` are objects that cannot be brought to what is declared, each with the reason; `notes` are warnings and
     things worth knowing (objects of ours that the manifest no longer names). `members` are the hosts that every host
     shall remember before anything is made, `let_go` those that it shall forget. `foreign` is what
-    nobody declares, if it was asked for; nothing is done about it.
+    nobody declares, if it was asked for; nothing is done about it. `rollout` is None where the manifest has none.
     """
 
     cluster: str
@@ -208,6 +230,12 @@ class Plan:
     members: tuple[Member, ...] = ()
     let_go: tuple[Member, ...] = ()
     foreign: tuple[ForeignObject, ...] = ()
+    rollout: Rollout | None = None
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """Names of the hosts that did not answer."""
+        return tuple(host.name for host in self.hosts if host.status is HostStatus.UNREACHABLE)
 
     @property
     def empty(self) -> bool:

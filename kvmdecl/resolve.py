@@ -30,7 +30,7 @@ from kvmdecl.conflicts import conflicts
 from kvmdecl.diagnostics import Diagnostic, Note, Rejected, Span
 from kvmdecl.ignition import configuration, fault
 from kvmdecl.libvirt_xml.secret import usage_id
-from kvmdecl.manifest import Disk
+from kvmdecl.manifest import Disk, Rollout
 from kvmdecl.manifest.cpus import numbers_of
 from kvmdecl.manifest.guest_os import with_defaults
 from kvmdecl.manifest.hosts import EVENLY
@@ -199,7 +199,25 @@ class _Linker:
             devices=self._manifest.devices,
             origin=self._origin(),
             rules=self._rules(),
+            rollout=self._rollout(),
         )
+
+    def _rollout(self) -> Rollout | None:
+        spec = self._manifest.rollout
+        if spec is None:
+            return None
+        self._check_hosts(spec.canary, "rollout", "canary")
+        for number, hosts in enumerate(spec.waves):
+            self._check_hosts(hosts, "rollout", "waves", number)
+        known = {label for host in self._hosts.values() for label in host.labels}
+        if spec.by is not None and spec.by not in known:
+            self._unknown("label", spec.by, known, "rollout", "by")
+        return spec
+
+    def _check_hosts(self, names: Iterable[str], *path: str | int) -> None:
+        for place, name in enumerate(names):
+            if name not in self._hosts:
+                self._unknown("host", name, self._hosts, *path, place)
 
     def _rules(self) -> RuleChoice:
         spec = self._manifest.rules

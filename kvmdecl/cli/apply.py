@@ -33,6 +33,12 @@ def run(
             help="A host that left the cluster is gone for good, with what it had. May be repeated.",
         ),
     ] = None,
+    until_wave: Annotated[
+        str,
+        typer.Option(
+            metavar="WAVE", help="Leave the waves after this one, named as in the plan, to a later run."
+        ),
+    ] = "",
     parallel: Annotated[int, typer.Option(min=1, max=256, help="Steps at once, over all hosts.")] = 8,
     progress: Annotated[
         common.ProgressView, typer.Option(help="How to show progress.")
@@ -58,10 +64,11 @@ def run(
     Examples:
       kvmdecl apply clusters/demo
       kvmdecl apply plan.json --yes
+      kvmdecl apply clusters/demo --until-wave canary
       kvmdecl apply --resume last
 
     Exit codes: 0 done, 1 error, 3 done in part (failed or refused steps, unreachable hosts),
-    4 a deletion lacks consent, 5 another run holds a host.
+    4 a deletion lacks consent or too many hosts did not answer for a rollout, 5 another run holds a host.
     """
     from kvmdecl.cli import applying, planning
 
@@ -85,8 +92,11 @@ def run(
             path, scheduled=scheduled, forget=forget_host or (), to_apply=True
         )
         applying.show(plan, progress, warnings)
+    if until_wave:
+        plan = applying.cut(plan, until_wave)
     if plan.empty:
         raise typer.Exit(planning.exit_code(plan, detailed=False))
+    applying.require_budget(plan)
     applying.consent(plan, yes=yes, allowed=frozenset(allow_delete or ()))
     errand = applying.Errand("apply", f"run {resume}" if resume else str(path.absolute()), seen, journal)
     raise typer.Exit(applying.carry_out(plan, errand, parallel=parallel, progress=progress))

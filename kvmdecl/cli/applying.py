@@ -29,6 +29,7 @@ from kvmdecl.plan import Action, HostStatus, Plan, Step
 from kvmdecl.planner.resumed import resumed
 from kvmdecl.planner.saved import observed_at, require_consistent, retrace
 from kvmdecl.planner.verdict import HostView
+from kvmdecl.planner.waves import until_wave
 from kvmdecl.state import Address, HostSnapshot, Kind, Observation, Observed
 from kvmdecl.text import safe_text
 from kvmdecl.uri import HostUri, parse_manifest_uri
@@ -37,6 +38,7 @@ from kvmdecl.views.events_live import LiveView
 from kvmdecl.views.events_text import TextView
 from kvmdecl.views.plan_json import read_plan
 from kvmdecl.views.plan_text import count, render_plan
+from kvmdecl.waves import spent
 
 
 def read_saved(path: Path) -> tuple[Plan, Mapping[str, Observation]]:
@@ -123,6 +125,31 @@ def consent(plan: Plan, *, yes: bool, allowed: frozenset[str]) -> None:
     if not _confirmed(f"Carry out {count(len(plan.steps), 'step')}?"):
         common.say("Nothing was changed.")
         raise typer.Exit(common.Exit.ERROR)
+
+
+def cut(plan: Plan, wave: str) -> Plan:
+    """The plan up to a wave; says what is left.
+
+    Raises:
+        Rejected: `rollout.unknown-wave`.
+    """
+    kept = until_wave(plan, wave)
+    left = len(plan.steps) - len(kept.steps)
+    common.complain(
+        f"Until wave {safe_text(wave)}: {count(len(kept.steps), 'step')}; {left} left for a later run."
+    )
+    return kept
+
+
+def require_budget(plan: Plan) -> None:
+    """Make sure that few enough hosts are in trouble for a rollout to begin.
+
+    Raises:
+        typer.Exit: 4 if not.
+    """
+    if (found := spent(plan)) is not None:
+        common.report([found])
+        raise typer.Exit(common.Exit.BLOCKED)
 
 
 _NOBODY_TO_ASK = Diagnostic(

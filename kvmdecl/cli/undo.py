@@ -60,6 +60,7 @@ def run(
         raise typer.Exit(planning.exit_code(plan, detailed=False))
     if plan.empty:
         raise typer.Exit(planning.exit_code(plan, detailed=False))
+    applying.require_budget(plan)
     applying.consent(plan, yes=yes, allowed=frozenset(allow_delete or ()))
     errand = applying.Errand("undo", f"run {found.name}", seen, journal)
     raise typer.Exit(applying.carry_out(plan, errand, parallel=parallel, progress=progress))

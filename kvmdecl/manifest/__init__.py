@@ -20,6 +20,7 @@ from kvmdecl.manifest.nics import Nic
 from kvmdecl.manifest.numa import Numa
 from kvmdecl.manifest.passthrough import DeviceAlias, DeviceRequest, PciKind, VirtualFunction
 from kvmdecl.manifest.pools import Pool
+from kvmdecl.manifest.rollout import Rollout
 from kvmdecl.manifest.rules import RulesSection
 from kvmdecl.manifest.screens import Graphics, Video
 from kvmdecl.manifest.secrets import Secret
@@ -31,9 +32,9 @@ __all__ = [
     "After", "Audio", "Balloon", "BandwidthShare", "CacheShare", "Cdrom", "Channel", "CloudInit", "Cpus",
     "DeviceAlias", "DeviceRequest", "Dhcp", "DhcpHost", "Disk", "FilterRule", "Firmware", "Graphics", "Host",
     "Ignition", "Image", "Input", "IoTune", "Manifest", "Memory", "Network", "NetworkFilter", "Nic", "Numa",
-    "Panic", "PciKind", "PlacementSection", "Pool", "Reserve", "RulesSection", "Scheduler", "Secret", "Section",
-    "SerialConsole", "Shutdown", "Snapshots", "Sound", "Topology", "Tpm", "Video", "VirtualFunction", "Vm", "Vsock",
-    "Watchdog",
+    "Panic", "PciKind", "PlacementSection", "Pool", "Reserve", "Rollout", "RulesSection", "Scheduler", "Secret",
+    "Section", "SerialConsole", "Shutdown", "Snapshots", "Sound", "Topology", "Tpm", "Video", "VirtualFunction", "Vm",
+    "Vsock", "Watchdog",
 ]  # fmt: skip
 
 
@@ -57,6 +58,8 @@ class Manifest(Section):
     """Name of the cluster; part of every derived UUID and MAC address."""
     placement: PlacementSection = PlacementSection.unsaid()
     """Solver for vms that name no host."""
+    rollout: Rollout | None = None
+    """In what order, and how much at once, `apply` works on the hosts; on all at once if not given."""
     rules: RulesSection = RulesSection.unsaid()
     """Which of the field's known pitfalls are looked for (`kvmdecl rules`)."""
     hosts: dict[Name, Host] = Field(default_factory=dict)

@@ -26,6 +26,7 @@ from kvmdecl.planner.settings import plan_settings, settings_left
 from kvmdecl.planner.shared import makers
 from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict
 from kvmdecl.planner.volumes import plan_volume
+from kvmdecl.planner.waves import in_waves
 from kvmdecl.state import (
     Absent,
     Address,
@@ -95,7 +96,7 @@ def make_plan(
         _handed_over(cluster),
         settings_left(desired, views.values()),
     )
-    return Plan(
+    plan = Plan(
         cluster=cluster.name,
         revision=cluster.revision,
         hosts=_hosts(cluster, desired, observations, roll),
@@ -107,6 +108,7 @@ def make_plan(
         let_go=roll.let_go,
         foreign=foreign_objects(desired, views) if foreign else (),
     )
+    return in_waves(cluster, plan)
 
 
 def _waiting_there(step: Step, made_by: Mapping[Address, Address]) -> Step:

@@ -157,6 +157,9 @@ def _plan_faults(plan: Plan) -> Iterator[str]:
             yield f"its host {quoted(name)} is there twice, or has no name that a host can have"
     if plan.members and not {host.name for host in plan.hosts} <= {member.name for member in plan.members}:
         yield "its hosts would not remember each other"
+    waves = plan.rollout.waves if plan.rollout else ()
+    if waves and sorted(host for wave in waves for host in wave.hosts) != sorted(h.name for h in plan.hosts):
+        yield "its waves are not made of its hosts"
 
 
 def _faults(step: Step, plan: Plan, hosts: Mapping[str, PlannedHost]) -> Iterator[str]:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from kvmdecl.events import (
     ApplyFinished,
+    RolloutStopped,
     StepDone,
     StepFailed,
     StepProgress,
     StepRefused,
     StepSkipped,
     StepStarted,
+    WaveStarted,
 )
 from kvmdecl.text import safe_text
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from kvmdecl.plan import Plan
     from kvmdecl.state import Address
 
+_MOST_HOSTS = 6
 _SCALES = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
@@ -103,6 +106,17 @@ def describe(progress: StepProgress) -> str:
 def _size(size: int) -> str:
     scale, unit = next(((scale, unit) for scale, unit in _SCALES if size >= scale), (1, "B"))
     return f"{size / scale:.1f} {unit}" if scale > 1 else f"{size} B"
+
+
+def rollout_line(event: WaveStarted | RolloutStopped) -> str:
+    """Say that a wave begins, or why none does any more."""
+    if isinstance(event, WaveStarted):
+        hosts = " ".join(event.hosts[:_MOST_HOSTS]) + (" ..." if len(event.hosts) > _MOST_HOSTS else "")
+        return safe_text(f"wave {event.number} of {event.waves}: {event.name} ({hosts})")
+    failed = ", ".join(event.failed)
+    return safe_text(
+        f"stopped: something failed on {failed}, and it may on {event.allowed}; nothing more is begun"
+    )
 
 
 def conclusion(finished: ApplyFinished) -> str:

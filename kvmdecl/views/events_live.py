@@ -10,9 +10,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from kvmdecl.events import StepDone, StepFailed, StepRefused
+from kvmdecl.events import RolloutStopped, StepDone, StepFailed, StepRefused, WaveStarted
 from kvmdecl.text import safe_text
-from kvmdecl.views.board import Board, HostTally, conclusion, problem_lines
+from kvmdecl.views.board import Board, HostTally, conclusion, problem_lines, rollout_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,6 +69,8 @@ class LiveView:
         if isinstance(event, StepFailed | StepRefused):
             for number, line in enumerate(problem_lines(event)):
                 self._console.print(Text(line, style="" if number else "bold red"), soft_wrap=True)
+        elif isinstance(event, WaveStarted | RolloutStopped):
+            self._console.print(Text(rollout_line(event), style="bold"), soft_wrap=True)
         elif isinstance(event, StepDone):
             for remark in event.remarks:
                 told = f"{safe_text(str(event.address))}: {safe_text(remark)}"

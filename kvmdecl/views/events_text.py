@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Self
 
 from kvmdecl.events import (
     ApplyFinished,
+    RolloutStopped,
     StepDone,
     StepFailed,
     StepProgress,
     StepRefused,
     StepSkipped,
+    WaveStarted,
 )
 from kvmdecl.text import safe_text
-from kvmdecl.views.board import Board, conclusion, describe, problem_lines
+from kvmdecl.views.board import Board, conclusion, describe, problem_lines, rollout_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,6 +93,8 @@ class TextView:
                 yield from (f"{'':<{self._width}}  {line}" for line in more)
             case StepSkipped(address, because) if because is not None:
                 yield self._line(address, f"not begun: {safe_text(str(because))} did not succeed")
+            case WaveStarted() | RolloutStopped():
+                yield rollout_line(event)
             case ApplyFinished():
                 yield conclusion(event)
 

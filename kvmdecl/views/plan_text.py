@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from kvmdecl.plan import Action, Change, ChangeOrigin, HostStatus, Impact, Owner, Plan, PlannedHost, Step
 from kvmdecl.state import Kind
 from kvmdecl.text import quoted, safe_text
+from kvmdecl.waves import waves_of
 
 _STYLES = {Action.CREATE: "32", Action.ADOPT: "32", Action.UPDATE: "33", Action.DELETE: "31"}
 _VERBS = {
@@ -23,7 +24,7 @@ def render_plan(plan: Plan, *, color: bool, next_command: str = "") -> str:
     blocks = [block for host in plan.hosts for block in _host(host, plan, color=color)]
     blocks += [line for host in plan.hosts for line in _foreign(host, plan, color=color)]
     forgotten = [line for member in plan.let_go for line in (f"{safe_text(member.name)}  let go", "")]
-    return "\n".join([*blocks, *forgotten, *_closing(plan, next_command)]) + "\n"
+    return "\n".join([*blocks, *forgotten, *_waves(plan), *_closing(plan, next_command)]) + "\n"
 
 
 def _host(host: PlannedHost, plan: Plan, *, color: bool) -> Iterator[str]:
@@ -42,6 +43,21 @@ def _host(host: PlannedHost, plan: Plan, *, color: bool) -> Iterator[str]:
         for step in steps:
             yield from _step(step, width, color=color)
         yield ""
+
+
+def _waves(plan: Plan) -> Iterator[str]:
+    """Which hosts come when, and how many steps each wave has."""
+    rollout = plan.rollout
+    if rollout is None or not plan.steps:
+        return
+    at_once = f"at most {count(rollout.max_parallel, 'host')} at once, " if rollout.max_parallel else ""
+    yield f"In waves; {at_once}ended when something fails on more than {count(rollout.max_failed, 'host')}:"
+    steps = Counter(waves_of(plan).values())
+    width = max(len(safe_text(wave.name)) for wave in rollout.waves)
+    for number, wave in enumerate(rollout.waves):
+        hosts = safe_text(" ".join(wave.hosts))
+        yield f"  {number + 1}  {safe_text(wave.name):<{width}}  {count(steps[number], 'step')}  {hosts}"
+    yield ""
 
 
 def _danger_first(step: Step) -> int:

@@ -20,18 +20,21 @@ from kvmdecl.events import (
     ApplyFinished,
     ApplyStarted,
     Event,
+    RolloutStopped,
     StepDone,
     StepFailed,
     StepProgress,
     StepRefused,
     StepSkipped,
     StepStarted,
+    WaveStarted,
 )
 from kvmdecl.hosts.protocol import CheckIn, DropLock, HostWriter, Progress, TakeLock, TaskRequest, TaskResult
-from kvmdecl.plan import Action, HostStatus, Impact, Plan, PlannedHost, Step
+from kvmdecl.plan import Action, HostStatus, Impact, Plan, PlannedHost, Rollout, Step, Wave
 from kvmdecl.runs import Holder
 from kvmdecl.state import Address, Kind, Member
 from kvmdecl.tasks import CreateVolume, DefineDomain, DeleteDomain, DeleteVolume
+from kvmdecl.waves import waves_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -333,6 +336,56 @@ def test_a_ctrl_c_after_a_cancel_is_the_second_one():
         next(events)
 
 
+def rolled(*steps: Step, most: int | None = None, failed: int = 0, waves: str = "1 2,3") -> Plan:
+    rows = [tuple(f"kvm-{n}" for n in row.split(",")) for row in waves.split()]
+    named = tuple(Wave(f"w{number}", row) for number, row in enumerate(rows))
+    return Plan("edge", "r1", (), steps, 0, rollout=Rollout(named, most, failed))
+
+
+def on(*hosts: int) -> tuple[Step, ...]:
+    return tuple(make_step(f"s{number}", host=f"kvm-{host}") for number, host in enumerate(hosts))
+
+
+def test_a_wave_begins_when_the_one_before_has_ended():
+    events = run(rolled(*on(3, 1, 2, 1)), PromptWriter())
+
+    told = [
+        e if isinstance(e, WaveStarted) else e.address.name
+        for e in events
+        if isinstance(e, WaveStarted | StepDone)
+    ]
+    assert told == [
+        WaveStarted(1, 2, "w0", ("kvm-1",)), "s1", "s3", WaveStarted(2, 2, "w1", ("kvm-2", "kvm-3")), "s0", "s2",
+    ]  # fmt: skip
+
+
+def test_after_too_many_failures_no_step_begins_and_later_waves_are_not_touched():
+    writer = PromptWriter({address("s0", "kvm-1"): failure(TaskFailed)})
+    events = run(rolled(*on(1, 1, 2, 3)), writer)
+
+    assert RolloutStopped(("kvm-1",), 0) in events
+    assert {request.address.host for request in writer.requests} == {"kvm-1"}
+    assert events[-1] == ApplyFinished(1, 1, 0, 2, events[-1].seconds)
+
+
+def test_failures_are_counted_by_host_and_over_all_waves():
+    fails = {address(f"s{n}", f"kvm-{h}"): failure(TaskFailed) for n, h in ((0, 1), (1, 1), (2, 2))}
+    events = run(rolled(*on(1, 1, 2, 3), failed=1, waves="1 2 3"), PromptWriter(fails))
+
+    assert RolloutStopped(("kvm-1", "kvm-2"), 1) in events
+    assert [e.address.name for e in events if isinstance(e, StepSkipped)] == ["s3"]
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_only_so_many_hosts_are_worked_on_at_once_and_each_is_finished_first(most: int):
+    events = run(rolled(*on(1, 2, 3, 1, 2, 3), most=most, waves="1,2,3"), PromptWriter())
+
+    hosts = [event.address.host for event in events if isinstance(event, StepDone)]
+    if most == 1:
+        assert hosts == ["kvm-1", "kvm-1", "kvm-2", "kvm-2", "kvm-3", "kvm-3"]
+    assert hosts[-2:] == ["kvm-3", "kvm-3"]
+
+
 def test_an_empty_plan_starts_and_finishes():
     assert run(make_plan(), PromptWriter()) == [ApplyStarted("edge", ()), ApplyFinished(0, 0, 0, 0, 1)]
 
@@ -399,6 +452,44 @@ def dags(draw: st.DrawFn) -> list[Step]:
         steps.append(Step(mine, Action.CREATE, Impact.NONE, (), "", "absent", task, after=tuple(others)))
         names.append(mine)
     return draw(st.permutations(steps))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    steps=dags(),
+    fails=st.sets(st.sampled_from([f"s{n}" for n in range(14)]), max_size=3),
+    most=st.integers(1, 3),
+    failed=st.integers(0, 3),
+    waves=st.sampled_from(["1 2 3", "3 1,2", "1,2,3", "2,3 1"]),
+    seed=st.integers(0, 1000),
+)
+def test_a_rollout_always_ends_and_keeps_to_its_waves_and_bounds(
+    steps: list[Step], fails: set[str], most: int, failed: int, waves: str, seed: int
+):
+    plan = rolled(*steps, most=most, failed=failed, waves=waves)
+    writer = BusyWriter(dict.fromkeys(fails, TaskFailed), seed)
+    try:
+        events = list(apply(plan, writer, parallel=4, cancelled=NEVER))
+    finally:
+        writer.close()
+    wave_of, running, troubled, wave, stopped = waves_of(plan), list[Address](), set[str](), -1, False
+    for event in events:
+        if isinstance(event, WaveStarted):
+            assert not running
+            assert event.number - 1 > wave
+            wave = event.number - 1
+        elif isinstance(event, StepStarted):
+            assert not stopped
+            assert wave_of[event.address] == wave
+            running.append(event.address)
+            assert len({address.host for address in running}) <= most
+        elif isinstance(event, StepFailed):
+            troubled.add(event.address.host)
+        stopped |= len(troubled) > failed
+        if isinstance(event, StepDone | StepFailed):
+            running.remove(event.address)
+    ended = [event.address for event in events if isinstance(event, ENDS)]
+    assert sorted(map(str, ended)) == sorted(str(step.address) for step in steps)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])

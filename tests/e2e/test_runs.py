@@ -129,3 +129,36 @@ def test_the_lock_of_a_run_on_another_machine_is_broken_by_its_name_only(story: 
     assert not any(runs(story, host, "db") for host in HOSTS)
     assert f"Broken: kvm-2 was held by {other}." in story.ok("unlock", other.run).out
     assert holder(story, "kvm-2") is None
+
+
+def made(story: Story) -> list[int]:
+    """How many pools and guests each host has."""
+    found = []
+    for host in HOSTS:
+        with story.connect(host) as connection:
+            found.append(len(connection.listAllStoragePools()) + len(connection.listAllDomains()))
+    return found
+
+
+def test_a_rollout_stops_at_its_canary_and_goes_on_wave_by_wave(story: Story):
+    story.write(
+        CLUSTER.split("  db:", maxsplit=1)[0].replace("hosts:", "rollout: {canary: [kvm-1]}\nhosts:")
+        + "".join(
+            f"  v{n}: {{host: kvm-{n}, image: tiny, memory: 32MiB, state: stopped}}\n" for n in (1, 2, 3)
+        )
+    )
+    in_the_way = story.lab.hosts["kvm-1"].folder / "srv" / "vms"
+    in_the_way.write_text("not a directory")
+
+    failed = story.run("apply", "--yes")
+
+    assert failed.code == 3, failed
+    assert "wave 1 of 2: canary (kvm-1)" in failed.out
+    assert "stopped: something failed on kvm-1, and it may on 0" in failed.out
+    assert made(story)[1:] == [0, 0]
+    in_the_way.unlink()
+    canary = story.ok("apply", "--yes", "--until-wave", "canary")
+    assert "In waves; ended when something fails on more than 0 hosts:" in canary.out
+    assert made(story) == [2, 0, 0]
+    story.ok("apply", "--yes")
+    assert made(story) == [2, 2, 2]
