@@ -26,6 +26,7 @@ proofs: system-test $(READY)  ## the tests that take minutes: each kind of chang
 
 chaos: system-test $(READY)  ## ten thousand races for a lock, runs killed at every point: about an hour
 	$(BIN)/python -m tests.chaos.races 10000
+	$(BIN)/python -m tests.chaos.kills
 
 acceptance: system-acceptance $(READY)  ## a Pacemaker cluster that loses a host; a whole machine with an IOMMU, whose kernel judges what is passed on
 	KVMDECL_REQUIRE_LAB=1 $(BIN)/pytest -m acceptance
