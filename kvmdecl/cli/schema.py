@@ -22,6 +22,8 @@ class Document(StrEnum):
     EVENTS = "events"
     HA = "ha"
     DOCTOR = "doctor"
+    CAPACITY = "capacity"
+    SURVIVAL = "survival"
 
 
 def run(
@@ -35,7 +37,8 @@ def run(
 ) -> None:
     """Write the JSON Schema of the manifest, or of what commands write as JSON.
 
-    That is a saved plan, a map, devices, drift, what the doctor found, apply's events, or the answer of `ha simulate`.
+    That is a saved plan, a map, devices, drift, what the doctor found, apply's events, or the answer of `ha simulate`, of
+    `capacity`, or (`survival`) of `capacity --lose`.
 
     That of the manifest has the sections of all installed plugins. Editors use it for
     completion and for checks while you type: put
@@ -59,10 +62,12 @@ def _render(document: Document) -> str:
 
     from kvmdecl.pluginhost import load_plugins
     from kvmdecl.schema import render_schema
+    from kvmdecl.views.capacity import capacity_schema
     from kvmdecl.views.devices_json import devices_schema
     from kvmdecl.views.doctor import doctor_schema
     from kvmdecl.views.drift import drift_schema
     from kvmdecl.views.events_json import events_schema
+    from kvmdecl.views.failover import survival_schema
     from kvmdecl.views.map_json import map_schema
     from kvmdecl.views.plan_json import plan_schema
     from kvmdecl.views.survivors import proof_schema
@@ -77,5 +82,7 @@ def _render(document: Document) -> str:
         Document.EVENTS: events_schema,
         Document.HA: proof_schema,
         Document.DOCTOR: doctor_schema,
+        Document.CAPACITY: capacity_schema,
+        Document.SURVIVAL: survival_schema,
     }
     return json.dumps(schemas[document](), indent=2) + "\n"

@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
 
 from kvmdecl.capacity import MOST
 from kvmdecl.text import safe_text
@@ -18,6 +21,49 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = "1.0"
 _MOST_NAMES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """How many cells of vms fit into a NUMA cell of the host, `cell` by its id."""
+
+    cell: int
+    more: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Host:
+    """How many more fit on a host, in which of its cells if they are bound to such, and why not one more."""
+
+    host: str
+    more: int
+    cells: list[_Cell]
+    blocked: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """How many vms of a kind there are, and how many more fit; `kind` is as `vms/web-1` or `profiles/db`."""
+
+    kind: str
+    there: int
+    more: int
+    hosts: list[_Host]
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """How many more vms of each kind fit.
+
+    `complete`: whether every host answered; `mostPerHost`: more than so many are not counted on one host.
+    """
+
+    complete: bool
+    mostPerHost: int  # noqa: N815 - as it is written
+    kinds: list[_Kind]
+
+
+_DOCUMENT = TypeAdapter(_Document)
 
 
 def render_capacity(found: Sequence[Capacity]) -> str:
@@ -61,26 +107,25 @@ def _names(names: list[str]) -> str:
 
 def render_capacity_json(found: Sequence[Capacity], *, complete: bool) -> str:
     """As JSON: sorted keys, no times, so that the same answer is the same bytes."""
-    document = {
-        "formatVersion": FORMAT_VERSION,
-        "complete": complete,
-        "mostPerHost": MOST,
-        "kinds": [
-            {
-                "kind": each.kind,
-                "there": each.there,
-                "more": each.more,
-                "hosts": [
-                    {
-                        "host": host.host,
-                        "more": host.more,
-                        "cells": [{"cell": id_, "more": count} for id_, count in host.cells.items()],
-                        "blocked": host.blocked,
-                    }
-                    for host in each.hosts
-                ],
-            }
-            for each in found
-        ],
-    }
+    kinds = [_Kind(each.kind, each.there, each.more, list(map(_host, each.hosts))) for each in found]
+    written = _DOCUMENT.dump_python(_Document(complete, MOST, kinds), mode="json")
+    document = {"formatVersion": FORMAT_VERSION, **written}
     return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=True) + "\n"
+
+
+def _host(found: HostCapacity) -> _Host:
+    cells = [_Cell(id_, count) for id_, count in found.cells.items()]
+    return _Host(found.host, found.more, cells, found.blocked)
+
+
+def capacity_schema() -> dict[str, Any]:
+    """JSON Schema of the document."""
+    schema = _DOCUMENT.json_schema(mode="serialization")
+    head = {"formatVersion": {"type": "string", "pattern": r"^1\.[0-9]+$", "description": "MAJOR.MINOR"}}
+    schema["properties"] = {**head, **schema["properties"]}
+    schema["required"] = [*head, *schema["required"]]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "kvmdecl capacity",
+    }

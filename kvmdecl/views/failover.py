@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,6 +18,40 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = "1.0"
 _MOST_LINES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    """What comes of the loss of some hosts.
+
+    `homes`: the new host of each vm that was on them; `moved`: of each other that has to make room; `unfit`: vms that
+    do not fit together on what is left, the `smallest` such set or not.
+    """
+
+    hosts: list[str]
+    homes: dict[str, str]
+    moved: dict[str, str]
+    unfit: list[str]
+    smallest: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """What comes of the loss of any `lose` hosts.
+
+    `complete`: whether every host answered; `survives`: whether all vms have a home after each loss that was tried;
+    `exact`: whether all `combinations` of hosts were tried.
+    """
+
+    complete: bool
+    lose: int
+    survives: bool
+    exact: bool
+    combinations: int
+    losses: list[_Loss]
+
+
+_DOCUMENT = TypeAdapter(_Document)
 
 
 def render_survival(found: Survival) -> str:
@@ -62,22 +99,23 @@ def _failed(loss: Loss) -> Iterator[str]:
 
 def render_survival_json(found: Survival, *, complete: bool) -> str:
     """As JSON: sorted keys, no times, so that the same answer is the same bytes."""
-    document = {
-        "formatVersion": FORMAT_VERSION,
-        "complete": complete,
-        "lose": found.lose,
-        "survives": found.survives,
-        "exact": found.exact,
-        "combinations": found.combinations,
-        "losses": [
-            {
-                "hosts": loss.hosts,
-                "homes": loss.homes,
-                "moved": loss.moved,
-                "unfit": loss.unfit,
-                "smallest": loss.smallest,
-            }
-            for loss in found.losses
-        ],
+    losses = [
+        _Loss(list(loss.hosts), dict(loss.homes), dict(loss.moved), list(loss.unfit), loss.smallest)
+        for loss in found.losses
+    ]
+    document = _Document(complete, found.lose, found.survives, found.exact, found.combinations, losses)
+    written = {"formatVersion": FORMAT_VERSION, **_DOCUMENT.dump_python(document, mode="json")}
+    return json.dumps(written, indent=2, sort_keys=True, ensure_ascii=True) + "\n"
+
+
+def survival_schema() -> dict[str, Any]:
+    """JSON Schema of the document."""
+    schema = _DOCUMENT.json_schema(mode="serialization")
+    head = {"formatVersion": {"type": "string", "pattern": r"^1\.[0-9]+$", "description": "MAJOR.MINOR"}}
+    schema["properties"] = {**head, **schema["properties"]}
+    schema["required"] = [*head, *schema["required"]]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "kvmdecl capacity --lose",
     }
-    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=True) + "\n"

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import jsonschema_rs
+
 from kvmdecl.diagnostics import Diagnostic
 from kvmdecl.facts import Cell, DomainSupport, GuestType, HostCpu, HostFacts, Machine
 from kvmdecl.names import GIB
@@ -62,3 +67,9 @@ def domain(uuid: str, *, memory: int = GIB, cpus: int = 1, active: bool = True) 
 
 def silent(name: str) -> Unreachable:
     return Unreachable(name, Diagnostic("host.unreachable", f"{name} does not answer"))
+
+
+def published(name: str) -> jsonschema_rs.Draft202012Validator:
+    """The schema of that name, as it stands in the repository."""
+    folder = Path(__file__).parents[2] / "schemas"
+    return jsonschema_rs.Draft202012Validator(json.loads((folder / f"{name}.v1.json").read_text()))

@@ -20,6 +20,7 @@ from kvmdecl.solver import CellDemand, CellRoom, Group, HostRoom, PlaceRequest, 
 from kvmdecl.state import HostSnapshot, HostState
 from tests.placement.exact import exact
 from tests.placement.numa import ROOM, two_cells
+from tests.placement.support import published
 
 if TYPE_CHECKING:
     from kvmdecl.solver import Solver
@@ -164,6 +165,7 @@ def test_the_command_counts_profiles_and_entries(tmp_path: Path) -> None:
         "    kvm-1: 1 (cell 0: 1); then at most 3 on one host",
     ]
     document = json.loads(run("--format", "json"))
+    published("capacity").validate(document)
     assert (document["formatVersion"], document["complete"]) == ("1.0", True)
     assert [(kind["kind"], kind["there"], kind["more"]) for kind in document["kinds"]] == [
         ("profiles/small", 0, 4),

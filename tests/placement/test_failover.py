@@ -20,7 +20,7 @@ from kvmdecl.solver import CellDemand, Group, Place, PlaceRequest, Shape, VmToPl
 from kvmdecl.state import HostSnapshot, HostState
 from tests.placement.exact import exact
 from tests.placement.numa import ROOM
-from tests.placement.support import facts
+from tests.placement.support import facts, published
 
 
 def bound(name: str, host: str, cpus: int = 4) -> VmToPlace:
@@ -182,4 +182,5 @@ def test_the_command_tells_who_goes_where(tmp_path: Path, size: str, code: int, 
     text = run()
     assert (text.returncode, text.stdout.splitlines()) == (code, told)
     document = json.loads(run("--format", "json").stdout)
+    published("survival").validate(document)
     assert (document["survives"], document["exact"]) == (code == 0, True)
