@@ -82,6 +82,7 @@ from kvmdecl.solver import (
     Solver,
     VmToPlace,
 )
+from kvmdecl.spreading import Load, spread_over
 from kvmdecl.state import Artifact, HostState, ObservedDomain, ObservedNetwork, ObservedPool, Origin
 from kvmdecl.takeover import Takeover, Takeovers
 from kvmdecl.text import did_you_mean, quoted, safe_text
@@ -115,6 +116,7 @@ __all__ = [
     "Integer",
     "IpAddress",
     "Link",
+    "Load",
     "Mac",
     "Machine",
     "Mdev",
@@ -182,6 +184,7 @@ __all__ = [
     "safe_text",
     "scsi_devices",
     "set_aside",
+    "spread_over",
     "usb_devices",
     "whole_domain",
     "with_uses",

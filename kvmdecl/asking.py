@@ -78,7 +78,8 @@ def _settled(
     for vm in vms:
         if vm.host is None or not (vm.spec.is_placed or vm.spec.apart or vm.spec.together):
             continue
-        shape, locked = shape_of(vm), lock.get(vm.name)
+        known = to_place(vm, (vm.host,))
+        shape, locked = known.shape, lock.get(vm.name)
         xml = definitions.get((vm.host, vm.uuid))
         place: Place | None = Place(vm.host, ())
         if shape is not None and locked is not None and locked.agrees and locked.place.host == vm.host:
@@ -86,9 +87,9 @@ def _settled(
         elif shape is not None:
             place = place_of(vm.host, xml, shape) if xml is not None else None
         if place is None or (vm.name in update and shape is not None):
-            asked.append(to_place(vm, (vm.host,)))
+            asked.append(known)
         else:
-            residents.append(to_place(vm, (vm.host,), place))
+            residents.append(replace(known, place=place))
     return Settled(tuple(sorted(residents, key=lambda vm: vm.name)), tuple(asked))
 
 
@@ -151,8 +152,6 @@ def _own_functions(vm: ResolvedVm, xml: str) -> dict[int, str]:
     }
 
 
-def to_place(vm: ResolvedVm, candidates: tuple[str, ...], place: Place | None = None) -> VmToPlace:
-    """A vm as a solver sees it."""
-    return VmToPlace(
-        vm.name, vm.cpus, ordinary_memory(vm), group_of(vm), candidates, shape_of(vm), place=place
-    )
+def to_place(vm: ResolvedVm, candidates: tuple[str, ...]) -> VmToPlace:
+    """A vm that is nowhere, as a solver sees it."""
+    return VmToPlace(vm.name, vm.cpus, ordinary_memory(vm), group_of(vm), candidates, shape_of(vm))

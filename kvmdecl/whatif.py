@@ -99,7 +99,10 @@ def as_it_stands(placed: PlacedCluster, observations: Mapping[str, Observation])
     free = [replace(vm, host=None) for vm in placed.cluster.vms if vm.name in placed.places]
     hosts = open_hosts(placed.cluster, observations, free)
     vms = tuple(
-        to_place(vm, tuple(sorted({*hosts[vm.name], placed.places[vm.name].host})), placed.places[vm.name])
+        replace(
+            to_place(vm, tuple(sorted({*hosts[vm.name], placed.places[vm.name].host}))),
+            place=placed.places[vm.name],
+        )
         for vm in sorted(free, key=lambda vm: vm.name)
     )
     bare = rooms(placed.cluster, _snapshots(observations), ())
@@ -142,7 +145,7 @@ def whereabouts(
     why = "; not as wished: ".join([why_there(placed.cluster, observations, vm), *wishes])
     request = standing(placed, observations, {})
     others = [each.name for each in placed.cluster.hosts if each.name != place.host]
-    free = to_place(replace(vm, host=None), (), None)
+    free = to_place(replace(vm, host=None), ())
     against = {
         name: reason or _too_full(request, free, name, solver)
         for name, reason in why_not(placed.cluster, observations, vm, others).items()

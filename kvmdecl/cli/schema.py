@@ -37,8 +37,8 @@ def run(
 ) -> None:
     """Write the JSON Schema of the manifest, or of what commands write as JSON.
 
-    That is a saved plan, a map, devices, drift, what the doctor found, apply's events, or the answer of `ha simulate`, of
-    `capacity`, or (`survival`) of `capacity --lose`.
+    That is a saved plan, a map, devices, drift, what the doctor found, apply's events, or the answer of `ha simulate`,
+    of `capacity`, or (`survival`) of `capacity --lose`.
 
     That of the manifest has the sections of all installed plugins. Editors use it for
     completion and for checks while you type: put

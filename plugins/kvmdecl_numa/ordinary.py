@@ -1,52 +1,16 @@
-"""Vms that any CPUs and any memory of a host will do for: where few of their group are, then where most is free."""
+"""Vms that any CPUs and any memory of a host will do for, and that are kept apart or together."""
 
 from __future__ import annotations
 
 from collections import Counter
-from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from kvmdecl.api import about_size
+from kvmdecl.api import Load, spread_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from kvmdecl.api import Group, HostRoom, VmToPlace
-
-
-class _Rank(NamedTuple):
-    """How good a host is: the smallest is the best. It only grows while vms come."""
-
-    siblings: int
-    memory: float
-    cpus: float
-    name: str
-
-
-class _Load:
-    """What is used of a host."""
-
-    def __init__(self, room: HostRoom) -> None:
-        self.room = room
-        self.memory = room.used_memory
-        self.cpus = room.used_cpus
-        self.groups = Counter(room.groups)
-
-    def take(self, vm: VmToPlace) -> None:
-        self.memory += vm.memory
-        self.cpus += vm.cpus
-        self.groups[vm.group] += 1
-
-    @property
-    def free(self) -> int:
-        return self.room.memory - self.memory
-
-    def rank(self, group: str) -> _Rank:
-        memory, cpus = self.memory / max(1, self.room.memory), self.cpus / max(1, self.room.cpus)
-        return _Rank(self.groups[group], memory, cpus, self.room.name)
-
-    def reason(self, vm: VmToPlace) -> str:
-        return f"{about_size(max(0, self.free))} of {about_size(self.room.memory)} free, {about_size(vm.memory)} wanted"
 
 
 class Company:
@@ -82,7 +46,7 @@ class Company:
         mine = self._groups.get(vm, ())
         return sum(_clash(group, there, room) for group, there in mine if group.soft)
 
-    def best(self, vm: VmToPlace, loads: Iterable[_Load], later: Sequence[VmToPlace]) -> _Load | None:
+    def best(self, vm: VmToPlace, loads: Iterable[Load], later: Sequence[VmToPlace]) -> Load | None:
         """Where a vm goes; the first of some that stay together goes where there is room for all of them."""
         with_it = {name for group, _ in self._groups[vm.name] if not group.apart for name in group.members}
         memory = vm.memory + sum(other.memory for other in later if other.name in with_it)
@@ -97,7 +61,7 @@ class Company:
             default=None,
         )
 
-    def reason(self, vm: VmToPlace, load: _Load) -> str:
+    def reason(self, vm: VmToPlace, load: Load) -> str:
         """Why a vm cannot be there."""
         for group, there in self._groups[vm.name]:
             if not group.soft and _clash(group, there, load.room):
@@ -124,7 +88,7 @@ def place_ordinary(
 
     Those of a group come before the others, for they have less of a choice.
     """
-    loads = {room.name: _Load(room) for room in rooms}
+    loads = {room.name: Load(room) for room in rooms}
     members = sorted(
         (vm for vm in vms if company.of(vm.name)), key=lambda vm: (-vm.memory, len(vm.candidates), vm.name)
     )
@@ -140,39 +104,5 @@ def place_ordinary(
             choice.take(vm)
             company.join(vm.name, choice.room)
             found[vm.name] = choice.room.name
-    hosts, refused = _place_others([vm for vm in vms if not company.of(vm.name)], loads)
+    hosts, refused = spread_over(loads, [vm for vm in vms if not company.of(vm.name)])
     return found | hosts, why | refused
-
-
-def _place_others(
-    vms: Iterable[VmToPlace], loads: dict[str, _Load]
-) -> tuple[dict[str, str], dict[str, Mapping[str, str]]]:
-    heaps: dict[tuple[str, int, tuple[str, ...]], list[_Rank]] = {}
-    hosts: dict[str, str] = {}
-    refused: dict[str, Mapping[str, str]] = {}
-    for vm in sorted(vms, key=lambda vm: (-vm.memory, -vm.cpus, vm.name)):
-        kind = vm.group, vm.memory, vm.candidates
-        if kind not in heaps:
-            heaps[kind] = [loads[name].rank(vm.group) for name in vm.candidates if name in loads]
-            heapify(heaps[kind])
-        load = _best(heaps[kind], loads, vm)
-        if load is None:
-            refused[vm.name] = {name: loads[name].reason(vm) for name in vm.candidates if name in loads}
-        else:
-            load.take(vm)
-            hosts[vm.name] = load.room.name
-    return hosts, refused
-
-
-def _best(heap: list[_Rank], loads: dict[str, _Load], vm: VmToPlace) -> _Load | None:
-    """The best host. One that comes up with an old rank is put back with its true one, a full one is dropped."""
-    while heap:
-        rank = heappop(heap)
-        load = loads[rank.name]
-        if vm.memory > load.free:
-            continue
-        true = load.rank(vm.group)
-        heappush(heap, true)
-        if true == rank:
-            return load
-    return None

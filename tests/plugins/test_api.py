@@ -23,7 +23,7 @@ def test_the_api_is_what_it_was() -> None:
         "Artifact", "Bool", "Budget", "Cell", "CellDemand", "CellPlace", "CellRoom", "Change",
         "DeviceDemand", "Diagnostic", "DomainSupport", "Duration", "Finding", "Footprint", "Form",
         "Function", "Group", "GuestType", "Holder", "HostCpu", "HostFacts", "HostInterface",
-        "HostPath", "HostRoom", "HostState", "Integer", "IpAddress", "Link", "Mac", "Machine",
+        "HostPath", "HostRoom", "HostState", "Integer", "IpAddress", "Link", "Load", "Mac", "Machine",
         "Mdev", "MdevType", "Name", "NodeDevice", "Note", "ObservedDomain", "ObservedNetwork",
         "ObservedPool", "Origin", "PagePool", "Passed", "PciDevice", "PciTree", "Place",
         "PlaceAnswer", "PlaceRequest", "PlacedCluster", "Positive", "Rejected", "ResolvedCluster",
@@ -34,7 +34,7 @@ def test_the_api_is_what_it_was() -> None:
         "did_you_mean", "footprint", "format_duration", "format_size", "groups_of", "holders",
         "homes", "hookimpl", "mdev_types", "mdevs", "networks_of", "nodes_of", "passed_on",
         "pci_tree", "pools_of", "quoted", "refusal", "reject_errors", "room_of", "safe_text",
-        "scsi_devices", "set_aside", "usb_devices", "whole_domain", "with_uses",
+        "scsi_devices", "set_aside", "spread_over", "usb_devices", "whole_domain", "with_uses",
     ]  # fmt: skip
     assert all(hasattr(api, name) for name in api.__all__)
 
