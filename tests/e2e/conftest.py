@@ -17,6 +17,7 @@ import pytest
 
 from kvmdecl.lab import Lab
 from kvmdecl.lab.guest import tiny_image
+from tests.program import kvmdecl
 
 HOSTS = ("kvm-1", "kvm-2", "kvm-3")
 
@@ -55,15 +56,17 @@ class Story:
         assert text.count(before) == 1, f"{before!r} stands {text.count(before)} times in the manifest"
         path.write_text(text.replace(before, after))
 
-    def start(self, *args: str, rehearse: bool = True, prefix: Sequence[str] = ()) -> subprocess.Popen[str]:
-        """Begin `kvmdecl ARGS` in the manifest's folder."""
+    def environment(self, *, rehearse: bool) -> dict[str, str]:
+        """What the program is told by its surroundings; it works on the lab if that is a rehearsal."""
         env = {**os.environ, "NO_COLOR": "1", "COLUMNS": "120", "HOME": str(self.folder)}
         env.pop("KVMDECL_LAB", None)
-        if rehearse:
-            env["KVMDECL_LAB"] = str(self.lab.directory)
+        return env | ({"KVMDECL_LAB": str(self.lab.directory)} if rehearse else {})
+
+    def start(self, *args: str, rehearse: bool = True, prefix: Sequence[str] = ()) -> subprocess.Popen[str]:
+        """Begin `kvmdecl ARGS` in the manifest's folder."""
         command = [*prefix, sys.executable, "-m", "kvmdecl", *args]
         return subprocess.Popen(
-            command, cwd=self.folder, env=env, text=True,
+            command, cwd=self.folder, env=self.environment(rehearse=rehearse), text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
@@ -71,6 +74,11 @@ class Story:
         self, *args: str, rehearse: bool = True, prefix: Sequence[str] = (), timeout: float = 100
     ) -> Answer:
         """Run `kvmdecl ARGS` to its end; no traceback is ever acceptable."""
+        if not prefix:
+            env = self.environment(rehearse=rehearse)
+            done = kvmdecl(*args, cwd=self.folder, env=env, timeout=timeout)
+            assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
+            return Answer(done.returncode, done.stdout, done.stderr)
         process = self.start(*args, rehearse=rehearse, prefix=prefix)
         try:
             out, err = process.communicate(timeout=timeout)
