@@ -63,7 +63,8 @@ def cib_commands(configuration: Configuration) -> Iterator[str]:
         if resource.utilization:
             yield _line("resource utilization", resource.id, *_said(resource.utilization))
     for rule in configuration.locations:
-        yield _line("constraint location add", rule.id, rule.resource, rule.node, f"score={rule.score}")
+        # What begins with a dash is an option to pcs, unless this ends them.
+        yield _line("constraint location add --", rule.id, rule.resource, rule.node, rule.score)
     for order in configuration.orders:
         first, then = (("set", *names, "sequential=false") for names in (order.first, order.then))
         yield _line("constraint order", *first, *then, "setoptions", f"id={order.id}", f"kind={order.kind}")
@@ -124,7 +125,9 @@ def _colocation(rule: Colocation) -> Iterator[str]:
     if rule.attribute:
         for id_, one, other in rule.pairs:
             attribute = f"node-attribute={rule.attribute}"
-            yield _line("constraint colocation add", one, "with", other, rule.score, attribute, f"id={id_}")
+            yield _line(
+                "constraint colocation add --", one, "with", other, rule.score, attribute, f"id={id_}"
+            )
         return
     sequential = f"sequential={str(not rule.near).lower()}"
     near = ["set", *rule.near, "sequential=false"] if rule.near else []

@@ -149,7 +149,6 @@ def _sorted(values: Mapping[str, str]) -> Pairs:
 def _options(site: Site, fencing_seconds: int) -> Pairs:
     ha, prefix = site.ha, release(site.ha).fencing
     options = {
-        "cluster-name": site.cluster.name,
         "concurrent-fencing": "true",
         "migration-limit": str(ha.migration.limit),
         "no-quorum-policy": ha.quorum.lost,

@@ -11,7 +11,7 @@ from lxml import etree
 from kvmdecl.diagnostics import Severity
 from kvmdecl.facts import DomainSupport, HostFacts, NodeDevice, PagePool
 from kvmdecl.names import GIB, KIB
-from kvmdecl.pipeline import Compiled, compile_cluster, load_cluster
+from kvmdecl.pipeline import Compiled, compile_cluster, facts_of, load_cluster
 from kvmdecl.pluginhost import load_plugins
 from kvmdecl.scenario import example_host
 from kvmdecl.state import DesiredDomain, HostSnapshot
@@ -39,6 +39,15 @@ vms:
     numa: "1"
     hostdevs: [{pci: "0000:41:00.0"}]
     nics: [lan]
+"""
+
+HA_HOSTS = 'hosts: {"kvm-{1..3}": "qemu+tls://{name}.edge.example/system"}\n'
+HA = """\
+ha:
+  fencing: {agent: fence_ipmilan, address: "{name}-bmc", password: /etc/bmc, own_power: true}
+  links: ["10.1.0.{n}", "10.2.0.{n}"]
+vms:
+  web: {count: 3, image: debian-13, memory: 4GiB, nics: [lan], apart: host, ha: {crowd: true}}
 """
 
 
@@ -80,7 +89,9 @@ def guest(found: Compiled) -> etree._Element:
     return etree.fromstring(domain.xml)
 
 
-@pytest.mark.parametrize(("text", "most"), [(CLOUD_IMAGE, 3), (GPU, 10)], ids=["cloud image", "gpu"])
+@pytest.mark.parametrize(
+    ("text", "most"), [(CLOUD_IMAGE, 3), (GPU, 10), (HA, 5)], ids=["cloud image", "gpu", "ha"]
+)
 def test_a_guest_takes_no_more_lines(text: str, most: int):
     lines = [line for line in text.splitlines() if line.strip()]
     assert len(lines) <= most
@@ -111,3 +122,20 @@ def test_a_guest_with_a_gpu_has_it_with_cpus_and_pages_of_its_cell(tmp_path: Pat
         "domain": "0x0000", "bus": "0x41", "slot": "0x00", "function": "0x0"
     }  # fmt: skip
     assert train.findtext("memory") == str(64 * 1024**2)
+
+
+def test_three_guests_on_three_hosts_are_fenced_apart_and_have_a_home_when_a_host_is_lost(tmp_path: Path):
+    path = tmp_path / "cluster.yaml"
+    path.write_text(HEAD + HA_HOSTS + SHARED.replace("/srv/vms", "{path: /srv/vms, shared: true}") + HA)
+    plugins = load_plugins()
+    hosts = {name: example_host(name) for name in ("kvm-1", "kvm-2", "kvm-3")}
+    found = compile_cluster(load_cluster(path, plugins), hosts, plugins)
+    files = {file.path: file.text for file in plugins.emit(found.placed, facts_of(hosts))}
+    cib = etree.fromstring(files["cib.xml"])
+    assert not found.warnings
+    assert [each.get("id") for each in cib.iterfind(".//primitive[@type='fence_ipmilan']")] == [
+        "fence-kvm-1", "fence-kvm-2", "fence-kvm-3"
+    ]  # fmt: skip
+    (apart,) = cib.iterfind(".//rsc_colocation[@id='apart-host-web-1']")
+    assert [ref.get("id") for ref in apart.iter("resource_ref")] == ["web-1", "web-2", "web-3"]
+    assert int(apart.get("score")) < 0

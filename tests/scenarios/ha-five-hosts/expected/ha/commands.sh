@@ -16,7 +16,7 @@ pcs cluster enable --all
 
 # -- Pacemaker
 pcs cluster cib plant.cib
-pcs -f plant.cib property set cluster-name=plant concurrent-fencing=true migration-limit=2 no-quorum-policy=freeze placement-strategy=balanced stonith-enabled=true stonith-timeout=80s stonith-watchdog-timeout=10s --force
+pcs -f plant.cib property set concurrent-fencing=true migration-limit=2 no-quorum-policy=freeze placement-strategy=balanced stonith-enabled=true stonith-timeout=80s stonith-watchdog-timeout=10s --force
 pcs -f plant.cib resource defaults update failure-timeout=600s migration-threshold=3 resource-stickiness=1000
 pcs -f plant.cib node attribute kvm-1 label-rack=r1
 pcs -f plant.cib node utilization kvm-1 cpu=56 hv_memory=57344 place-1=2
@@ -65,17 +65,17 @@ pcs -f plant.cib resource create worker-3 ocf:heartbeat:VirtualDomain autoset_ut
 pcs -f plant.cib resource utilization worker-3 cpu=1 hv_memory=4096 place-1=1
 pcs -f plant.cib resource create worker-4 ocf:heartbeat:VirtualDomain autoset_utilization_cpu=false autoset_utilization_host_memory=false autoset_utilization_hv_memory=false config=/srv/vms/worker-4.xml hypervisor=qemu:///system remoteuri=qemu+tls://%n.plant.example/system op migrate_from interval=0s timeout=60s migrate_to interval=0s timeout=120s monitor interval=10s timeout=30s start interval=0s timeout=90s stop interval=0s timeout=125s meta allow-migrate=true priority=2 --no-default-ops --force
 pcs -f plant.cib resource utilization worker-4 cpu=1 hv_memory=4096 place-1=1
-pcs -f plant.cib constraint location add fence-kvm-1-not-on-kvm-1 fence-kvm-1 kvm-1 score=-INFINITY
-pcs -f plant.cib constraint location add fence-kvm-2-not-on-kvm-2 fence-kvm-2 kvm-2 score=-INFINITY
-pcs -f plant.cib constraint location add fence-kvm-3-not-on-kvm-3 fence-kvm-3 kvm-3 score=-INFINITY
-pcs -f plant.cib constraint location add fence-kvm-4-not-on-kvm-4 fence-kvm-4 kvm-4 score=-INFINITY
-pcs -f plant.cib constraint location add fence-kvm-5-not-on-kvm-5 fence-kvm-5 kvm-5 score=-INFINITY
+pcs -f plant.cib constraint location add -- fence-kvm-1-not-on-kvm-1 fence-kvm-1 kvm-1 -INFINITY
+pcs -f plant.cib constraint location add -- fence-kvm-2-not-on-kvm-2 fence-kvm-2 kvm-2 -INFINITY
+pcs -f plant.cib constraint location add -- fence-kvm-3-not-on-kvm-3 fence-kvm-3 kvm-3 -INFINITY
+pcs -f plant.cib constraint location add -- fence-kvm-4-not-on-kvm-4 fence-kvm-4 kvm-4 -INFINITY
+pcs -f plant.cib constraint location add -- fence-kvm-5-not-on-kvm-5 fence-kvm-5 kvm-5 -INFINITY
 pcs -f plant.cib constraint order set cache sequential=false set shop sequential=false setoptions id=after-cache kind=Optional
 pcs -f plant.cib constraint order set db-1 db-2 sequential=false set cache sequential=false setoptions id=after-db-1-db-2 kind=Optional
 pcs -f plant.cib constraint order set dlm-clone sequential=false set mount-vms-clone sequential=false setoptions id=order-dlm kind=Mandatory
 pcs -f plant.cib constraint order set mount-vms-clone sequential=false set cache db-1 db-2 legacy shop worker-1 worker-2 worker-3 worker-4 sequential=false setoptions id=order-mount-vms kind=Mandatory
 pcs -f plant.cib constraint order set libvirtd-clone virtlockd-clone sequential=false set cache db-1 db-2 legacy shop worker-1 worker-2 worker-3 worker-4 sequential=false setoptions id=order-services kind=Optional
-pcs -f plant.cib constraint colocation add db-2 with db-1 -500 node-attribute=label-rack id=apart-rack-db-1-db-2-db-1
+pcs -f plant.cib constraint colocation add -- db-2 with db-1 -500 node-attribute=label-rack id=apart-rack-db-1-db-2-db-1
 pcs -f plant.cib constraint colocation set cache shop sequential=true setoptions id=together-host-cache score=INFINITY
 pcs -f plant.cib constraint colocation set mount-vms-clone sequential=false set dlm-clone sequential=false setoptions id=with-dlm score=INFINITY
 pcs -f plant.cib constraint colocation set cache db-1 db-2 legacy shop worker-1 worker-2 worker-3 worker-4 sequential=false set mount-vms-clone sequential=false setoptions id=with-mount-vms score=INFINITY

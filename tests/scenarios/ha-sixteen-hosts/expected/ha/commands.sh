@@ -28,7 +28,7 @@ pcs cluster enable --all
 
 # -- Pacemaker
 pcs cluster cib hall.cib
-pcs -f hall.cib property set cluster-name=hall concurrent-fencing=true migration-limit=2 no-quorum-policy=stop placement-strategy=balanced stonith-enabled=true stonith-timeout=70s --force
+pcs -f hall.cib property set concurrent-fencing=true migration-limit=2 no-quorum-policy=stop placement-strategy=balanced stonith-enabled=true stonith-timeout=70s --force
 pcs -f hall.cib resource defaults update failure-timeout=600s migration-threshold=3 resource-stickiness=1000
 pcs -f hall.cib node utilization kvm-01 cpu=56 hv_memory=61440
 pcs -f hall.cib node utilization kvm-02 cpu=56 hv_memory=61440
@@ -124,22 +124,22 @@ pcs -f hall.cib resource create small-8 ocf:heartbeat:VirtualDomain autoset_util
 pcs -f hall.cib resource utilization small-8 cpu=2 hv_memory=8192
 pcs -f hall.cib resource create small-9 ocf:heartbeat:VirtualDomain autoset_utilization_cpu=false autoset_utilization_host_memory=false autoset_utilization_hv_memory=false config=/srv/defs/small-9.xml hypervisor=qemu:///system remoteuri=qemu+tls://%n.hall.example/system op migrate_from interval=0s timeout=60s migrate_to interval=0s timeout=164s monitor interval=10s timeout=30s start interval=0s timeout=90s stop interval=0s timeout=125s meta allow-migrate=true priority=1 --no-default-ops --force
 pcs -f hall.cib resource utilization small-9 cpu=2 hv_memory=8192
-pcs -f hall.cib constraint location add fence-kvm-01-not-on-kvm-01 fence-kvm-01 kvm-01 score=-INFINITY
-pcs -f hall.cib constraint location add fence-kvm-02-not-on-kvm-02 fence-kvm-02 kvm-02 score=-INFINITY
-pcs -f hall.cib constraint location add fence-kvm-03-not-on-kvm-03 fence-kvm-03 kvm-03 score=-INFINITY
-pcs -f hall.cib constraint location add fence-kvm-04-not-on-kvm-04 fence-kvm-04 kvm-04 score=-INFINITY
-pcs -f hall.cib constraint location add fence-kvm-05-not-on-kvm-05 fence-kvm-05 kvm-05 score=-INFINITY
-pcs -f hall.cib constraint location add fence-kvm-06-not-on-kvm-06 fence-kvm-06 kvm-06 score=-INFINITY
-pcs -f hall.cib constraint location add fence-kvm-07-not-on-kvm-07 fence-kvm-07 kvm-07 score=-INFINITY
-pcs -f hall.cib constraint location add fence-kvm-08-not-on-kvm-08 fence-kvm-08 kvm-08 score=-INFINITY
-pcs -f hall.cib constraint location add fence-kvm-09-not-on-kvm-09 fence-kvm-09 kvm-09 score=-INFINITY
-pcs -f hall.cib constraint location add fence-kvm-10-not-on-kvm-10 fence-kvm-10 kvm-10 score=-INFINITY
-pcs -f hall.cib constraint location add fence-kvm-11-not-on-kvm-11 fence-kvm-11 kvm-11 score=-INFINITY
-pcs -f hall.cib constraint location add fence-kvm-12-not-on-kvm-12 fence-kvm-12 kvm-12 score=-INFINITY
-pcs -f hall.cib constraint location add fence-kvm-13-not-on-kvm-13 fence-kvm-13 kvm-13 score=-INFINITY
-pcs -f hall.cib constraint location add fence-kvm-14-not-on-kvm-14 fence-kvm-14 kvm-14 score=-INFINITY
-pcs -f hall.cib constraint location add fence-kvm-15-not-on-kvm-15 fence-kvm-15 kvm-15 score=-INFINITY
-pcs -f hall.cib constraint location add fence-kvm-16-not-on-kvm-16 fence-kvm-16 kvm-16 score=-INFINITY
+pcs -f hall.cib constraint location add -- fence-kvm-01-not-on-kvm-01 fence-kvm-01 kvm-01 -INFINITY
+pcs -f hall.cib constraint location add -- fence-kvm-02-not-on-kvm-02 fence-kvm-02 kvm-02 -INFINITY
+pcs -f hall.cib constraint location add -- fence-kvm-03-not-on-kvm-03 fence-kvm-03 kvm-03 -INFINITY
+pcs -f hall.cib constraint location add -- fence-kvm-04-not-on-kvm-04 fence-kvm-04 kvm-04 -INFINITY
+pcs -f hall.cib constraint location add -- fence-kvm-05-not-on-kvm-05 fence-kvm-05 kvm-05 -INFINITY
+pcs -f hall.cib constraint location add -- fence-kvm-06-not-on-kvm-06 fence-kvm-06 kvm-06 -INFINITY
+pcs -f hall.cib constraint location add -- fence-kvm-07-not-on-kvm-07 fence-kvm-07 kvm-07 -INFINITY
+pcs -f hall.cib constraint location add -- fence-kvm-08-not-on-kvm-08 fence-kvm-08 kvm-08 -INFINITY
+pcs -f hall.cib constraint location add -- fence-kvm-09-not-on-kvm-09 fence-kvm-09 kvm-09 -INFINITY
+pcs -f hall.cib constraint location add -- fence-kvm-10-not-on-kvm-10 fence-kvm-10 kvm-10 -INFINITY
+pcs -f hall.cib constraint location add -- fence-kvm-11-not-on-kvm-11 fence-kvm-11 kvm-11 -INFINITY
+pcs -f hall.cib constraint location add -- fence-kvm-12-not-on-kvm-12 fence-kvm-12 kvm-12 -INFINITY
+pcs -f hall.cib constraint location add -- fence-kvm-13-not-on-kvm-13 fence-kvm-13 kvm-13 -INFINITY
+pcs -f hall.cib constraint location add -- fence-kvm-14-not-on-kvm-14 fence-kvm-14 kvm-14 -INFINITY
+pcs -f hall.cib constraint location add -- fence-kvm-15-not-on-kvm-15 fence-kvm-15 kvm-15 -INFINITY
+pcs -f hall.cib constraint location add -- fence-kvm-16-not-on-kvm-16 fence-kvm-16 kvm-16 -INFINITY
 pcs -f hall.cib constraint order set libvirtd-clone virtlockd-clone sequential=false set large-1 large-2 large-3 large-4 large-5 large-6 medium-1 medium-10 medium-2 medium-3 medium-4 medium-5 medium-6 medium-7 medium-8 medium-9 small-1 small-10 small-11 small-12 small-13 small-14 small-2 small-3 small-4 small-5 small-6 small-7 small-8 small-9 sequential=false setoptions id=order-services kind=Optional
 pcs -f hall.cib constraint colocation set large-1 large-2 large-3 large-4 large-5 large-6 medium-1 medium-10 medium-2 medium-3 medium-4 medium-5 medium-6 medium-7 medium-8 medium-9 small-1 small-10 small-11 small-12 small-13 small-14 small-2 small-3 small-4 small-5 small-6 small-7 small-8 small-9 sequential=false set libvirtd-clone virtlockd-clone sequential=false setoptions id=with-services score=INFINITY
 pcs -f hall.cib tag create hall-vms large-1 large-2 large-3 large-4 large-5 large-6 medium-1 medium-10 medium-2 medium-3 medium-4 medium-5 medium-6 medium-7 medium-8 medium-9 small-1 small-10 small-11 small-12 small-13 small-14 small-2 small-3 small-4 small-5 small-6 small-7 small-8 small-9

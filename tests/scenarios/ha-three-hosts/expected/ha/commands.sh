@@ -14,7 +14,7 @@ pcs cluster enable --all
 
 # -- Pacemaker
 pcs cluster cib edge.cib
-pcs -f edge.cib property set cluster-name=edge concurrent-fencing=true migration-limit=2 no-quorum-policy=stop placement-strategy=balanced stonith-enabled=true stonith-timeout=70s --force
+pcs -f edge.cib property set concurrent-fencing=true migration-limit=2 no-quorum-policy=stop placement-strategy=balanced stonith-enabled=true stonith-timeout=70s --force
 pcs -f edge.cib resource defaults update failure-timeout=600s migration-threshold=3 resource-stickiness=1000
 pcs -f edge.cib node attribute kvm-1 label-rack=r1
 pcs -f edge.cib node utilization kvm-1 cpu=56 hv_memory=61440
@@ -33,12 +33,12 @@ pcs -f edge.cib resource create web-1 ocf:heartbeat:VirtualDomain autoset_utiliz
 pcs -f edge.cib resource utilization web-1 cpu=1 hv_memory=4096
 pcs -f edge.cib resource create web-2 ocf:heartbeat:VirtualDomain autoset_utilization_cpu=false autoset_utilization_host_memory=false autoset_utilization_hv_memory=false config=/srv/vms/web-2.xml hypervisor=qemu:///system remoteuri=qemu+tls://%n.edge.example/system op migrate_from interval=0s timeout=60s migrate_to interval=0s timeout=120s monitor interval=10s timeout=30s start interval=0s timeout=90s stop interval=0s timeout=125s meta allow-migrate=true priority=1 --no-default-ops --force
 pcs -f edge.cib resource utilization web-2 cpu=1 hv_memory=4096
-pcs -f edge.cib constraint location add fence-kvm-1-not-on-kvm-1 fence-kvm-1 kvm-1 score=-INFINITY
-pcs -f edge.cib constraint location add fence-kvm-2-not-on-kvm-2 fence-kvm-2 kvm-2 score=-INFINITY
-pcs -f edge.cib constraint location add fence-kvm-3-not-on-kvm-3 fence-kvm-3 kvm-3 score=-INFINITY
+pcs -f edge.cib constraint location add -- fence-kvm-1-not-on-kvm-1 fence-kvm-1 kvm-1 -INFINITY
+pcs -f edge.cib constraint location add -- fence-kvm-2-not-on-kvm-2 fence-kvm-2 kvm-2 -INFINITY
+pcs -f edge.cib constraint location add -- fence-kvm-3-not-on-kvm-3 fence-kvm-3 kvm-3 -INFINITY
 pcs -f edge.cib constraint order set db sequential=false set web-1 web-2 sequential=false setoptions id=after-db kind=Optional
 pcs -f edge.cib constraint order set libvirtd-clone virtlockd-clone sequential=false set db web-1 web-2 sequential=false setoptions id=order-services kind=Optional
-pcs -f edge.cib constraint colocation add web-2 with web-1 -INFINITY node-attribute=label-rack id=apart-rack-web-1-web-2-web-1
+pcs -f edge.cib constraint colocation add -- web-2 with web-1 -INFINITY node-attribute=label-rack id=apart-rack-web-1-web-2-web-1
 pcs -f edge.cib constraint colocation set db web-1 web-2 sequential=false set libvirtd-clone virtlockd-clone sequential=false setoptions id=with-services score=INFINITY
 pcs -f edge.cib tag create edge-vms db web-1 web-2
 pcs cluster cib-push edge.cib

@@ -14,7 +14,7 @@ pcs cluster enable --all
 
 # -- Pacemaker
 pcs cluster cib branch.cib
-pcs -f branch.cib property set cluster-name=branch concurrent-fencing=true migration-limit=2 no-quorum-policy=stop placement-strategy=balanced priority-fencing-delay=10s stonith-enabled=true stonith-timeout=135s --force
+pcs -f branch.cib property set concurrent-fencing=true migration-limit=2 no-quorum-policy=stop placement-strategy=balanced priority-fencing-delay=10s stonith-enabled=true stonith-timeout=135s --force
 pcs -f branch.cib resource defaults update failure-timeout=600s migration-threshold=3 resource-stickiness=1000
 pcs -f branch.cib node utilization right cpu=64 hv_memory=61440
 pcs -f branch.cib node utilization left cpu=64 hv_memory=61440
@@ -31,9 +31,9 @@ pcs -f branch.cib resource create files ocf:heartbeat:VirtualDomain autoset_util
 pcs -f branch.cib resource utilization files cpu=4 hv_memory=16384
 pcs -f branch.cib resource create proxy ocf:heartbeat:VirtualDomain autoset_utilization_cpu=false autoset_utilization_host_memory=false autoset_utilization_hv_memory=false config=/srv/defs/proxy.xml hypervisor=qemu:///system migrate_options=--auto-converge migration_network_suffix=-mig remoteuri=qemu+ssh://root@%n.branch.example/system start_resources=true op migrate_from interval=0s timeout=60s migrate_to interval=0s timeout=120s monitor interval=10s timeout=30s start interval=0s timeout=90s stop interval=0s timeout=125s meta allow-migrate=true priority=1 target-role=Stopped --no-default-ops --force
 pcs -f branch.cib resource utilization proxy cpu=1 hv_memory=2048
-pcs -f branch.cib constraint location add bmc-left-not-on-left bmc-left left score=-INFINITY
-pcs -f branch.cib constraint location add bmc-right-not-on-right bmc-right right score=-INFINITY
-pcs -f branch.cib constraint location add files-likes-left files left score=100
+pcs -f branch.cib constraint location add -- bmc-left-not-on-left bmc-left left -INFINITY
+pcs -f branch.cib constraint location add -- bmc-right-not-on-right bmc-right right -INFINITY
+pcs -f branch.cib constraint location add -- files-likes-left files left 100
 pcs -f branch.cib constraint order set libvirtd-clone virtlockd-clone sequential=false set files proxy sequential=false setoptions id=order-services kind=Optional
 pcs -f branch.cib constraint colocation set files proxy sequential=false set libvirtd-clone virtlockd-clone sequential=false setoptions id=with-services score=INFINITY
 pcs -f branch.cib tag create branch-vms files proxy
