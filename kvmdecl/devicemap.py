@@ -349,7 +349,10 @@ class _Judge:
     def _of_work(self, function: Function) -> tuple[Verdict, str]:
         if function.address in self._parents:
             return Verdict.HOST, "mediated devices are made of it"
-        return _of_uses(function.uses, is_virtual=bool(function.physical))
+        verdict, why = _of_uses(function.uses, is_virtual=bool(function.physical))
+        if verdict is Verdict.FREE and function.virtual:
+            return Verdict.MAYBE, "its virtual functions would go"
+        return verdict, why
 
 
 def _weight(verdict: Verdict) -> int:

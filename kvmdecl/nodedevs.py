@@ -251,8 +251,11 @@ def hex_digits(text: str, count: int) -> str:
 
 
 def title_of(properties: Mapping[str, str]) -> str:
-    """Vendor and product of a device in words, as far as the host knows any."""
-    return " ".join(filter(None, (properties.get("vendor_name"), properties.get("product_name"))))
+    """Vendor and product of a device in words, as far as the host knows any; else the product's number."""
+    vendor, product = properties.get("vendor_name", ""), properties.get("product_name", "")
+    if vendor and not product:
+        product = hex_digits(properties.get("product", ""), 4)
+    return " ".join(filter(None, (vendor, product)))
 
 
 def _uuid_in(name: str) -> str:

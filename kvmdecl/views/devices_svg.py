@@ -82,9 +82,9 @@ class _Drawn:
     """A host, drawn from the top down."""
 
     def __init__(self, host: MappedDevices) -> None:
-        self._host = host
         self._height = 22.0
-        self._parts: list[Element] = [label(PAD, self._height, host.host, "name")]
+        self._name = safe_text(host.host)  # without a manifest that of a file
+        self._parts: list[Element] = [label(PAD, self._height, self._name, "name")]
         self._shades = _shades(host)
         if host.reason:
             told = f"not read: {safe_text(host.reason.removeprefix(f'{host.host}: '))}"
@@ -101,8 +101,8 @@ class _Drawn:
     def card(self) -> Card:
         """The whole card."""
         frame = rect(0.5, 0.5, WIDTH - 1, self._height - 1, "card", rx="6")
-        drawn = node("g", frame, *self._parts, id=f"host-{self._host.host}", **{"class": "host-card"})
-        return Card(self._host.host, self._height, drawn)
+        drawn = node("g", frame, *self._parts, id=f"host-{self._name}", **{"class": "host-card"})
+        return Card(self._name, self._height, drawn)
 
     def _line(self, text: str, class_: str = "", x: float = PAD) -> None:
         self._height += LINE

@@ -40,9 +40,9 @@ class _View(Pen):
     def host(self, host: MappedDevices) -> Iterator[str]:
         if host.reason:
             reason = safe_text(host.reason.removeprefix(f"{host.host}: "))
-            yield from self.told(f"{host.host}  ", f"not read: {reason}", _BAD)
+            yield from self.told(f"{safe_text(host.host)}  ", f"not read: {reason}", _BAD)
             return
-        yield from self.told(f"{host.host}  ", head_words(host), _BOLD)
+        yield from self.told(f"{safe_text(host.host)}  ", head_words(host), _BOLD)
         sections = [
             ("group  PCI function" if host.groups else "PCI function", list(pci_rows(host))),
             ("group  mediated devices", list(other_mdev_rows(host))),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from kvmdecl.devicemap import MappedDevices, MappedFunction, MappedMdev, Owner
     from kvmdecl.nodedevs import MdevType, Use
+    from kvmdecl.pci import Function
 
 MARKS = {
     Verdict.FREE: ("+", "free"),
@@ -100,7 +101,7 @@ def usb_rows(host: MappedDevices) -> Iterator[Row]:
         device = usb.device
         if not device.is_hub:
             place = f"{device.bus}.{device.device}"
-            what = f"{device.vendor}:{device.product} {_title(device.title)}".strip()
+            what = f"{name_of(device.vendor)}:{name_of(device.product)} {_title(device.title)}".strip()
             yield Row(0, usb.verdict, "", place, what, _says(usb.verdict, usb.why, usb.owners))
 
 
@@ -123,11 +124,15 @@ def _pci_row(alike: Sequence[MappedFunction], depth: int) -> Row:
         depth,
         first.verdict,
         set_of(groups) if groups else "",
-        function.address + (f" to {last.function.address.rpartition(':')[2]}" if len(alike) > 1 else ""),
+        name_of(function.address) + (f" to {_last(last.function)}" if len(alike) > 1 else ""),
         ", ".join(filter(None, parts)),
         "" if first.why == NO_IOMMU else _says(first.verdict, first.why, first.owners, first.along),
         _tip(first),
     )
+
+
+def _last(function: Function) -> str:
+    return name_of(function.address.rpartition(":")[2])
 
 
 def _shortened(row: Row) -> Row:
@@ -140,7 +145,7 @@ def _says(verdict: Verdict, why: str, owners: Iterable[Owner], along: Sequence[s
     if verdict in {Verdict.FREE, Verdict.MAYBE} and along:
         more = f" and {len(along) - _SHOWN} more" if len(along) > _SHOWN else ""
         told[-1] = told[-1].replace(" of its group:", ":")
-        told.insert(0, f"with {', '.join(along[:_SHOWN])}{more} of its group")
+        told.insert(0, safe_text(f"with {', '.join(along[:_SHOWN])}{more} of its group"))
     return "; ".join(filter(None, told))
 
 
@@ -157,7 +162,7 @@ def _title(title: str) -> str:
 
 
 def _use(use: Use) -> str:
-    return f"{name_of(use.name)} {use.link}".strip()
+    return f"{name_of(use.name)} {name_of(use.link)}".strip()
 
 
 def _tip(of: MappedFunction) -> str:
@@ -213,5 +218,5 @@ def _mdev_rows(types: Iterable[MdevType], made: Iterable[MappedMdev], depth: int
     for of in made:
         mdev = of.mdev
         group = "" if mdev.group is None else str(mdev.group)
-        what = mdev.uuid + ("" if mdev.active else ", only defined")
+        what = name_of(mdev.uuid) + ("" if mdev.active else ", only defined")
         yield Row(depth, of.verdict, group, name_of(mdev.type), what, _says(of.verdict, "", of.owners))

@@ -80,7 +80,8 @@ def html_page(sheet: Sheet) -> str:
     """One page: the legend, links to the hosts, and an SVG for each."""
     title = html.escape(sheet.title)
     notes = "".join(f"<p>{html.escape(line)}</p>\n" for line in sheet.notes)
-    links = "".join(f'<a href="#host-{card.host}">{card.host}</a>\n' for card in sheet.cards)
+    names = [html.escape(card.host) for card in sheet.cards]
+    links = "".join(f'<a href="#host-{name}">{name}</a>\n' for name in names)
     cards = "".join(
         f"<section>{svg(WIDTH, card.height, card.host, card.drawn)}</section>\n" for card in sheet.cards
     )

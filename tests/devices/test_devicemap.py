@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from kvmdecl.devicemap import Hold, MappedFunction, Owner, Verdict, devices_of
+from kvmdecl.devicemap import DeviceMap, Hold, MappedFunction, Owner, Verdict, devices_of
+from kvmdecl.views.devices_json import render_devices_json
+from kvmdecl.views.devices_svg import render_html
+from kvmdecl.views.devices_text import render_devices
 from tests.devices.machines import MACHINES, Machine, desktop, gpu_server, nic_server, without_iommu
 from tests.devices.support import guest, network, passed, pool, snapshot
 
@@ -90,6 +96,13 @@ def test_the_card_of_taken_virtual_functions_is_taken():
     assert (found.verdict, found.why) == (TAKEN, "its virtual functions are taken")
 
 
+def test_a_card_takes_its_virtual_functions_along():
+    card = nic_server()
+    card.interface("0000:3b:00.0", "ens1f0", "down")
+    found = judged(card)["0000:3b:00.0"]
+    assert (found.verdict, found.why) == (MAYBE, "its virtual functions would go")
+
+
 def test_a_disk_under_a_pool_is_the_hosts():
     found = judged(nic_server(), pools=(pool("vms", "<device path='/dev/nvme0n1p4'/>"),))["0000:02:00.0"]
     assert (found.verdict, found.why) == (HOST, "/dev/nvme0n1: pool vms")
@@ -135,3 +148,33 @@ def test_a_ring_of_ports_is_listed_all_the_same():
     ring.port("0000:00:01.0", below="0000:00:02.0")
     ring.port("0000:00:02.0", below="0000:00:01.0")
     assert sorted(judged(ring)) == ["0000:00:01.0", "0000:00:02.0"]
+
+
+WHOLE = [snapshot("kvm-1", machine()) for machine in MACHINES.values()]
+
+
+@settings(max_examples=30)
+@given(st.data())
+def test_whatever_a_host_tells_is_shown(data: st.DataObject):
+    """Each value of a device may be any text, and its parent any other device."""
+    seen = data.draw(st.sampled_from(WHOLE))
+    devices = list(seen.facts.devices)
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(devices) - 1))
+        device = devices[place]
+        told = dict(device.properties)
+        if told:
+            told[data.draw(st.sampled_from(sorted(told)))] = data.draw(
+                st.text(max_size=12) | st.sampled_from(OTHERS)
+            )
+        parent = data.draw(st.sampled_from([device.parent, *(other.name for other in devices)]))
+        devices[place] = replace(device, parent=parent, properties=tuple(sorted(told.items())))
+    found = devices_of(replace(seen, facts=replace(seen.facts, devices=tuple(devices))))
+    pci = [dict(device.properties) for device in devices if device.capability == "pci"]
+    addresses = {properties["address"] for properties in pci if "address" in properties}
+    assert {of.function.address for of in found.functions} >= addresses - {""}
+    for render in (render_devices_json, render_html, lambda shown: render_devices(shown, color=True)):
+        assert render(DeviceMap("demo", (found,)))
+
+
+OTHERS = ["-1", "9" * 30, "0000:00:1f.6", "0000:00:1f.6 0000:00:1f.6", "0x", "\ud800", "\u0661"]

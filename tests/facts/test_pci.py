@@ -43,6 +43,11 @@ def test_a_function_says_what_it_is_and_where(gpu):
     assert [port.address for port in gpu.above(function)] == ["0000:00:01.0"]
 
 
+def test_a_product_that_the_host_has_no_word_for_is_told_by_its_number():
+    unnamed = _function(0, "").replace(">A GPU<", "><")
+    assert _tree(unnamed).functions["0000:01:00.0"].title == "Its maker 2235"
+
+
 def test_all_of_a_group_go_together_but_ports_stay(gpu):
     assert [f.address for f in gpu.groups[9]] == ["0000:00:01.0", "0000:01:00.0", "0000:01:00.1"]
     assert [f.address for f in gpu.companions(gpu.functions["0000:01:00.0"])] == ["0000:01:00.1"]
