@@ -14,9 +14,10 @@ from kvmdecl_pacemaker.configuration import (
     Tag,
 )
 from kvmdecl_pacemaker.fencing import HEAD_START, fencing, watchdog_timeout
-from kvmdecl_pacemaker.guests import guest, preferences, ranks, resource, room_for
+from kvmdecl_pacemaker.guests import guest, preferences, resource, room_for
 from kvmdecl_pacemaker.hosts import attribute, links, node_ids
 from kvmdecl_pacemaker.model import Ha
+from kvmdecl_pacemaker.priorities import priorities
 from kvmdecl_pacemaker.rules import rules
 from kvmdecl_pacemaker.services import services
 from kvmdecl_pacemaker.site import Site
@@ -41,15 +42,12 @@ _NO_LABEL = "-"
 """What hosts without a label have in common: they count as one place."""
 
 
-def configure(
-    placed: PlacedCluster, facts: Mapping[str, HostFacts], priorities: Mapping[str, int] | None = None
-) -> Configuration:
+def configure(placed: PlacedCluster, facts: Mapping[str, HostFacts]) -> Configuration:
     """The cluster as Pacemaker and corosync see it.
 
     Args:
         placed: every vm, whatever its host: which of its homes a vm runs on is Pacemaker's to say.
         facts: what each host is; those of all are needed.
-        priorities: who runs when there is not room for all, by name of vm; by class and memory if not given.
 
     Raises:
         Rejected: `ha.no-section`, `ha.host-unknown`, `ha.vm-unknown`, `ha.no-definitions`.
@@ -57,7 +55,8 @@ def configure(
     site = site_of(placed, facts)
     names = [host.name for host in site.hosts]
     switch = fencing(site.ha, names, per_host_delays=version(site.ha) >= (2, 1, 2))
-    ranked = ranks(site) | dict(priorities or {})
+    hosts = nodes(site, placed, facts)
+    ranked = priorities(site, hosts)
     running = services(site)
     vms = tuple(resource(site, vm, ranked[vm.name]) for vm in site.vms)
     made = rules(site, running)
@@ -72,7 +71,7 @@ def configure(
                 "resource-stickiness": str(site.ha.stickiness),
             }
         ),
-        nodes=nodes(site, placed, facts),
+        nodes=hosts,
         devices=switch.devices,
         levels=switch.levels,
         services=running.clones,
@@ -198,14 +197,14 @@ def _left(room: Footprint, beside: Iterable[Footprint]) -> Footprint:
 def corosync(site: Site) -> Corosync:
     """What corosync is told beside the nodes."""
     ha, device = site.ha, site.ha.quorum.device
-    priorities = [link.priority for link in ha.links]
-    wanted = any(priority is not None for priority in priorities)
+    links_ = [link.priority for link in ha.links]
+    wanted = any(priority is not None for priority in links_)
     return Corosync(
         cluster_name=site.cluster.name,
         config_version=ha.config_version,
         two_node=len(site.hosts) == 2 and device is None,
         device=QuorumDevice(device.host, device.algorithm, device.port, device.tls) if device else None,
-        priorities=tuple(priority or 0 for priority in priorities) if wanted else (),
+        priorities=tuple(priority or 0 for priority in links_) if wanted else (),
         token=(ha.token or 0) * 1000,
         send_join=_SEND_JOIN if len(site.hosts) > _MANY_HOSTS else 0,
     )

@@ -21,7 +21,6 @@ PREFERENCE = 100
 """How much a vm likes the host that the manifest names. Less than stickiness, or it would move back by itself."""
 _DESTROYS_BEFORE = 5
 """Seconds before the end of its time to stop a guest at which the agent pulls the plug (VirtualDomain's stop)."""
-_CLASS = 1000
 _TRANSPORTS = {"tls": "tls", "tcp": "tcp", "ssh": "ssh", "libssh2": "ssh"}
 
 
@@ -88,16 +87,6 @@ def _has_function(site: Site, vm: ResolvedVm) -> bool:
 def crowds(vms: Iterable[ResolvedVm]) -> bool:
     """Whether vms that are kept apart would all rather share a place than stay down."""
     return all(vm.spec.ha is not None and vm.spec.ha.crowd for vm in vms)
-
-
-def ranks(site: Site) -> dict[str, int]:
-    """Priorities: the manifest's class, and within it by memory.
-
-    Pacemaker gives rooms in order of priority. The largest first leaves less room unused.
-    """
-    sizes = sorted({vm.memory for vm in site.vms})
-    rank = {size: min(number, _CLASS - 1) for number, size in enumerate(sizes, 1)}
-    return {vm.name: (vm.spec.ha.priority if vm.spec.ha else 0) * _CLASS + rank[vm.memory] for vm in site.vms}
 
 
 def _parameters(site: Site, vm: ResolvedVm) -> Pairs:

@@ -10,7 +10,6 @@ import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,17 +32,6 @@ _SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 Running = dict[str, frozenset[str]]
 """Ids of primitives, and the nodes on which each runs."""
-
-
-class Effect(StrEnum):
-    """What a change of the CIB does to a vm that runs."""
-
-    NONE = "none"
-    START = "start"
-    MIGRATE = "migrate"
-    MOVE = "move"
-    RESTART = "restart"
-    STOP = "stop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,30 +135,6 @@ def lose(settled: Settled, losses: Iterable[Sequence[str]]) -> tuple[Outcome, ..
 
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         return tuple(pool.map(one, losses))
-
-
-def effects(cib: Element) -> Mapping[str, Effect]:
-    """What the scheduler would do about the primitives of a CIB with its status; others stay as they are.
-
-    A live CIB with an edited configuration tells what the edit does.
-
-    Raises:
-        Rejected: `ha.missing-tool`, `ha.tool-failed`.
-    """
-    return {
-        action.resource: _EFFECTS.get(action.action, Effect.RESTART)
-        for action in _ask(cib)
-        if not action.blocked
-    }
-
-
-_EFFECTS = {
-    "start": Effect.START,
-    "stop": Effect.STOP,
-    "migrate": Effect.MIGRATE,
-    "move": Effect.MOVE,
-    "reload": Effect.NONE,
-}
 
 
 def after(running: Mapping[str, frozenset[str]], actions: Iterable[Action]) -> Running:

@@ -94,6 +94,20 @@ def test_what_pacemaker_leaves_down_though_there_is_room_is_told(tmp_path: Path)
     assert ("failover.stranded", "vm/big") in codes(found)
 
 
+@pytest.mark.parametrize("searched", [True, False])
+def test_an_order_is_searched_that_strands_nobody(
+    searched: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """CPUs are short, and those that want the most of them have the least memory."""
+    if not searched:
+        monkeypatch.setattr("kvmdecl_pacemaker.priorities.search", lambda _, usual: usual)
+    vms = "busy: {count: 3, cpus: 32, memory: 8GiB, ha: true}, wide: {count: 2, cpus: 16, memory: 16GiB, ha: true}"
+    found = proof(tmp_path, manifest(vms))
+
+    assert found.survives == searched, found
+    assert searched or {code for code, _ in codes(found)} == {"failover.stranded"}
+
+
 def test_a_home_that_has_no_cell_for_a_vm_is_none(tmp_path: Path):
     """Pacemaker counts the CPUs of hosts; each cell of the two hosts has six for vms, and three vms want six."""
     cpus = "cpus: {count: 6, policy: dedicated}, memory: 8GiB, ha: true"
