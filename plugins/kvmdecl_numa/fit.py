@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvmdecl_numa.devices import choose
 from kvmdecl_numa.rooms import MIB
-from kvmdecl_numa.wants import cpus_of
+from kvmdecl_numa.wants import CellWant, cpus_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Literal
 
     from kvmdecl_numa.devices import Chosen
     from kvmdecl_numa.rooms import CellLeft, HostLeft
-    from kvmdecl_numa.wants import CellWant, Want
+    from kvmdecl_numa.wants import Want
 
     # For each cell of a guest: host's cell -> how good a home it is, and with which pages.
     Options = Sequence[dict[int, tuple[float, int]]]
@@ -74,21 +74,13 @@ def find(host: HostLeft, want: Want, taste: Taste, unlike: tuple[int, ...] = ())
     if len(want.cells) == 1:
         return _one_home(host, want, taste, unlike)
     if not want.cells:
-        fit = _fit(host, want, (), (), 0)
+        fit = fit_of(host, want, (), (), 0)
         return None if fit is None else (_fullness(host, taste), fit)
-    best: tuple[float, Fit] | None = None
     for bearer in range(len(want.cells) if want.extras else 1):
         options = _options(host, want, bearer, taste)
-        for homes in _homes(host, options, want.shape.reach):
-            cost = sum(options[number][home][0] for number, home in enumerate(homes))
-            if homes == unlike or (best is not None and cost >= best[0]):
-                continue
-            pages = tuple(options[number][home][1] for number, home in enumerate(homes))
-            fit = _fit(host, want, homes, pages, bearer)
-            if fit is not None:
-                best = cost, fit
-        if best is not None:
-            return best
+        found = _Homes(host, want, bearer, options, unlike).best() if all(options) else None
+        if found is not None:
+            return found
     return None
 
 
@@ -99,7 +91,7 @@ def find_at(host: HostLeft, want: Want, homes: tuple[int, ...]) -> Fit | None:
         options = _options(host, want, bearer, taste)
         if all(home in options[number] for number, home in enumerate(homes)):
             pages = tuple(options[number][home][1] for number, home in enumerate(homes))
-            return _fit(host, want, homes, pages, bearer)
+            return fit_of(host, want, homes, pages, bearer)
     return None
 
 
@@ -120,7 +112,7 @@ def take(host: HostLeft, want: Want, fit: Fit, owner: int, sign: int) -> None:
                 if page == host.page:
                     host.memory -= sign * memory
     for number, count in fit.extras:
-        host.cells[number].threads += sign * count
+        host.cells[number].take(CellWant(0, 0, count, 0), sign)
     if shape.overhead:
         host.cells[fit.homes[0]].pools[host.page] -= sign * shape.overhead
         host.memory -= sign * shape.overhead
@@ -168,7 +160,7 @@ def _one_home(host: HostLeft, want: Want, taste: Taste, unlike: tuple[int, ...])
     if best is None:
         return None
     cost, page, home = best
-    fit = _fit(host, want, (home,), (page,), 0)
+    fit = fit_of(host, want, (home,), (page,), 0)
     return None if fit is None else (cost, fit)
 
 
@@ -180,33 +172,75 @@ def _fullness(host: HostLeft, taste: Taste) -> float:
 
 def _options(host: HostLeft, want: Want, bearer: int, taste: Taste) -> Options:
     options: list[dict[int, tuple[float, int]]] = []
+    last: CellWant | None = None
     for number, plain in enumerate(want.cells):
         cell = want.bearing[number] if number == bearer else plain
-        found = ((left.number, option_of(host, left, want, cell, taste)) for left in host.cells)
-        options.append({home: option for home, option in found if option is not None})
+        if cell != last:
+            found = {}
+            for left in host.cells:
+                option = option_of(host, left, want, cell, taste)
+                if option is not None:
+                    found[left.number] = option
+            last = cell
+        options.append(found)
     return options
 
 
-def _homes(host: HostLeft, options: Options, reach: int | None) -> Iterator[tuple[int, ...]]:
-    """Ways to give each cell a home of its own, near enough to the others; good ones first, and not all of many."""
-    distances = host.room.distances
-    ranked = [sorted(each, key=lambda home: (each[home][0], home)) for each in options]
-    tried = 0
+class _Homes:
+    """Ways to give each cell of a guest a home of its own, near enough to the others: the best of not too many.
 
-    def extend(chosen: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-        nonlocal tried
-        if len(chosen) == len(ranked):
-            tried += 1
-            yield chosen
+    Good homes are looked at first, and none that cannot be better than what was found; cells that are alike have
+    theirs in one order only.
+    """
+
+    def __init__(
+        self, host: HostLeft, want: Want, bearer: int, options: Options, unlike: tuple[int, ...]
+    ) -> None:
+        self._host, self._want, self._bearer = host, want, bearer
+        self._options, self._unlike = options, unlike
+        self._ranked = [sorted((cost, home) for home, (cost, _) in each.items()) for each in options]
+        least = [ranked[0][0] for ranked in self._ranked]
+        self._rest = [sum(least[number:]) for number in range(len(least) + 1)]
+        cells = [want.bearing[number] if number == bearer else cell for number, cell in enumerate(want.cells)]
+        self._like_last = [number > 0 and cells[number] == cells[number - 1] for number in range(len(cells))]
+        self._tried = 0
+        self._best: tuple[float, Fit] | None = None
+
+    def best(self) -> tuple[float, Fit] | None:
+        """The best way."""
+        self._extend((), 0.0, 0)
+        return self._best
+
+    def _extend(self, homes: tuple[int, ...], cost: float, start: int) -> None:
+        number = len(homes)
+        if number == len(self._ranked):
+            self._take(homes, cost)
             return
-        for home in ranked[len(chosen)]:
-            if tried >= _MOST_HOMES:
+        ranked = self._ranked[number]
+        for index in range(start if self._like_last[number] else 0, len(ranked)):
+            more, home = ranked[index]
+            total = cost + more
+            if self._tried > _MOST_HOMES or (
+                self._best is not None and total + self._rest[number + 1] >= self._best[0]
+            ):
                 return
-            far = reach is not None and any(distances[home][other] > reach for other in chosen)
-            if home not in chosen and not far:
-                yield from extend((*chosen, home))
+            self._tried += 1
+            if home not in homes and near_enough(self._host, self._want, home, homes):
+                self._extend((*homes, home), total, index + 1)
 
-    return extend(())
+    def _take(self, homes: tuple[int, ...], cost: float) -> None:
+        if homes == self._unlike:
+            return
+        pages = tuple(self._options[number][home][1] for number, home in enumerate(homes))
+        fit = fit_of(self._host, self._want, homes, pages, self._bearer)
+        if fit is not None:
+            self._best = cost, fit
+
+
+def near_enough(host: HostLeft, want: Want, home: int, homes: Iterable[int]) -> bool:
+    """Whether a home is within a guest's reach of the homes of its other cells."""
+    reach = want.shape.reach
+    return reach is None or all(host.room.distances[home][other] <= reach for other in homes)
 
 
 def option_of(
@@ -215,53 +249,60 @@ def option_of(
     """How good a home a cell of the host is for a cell of a guest, and with which pages; None if it is none."""
     if not left.has(cell):
         return None
-    page = _page(host, left, want, cell, taste)
-    if page is None:
+    pages = pages_for(host, left, want, cell)
+    if not pages:
         return None
+    page = pages[0] if len(pages) == 1 else _page(host, left, cell, pages, taste)
+    return rank(left, want, cell, page, taste), page
+
+
+def pages_for(host: HostLeft, left: CellLeft, want: Want, cell: CellWant) -> list[int]:
+    """The sizes of pages of which enough are left in a cell of the host for a cell of a guest, smallest first."""
+    pools, memory, overhead = left.pools, cell.memory, cell.overhead
+    if overhead and min(pools.get(host.page, 0), host.memory) < overhead:
+        return []
+    found = []
+    for page in left.pages(want.shape.pages):
+        if page == host.page:
+            needed = memory + overhead
+            if host.memory >= needed and pools[page] >= needed and memory * 1024 % page == 0:
+                found.append(page)
+        elif pools[page] >= memory and memory * 1024 % page == 0:
+            found.append(page)
+    return found
+
+
+def _page(host: HostLeft, left: CellLeft, cell: CellWant, pages: list[int], taste: Taste) -> int:
+    if taste.pages == "small":
+        return pages[0]
+    sign = -1 if taste.pages == "free" else 1
+    shares = []
+    for page in pages:
+        needed = cell.memory + (cell.overhead if page == host.page else 0)
+        shares.append((sign * (left.pools[page] - needed) / left.cell.pools[page], page))
+    return min(shares)[1]
+
+
+def rank(left: CellLeft, want: Want, cell: CellWant, page: int, taste: Taste) -> float:
+    """How good a home a cell of the host is: less is better."""
     # Cells with devices are kept for guests that want some.
     cost = 4.0 if left.devices and not want.shape.devices else 0.0
-    if taste.cells != "first":
-        cost += _rank(left, cell, page, taste)
-    return cost, page
-
-
-def _page(host: HostLeft, left: CellLeft, want: Want, cell: CellWant, taste: Taste) -> int | None:
-    pools, overhead = left.pools, cell.overhead
-    if overhead and min(pools.get(host.page, 0), host.memory) < overhead:
-        return None
-    best: tuple[float, int] | None = None
-    for page in left.pages(want.shape.pages):
-        needed = cell.memory
-        if page == host.page:
-            needed += overhead
-            if host.memory < needed:
-                continue
-        if pools[page] < needed or cell.memory * 1024 % page:
-            continue
-        key = 0.0
-        if taste.pages != "small":
-            key = (pools[page] - needed) / left.cell.pools[page]
-            if taste.pages == "free":
-                key = -key
-        if best is None or (key, page) < best:
-            best = key, page
-    return None if best is None else best[1]
-
-
-def _rank(left: CellLeft, cell: CellWant, page: int, taste: Taste) -> float:
+    if taste.cells == "first":
+        return cost
     cpus = (left.free_cpus - cell.threads - cell.isolated) / (left.cpus or 1)
     memory = (left.pools[page] - cell.memory) / left.cell.pools[page]
     if taste.cells == "even":
-        return abs(cpus - memory) + 0.1 * (cpus + memory)
+        return cost + abs(cpus - memory) + 0.1 * (cpus + memory)
     rest = cpus + memory
     if cell.floating:
         rest += (left.most_floating - left.floating - cell.floating) / left.most_floating
-    return rest if taste.cells == "tight" else -rest
+    return cost + (rest if taste.cells == "tight" else -rest)
 
 
-def _fit(
+def fit_of(
     host: HostLeft, want: Want, homes: tuple[int, ...], pages: tuple[int, ...], bearer: int
 ) -> Fit | None:
+    """A guest with these homes, if there are devices near to them and memory on the host for all cells together."""
     if want.shape.memory > host.memory:
         return None
     if len(homes) > 1:

@@ -31,7 +31,7 @@ class Packing:
         guests: all of them, and `wants`: what each takes.
         places: where those guests are that have a place and keep it, and `fits`: where the others are.
         residents: how many of them had a place at first.
-        steps: how often a host was looked at for a guest: what the work is measured in.
+        steps: how often a cell of a host was looked at for one of a guest: what the work is measured in.
     """
 
     def __init__(
@@ -126,13 +126,17 @@ class Packing:
                 found.add(number)
         return found
 
+    def kind(self, number: int) -> int:
+        """Guests of one kind are of one shape, and have the same candidates."""
+        return self._kinds.of[number]
+
     def hosts_for(self, number: int) -> Sequence[int]:
         """The hosts that a guest may be on, as far as they and it go."""
         return self._kinds.hosts(number)
 
     def _find(self, number: int, place: int, taste: Taste) -> tuple[float, Fit] | None:
-        self.steps += 1
         host, want = self.hosts[place], self.wants[number]
+        self.steps += max(1, len(host.cells) * len(want.cells))
         found = find(host, want, taste) if len(want.cells) <= len(host.cells) else None
         if found is None and want.shape.spills:
             return find_across(host, want)
@@ -141,12 +145,32 @@ class Packing:
     # -- in and out ----------------------------------------------------------------------------------------
 
     def put(self, number: int, taste: Taste = TIGHT, avoid: int = -1) -> bool:
-        """Find a place for a guest and give it that."""
+        """Find a place for a guest and give it that; the first of some that stay together goes where all can be."""
+        if number in self.groups and self._lead(number, taste, avoid):
+            return True
         fit = self.search(number, taste, avoid)
         if fit is None:
             return False
         self.give(number, fit)
         return True
+
+    def _lead(self, number: int, taste: Taste, avoid: int) -> bool:
+        """Put the first of some guests that stay together where there is room for the others."""
+        others = self.groups.followers(number)
+        if not others:
+            return False
+        for place in self.hosts_for(number):
+            fit = None if place == avoid else self.on(number, place, taste)
+            if fit is None:
+                continue
+            self.give(number, fit)
+            there = [other for other in others if self.put(other, taste)]
+            for other in there:
+                self.remove(other)
+            if len(there) == len(others):
+                return True
+            self.remove(number)
+        return False
 
     def give(self, number: int, fit: Fit) -> None:
         """Put a guest there."""
@@ -319,10 +343,12 @@ class _Groups:
         self._groups = groups
         numbers = {vm.name: number for number, vm in enumerate(guests)}
         self._of: dict[int, list[int]] = defaultdict(list)
-        for index, group in enumerate(groups):
-            for name in group.members:
-                if name in numbers:
-                    self._of[numbers[name]].append(index)
+        self._members = [
+            sorted(numbers[name] for name in group.members if name in numbers) for group in groups
+        ]
+        for index, members in enumerate(self._members):
+            for number in members:
+                self._of[number].append(index)
         self.wishful = frozenset(n for n, mine in self._of.items() if any(groups[i].soft for i in mine))
         scopes = {group.scope for group in groups}
         self._value = {
@@ -364,10 +390,18 @@ class _Groups:
             return there >= group.most
         return self._placed[index] > 0 and not there
 
+    def followers(self, number: int) -> list[int]:
+        """The guests that have to be where this one goes; none where one of them is somewhere."""
+        found = []
+        for index in self._of.get(number, ()):
+            group = self._groups[index]
+            if not group.apart and not group.soft and not self._placed[index]:
+                found += [other for other in self._members[index] if other != number]
+        return found
+
     def members_of(self, group: Group) -> list[int]:
         """The guests of a group."""
-        index = self._groups.index(group)
-        return [number for number, groups in sorted(self._of.items()) if index in groups]
+        return self._members[self._groups.index(group)]
 
     def value(self, group: Group, place: int) -> str | None:
         """What a group's label is on a host."""

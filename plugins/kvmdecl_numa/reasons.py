@@ -103,8 +103,7 @@ def _cpus(left: CellLeft, cell: CellWant) -> str:
         whole = left.whole + left.sole - left.isolated - left.pairs
         return _whole_cores(max(0, whole), cell)
     if cell.pairs:
-        pairs = left.most_pairs - left.pairs - left.spent() * (left.per_core // 2)
-        return f"{_count(max(0, pairs), 'pair')} of threads free, {cell.pairs} wanted"
+        return f"{_count(max(0, left.free_pairs), 'pair')} of threads free, {cell.pairs} wanted"
     if cell.floating > len(left.cell.shared):
         return f"{_count(len(left.cell.shared), 'shared CPU')}, {cell.floating} wanted by one guest"
     free = max(0, left.most_floating - left.floating)

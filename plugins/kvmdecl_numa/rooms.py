@@ -48,13 +48,14 @@ class CellLeft:
         number: its place among the host's cells.
         whole, sole, most_pairs, cpus: cores, single CPUs, pairs of threads, and threads for guests that come.
         isolated, pairs, threads, floating: what those that came have taken of them.
+        free_cpus, free_pairs: what is left, threads beside isolated vCPUs not counted.
         pools: MiB that are left by size of pages (KiB).
         devices: of those near to it that nobody has.
     """
 
     __slots__ = (
-        "_pages", "cell", "cpus", "devices", "floating", "has_pairs", "isolated", "most_floating", "most_pairs",
-        "number", "pairs", "per_core", "pools", "sole", "threads", "whole",
+        "_pages", "_taken", "cell", "cpus", "devices", "floating", "free_cpus", "free_pairs", "has_pairs", "isolated",
+        "most_floating", "most_pairs", "number", "pairs", "per_core", "pools", "sole", "threads", "whole",
     )  # fmt: skip
 
     def __init__(self, number: int, cell: CellRoom, overcommit: float) -> None:
@@ -66,37 +67,47 @@ class CellLeft:
         self.has_pairs = any(sum(cpu in cell.dedicated for cpu in core) > 1 for core in cell.cores)
         self.pools = {size: amount for size, amount in cell.pools.items() if amount > 0}
         sizes = tuple(sorted(self.pools))
-        self._pages = {"small": sizes[:1], "large": sizes[1:], "any": sizes}
-        self.count(())
+        self._pages: dict[int | str, tuple[int, ...]] = {size: (size,) for size in sizes}
+        self._pages |= {"small": sizes[:1], "large": sizes[1:], "any": sizes}
+        self._taken: frozenset[int] | None = None
+        self.count(frozenset())
 
-    def count(self, taken: Iterable[int]) -> None:
+    def count(self, taken: frozenset[int]) -> None:
         """Count the CPUs that are there beside those that somebody keeps."""
+        taken = self.cell.dedicated & taken
+        if taken == self._taken:
+            return
         free = free_cores(self.cell, taken)
+        self._taken = taken
         self.whole = len(free.whole)
         self.sole = len(free.sole)
         self.per_core = max(map(len, free.whole), default=2)
         self.most_pairs = sum(len(core) // 2 for core in (*free.whole, *free.partial))
         self.cpus = self.sole + sum(len(core) for core in (*free.whole, *free.partial))
+        self._count_free()
+
+    def _count_free(self) -> None:
+        spent = self.spent()
+        self.free_cpus = self.cpus - self.threads - spent * (self.per_core - 1)
+        self.free_pairs = self.most_pairs - self.pairs - spent * (self.per_core // 2)
 
     def spent(self, more: int = 0) -> int:
         """Cores with several threads that are one isolated vCPU's each."""
         return max(0, self.isolated + more - self.sole)
 
-    @property
-    def free_cpus(self) -> int:
-        """CPUs that are left, those beside isolated vCPUs not counted."""
-        return self.cpus - self.threads - self.spent() * (self.per_core - 1)
-
     def has(self, want: CellWant) -> bool:
         """Whether the CPUs of a guest's cell fit beside those of the guests that came before."""
-        spent = self.isolated + want.isolated - self.sole
-        if spent < 0:
-            spent = 0
-        per_core = self.per_core
+        threads, pairs = want.threads, want.pairs
+        if want.isolated:
+            spent = self.spent(want.isolated)
+            if spent > self.whole:
+                return False
+            more = spent - self.spent()
+            threads += more * (self.per_core - 1)
+            pairs += more * (self.per_core // 2)
         return (
-            spent <= self.whole
-            and self.threads + want.threads + spent * (per_core - 1) <= self.cpus
-            and self.pairs + want.pairs + spent * (per_core // 2) <= self.most_pairs
+            threads <= self.free_cpus
+            and pairs <= self.free_pairs
             and (not want.floating or self.has_floating(want.floating))
             and (self.has_pairs or not want.needs_pairs)
         )
@@ -107,11 +118,10 @@ class CellLeft:
 
     def holds(self) -> bool:
         """Whether what guests have taken is there."""
-        spent = self.spent()
         return (
-            spent <= self.whole
-            and self.threads + spent * (self.per_core - 1) <= self.cpus
-            and self.pairs + spent * (self.per_core // 2) <= self.most_pairs
+            self.spent() <= self.whole
+            and self.free_cpus >= 0
+            and self.free_pairs >= 0
             and self.floating <= self.most_floating
             and min(self.pools.values(), default=0) >= 0
         )
@@ -122,12 +132,11 @@ class CellLeft:
         self.pairs += sign * want.pairs
         self.threads += sign * want.threads
         self.floating += sign * want.floating
+        self._count_free()
 
     def pages(self, asked: int | str) -> Sequence[int]:
         """The sizes of pages (KiB) that a guest may have here."""
-        if isinstance(asked, int):
-            return (asked,) if asked in self.pools else ()
-        return self._pages[asked]
+        return self._pages.get(asked, ())
 
 
 class HostLeft:

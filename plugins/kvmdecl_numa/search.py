@@ -12,6 +12,7 @@ from math import inf
 from typing import TYPE_CHECKING, Literal
 
 from kvmdecl_numa.bounds import Bounds
+from kvmdecl_numa.exhaust import MOST_GUESTS, Exhaust
 from kvmdecl_numa.fit import Taste
 from kvmdecl_numa.moves import Moves
 from kvmdecl_numa.sizes import Sizes
@@ -34,14 +35,18 @@ TASTES = (
     Taste("loose", "free"),
 )
 _PASSES = 2  # at least, and more while all of them together put no more guests than this:
-_PUTS = 25_000
+_PUTS = 45_000
 _MANY_HOSTS = 24
+_FEW_HOSTS = 2
+_BRIEFLY = 10  # the part of the steps that is spent on what is only a gift, or tried again otherwise
+_SQUEEZED = 5  # missing guests, for each of which it is tried to move one other
+_PREFIX = 3  # times the steps of one search for as many of the first as can be
 _CHOICES = 6  # of many hosts so many are looked at for each that is emptied
 _FEW = 40  # missing guests that are tried at once
 _LOSS = 1e9  # more than all weights
-_GIFT = 20
-_MANY_GUESTS = 1_000  # for each of which the effort is spent again
-_STEPS_PER_GUEST = 4_000  # few guests have been tried in all ways long before the effort is spent
+_POWERS = (1.0, 0.5, 0.0)  # of its size by which the value of a guest is divided
+_MANY_GUESTS = 2_000  # for each of which the effort is spent again
+_STEPS_PER_GUEST = 8_000  # few guests have been tried in all ways long before the effort is spent
 _TIE = 0.001  # less than any weight: of equal weights, more guests rather than fewer
 
 
@@ -50,11 +55,12 @@ class Effort:
     """How long to search.
 
     Attributes:
-        steps: how often a host is looked at for a guest, for each thing that is tried beyond the quick passes.
+        steps: how often a cell of a host is looked at for one of a guest, for each thing that is tried beyond
+            the quick passes.
         stop: asked now and then; a clock there makes the answer depend on the machine.
     """
 
-    steps: int = 100_000
+    steps: int = 200_000
     stop: Callable[[], bool] = lambda: False
 
 
@@ -70,8 +76,10 @@ class Search:
         self.effort = effort
         many = max(1, len(self.wanted) // _MANY_GUESTS)
         self._steps = min(effort.steps * many, _STEPS_PER_GUEST * len(self.wanted))
+        self._briefly = self._steps // _BRIEFLY
         self.sizes = Sizes(packing)
         self.bounds = Bounds(packing, self.wanted, moving=self.moves.possible)
+        self._end = inf
         self._partial: dict[int, Fit] = {}
         self._random = random.Random(1)  # noqa: S311 - to try things in another order, the same each time
 
@@ -79,24 +87,21 @@ class Search:
 
     def all(self) -> bool:
         """Place all of them, if one of the quick passes does or a little mending after it."""
-        if self._most() == len(self.wanted) and self._all_of(self.wanted):
+        if self._most() == len(self.wanted) and self._all_of(self.wanted, self._steps):
             return True
         self._partial = self._mine()
         return False
 
     def prefix(self) -> int:
         """Place as many of the first as can be, and return how many; others may be placed, too."""
-        self._in_order()
-        count = self._length()
-        best = self._mine()
-        self.packing.restore(self._partial)
-        if self._length() >= count:
-            count, best = self._length(), self._partial
         most = self._most()
-        step = max(1, len(self.wanted) // 8) if len(self.wanted) > 200 else 1
+        self._end = self.packing.steps + _PREFIX * self._steps
+        self._begin_with_the_first(most)
+        count, best = self._length(), self._mine()
+        step = max(1, (most - count) // 8)
         while count < most and not self.effort.stop():
             target = min(most, count + step)
-            if self._extend(target, best) if step == 1 else self._all_of(self.wanted[:target]):
+            if self._extend(target, best) if step == 1 else self._all_of(self.wanted[:target], self._briefly):
                 best, count = self._mine(), max(target, self._length())
             elif step == 1:
                 break
@@ -104,6 +109,31 @@ class Search:
                 step //= 2
         self.packing.restore(best)
         return count
+
+    def _begin_with_the_first(self, most: int) -> None:
+        """The longest of what came nearest to all, the same without some of the last, and one after the other."""
+        self.packing.restore(self._partial)
+        missing = [number for number in self.wanted[:most] if number not in self._partial]
+        best = self._length(), self._partial
+        back = 2 * len(missing)
+        while self._partial and back < most // 8 and not self._without(self.wanted[: most - back]):
+            back *= 2
+        best = max(best, (self._length(), self._mine()), key=lambda known: known[0])
+        order = self._gathered(self.wanted)
+        for taste in TASTES[:3]:
+            if self.effort.stop() or best[0] >= most - back:
+                break
+            self.packing.restore({})
+            for number in order:
+                if not self.packing.put(number, taste):
+                    break
+            best = max(best, (self._length(), self._mine()), key=lambda known: known[0])
+        self.packing.restore(best[1])
+
+    def _without(self, first: Sequence[int]) -> bool:
+        """These of what came nearest to all of them: the others leave room for who is missing."""
+        self.packing.restore({number: self._partial[number] for number in first if number in self._partial})
+        return self._mend([number for number in first if number not in self._partial], self._briefly)
 
     def _most(self) -> int:
         """No more than so many of the first can be placed."""
@@ -120,58 +150,71 @@ class Search:
         fits = self.packing.fits
         return next((i for i, n in enumerate(self.wanted) if n not in fits), len(self.wanted))
 
-    def _in_order(self) -> None:
-        best: Mapping[int, Fit] = {}
-        longest = -1
-        for taste in TASTES[:3]:
-            self.packing.restore({})
-            for number in self.wanted:
-                if not self.packing.put(number, taste):
-                    break
-            if self._length() > longest:
-                longest, best = self._length(), self._mine()
-        self.packing.restore(best)
-
     def _extend(self, count: int, known: Mapping[int, Fit]) -> bool:
         """The first guests, those included that a known packing lacks."""
-        first = set(self.wanted[:count])
-        known = {number: fit for number, fit in known.items() if number in first}
+        first = self.wanted[:count]
+        if (fits := self._exhaust(first)) is not None:
+            return fits
+        missing = [number for number in first if number not in known]
+        known = {number: known[number] for number in first if number in known}
         self.packing.restore(known)
-        missing = [number for number in self.wanted[:count] if number not in known]
         if not self.hopeless.intersection(missing):
-            if self._mend(missing) or self._all_of(self.wanted[:count]):
+            if self._mend(missing, self._steps) or self._mend(self._nearest(first), self._steps):
                 return True
             self.packing.restore(known)
         return all(self.packing.put(number) or self.moves.make_room(number) for number in missing)
 
-    def _all_of(self, wanted: Sequence[int]) -> bool:
+    def _all_of(self, wanted: Sequence[int], steps: int) -> bool:
         """All of these, in some order; others are taken out. If it fails, what came nearest is left in place."""
+        missing = self._nearest(wanted)
+        if len(missing) > _FEW + len(wanted) // _FEW:
+            return False
+        if missing and (fits := self._exhaust(wanted)) is not None:
+            return fits
+        return not self.hopeless.intersection(missing) and self._mend(missing, steps)
+
+    def _nearest(self, wanted: Sequence[int]) -> Sequence[int]:
+        """The best of quick passes in several orders, and who has no place in it."""
         best: tuple[float, dict[int, Fit], list[int]] = inf, {}, list(wanted)
         for taste, order in islice(self._passes(wanted), max(_PASSES, _PUTS // max(1, len(wanted)))):
             self.packing.restore({})
             missing = [number for number in order if not self.packing.put(number, taste)]
-            if len(missing) <= 5:
-                missing = [number for number in missing if not self._squeeze(number)]
+            if len(missing) <= _SQUEEZED:
+                missing = self._unsqueezed(missing)
             if not missing:
-                return True
+                return ()
             if self.sizes.total(missing) < best[0]:
                 best = self.sizes.total(missing), self._mine(), missing
-            if self.effort.stop():
+            if self.effort.stop() or self.packing.steps >= self._end:
                 break
         self.packing.restore(best[1])
-        return not self.hopeless.intersection(best[2]) and self._mend(best[2])
+        return best[2]
+
+    def _exhaust(self, wanted: Sequence[int]) -> bool | None:
+        """All of these in any way at all; None if that is too much to find out. If not True all stays as it was."""
+        if self.moves.possible or len(wanted) > MOST_GUESTS:
+            return None
+        hosts = {place for number in wanted for place in self.packing.hosts_for(number)}
+        if len(hosts) > _FEW_HOSTS:
+            return None
+        before = self._mine()
+        self.packing.restore({})
+        fits = Exhaust(self.packing, self.sizes, wanted, self._steps // 2).fits()
+        if not fits:
+            self.packing.restore(before)
+        return fits
 
     def _passes(self, wanted: Sequence[int]) -> Iterator[tuple[Taste, Sequence[int]]]:
         for taste in TASTES:
-            yield taste, self._in_buckets(wanted)
-            yield taste, wanted
+            yield taste, self._gathered(self._in_buckets(wanted))
+            yield taste, self._gathered(wanted)
         for taste in TASTES:
-            yield taste, self._by_size(wanted)
+            yield taste, self._gathered(self._by_size(wanted))
 
-    def _mend(self, missing: Sequence[int]) -> bool:
+    def _mend(self, missing: Sequence[int], steps: int) -> bool:
         """Make room for what is missing by emptying parts and filling them in other orders; nothing else is lost."""
-        end = self.packing.steps + self._steps
-        left = [number for number in missing if self.packing.steps >= end or not self._squeeze(number)]
+        end = min(self.packing.steps + steps, self._end)
+        left = list(missing) if len(missing) > _SQUEEZED else self._unsqueezed(missing)
         while left and self.packing.steps < end and not self.effort.stop():
             left = self._shake(left, self.sizes.total)
         return not left
@@ -186,7 +229,7 @@ class Search:
         best_first = sorted(self.wanted, key=lambda n: (-worth[n], n))
         rest = [n for n in best_first if n not in held and n not in self.hopeless]
         # What fits beside the first guests is a gift; where weight is the goal it is worth a search.
-        steps = self._steps // _GIFT if prefix else self._steps
+        steps = self._briefly if prefix else self._steps
         if not prefix:
             self._begin(rest, value)
         end = self.packing.steps + steps
@@ -207,12 +250,17 @@ class Search:
                 _ = self.packing.put(number) or self.moves.make_room(number)
         self.moves.settle()
 
-    def _begin(self, best_first: Sequence[int], value: Mapping[int, int]) -> None:
-        """Begin with what was left when not all could be placed, or with those who are worth most: what is more."""
-        self.packing.restore({})
-        total = sum(value[number] for number in best_first if self.packing.put(number))
-        if sum(value[number] for number in self._partial) > total:
-            self.packing.restore(self._partial)
+    def _begin(self, rest: Sequence[int], value: Mapping[int, int]) -> None:
+        """Begin with what was nearest to all, or with those first who are worth most for their size, or at all."""
+        best = sum(value[number] for number in self._partial), self._partial
+        for power in _POWERS:
+            self.packing.restore({})
+            by = {number: value[number] / self.sizes[number] ** power for number in rest}
+            order = sorted(rest, key=lambda n: (-by[n], n))
+            total = sum(value[number] for number in order if self.packing.put(number))
+            if total > best[0]:
+                best = total, self._mine()
+        self.packing.restore(best[1])
 
     def _add(self, number: int, end: int) -> bool:
         return self.packing.put(number) if self.packing.steps >= end else self._squeeze(number)
@@ -222,6 +270,9 @@ class Search:
         return {n: 1 if measure == "count" else guests[n].weight for n in self.wanted}
 
     # -- moves ---------------------------------------------------------------------------------------------
+
+    def _unsqueezed(self, missing: Iterable[int]) -> list[int]:
+        return [number for number in missing if not self._squeeze(number)]
 
     def _squeeze(self, number: int) -> bool:
         """Put a guest where one other has to go to another place for it."""
@@ -252,8 +303,7 @@ class Search:
     ) -> list[int]:
         """Empty one host or a few, or a part of one, and fill them in another order. Keep it if nothing is lost."""
         packing = self.packing
-        packing.steps += 1  # lest a search ends never in which nobody may be anywhere
-        places = self._neighbours()
+        places = self._neighbours(self._random.choice(missing))
         share = self._random.choice((0.3, 0.6, 1.0)) if len(places) == 1 else 1.0
         out = [
             number
@@ -263,12 +313,9 @@ class Search:
         ]
         before = {number: packing.remove(number) for number in out}
         few = self._some(missing, _FEW)
+        packing.steps += len(out) + len(few)  # though nobody may be anywhere here
         taste = self._random.choice(TASTES)
-        lost = [
-            number
-            for number in self._in_some_order([*out, *few], worth)
-            if not self._put_within(number, places, taste)
-        ]
+        lost = self._put_within(self._in_some_order([*out, *few], worth), places, taste)
         if loss(lost) <= loss(few):
             tried = set(few)
             return [*(number for number in missing if number not in tried), *lost]
@@ -279,22 +326,38 @@ class Search:
             packing.give(number, fit)
         return missing
 
-    def _put_within(self, number: int, places: Sequence[int], taste: Taste) -> bool:
-        for place in places:
-            fit = self.packing.on(number, place, taste)
+    def _put_within(self, numbers: Iterable[int], places: Sequence[int], taste: Taste) -> list[int]:
+        """Put guests on these hosts, and return those that do not fit. One of a kind did not: no other does."""
+        packing = self.packing
+        full: set[int] = set()
+        lost = []
+        for number in numbers:
+            kind = packing.kind(number)
+            fit = None
+            if kind not in full:
+                fits = (packing.on(number, place, taste) for place in places)
+                fit = next((fit for fit in fits if fit is not None), None)
             if fit is not None:
-                self.packing.give(number, fit)
-                return True
-        return False
+                packing.give(number, fit)
+                continue
+            lost.append(number)
+            if number not in packing.groups:
+                full.add(kind)
+        return lost
 
-    def _neighbours(self) -> Sequence[int]:
+    def _neighbours(self, number: int) -> Sequence[int]:
+        """A few hosts; this guest may be on the first."""
+        hosts = range(len(self.packing.hosts))
+        mine = self.packing.hosts_for(number) or hosts
+        more = self._random.choice((0, 1, 1, 2))
+        return list(dict.fromkeys(map(self._with_room, (mine, *([hosts] * more)))))
+
+    def _with_room(self, places: Sequence[int]) -> int:
+        """Any host of a few; of many, most of which are full, rather one of which something is left."""
         hosts = self.packing.hosts
-        many = min(len(hosts), self._random.choice((1, 2, 2, 3)))
         if len(hosts) <= _MANY_HOSTS:
-            return self._random.sample(range(len(hosts)), many)
-        # Most hosts are full: those are worth a look of which something is left.
-        some = self._random.sample(range(len(hosts)), _CHOICES * many)
-        return sorted(some, key=lambda place: (-hosts[place].left, place))[:many]
+            return self._random.choice(places)
+        return max(self._some(places, _CHOICES), key=lambda place: hosts[place].left)
 
     def _some(self, numbers: Sequence[int], most: int) -> Sequence[int]:
         return numbers if len(numbers) <= most else sorted(self._random.sample(numbers, most))
@@ -309,6 +372,14 @@ class Search:
         by = self.sizes if kind < 0.4 or worth is None else worth
         noisy = {number: by[number] * self._random.uniform(0.6, 1.6) for number in numbers}
         return sorted(numbers, key=lambda n: (-noisy[n], n))
+
+    def _gathered(self, numbers: Sequence[int]) -> Sequence[int]:
+        """Those that are kept together follow the first of them: later their place would be taken."""
+        order = dict.fromkeys(
+            each for number in numbers for each in (number, *self.packing.groups.followers(number))
+        )
+        asked = set(numbers)
+        return [number for number in order if number in asked]
 
     def _by_size(self, numbers: Sequence[int]) -> list[int]:
         return sorted(numbers, key=lambda n: (-self.sizes[n], n))

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from kvmdecl_numa.exhaust import Exhaust
+from kvmdecl_numa.packing import Packing
 from kvmdecl_numa.search import Effort
-from kvmdecl_numa.solver import numa
+from kvmdecl_numa.sizes import Sizes
+from kvmdecl_numa.solver import numa, pack
 
 from kvmdecl.solver import Budget, CellRoom, DeviceDemand, Group, PciDevice, PlaceRequest
 from tests.numa.support import GIANT, HUGE, broken_rules, cell, host, shape, vm
@@ -225,6 +228,47 @@ def test_a_fixed_guest_is_moved_by_no_budget():
     late = vm("late-1", shape((2, 0, 64), **ISOLATE), "kvm-1")
     answer = answer_to(late, hosts=rooms, residents=[fixed], budget=Budget(None, None, None))
     assert "late-1" in answer.refused
+
+
+# -- many guests -----------------------------------------------------------------------------------------------
+
+
+def test_those_that_stay_together_go_where_all_of_them_can_be():
+    rooms = [host("kvm-1", cell(0, cores=2)), host("kvm-2", cell(0, cores=4))]
+    wants = shape((2, 0, 64))
+    vms = [vm(f"{name}-1", wants, "kvm-1", "kvm-2") for name in ("a", "x", "y", "b", "c")]
+    together = Group(frozenset({"a-1", "b-1", "c-1"}), "host", apart=False)
+    answer = answer_to(*vms, hosts=rooms, groups=[together])
+    assert [answer.hosts[name] for name in ("a-1", "b-1", "c-1")] == ["kvm-2"] * 3
+
+
+@pytest.mark.parametrize(
+    ("wants", "number"),
+    [
+        (shape((1, 0, 64), **ISOLATE), 8),
+        (shape((5, 0, 64)), 2),
+        (shape((1, 0, 3000)), 4),
+        (shape((3, 0, 64), (3, 0, 64)), 2),
+    ],
+)
+def test_what_sums_or_all_ways_show_to_be_too_much_is_not_searched_for(wants, number):
+    rooms = [cell(0, cores=4), cell(1, cores=4)]
+    vms = [vm(f"db-{n}", wants) for n in range(20)]
+    packing = pack(PlaceRequest(tuple(vms), (host("kvm-1", *rooms),)), Effort())
+    assert len(packing.fits) == number
+    assert packing.steps < 20_000
+
+
+def test_all_ways_are_tried_where_orders_do_not_do():
+    """Sizes that fill both cells only as 6 + 4 + 3 and 5 + 5 + 3."""
+    rooms = [cell(0, cores=13, threads=1), cell(1, cores=13, threads=1)]
+    vms = [vm(f"db-{n}", shape((size, 0, 64))) for n, size in enumerate((6, 5, 5, 4, 3, 3))]
+    packing = Packing([(each, each.shape) for each in vms], (host("kvm-1", *rooms),), (), {})
+    assert Exhaust(packing, Sizes(packing), range(6), 10_000).fits()
+    assert len(packing.fits) == 6
+    packing.restore({})
+    assert Exhaust(packing, Sizes(packing), range(6), 10).fits() is None
+    assert not packing.fits
 
 
 # -- why not ---------------------------------------------------------------------------------------------------
