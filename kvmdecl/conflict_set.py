@@ -114,7 +114,7 @@ class Asking:
         if self._work < 0 or self._solves < 0:
             self.exhausted = True
             return None
-        return self._solver(request)
+        return self._solver(replace(request, all_or_none=True))
 
 
 def impossible(request: PlaceRequest) -> bool:

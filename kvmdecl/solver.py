@@ -219,6 +219,7 @@ class PlaceRequest:
         residents: vms with a shape that have a place. All of them are in the answer, elsewhere only within `budget`.
         groups: of vms and residents.
         budget: for residents that are not fixed.
+        all_or_none: an answer that lacks some of the vms is of no use, so a solver need not look for the best of these.
     """
 
     vms: tuple[VmToPlace, ...]
@@ -226,6 +227,7 @@ class PlaceRequest:
     residents: tuple[VmToPlace, ...] = ()
     groups: tuple[Group, ...] = ()
     budget: Budget = Budget()
+    all_or_none: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,7 @@ class Exhaust:
         for place in self._hosts:
             host = self._packing.hosts[place]
             cells = [_left(left) for left in host.cells]
+            self._packing.steps += len(cells)
             if self._alike:
                 cells.sort()
             hosts.append((*cells, host.memory, frozenset(host.owners)))

@@ -80,6 +80,8 @@ class Search:
         self.sizes = Sizes(packing)
         self.bounds = Bounds(packing, self.wanted, moving=self.moves.possible)
         self._end = inf
+        self._too_much: set[int] = set()  # of the first guests for all ways to be tried
+        self._hosts = sorted({place for number in self.wanted for place in packing.hosts_for(number)})
         self._partial: dict[int, Fit] = {}
         self._random = random.Random(1)  # noqa: S311 - to try things in another order, the same each time
 
@@ -192,14 +194,16 @@ class Search:
 
     def _exhaust(self, wanted: Sequence[int]) -> bool | None:
         """All of these in any way at all; None if that is too much to find out. If not True all stays as it was."""
-        if self.moves.possible or len(wanted) > MOST_GUESTS:
+        if self.moves.possible or len(wanted) > MOST_GUESTS or len(wanted) in self._too_much:
             return None
         hosts = {place for number in wanted for place in self.packing.hosts_for(number)}
         if len(hosts) > _FEW_HOSTS:
             return None
         before = self._mine()
         self.packing.restore({})
-        fits = Exhaust(self.packing, self.sizes, wanted, self._steps // 2).fits()
+        fits = Exhaust(self.packing, self.sizes, wanted, self._steps).fits()
+        if fits is None:
+            self._too_much.add(len(wanted))
         if not fits:
             self.packing.restore(before)
         return fits
@@ -347,7 +351,7 @@ class Search:
 
     def _neighbours(self, number: int) -> Sequence[int]:
         """A few hosts; this guest may be on the first."""
-        hosts = range(len(self.packing.hosts))
+        hosts = self._hosts or range(len(self.packing.hosts))
         mine = self.packing.hosts_for(number) or hosts
         more = self._random.choice((0, 1, 1, 2))
         return list(dict.fromkeys(map(self._with_room, (mine, *([hosts] * more)))))

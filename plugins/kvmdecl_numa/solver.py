@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from kvmdecl_numa.search import Measure
 
 
+_BRIEFLY = 4  # the part of the steps that is spent where nobody wants the guests of an answer that lacks some
+
+
 def numa(request: PlaceRequest, /, effort: Effort = Effort()) -> PlaceAnswer:  # noqa: B008 - it is frozen
     """Place all vms, or as many of the first as can be and then as many others as fit beside them.
 
@@ -49,8 +52,10 @@ def pack(
     """
     packing = packing_of(request, request.vms, others)
     wanted = range(packing.residents, len(packing.guests))
+    if request.all_or_none:
+        effort = replace(effort, steps=effort.steps // _BRIEFLY)
     search = Search(packing, wanted, effort, request.budget)
-    if not search.all():
+    if not search.all() and not request.all_or_none:
         search.fill(search.prefix() if measure == "prefix" else 0, measure)
     for number in sorted(packing.groups.wishful.intersection(packing.fits)):
         if number >= packing.residents:
