@@ -430,8 +430,8 @@ class _Run:
             return
         yield RolloutStopped(tuple(sorted(self._troubled)), rollout.max_failed)
         yield from self._skip(self._waits_for, address)
-        self._ready.clear()
-        self._turns.clear()
+        for waiting in (self._ready, self._turns, self._later):
+            waiting.clear()
 
     def _ended(self, address: Address) -> None:
         if address in self._waves:
