@@ -98,6 +98,7 @@ class Line:
         self._calls: set[int] = set()
         self.room = threading.Semaphore(TASKS_AT_ONCE)
         self.holder: Holder | None = None
+        self.guard = threading.Lock()
         self._closed = threading.Event()
         threading.Thread(target=self._beat, name="pulse", daemon=True).start()
 
@@ -124,13 +125,23 @@ class Line:
         while not self._closed.wait(PULSE):
             try:
                 self.connection.getLibVersion()
-                if self.holder is not None and time.monotonic() - shown >= REFRESH:
-                    refresh_lock(self.connection, self.holder)
+                if time.monotonic() - shown >= REFRESH:
+                    self._show_life()
                     shown = time.monotonic()
             except libvirt.libvirtError:
                 return
             for identifier in tuple(self._calls):
                 self._pipe.say(Alive(identifier))
+
+    def _show_life(self) -> None:
+        with self.guard:  # or a lock that is given back meanwhile would be taken again
+            if self.holder is not None:
+                refresh_lock(self.connection, self.holder)
+
+    def let_go(self) -> None:
+        """Refresh no lock from now on."""
+        with self.guard:
+            self.holder = None
 
 
 class Reader:
@@ -221,7 +232,7 @@ class Writer:
                     line.holder = asked.holder.now()
                     return result
                 case DropLock() as asked:
-                    line.holder = None
+                    line.let_go()
                     return drop_lock(line.connection, asked)
                 case CheckIn() as asked:
                     require_lock(line.connection, asked.host, asked.lock)
