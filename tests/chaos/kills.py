@@ -21,6 +21,7 @@ from typing import Any
 import libvirt
 
 from kvmdecl.cli import main as program
+from kvmdecl.hosts.processes import is_dead
 from kvmdecl.hosts.runlock import read_lock
 from kvmdecl.journal import Journal, read_runs
 from kvmdecl.lab import Lab
@@ -157,11 +158,12 @@ class Rounds:
         return killed
 
     def _free(self) -> bool:
+        """Whether no host is held but by the dead: where nothing was left to do, no run came to take it over."""
         connections = [libvirt.open(host.uri()) for host in self.lab.hosts.values()]
         held = [read_lock(connection, "killed") for connection in connections]
         for connection in connections:
             connection.close()
-        return not any(held)
+        return all(holder is None or is_dead(holder) for holder in held)
 
 
 def all_points(rounds: Rounds, first: int = 1, stride: int = 1) -> Iterator[int]:
