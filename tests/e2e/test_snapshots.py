@@ -23,6 +23,7 @@ storage:
   vms: {path: /srv/vms}
 images:
   tiny: {source: tiny.img, format: raw}
+rules: {ignore: [operations.quick-force]}
 vms:
   db:
     image: tiny
