@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from kvmdecl.diagnostics import Diagnostic, Rejected, Severity
 from kvmdecl.names import derive_uuid
-from kvmdecl.pipeline import compile_cluster, load_cluster
+from kvmdecl.passed import passed_on
+from kvmdecl.pipeline import Compiled, compile_cluster, load_cluster
 from kvmdecl.pluginhost import load_plugins
 from kvmdecl.state import HostSnapshot, HostState
 from tests.devices.hosts import CLUSTER, guest_with
@@ -90,8 +91,8 @@ def cases(draw: st.DrawFn) -> Case:
     return Case(machine, wants, nics, ends)
 
 
-def refusals(case: Case, folder: Path) -> list[Diagnostic]:
-    """The errors for which the whole program refuses to plan this."""
+def compiled(case: Case, folder: Path, asking: int = 0) -> Compiled:
+    """What comes of a case, with so many vms more that ask for a card by what it is. Raises Rejected."""
     vms = {
         name: {
             "host": "kvm-1",
@@ -101,11 +102,15 @@ def refusals(case: Case, folder: Path) -> list[Diagnostic]:
         for name, of in case.wants.items()
     }
     vms |= {f"net-{number}": {"host": "kvm-1", "nics": ["fast"]} for number in range(case.nics)}
+    vms |= {f"ask-{number}": {"host": "kvm-1", "devices": ["card"]} for number in range(asking)}
+    devices = {"card": {"vendor": "8086", "device": "107c"}} if asking else {}
     networks = {"fast": {"mode": "hostdev", "device": "ens1"}} if case.nics else {}
     path = folder / "cluster.yaml"
     path.write_text(
         f"apiVersion: kvmdecl/v1\ncluster: {CLUSTER}\nhosts: {{kvm-1: 'qemu+tls://kvm-1.example/system'}}\n"
-        f"networks: {networks}\nvms: {vms}\n".replace("True", "true").replace("False", "false")
+        f"devices: {devices}\nnetworks: {networks}\nvms: {vms}\n".replace("True", "true").replace(
+            "False", "false"
+        )
     )
     if POOL in case.machine.functions:
         case.machine.interface(POOL, "ens1", "down")
@@ -113,8 +118,15 @@ def refusals(case: Case, folder: Path) -> list[Diagnostic]:
         case.machine.facts(), uuid=derive_uuid(CLUSTER, "host", "kvm-1"), interfaces=("ens1", "lo")
     )
     state = HostState(domains=(guest_with("theirs", *case.theirs),) if case.theirs else ())
+    return compile_cluster(
+        load_cluster(path, PLUGINS), {"kvm-1": HostSnapshot("kvm-1", facts, state)}, PLUGINS
+    )
+
+
+def refusals(case: Case, folder: Path) -> list[Diagnostic]:
+    """The errors for which the whole program refuses to plan this."""
     try:
-        compile_cluster(load_cluster(path, PLUGINS), {"kvm-1": HostSnapshot("kvm-1", facts, state)}, PLUGINS)
+        compiled(case, folder)
     except Rejected as rejected:
         return [found for found in rejected.diagnostics if found.severity is Severity.ERROR]
     return []
@@ -142,6 +154,20 @@ def test_what_is_accepted_has_one_owner_for_each_group_and_what_has_is_accepted(
     refused = refusals(case, tmp_path_factory.getbasetemp())
     assert bool(refused) != has_one_owner_each(case), [found.summary for found in refused]
     assert all(found.at is not None for found in refused)
+
+
+@settings(max_examples=100)
+@given(case=cases(), asking=st.integers(1, 2))
+def test_what_is_given_to_who_asks_by_kind_has_one_owner_for_each_group(
+    case: Case, asking: int, tmp_path_factory: pytest.TempPathFactory
+):
+    try:
+        placed = compiled(case, tmp_path_factory.getbasetemp(), asking).placed
+    except Rejected:
+        return
+    chosen = {vm.name: [p.address for p in passed_on(vm)] for vm in placed.vms if vm.name.startswith("ask")}
+    assert [len(addresses) for addresses in chosen.values()] == [1] * asking
+    assert has_one_owner_each(replace(case, wants={**case.wants, **chosen}))
 
 
 def test_cases_are_of_all_kinds():
