@@ -358,7 +358,7 @@ class Rooms:
 
 
 def _check_group(site: Site, group: Group) -> Iterator[Diagnostic]:
-    if not group.apart:
+    if not group.apart or group.soft:
         return
     vms = [vm for vm in site.vms if vm.name in group.members]
     first = vms[0]

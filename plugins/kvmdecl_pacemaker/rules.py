@@ -94,8 +94,10 @@ def _groups(site: Site) -> Iterator[Colocation]:
         if group.apart and group.most > 1:
             continue  # counted, or told by a check
         what, score = ("apart", NEVER) if group.apart else ("together", INFINITY)
-        if group.apart and crowds(vm for vm in site.vms if vm.name in group.members):
-            score = str(-max(1, site.ha.stickiness // 2))  # less than stickiness: nobody moves back by itself
+        may_crowd = group.apart and crowds(vm for vm in site.vms if vm.name in group.members)
+        if group.soft or may_crowd:
+            wish = max(1, site.ha.stickiness // 2)  # less than stickiness: nobody moves back by itself
+            score = str(-wish if group.apart else wish)
         scope = "" if group.scope == "host" else attribute(group.scope)
         yield Colocation(f"{what}-{group.scope}-{members[0]}", members, (), score, scope)
 

@@ -229,6 +229,14 @@ def test_states_are_pacemakers():
     assert dict(only(web("ha: true, state: unmanaged")).meta)["is-managed"] == "false"
 
 
+@pytest.mark.parametrize("wish", ["apart: {soft: true}", "together: {soft: true}"])
+def test_a_wish_is_weaker_than_staying_and_never_keeps_a_vm_down(wish: str):
+    made = configured(manifest(f"web: {{count: 4, disk: 1GiB, ha: true, {wish}}}"))
+    (score,) = [int(c.score) for c in made.colocations if c.id.startswith(("apart", "together"))]
+    assert 0 < abs(score) < int(dict(made.defaults)["resource-stickiness"])
+    assert (score < 0) == wish.startswith("apart")
+
+
 def test_a_vm_that_shall_be_absent_is_no_resource():
     assert configured(web("ha: true, state: absent")).resources == ()
 
