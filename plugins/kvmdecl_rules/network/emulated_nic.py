@@ -16,7 +16,7 @@ def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
     for vm in site.vms:
         for number, nic in enumerate(vm.nics) if vm.spec.os in {"linux", "bsd"} else ():
-            if nic.spec.has_model and nic.spec.model != "virtio":
+            if nic.spec.model != "virtio" and nic.spec.has_model:
                 yield Finding(
                     vm, f"nics.{number}.model", f"NIC {number} of {vm.name} is an emulated {nic.spec.model}"
                 )

@@ -16,9 +16,11 @@ def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
     for vm in site.vms:
         for number, nic in enumerate(vm.nics):
+            if nic.spec.mtu is None:
+                continue
             network = site.networks.get(nic.network)
             wanted = network.spec.mtu if network is not None else None
-            if nic.spec.mtu is not None and wanted is not None and nic.spec.mtu != wanted:
+            if wanted is not None and nic.spec.mtu != wanted:
                 summary = (
                     f"NIC {number} of {vm.name} has an MTU of {nic.spec.mtu}, and {nic.network} has {wanted}"
                 )

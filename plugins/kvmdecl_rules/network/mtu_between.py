@@ -17,8 +17,10 @@ def check(site: Site) -> Iterator[Finding]:
     first: dict[str, tuple[int, str]] = {}
     for vm in site.vms:
         for number, nic in enumerate(vm.nics):
+            if nic.spec.mtu is None:
+                continue
             network = site.networks.get(nic.network)
-            if nic.spec.mtu is None or network is None or network.spec.mtu is not None:
+            if network is None or network.spec.mtu is not None:
                 continue
             mtu, other = first.setdefault(nic.network, (nic.spec.mtu, vm.name))
             if mtu != nic.spec.mtu:
