@@ -133,6 +133,17 @@ def report(diagnostics: Iterable[Diagnostic]) -> None:
         _write(sys.stderr, render(found, color=color(sys.stderr), read_line=line_reader()))
 
 
+def unknown_host(code: str, name: str, names: list[str]) -> Diagnostic:
+    """That there is no such host, with the nearest name, or the first ten that there are."""
+    from kvmdecl.diagnostics import Diagnostic
+    from kvmdecl.text import did_you_mean, quoted
+
+    hint = (
+        did_you_mean(name, names) or f"hosts are {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}"
+    )
+    return Diagnostic(code, f"there is no host {quoted(name)}", hint=hint)
+
+
 def chosen_hosts(wanted: list[str] | None, known: Iterable[str]) -> list[str]:
     """The hosts to look at, in the order of `known`; all of them unless some are named.
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from kvmdecl.devicemap import DeviceMap
-    from kvmdecl.diagnostics import Diagnostic
     from kvmdecl.state import Observation
 
 
@@ -113,18 +112,8 @@ def _chosen(only: str | None, known: Iterable[str]) -> list[str]:
 
     names = list(known)
     if only is not None and only not in names:
-        raise Rejected([_unknown_host(only, names)])
+        raise Rejected([common.unknown_host("devices.unknown-host", only, names)])
     return [name for name in names if only in {None, name}]
-
-
-def _unknown_host(name: str, names: list[str]) -> Diagnostic:
-    from kvmdecl.diagnostics import Diagnostic
-    from kvmdecl.text import did_you_mean, quoted
-
-    hint = (
-        did_you_mean(name, names) or f"hosts are {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}"
-    )
-    return Diagnostic("devices.unknown-host", f"there is no host {quoted(name)}", hint=hint)
 
 
 def _picture(devices: DeviceMap, out: Path) -> str:

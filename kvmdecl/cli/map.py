@@ -10,7 +10,6 @@ import typer
 from kvmdecl.cli import common
 
 if TYPE_CHECKING:
-    from kvmdecl.diagnostics import Diagnostic
     from kvmdecl.hostmap import HostMap
 
 
@@ -75,19 +74,9 @@ def _mapped(path: Path, facts: Path | None, only: frozenset[str]) -> HostMap:
     cluster = planning.read_cluster(path, plugins)
     names = [host.name for host in cluster.hosts]
     if strangers := sorted(only.difference(names)):
-        raise Rejected(_unknown_host(name, names) for name in strangers)
+        raise Rejected(common.unknown_host("map.unknown-host", name, names) for name in strangers)
     found = host_map(*planning.place(cluster, facts, plugins))
     return replace(found, hosts=tuple(host for host in found.hosts if not only or host.name in only))
-
-
-def _unknown_host(name: str, names: list[str]) -> Diagnostic:
-    from kvmdecl.diagnostics import Diagnostic
-    from kvmdecl.text import did_you_mean, quoted
-
-    hint = (
-        did_you_mean(name, names) or f"hosts are {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}"
-    )
-    return Diagnostic("map.unknown-host", f"there is no host {quoted(name)}", hint=hint)
 
 
 def _picture(hosts: HostMap, out: Path) -> str:
