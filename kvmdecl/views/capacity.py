@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from pydantic import TypeAdapter
 
 from kvmdecl.capacity import MOST
 from kvmdecl.text import safe_text
+from kvmdecl.views.document import as_json, schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -109,8 +109,7 @@ def render_capacity_json(found: Sequence[Capacity], *, complete: bool) -> str:
     """As JSON: sorted keys, no times, so that the same answer is the same bytes."""
     kinds = [_Kind(each.kind, each.there, each.more, list(map(_host, each.hosts))) for each in found]
     written = _DOCUMENT.dump_python(_Document(complete, MOST, kinds), mode="json")
-    document = {"formatVersion": FORMAT_VERSION, **written}
-    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=True) + "\n"
+    return as_json(FORMAT_VERSION, written)
 
 
 def _host(found: HostCapacity) -> _Host:
@@ -120,12 +119,4 @@ def _host(found: HostCapacity) -> _Host:
 
 def capacity_schema() -> dict[str, Any]:
     """JSON Schema of the document."""
-    schema = _DOCUMENT.json_schema(mode="serialization")
-    head = {"formatVersion": {"type": "string", "pattern": r"^1\.[0-9]+$", "description": "MAJOR.MINOR"}}
-    schema["properties"] = {**head, **schema["properties"]}
-    schema["required"] = [*head, *schema["required"]]
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **schema,
-        "title": "kvmdecl capacity",
-    }
+    return schema_of(_DOCUMENT, "kvmdecl capacity")

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
+
+from kvmdecl.views.document import as_json, schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,18 +105,9 @@ def render_survival_json(found: Survival, *, complete: bool) -> str:
         for loss in found.losses
     ]
     document = _Document(complete, found.lose, found.survives, found.exact, found.combinations, losses)
-    written = {"formatVersion": FORMAT_VERSION, **_DOCUMENT.dump_python(document, mode="json")}
-    return json.dumps(written, indent=2, sort_keys=True, ensure_ascii=True) + "\n"
+    return as_json(FORMAT_VERSION, _DOCUMENT.dump_python(document, mode="json"))
 
 
 def survival_schema() -> dict[str, Any]:
     """JSON Schema of the document."""
-    schema = _DOCUMENT.json_schema(mode="serialization")
-    head = {"formatVersion": {"type": "string", "pattern": r"^1\.[0-9]+$", "description": "MAJOR.MINOR"}}
-    schema["properties"] = {**head, **schema["properties"]}
-    schema["required"] = [*head, *schema["required"]]
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **schema,
-        "title": "kvmdecl capacity --lose",
-    }
+    return schema_of(_DOCUMENT, "kvmdecl capacity --lose")

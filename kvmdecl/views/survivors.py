@@ -6,13 +6,13 @@ version.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
 from kvmdecl.takeover import Takeover
+from kvmdecl.views.document import as_json, schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,18 +97,9 @@ def render_proof_json(proof: Proof) -> str:
         list(proof.takeovers),
         [_Finding(each.code, each.severity, each.subject, each.summary) for each in proof.findings],
     )
-    written = {"formatVersion": FORMAT_VERSION, **_DOCUMENT.dump_python(document, mode="json")}
-    return json.dumps(written, indent=2, sort_keys=True, ensure_ascii=True) + "\n"
+    return as_json(FORMAT_VERSION, _DOCUMENT.dump_python(document, mode="json"))
 
 
 def proof_schema() -> dict[str, Any]:
     """JSON Schema of the document."""
-    schema = _DOCUMENT.json_schema(mode="serialization")
-    head = {"formatVersion": {"type": "string", "pattern": r"^1\.[0-9]+$", "description": "MAJOR.MINOR"}}
-    schema["properties"] = {**head, **schema["properties"]}
-    schema["required"] = [*head, *schema["required"]]
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **schema,
-        "title": "kvmdecl ha simulate",
-    }
+    return schema_of(_DOCUMENT, "kvmdecl ha simulate")
