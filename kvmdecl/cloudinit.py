@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 from kvmdecl.state import SeedContent, SeedSecret
 
@@ -92,25 +90,13 @@ def seed(
     vendor_data: str | None = None,
     secrets: tuple[SeedSecret, ...] = (),
 ) -> SeedContent:
-    """The seed of a vm: its files, and a digest of them and of the secrets that go into them."""
+    """The seed of a vm: its files, and the secrets that go into them."""
     given = {"network-config": network_config, "vendor-data": vendor_data}
     files = [(name, text) for name, text in given.items() if text is not None]
     files.append(("user-data", EMPTY if user_data is None else user_data))
     instance_id = machine.instance_id
     if machine.rerun:
-        instance_id += f"-{_digest([*files, ('meta-data', machine.meta_data(''))], secrets)[:12]}"
+        said = SeedContent((*files, ("meta-data", machine.meta_data(""))), secrets=secrets)
+        instance_id += f"-{said.sha256[:12]}"
     files.append(("meta-data", machine.meta_data(instance_id)))
-    return SeedContent(tuple(sorted(files)), _digest(files, secrets), secrets=secrets)
-
-
-def _digest(files: list[tuple[str, str]], secrets: tuple[SeedSecret, ...]) -> str:
-    """Of a secret only which one it is, and its version: a digest of a weak value would give it away."""
-    lines = [f"{name} {_text_digest(text)}\n" for name, text in sorted(files)]
-    lines += [f"secret {secret.place} {secret.name} {secret.version}\n" for secret in secrets]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-@lru_cache(maxsize=1024)
-def _text_digest(text: str) -> str:
-    """Most vms share their user-data, which may be long."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return SeedContent(tuple(sorted(files)), secrets=secrets)

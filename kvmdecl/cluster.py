@@ -24,6 +24,7 @@ from kvmdecl.manifest import (
     Vm,
 )
 from kvmdecl.manifest.hostdevs import HostDevice
+from kvmdecl.names import DIGEST_LENGTH
 from kvmdecl.solver import Place
 from kvmdecl.state import Baseline, FileContent, Origin, SecretSource, SeedContent
 from kvmdecl.uri import HostUri
@@ -228,10 +229,17 @@ class ResolvedVm:
     cdroms: tuple[ResolvedCdrom, ...] = ()
     seed: SeedContent | None = None
     seed_pool: str = ""
-    seed_volume: str = ""
     tpm_secret: str | None = None
     given: tuple[GivenDevice, ...] = ()
     origin: Origin = field(compare=False, default=Origin())
+
+    @property
+    def seed_volume(self) -> str:
+        """Name of the seed's volume, which tells its content; empty without a seed."""
+        if self.seed is None:
+            return ""
+        kind, ending = ("ignition", "json") if self.seed.plain else ("seed", "iso")
+        return f"{self.name}.{kind}.{self.seed.sha256[:DIGEST_LENGTH]}.{ending}"
 
     @property
     def state(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 
@@ -29,4 +28,4 @@ def fault(text: str) -> str:
 
 def configuration(text: str) -> SeedContent:
     """The content of the volume from which the guest gets it."""
-    return SeedContent((("config.ign", text),), hashlib.sha256(text.encode()).hexdigest(), plain=True)
+    return SeedContent((("config.ign", text),), plain=True)

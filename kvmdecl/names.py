@@ -78,6 +78,8 @@ class Form:
         return handler(schema) | {"pattern": f"^{self.pattern}$", "examples": [self.example]}
 
 
+DIGEST_LENGTH = 12
+"""Hexadecimal digits of a digest that the name of a volume carries."""
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "kvmdecl.invalid")
 _NAMESPACE_BYTES = NAMESPACE.bytes
 _VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))

@@ -34,7 +34,7 @@ from kvmdecl.manifest import Disk, Rollout
 from kvmdecl.manifest.cpus import numbers_of
 from kvmdecl.manifest.guest_os import with_defaults
 from kvmdecl.manifest.hosts import EVENLY
-from kvmdecl.names import MIB, NAMESPACE, derive_mac, derive_uuid, format_size, parse_size
+from kvmdecl.names import DIGEST_LENGTH, MIB, NAMESPACE, derive_mac, derive_uuid, format_size, parse_size
 from kvmdecl.source import gc_paused
 from kvmdecl.state import FileContent, Kind, Origin, SecretSource, SeedSecret
 from kvmdecl.text import did_you_mean, members_of, safe_text
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from kvmdecl.state import SeedContent
     from kvmdecl.uri import HostUri
 
-_DIGEST_LENGTH = 12
 # Mappings whose keys may be digits.
 _NAMED = frozenset(
     {"disks", "cdroms", "pins", "iothread_pins", "modules", "timers", "shared_memory", "shares"}
@@ -362,7 +361,7 @@ class _Linker:
         given = self._inputs.images[name]
         return ResolvedImage(
             name,
-            f"{name}.{given.sha256[:_DIGEST_LENGTH]}.{format_}",
+            f"{name}.{given.sha256[:DIGEST_LENGTH]}.{format_}",
             format_,
             FileContent(given.path, given.sha256, given.size),
             self._origin("images", name),
@@ -405,7 +404,6 @@ class _Linker:
             ),
             seed=content,
             seed_pool=self._seed_pool(vm, disks) if content else "",
-            seed_volume=_seed_volume(name, content) if content else "",
             origin=self._origin("vms", name),
         )
 
@@ -1083,11 +1081,6 @@ def _unfit(spec: Disk, image: str | None, kind: str, traits: Traits) -> Iterator
     if kind == "logical" and spec.size is not None and spec.size % _EXTENT:
         cause = "libvirt would round it up, and the next plan would see a disk larger than declared."
         yield "size", "the size of a logical volume is a multiple of 4MiB", cause, "round it up yourself"
-
-
-def _seed_volume(vm: str, content: SeedContent) -> str:
-    kind, ending = ("ignition", "json") if content.plain else ("seed", "iso")
-    return f"{vm}.{kind}.{content.sha256[:_DIGEST_LENGTH]}.{ending}"
 
 
 def _boot_order(spec: Vm) -> dict[str, int]:

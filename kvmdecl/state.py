@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Literal
 
 from kvmdecl.diagnostics import Diagnostic, Span
@@ -347,14 +349,31 @@ class SeedSecret:
 class SeedContent:
     """A volume's content: a NoCloud seed made of these files (name, text), or one file as it is (`plain`).
 
-    `sha256` is a digest of the files and of which `secrets` go into them, not of their values, which are read where the
-    image is built: where it is uploaded. But for them it is a function of the files.
+    The values of `secrets` are read where the image is built: where it is uploaded. But for them it is a function of
+    the files.
     """
 
     files: tuple[tuple[str, str], ...]
-    sha256: str
     plain: bool = False
     secrets: tuple[SeedSecret, ...] = ()
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 (hex) of the file; of a seed that of its files and of which secrets go into them.
+
+        Of a secret only which one it is, and its version: a digest of a weak value would give it away.
+        """
+        if self.plain:
+            return _text_digest(self.files[0][1])
+        lines = [f"{name} {_text_digest(text)}\n" for name, text in sorted(self.files)]
+        lines += [f"secret {secret.place} {secret.name} {secret.version}\n" for secret in self.secrets]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+@lru_cache(maxsize=1024)
+def _text_digest(text: str) -> str:
+    """Most vms share their user-data, which may be long."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

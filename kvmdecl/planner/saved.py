@@ -21,7 +21,7 @@ from kvmdecl.libvirt_xml.observed import parse_head
 from kvmdecl.libvirt_xml.safe import BadXml
 from kvmdecl.libvirt_xml.secret import parse_secret, usage_id
 from kvmdecl.manifest.secrets import ENV_PREFIX
-from kvmdecl.names import derive_uuid, parse_name
+from kvmdecl.names import DIGEST_LENGTH, derive_uuid, parse_name
 from kvmdecl.plan import Action, HostStatus, Plan, PlannedHost, Step
 from kvmdecl.planner.domains import plan_absent_domain, plan_domain
 from kvmdecl.planner.filters import plan_absent_filter, plan_filter
@@ -96,7 +96,6 @@ _KINDS: Mapping[type[Task], Kind] = {
     ChangeSnapshots: Kind.DOMAIN,
     RevertSnapshot: Kind.DOMAIN,
 }
-_LONGEST_SHOWN_DIGEST = 12
 
 
 def require_consistent(plan: Plan) -> None:
@@ -238,7 +237,7 @@ def _content_faults(task: CreateVolume) -> Iterator[str]:
     expected = {Role.DISK: type(None), Role.IMAGE: FileContent, Role.SEED: SeedContent}
     if task.role not in expected or type(task.content) is not expected[Role(task.role)]:
         yield f"a volume with this content is no {task.role}"
-    elif task.content is not None and task.content.sha256[:_LONGEST_SHOWN_DIGEST] not in task.name.split("."):
+    elif task.content is not None and task.content.sha256[:DIGEST_LENGTH] not in task.name.split("."):
         yield "its content is not the one that its name tells"
     if isinstance(task.content, SeedContent):
         yield from chain.from_iterable(_source_faults(secret.source) for secret in task.content.secrets)

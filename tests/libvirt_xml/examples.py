@@ -32,7 +32,8 @@ from tests.libvirt_xml.device_examples import DEVICES
 
 UUID = "1b671a64-40d5-491e-99b0-da01ff1f3341"
 POOLS = {"vms": Pool(path="/srv/vms")}
-SEED = {"seed": SeedContent((), "0" * 64), "seed_pool": "vms", "seed_volume": "web-1.seed-0123.iso"}
+SEED = {"seed": SeedContent(()), "seed_pool": "vms"}
+OTHER_SEED = SEED | {"seed": SeedContent((("user-data", "#cloud-config\n"),))}
 
 FOREIGN = """<domain>
   <resource><partition>/theirs</partition></resource>
@@ -83,7 +84,6 @@ def vm(**given: Any) -> ResolvedVm:
         "cdroms": (),
         "seed": None,
         "seed_pool": "",
-        "seed_volume": "",
         "tpm_secret": None,
     }
     long = {"cpus": 1, "max_cpus": 2, "cpu_model": None, "memory": 64 * MIB, "max_memory": 128 * MIB}

@@ -9,7 +9,7 @@ from kvmdecl.manifest import Balloon, Firmware, Graphics, Numa, Watchdog
 from kvmdecl.names import GIB, MIB
 from kvmdecl.plan import Impact
 from kvmdecl.state import Origin
-from tests.libvirt_xml.examples import SEED, cdrom, declared, disk, kept, nic, observed
+from tests.libvirt_xml.examples import OTHER_SEED, SEED, cdrom, declared, disk, kept, nic, observed
 
 NOWHERE = Origin()
 TWO = (disk(), disk("data"))
@@ -124,7 +124,7 @@ def only(before: dict[str, object], after: dict[str, object]):
         ({}, {"disks": (disk(bus="sata"),)}, "disk.bus", Impact.NEXT_BOOT, []),
         ({}, {"disks": (disk(boot_order=1),)}, "boot", Impact.NEXT_BOOT, []),
         ({}, {"disks": (disk(volume="other.qcow2"),)}, "disk", Impact.DATA_LOSS, []),
-        (SEED, SEED | {"seed_volume": "new.iso"}, "cloud_init", Impact.LIVE, ["update-device"]),
+        (SEED, OTHER_SEED, "cloud_init", Impact.LIVE, ["update-device"]),
         (
             {"cdroms": (cdrom("cd", "a.iso"),)},
             {"cdroms": (cdrom("cd", "b.iso"),)},

@@ -64,7 +64,7 @@ GUESTS: dict[str, dict[str, Any]] = {
         "balloon": False,
     },
     "uefi": {"firmware": Firmware(type="uefi"), **SEED},
-    "ignition": SEED | {"seed": SeedContent((("config.ign", "{}"),), "0" * 64, plain=True)},
+    "ignition": SEED | {"seed": SeedContent((("config.ign", "{}"),), plain=True)},
     "secure boot": {"firmware": Firmware(type="uefi", secure_boot=True)},
     "every bus": {
         "disks": (

@@ -20,6 +20,7 @@ from kvmdecl.manifest import Firmware, Graphics, Watchdog
 from kvmdecl.state import Kind
 from tests.libvirt_xml.examples import (
     FOREIGN,
+    OTHER_SEED,
     POOLS,
     SEED,
     declared,
@@ -282,12 +283,10 @@ def test_an_update_of_a_drive_finds_it_though_its_medium_is_another_one():
     seed = find_device(before, "disk[cloud_init]")
     assert seed is not None
 
-    merged = overlay_device(
-        seed, find_device(declared(**SEED | {"seed_volume": "new.iso"}), "disk[cloud_init]") or ""
-    )
+    merged = overlay_device(seed, find_device(declared(**OTHER_SEED), "disk[cloud_init]") or "")
 
     assert values(merged, "source/@file | target/@dev | alias/@name") == [
-        "/srv/vms/new.iso",
+        f"/srv/vms/web-1.seed.{OTHER_SEED['seed'].sha256[:12]}.iso",
         "sda",
         "ua-cloud_init",
     ]

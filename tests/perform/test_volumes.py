@@ -168,9 +168,7 @@ def test_a_disk_smaller_than_its_image_is_refused(hand: Hand, raw_image: Path):
 
 def test_a_seed_is_built_and_uploaded(hand: Hand):
     files = (("meta-data", "instance-id: web-1\n"), ("user-data", "#cloud-config\n"))
-    task = disk(
-        "web-1.seed.iso", role="seed", format="raw", capacity=None, content=SeedContent(files, "0" * 64)
-    )
+    task = disk("web-1.seed.iso", role="seed", format="raw", capacity=None, content=SeedContent(files))
     hand.do(task)
     seed = pycdlib.PyCdlib()
     seed.open_fp(io.BytesIO(of(hand, task).read_bytes()))
@@ -182,7 +180,7 @@ def test_a_seed_is_built_and_uploaded(hand: Hand):
 def seed_with_a_secret() -> CreateVolume:
     files = (("meta-data", ""), ("user-data", "#cloud-config\npassword: ${secret:pw|json}\n"))
     secret = SeedSecret("pw", "login", "1", SecretSource(env="KVMDECL_SECRET_LOGIN"))
-    content = SeedContent(files, "0" * 64, secrets=(secret,))
+    content = SeedContent(files, secrets=(secret,))
     return disk("web-1.seed.iso", role="seed", format="raw", capacity=None, content=content)
 
 
