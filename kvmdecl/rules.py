@@ -6,10 +6,11 @@ one place, for the rules of all plugins.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from kvmdecl.cluster import ResolvedHost, ResolvedNetwork, ResolvedPool, ResolvedVm
@@ -17,12 +18,15 @@ from kvmdecl.diagnostics import Diagnostic, Note, Severity, Span, in_order
 from kvmdecl.text import did_you_mean, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping
     from datetime import date
 
-    from kvmdecl.cluster import PlacedCluster, ResolvedCluster, Waiver
+    from kvmdecl.cluster import PlacedCluster, ResolvedCluster, ResolvedDisk, ResolvedNic, Waiver
     from kvmdecl.facts import HostFacts
+    from kvmdecl.manifest import Disk, Nic
 
+    _Group = tuple[Container[str], list[ResolvedVm]]
+    """The keys that a section says, and all vms that have the section."""
     Subject = ResolvedVm | ResolvedHost | ResolvedNetwork | ResolvedPool
 
 ADVICE = "advice"
@@ -85,6 +89,59 @@ class Site:
     def has_tenants(self) -> bool:
         """Whether its guests belong to people who need not trust each other."""
         return self.cluster.rules.tenancy == "shared"
+
+    def saying(self, key: str) -> Iterable[ResolvedVm]:
+        """The vms that say a key other than its default: `clock`, or `cpus.pins`.
+
+        This, `nics` and `disks` spare a rule the thousands of vms that it is not about: what says the same is one
+        object, and is looked at once.
+        """
+        section, _, inner = key.partition(".")
+        if not inner:
+            return self._saying.get(section, ())
+        if section not in self._grouped:
+            self._grouped[section] = _by_section(section, self._saying.get(section, ()))
+        return chain.from_iterable(vms for said, vms in self._grouped[section] if inner in said)
+
+    def nics(self, wanted: Callable[[Nic], object]) -> Iterator[tuple[ResolvedVm, int, ResolvedNic]]:
+        """The NICs of which that holds, each with its vm and its number there."""
+        for spec, nics in self._nics.values():
+            if wanted(spec):
+                yield from nics
+
+    def disks(self, wanted: Callable[[Disk], object]) -> Iterator[tuple[ResolvedVm, ResolvedDisk]]:
+        """The disks of which that holds, each with its vm."""
+        for spec, disks in self._disks.values():
+            if wanted(spec):
+                yield from disks
+
+    @cached_property
+    def _saying(self) -> Mapping[str, list[ResolvedVm]]:
+        found: dict[str, list[ResolvedVm]] = defaultdict(list)
+        for vm in self.vms:
+            for key in vm.spec.said:
+                found[key].append(vm)
+        return found
+
+    @cached_property
+    def _grouped(self) -> dict[str, list[_Group]]:
+        return {}
+
+    @cached_property
+    def _nics(self) -> Mapping[int, tuple[Nic, list[tuple[ResolvedVm, int, ResolvedNic]]]]:
+        found: dict[int, tuple[Nic, list[tuple[ResolvedVm, int, ResolvedNic]]]] = {}
+        for vm in self.vms:
+            for number, nic in enumerate(vm.nics):
+                found.setdefault(id(nic.spec), (nic.spec, []))[1].append((vm, number, nic))
+        return found
+
+    @cached_property
+    def _disks(self) -> Mapping[int, tuple[Disk, list[tuple[ResolvedVm, ResolvedDisk]]]]:
+        found: dict[int, tuple[Disk, list[tuple[ResolvedVm, ResolvedDisk]]]] = {}
+        for vm in self.vms:
+            for disk in vm.disks:
+                found.setdefault(id(disk.spec), (disk.spec, []))[1].append((vm, disk))
+        return found
 
     @cached_property
     def pools(self) -> Mapping[str, ResolvedPool]:
@@ -153,6 +210,14 @@ class Rule:
     def is_meant_by(self, name: str) -> bool:
         """Whether a name that selects rules is about this one."""
         return name in {self.code, self.group, "all"} or (name == ADVICE and self.severity is Severity.INFO)
+
+
+def _by_section(key: str, vms: Iterable[ResolvedVm]) -> list[_Group]:
+    found: dict[int, _Group] = {}
+    for vm in vms:
+        section = getattr(vm.spec, key)
+        found.setdefault(id(section), (section.said, []))[1].append(vm)
+    return list(found.values())
 
 
 def site_of(cluster: ResolvedCluster) -> Site:

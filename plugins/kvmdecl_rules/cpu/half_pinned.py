@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
+    for vm in site.saying("cpus.pins"):
         cpus = vm.spec.cpus
         if cpus.policy == "shared" and cpus.pins and len(cpus.pinned) < cpus.most:
             yield Finding(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
+    for vm in site.saying("cpus.threads"):
         if vm.spec.cpus.threads == "require" and vm.spec.cpus.most % 2:
             yield Finding(vm, "cpus.threads", f"{vm.name} has {vm.spec.cpus.most} vCPUs, which are no pairs")
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
+    for vm in site.saying("cpus.quota"):
         cpus = vm.spec.cpus
         period = cpus.period or 100_000
         if cpus.quota is not None and 0 < cpus.quota * 10 < period:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
+    for vm in site.saying("timers"):
         timer = vm.spec.timers.get("tsc")
         if timer is not None and timer.frequency is not None:
             yield Finding(vm, "timers.tsc", f"{vm.name} runs only where the TSC has {timer.frequency} Hz")

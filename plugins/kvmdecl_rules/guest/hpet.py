@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
+    for vm in site.saying("timers"):
         timer = vm.spec.timers.get("hpet") if vm.spec.os != "bsd" else None
         if timer is not None and timer.present:
             yield Finding(vm, "timers.hpet", f"{vm.name} has an HPET", change=Change("timers.hpet", "false"))

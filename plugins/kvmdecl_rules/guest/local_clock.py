@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
+    for vm in site.saying("clock"):
         if vm.spec.os in {"linux", "bsd"} and vm.spec.clock == "localtime":
             yield Finding(
                 vm,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
+    for vm in site.saying("serial"):
         if not vm.spec.serial.enabled and not vm.spec.graphics.screens and not vm.spec.consoles:
             yield Finding(vm, "serial", f"{vm.name} has neither a serial nor a graphical console")
 

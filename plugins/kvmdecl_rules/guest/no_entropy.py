@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
+    for vm in site.saying("rng"):
         if not vm.spec.rng.enabled:
             yield Finding(vm, "rng", f"{vm.name} has no source of random numbers", change=Change("rng", None))
 

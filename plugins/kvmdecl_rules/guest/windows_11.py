@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
+    for vm in site.saying("os"):
         if vm.spec.os != "windows-11":
             continue
         firmware = vm.spec.firmware

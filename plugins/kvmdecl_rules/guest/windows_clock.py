@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
+    for vm in site.saying("os"):
         if vm.spec.os.startswith("windows") and vm.spec.clock == "utc":
             yield Finding(
                 vm, "clock", f"{vm.name} is Windows, and its clock is in UTC", change=Change("clock", None)

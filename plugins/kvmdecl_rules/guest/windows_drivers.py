@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
+    for vm in site.saying("os"):
         if not vm.spec.os.startswith("windows") or any("virtio" in cdrom.image for cdrom in vm.cdroms):
             continue
         if any(disk.spec.bus in {"sata", "ide"} for disk in vm.disks):

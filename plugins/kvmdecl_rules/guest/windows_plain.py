@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
+    for vm in site.saying("os"):
         if vm.spec.os.startswith("windows") and not (vm.spec.hyperv and vm.spec.hyperv.enabled):
             yield Finding(
                 vm, "hyperv", f"{vm.name} has no Hyper-V enlightenments", change=Change("hyperv", None)

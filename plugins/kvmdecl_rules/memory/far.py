@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
+    for vm in site.saying("cpus.pins"):
         cpus = vm.spec.cpus
         if cpus.policy == "shared" and cpus.pins and vm.spec.numa is None:
             yield Finding(vm, "cpus.pins", f"{vm.name} has pinned vCPUs and memory from anywhere")

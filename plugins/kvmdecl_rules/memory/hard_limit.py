@@ -17,7 +17,7 @@ _ROOM = 512 * 1024**2
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
+    for vm in site.saying("memory.hard_limit"):
         memory = vm.spec.memory
         if memory.hard_limit is not None and memory.hard_limit < memory.most + _ROOM:
             limit = format_size(memory.hard_limit)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
+    for vm in site.saying("memory.max"):
         memory = vm.spec.memory
         if memory.max is None or memory.max <= memory.size or not vm.spec.balloon.enabled:
             continue

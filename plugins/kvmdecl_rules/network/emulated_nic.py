@@ -14,12 +14,11 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
-        for number, nic in enumerate(vm.nics) if vm.spec.os in {"linux", "bsd"} else ():
-            if nic.spec.model != "virtio" and nic.spec.has_model:
-                yield Finding(
-                    vm, f"nics.{number}.model", f"NIC {number} of {vm.name} is an emulated {nic.spec.model}"
-                )
+    for vm, number, nic in site.nics(lambda nic: nic.model != "virtio" and nic.has_model):
+        if vm.spec.os in {"linux", "bsd"}:
+            yield Finding(
+                vm, f"nics.{number}.model", f"NIC {number} of {vm.name} is an emulated {nic.spec.model}"
+            )
 
 
 RULE = Rule(

@@ -14,13 +14,12 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
-        for number, nic in enumerate(vm.nics):
-            if nic.spec.queues is not None and nic.spec.queues > vm.max_cpus:
-                key = f"nics.{number}.queues"
-                yield Finding(
-                    vm, key, f"NIC {number} of {vm.name} has {nic.spec.queues} queues for {vm.max_cpus} vCPUs"
-                )
+    for vm, number, nic in site.nics(lambda nic: nic.queues is not None):
+        if (nic.spec.queues or 0) > vm.max_cpus:
+            key = f"nics.{number}.queues"
+            yield Finding(
+                vm, key, f"NIC {number} of {vm.name} has {nic.spec.queues} queues for {vm.max_cpus} vCPUs"
+            )
 
 
 RULE = Rule(

@@ -14,17 +14,14 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
-        for number, nic in enumerate(vm.nics):
-            if nic.spec.mtu is None:
-                continue
-            network = site.networks.get(nic.network)
-            wanted = network.spec.mtu if network is not None else None
-            if wanted is not None and nic.spec.mtu != wanted:
-                summary = (
-                    f"NIC {number} of {vm.name} has an MTU of {nic.spec.mtu}, and {nic.network} has {wanted}"
-                )
-                yield Finding(vm, f"nics.{number}.mtu", summary)
+    for vm, number, nic in site.nics(lambda nic: nic.mtu is not None):
+        network = site.networks.get(nic.network)
+        wanted = network.spec.mtu if network is not None else None
+        if wanted is not None and nic.spec.mtu != wanted:
+            summary = (
+                f"NIC {number} of {vm.name} has an MTU of {nic.spec.mtu}, and {nic.network} has {wanted}"
+            )
+            yield Finding(vm, f"nics.{number}.mtu", summary)
 
 
 RULE = Rule(

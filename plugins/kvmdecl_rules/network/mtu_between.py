@@ -15,17 +15,14 @@ if TYPE_CHECKING:
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
     first: dict[str, tuple[int, str]] = {}
-    for vm in site.vms:
-        for number, nic in enumerate(vm.nics):
-            if nic.spec.mtu is None:
-                continue
-            network = site.networks.get(nic.network)
-            if network is None or network.spec.mtu is not None:
-                continue
-            mtu, other = first.setdefault(nic.network, (nic.spec.mtu, vm.name))
-            if mtu != nic.spec.mtu:
-                summary = f"NIC {number} of {vm.name} has an MTU of {nic.spec.mtu}, and that of {other} {mtu}"
-                yield Finding(vm, f"nics.{number}.mtu", summary)
+    for vm, number, nic in site.nics(lambda nic: nic.mtu is not None):
+        network = site.networks.get(nic.network)
+        if network is None or network.spec.mtu is not None:
+            continue
+        mtu, other = first.setdefault(nic.network, (nic.spec.mtu or 0, vm.name))
+        if mtu != nic.spec.mtu:
+            summary = f"NIC {number} of {vm.name} has an MTU of {nic.spec.mtu}, and that of {other} {mtu}"
+            yield Finding(vm, f"nics.{number}.mtu", summary)
 
 
 RULE = Rule(

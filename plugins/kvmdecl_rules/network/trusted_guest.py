@@ -14,11 +14,9 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
-        for number, nic in enumerate(vm.nics):
-            if nic.spec.trust_guest_rx_filters:
-                key = f"nics.{number}.trust_guest_rx_filters"
-                yield Finding(vm, key, f"NIC {number} of {vm.name} sets its own filters on the host")
+    for vm, number, _ in site.nics(lambda nic: nic.trust_guest_rx_filters):
+        key = f"nics.{number}.trust_guest_rx_filters"
+        yield Finding(vm, key, f"NIC {number} of {vm.name} sets its own filters on the host")
 
 
 RULE = Rule(

@@ -14,10 +14,8 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
-        for number, nic in enumerate(vm.nics):
-            if nic.spec.user is not None:
-                yield Finding(vm, f"nics.{number}.user", f"NIC {number} of {vm.name} has user networking")
+    for vm, number, _ in site.nics(lambda nic: nic.user is not None):
+        yield Finding(vm, f"nics.{number}.user", f"NIC {number} of {vm.name} has user networking")
 
 
 RULE = Rule(

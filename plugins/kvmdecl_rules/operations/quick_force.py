@@ -17,7 +17,7 @@ _LEAST = 30
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
+    for vm in site.saying("shutdown"):
         shutdown = vm.spec.shutdown
         if shutdown.force and shutdown.timeout < _LEAST:
             yield Finding(vm, "shutdown", f"{vm.name} is switched off after {shutdown.timeout} seconds")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
+    for vm in site.saying("autostart"):
         if vm.state == "running" and not vm.spec.autostart:
             yield Finding(vm, "autostart", f"{vm.name} shall run, and does not start with its host")
 

@@ -17,9 +17,9 @@ _FREE = 1024
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
-        for key, devices in (("serials", vm.spec.serials), ("consoles", vm.spec.consoles)):
-            for number, device in enumerate(devices):
+    for key in "serials", "consoles":
+        for vm in site.saying(key):
+            for number, device in enumerate(getattr(vm.spec, key)):
                 if device.port is not None and device.port < _FREE and device.mode != "client":
                     yield Finding(
                         vm, f"{key}.{number}.port", f"a console of {vm.name} listens on port {device.port}"

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
-        for key, devices in (("serials", vm.spec.serials), ("consoles", vm.spec.consoles)):
-            for number, device in enumerate(devices):
+    for key in "serials", "consoles":
+        for vm in site.saying(key):
+            for number, device in enumerate(getattr(vm.spec, key)):
                 listens = (
                     device.type in {"tcp", "udp"} and device.mode != "client" and device.address is not None
                 )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
+    for vm in site.saying("graphics"):
         for key, screen in (("graphics", vm.spec.graphics), ("graphics.also", vm.spec.graphics.also)):
             if (
                 screen is None

@@ -14,10 +14,9 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
-        for disk in vm.disks:
-            if disk.spec.lun and not disk.spec.reservations:
-                yield Finding(vm, f"{disk.key}.lun", f"{vm.name} sends raw SCSI commands to {disk.name}")
+    for vm, disk in site.disks(lambda disk: disk.lun and not disk.reservations):
+        yield Finding(vm, f"{disk.key}.lun", f"{vm.name} sends raw SCSI commands to {disk.name}")
+    for vm in site.saying("hostdevs"):
         for number, device in enumerate(vm.spec.hostdevs):
             if device.scsi is not None and device.scsi.raw_io:
                 yield Finding(

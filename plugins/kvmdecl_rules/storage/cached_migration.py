@@ -14,17 +14,12 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
-        for disk in vm.disks:
-            pool = site.pools.get(disk.pool)
-            if (
-                pool is not None
-                and pool.spec.type == "netfs"
-                and disk.spec.cache not in {None, "none", "directsync"}
-            ):
-                yield Finding(
-                    vm, f"{disk.key}.cache", f"{disk.name} of {vm.name} is cached, and {disk.pool} is shared"
-                )
+    for vm, disk in site.disks(lambda disk: disk.cache not in {None, "none", "directsync"}):
+        pool = site.pools.get(disk.pool)
+        if pool is not None and pool.spec.type == "netfs":
+            yield Finding(
+                vm, f"{disk.key}.cache", f"{disk.name} of {vm.name} is cached, and {disk.pool} is shared"
+            )
 
 
 RULE = Rule(

@@ -14,10 +14,8 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
-        for disk in vm.disks:
-            if disk.spec.copy_on_read:
-                yield Finding(vm, f"{disk.key}.copy_on_read", f"{disk.name} of {vm.name} grows as it is read")
+    for vm, disk in site.disks(lambda disk: disk.copy_on_read):
+        yield Finding(vm, f"{disk.key}.copy_on_read", f"{disk.name} of {vm.name} grows as it is read")
 
 
 RULE = Rule(

@@ -14,12 +14,11 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
-        for disk in vm.disks if vm.spec.os in {"linux", "bsd"} else ():
-            if disk.spec.bus in {"sata", "ide"}:
-                yield Finding(
-                    vm, f"{disk.key}.bus", f"{disk.name} of {vm.name} is on emulated {disk.spec.bus.upper()}"
-                )
+    for vm, disk in site.disks(lambda disk: disk.bus in {"sata", "ide"}):
+        if vm.spec.os in {"linux", "bsd"}:
+            yield Finding(
+                vm, f"{disk.key}.bus", f"{disk.name} of {vm.name} is on emulated {disk.spec.bus.upper()}"
+            )
 
 
 RULE = Rule(

@@ -14,14 +14,10 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
-        for disk in vm.disks:
-            if disk.spec.error_policy == "ignore":
-                yield Finding(
-                    vm,
-                    f"{disk.key}.error_policy",
-                    f"{vm.name} does not learn that writing {disk.name} failed",
-                )
+    for vm, disk in site.disks(lambda disk: disk.error_policy == "ignore"):
+        yield Finding(
+            vm, f"{disk.key}.error_policy", f"{vm.name} does not learn that writing {disk.name} failed"
+        )
 
 
 RULE = Rule(

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
-        for disk in vm.disks:
-            if disk.spec.shareable and disk.spec.cache not in {None, "none", "directsync"}:
-                yield Finding(vm, f"{disk.key}.cache", f"{disk.name} of {vm.name} is shared and cached")
+    for vm, disk in site.disks(
+        lambda disk: disk.shareable and disk.cache not in {None, "none", "directsync"}
+    ):
+        yield Finding(vm, f"{disk.key}.cache", f"{disk.name} of {vm.name} is shared and cached")
 
 
 RULE = Rule(

@@ -14,10 +14,8 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
-        for disk in vm.disks:
-            if disk.spec.cache == "unsafe":
-                yield Finding(vm, f"{disk.key}.cache", f"flushes of {vm.name} to {disk.name} are ignored")
+    for vm, disk in site.disks(lambda disk: disk.cache == "unsafe"):
+        yield Finding(vm, f"{disk.key}.cache", f"flushes of {vm.name} to {disk.name} are ignored")
 
 
 RULE = Rule(
