@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     _Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
     _Thing = TypeVar("_Thing", ResolvedPool, ResolvedNetwork)
+    _User = tuple[ResolvedDisk, ResolvedVm] | tuple[ResolvedImage, ResolvedImage]
 
 
 def conflicts(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
@@ -141,31 +142,37 @@ def _holds(outer: _Subnet, inner: _Subnet) -> bool:
 def _same_volumes(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
     """Names of volumes are built of other names; two different ones may come out the same."""
     images = {image.name: image for image in cluster.images}
-    first: dict[tuple[str, str], tuple[ResolvedImage | ResolvedDisk, ResolvedImage | ResolvedVm]] = {}
+    first: dict[tuple[str, str], _User] = {}
     yield from _same_existing_volumes(cluster)
+    used: dict[tuple[str, str], ResolvedImage] = {}
     for vm in cluster.vms:
         for disk in vm.disks:
             if not disk.volume or disk.spec.volume is not None:
                 continue
-            used: list[tuple[str, ResolvedImage | ResolvedDisk, ResolvedImage | ResolvedVm]]
-            used = [(disk.volume, disk, vm)]
-            if image := images.get(disk.image or ""):
-                used.append((image.volume, image, image))
-            for volume, thing, of in used:
-                other, its = first.setdefault((disk.pool, volume), (thing, of))
-                if other is not thing:
-                    what, there = _user(thing, of), _user(other, its)
-                    yield _twice(
-                        "reference.duplicate-volume",
-                        f"{there} and {what} would be one volume, {volume} in pool {disk.pool}",
-                        of.origin.at,
-                        its.origin.at,
-                        "The one would overwrite the other.",
-                        "rename one of them",
-                    )
+            other = first.setdefault((disk.pool, disk.volume), (disk, vm))
+            if other[0] is not disk:
+                yield _one_volume(disk.pool, disk.volume, (disk, vm), other)
+            if disk.image in images:
+                used[disk.pool, disk.image] = images[disk.image]
+    for (pool, _), image in used.items():
+        other = first.setdefault((pool, image.volume), (image, image))
+        if other[0] is not image:
+            yield _one_volume(pool, image.volume, (image, image), other)
 
 
-def _user(thing: ResolvedImage | ResolvedDisk, of: ResolvedImage | ResolvedVm) -> str:
+def _one_volume(pool: str, volume: str, one: _User, other: _User) -> Diagnostic:
+    return _twice(
+        "reference.duplicate-volume",
+        f"{_words(other)} and {_words(one)} would be one volume, {volume} in pool {pool}",
+        one[1].origin.at,
+        other[1].origin.at,
+        "The one would overwrite the other.",
+        "rename one of them",
+    )
+
+
+def _words(user: _User) -> str:
+    thing, of = user
     return f"image {thing.name}" if thing is of else f"disk {thing.name} of {of.name}"
 
 
@@ -262,8 +269,10 @@ def _same_taps(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
     first: dict[str, tuple[ResolvedVm, str]] = {}
     for vm in cluster.vms:
         for index, nic in enumerate(vm.spec.nics if vm.state != "absent" else ()):
+            if nic.tap is None:
+                continue
             key = f"nics.{index}.tap"
-            other, there = first.setdefault(nic.tap or f"{vm.name} {index}", (vm, key))
+            other, there = first.setdefault(nic.tap, (vm, key))
             if (other.name, there) != (vm.name, key):
                 yield _twice(
                     "reference.duplicate-tap",

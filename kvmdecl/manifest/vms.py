@@ -526,14 +526,16 @@ class Vm(Section):
     @property
     def is_bound(self) -> bool:
         """Whether placement gives it cells of the host, not only a host."""
-        if self.cpus.is_dedicated or (self.numa is not None and self.numa.bind):
-            return True
-        return any(request.is_near for _, request in self.device_requests)
+        return self._asks_for_cells or any(request.is_near for _, request in self.device_requests)
+
+    @property
+    def _asks_for_cells(self) -> bool:
+        return self.cpus.is_dedicated or (self.numa is not None and self.numa.bind)
 
     @property
     def is_placed(self) -> bool:
         """Whether placement gives it more than a host: cells, or devices."""
-        return self.is_bound or bool(self.device_requests)
+        return self._asks_for_cells or bool(self.device_requests)
 
     @property
     def device_requests(self) -> list[tuple[str, DeviceRequest | VirtualFunction]]:
@@ -541,6 +543,8 @@ class Vm(Section):
         found: list[tuple[str, DeviceRequest | VirtualFunction]] = [
             (f"nics.{number}", nic.vf) for number, nic in enumerate(self.nics) if nic.vf is not None
         ]
+        if not self.devices:
+            return found
         return [*((f"devices.{number}", request) for number, request in enumerate(self.devices)), *found]
 
     def _check_bound(self) -> None:
