@@ -35,6 +35,7 @@ from kvmdecl.libvirt_xml.declared import whole_domain
 from kvmdecl.libvirt_xml.holders import Holder, holders
 from kvmdecl.manifest import Section
 from kvmdecl.manifest.base import refusal
+from kvmdecl.manifest.cpus import numbers_of
 from kvmdecl.names import (
     Bool,
     Duration,
@@ -174,6 +175,7 @@ __all__ = [
     "mdevs",
     "networks_of",
     "nodes_of",
+    "numbers_of",
     "passed_on",
     "pci_tree",
     "pools_of",

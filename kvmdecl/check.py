@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import ip_address
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from kvmdecl.groups import unkept
 from kvmdecl.manifest.cpus import LEVELS, numbers_of
 from kvmdecl.names import about_size, format_size
 from kvmdecl.offers import levels, refusals, too_new
-from kvmdecl.pages import needs_of, ordinary_memory, pages_there, set_aside, shortages
+from kvmdecl.pages import needs_of, pages_there, shortages
 from kvmdecl.settings import shares, split_page_name
 from kvmdecl.state import HostSnapshot
 from kvmdecl.text import did_you_mean, safe_text
@@ -50,8 +49,6 @@ def check(
         _check_bridges(placed, views),
         _check_elsewhere(placed, views),
         _check_pools(placed, facts),
-        _check_consoles(placed),
-        _check_memory(placed, facts),
         _check_pages(placed, facts),
         _check_wishes(placed),
         check_hosts(placed, facts),
@@ -519,40 +516,6 @@ def _no_such_part(share: CacheShare, host: _HostView) -> str:
     return ""
 
 
-def _check_nesting(placed: PlacedCluster) -> Iterator[Diagnostic]:
-    """Warn of guests that may have guests, which their migration does not take along safely."""
-    for vm in _present(placed):
-        if vm.spec.cpus.nested is True:
-            yield Diagnostic(
-                "check.nested",
-                f"{vm.name} may run guests of its own",
-                vm.origin.find("cpus.nested"),
-                "While one runs in it, it cannot be saved or migrated safely, and it reaches more of the CPU.",
-                "use it for tests, or leave `nested` out",
-                severity=Severity.WARNING,
-                subject=f"vm/{vm.name}",
-            )
-
-
-def _check_consoles(placed: PlacedCluster) -> Iterator[Diagnostic]:
-    """Warn of a graphical console that more than its host can reach, unless the manifest says that it shall be so."""
-    for vm in _present(placed):
-        for key, screen in (("graphics", vm.spec.graphics), ("graphics.also", vm.spec.graphics.also)):
-            if screen is None or screen.expose or not (address := screen.address):
-                continue
-            if ip_address(address).is_loopback:
-                continue
-            yield Diagnostic(
-                "check.console-exposed",
-                f"whoever reaches {address} has the console of {vm.name}",
-                vm.origin.find(f"{key}.listen"),
-                f"{screen.type.upper()} listens there, and asks for no password.",
-                "listen on `127.0.0.1` and use a tunnel, or write `expose: true` if it is meant so",
-                severity=Severity.WARNING,
-                subject=f"vm/{vm.name}",
-            )
-
-
 def _check_bridges(placed: PlacedCluster, views: Mapping[str, _HostView]) -> Iterator[Diagnostic]:
     """Find bridges and devices that a host lacks, and VLANs that its libvirt cannot put onto a Linux bridge."""
     networks = {network.name: network for network in placed.cluster.networks}
@@ -635,35 +598,6 @@ def _check_pools(placed: PlacedCluster, facts: Mapping[str, HostFacts]) -> Itera
                 pool.origin.find("type"),
                 safe_text(f"Its libvirt has backends for {', '.join(types) or 'none'}."),
                 f"install libvirt's backend there (libvirt-daemon-driver-storage-{pool.spec.type}), or narrow `hosts:`",
-            )
-
-
-def _check_memory(placed: PlacedCluster, facts: Mapping[str, HostFacts]) -> Iterator[Diagnostic]:
-    """Warn of a host that promises more memory than it has; guests rarely use all of theirs at once."""
-    promised: dict[str, int] = {}
-    for vm in _present(placed):
-        if vm.host and vm.host in facts and vm.memory <= facts[vm.host].memory:  # a larger one is told apart
-            promised[vm.host] = promised.get(vm.host, 0) + ordinary_memory(vm)
-    for host in placed.cluster.hosts:
-        if host.name not in facts:
-            continue
-        pages = set_aside(host, facts[host.name])
-        room = max(0, facts[host.name].memory - host.reserved_memory - pages)
-        if promised.get(host.name, 0) > room:
-            yield Diagnostic(
-                "check.memory-overcommitted",
-                f"the guests of {host.name} have {about_size(promised[host.name])} of memory,"
-                f" and it has {about_size(room)} for them",
-                host.origin.at,
-                "When they use it, the host swaps or kills one of them."
-                + (
-                    f" Its {about_size(pages)} of huge pages are for guests that ask for them."
-                    if pages
-                    else ""
-                ),
-                "move guests to other hosts, or give them less memory",
-                severity=Severity.WARNING,
-                subject=f"host/{host.name}",
             )
 
 

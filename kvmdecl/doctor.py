@@ -205,7 +205,7 @@ def _pools(p: _Patient) -> Iterator[Finding]:
         else:
             yield p.well("pool-space", told)
         promised = sum(volume.capacity for volume in seen.volumes)
-        if seen.capacity and promised > 3 * seen.capacity:
+        if seen.capacity and promised > pool.spec.overcommit * seen.capacity:
             told = (
                 f"pool {pool.name} has promised {about_size(promised)}, and has {about_size(seen.capacity)}"
             )

@@ -27,7 +27,7 @@ from kvmdecl.plan import Plan
 from kvmdecl.planner import make_plan
 from kvmdecl.pluginhost import Plugins
 from kvmdecl.resolve import resolve
-from kvmdecl.rules import choice_faults, judge, placed_site
+from kvmdecl.rules import accepted, choice_faults, judge, placed_site
 from kvmdecl.state import DesiredState, HostSnapshot, HostState, Observation
 from kvmdecl.tasks import DefineDomain
 from kvmdecl.uri import HostUri
@@ -162,8 +162,10 @@ def compile_cluster(
     unknown = reject_errors(told)
     facts = facts_of(observations)
     reject_errors(check_filters(placed, observations))
-    judged = judge(plugins.rules(), placed_site(placed, facts))
-    warnings = reject_errors((*check(placed, facts, plugins, _states(observations)), *judged))
+    states = _states(observations)
+    judged = judge(plugins.rules(), placed_site(placed, facts, states))
+    checked = accepted(cluster, check(placed, facts, plugins, states))
+    warnings = reject_errors((*checked, *judged))
     return Compiled(placed, emit(placed, observations), (*unknown, *warnings))
 
 

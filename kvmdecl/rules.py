@@ -15,15 +15,24 @@ from typing import TYPE_CHECKING
 
 from kvmdecl.cluster import ResolvedHost, ResolvedNetwork, ResolvedPool, ResolvedVm
 from kvmdecl.diagnostics import Diagnostic, Note, Severity, Span, in_order
+from kvmdecl.explain import codes
 from kvmdecl.text import did_you_mean, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping
     from datetime import date
 
-    from kvmdecl.cluster import PlacedCluster, ResolvedCluster, ResolvedDisk, ResolvedNic, Waiver
+    from kvmdecl.cluster import (
+        PlacedCluster,
+        ResolvedCluster,
+        ResolvedDisk,
+        ResolvedNic,
+        RuleChoice,
+        Waiver,
+    )
     from kvmdecl.facts import HostFacts
     from kvmdecl.manifest import Disk, Nic
+    from kvmdecl.state import HostState, ObservedPool
 
     _Group = tuple[Container[str], list[ResolvedVm]]
     """The keys that a section says, and all vms that have the section."""
@@ -31,6 +40,8 @@ if TYPE_CHECKING:
 
 ADVICE = "advice"
 """What selects every rule that is advice only."""
+_OF_CHECKS = frozenset({"check", "failover", "ha", "placement", "vfio"})
+"""What the codes of checks begin with, whose warnings are accepted in the same way."""
 _KINDS = {ResolvedVm: "vm", ResolvedHost: "host", ResolvedNetwork: "network", ResolvedPool: "pool"}
 
 
@@ -79,11 +90,13 @@ class Site:
         cluster: the manifest, linked.
         vms: that shall exist; with their hosts where these are known.
         facts: what each host is that was read, by its name; empty offline.
+        states: what is on each of them.
     """
 
     cluster: ResolvedCluster
     vms: tuple[ResolvedVm, ...]
     facts: Mapping[str, HostFacts] = field(default_factory=dict)
+    states: Mapping[str, HostState] = field(default_factory=dict)
 
     @property
     def has_tenants(self) -> bool:
@@ -158,6 +171,11 @@ class Site:
         """Hosts by name."""
         return {host.name: host for host in self.cluster.hosts}
 
+    def pool_on(self, host: str, name: str) -> ObservedPool | None:
+        """A pool as it is on a host; None if it is not there, or the host was not read."""
+        there = self.states[host].pools if host in self.states else ()
+        return next((pool for pool in there if pool.name == name), None)
+
     @cached_property
     def vms_on(self) -> Mapping[str, tuple[ResolvedVm, ...]]:
         """The vms whose host is known, by host."""
@@ -225,11 +243,13 @@ def site_of(cluster: ResolvedCluster) -> Site:
     return Site(cluster, tuple(vm for vm in cluster.vms if vm.state != "absent"))
 
 
-def placed_site(placed: PlacedCluster, facts: Mapping[str, HostFacts]) -> Site:
+def placed_site(
+    placed: PlacedCluster, facts: Mapping[str, HostFacts], states: Mapping[str, HostState]
+) -> Site:
     """What can be looked at when vms have their hosts: vms as they were written, not as placement filled them in."""
     homes = {vm.name: vm.host for vm in placed.vms}
     vms = (vm.on(home) if (home := homes.get(vm.name)) else vm for vm in placed.cluster.vms)
-    return Site(placed.cluster, tuple(vm for vm in vms if vm.state != "absent"), facts)
+    return Site(placed.cluster, tuple(vm for vm in vms if vm.state != "absent"), facts, states)
 
 
 def judge(rules: Iterable[Rule], site: Site) -> tuple[Diagnostic, ...]:
@@ -246,6 +266,22 @@ def open_findings(rules: Iterable[Rule], site: Site) -> list[tuple[Rule, Finding
         if not any(_waives(waiver, rule, finding) for waiver in choice.waivers)
         and (rule.code, finding.owner, finding.key) not in choice.known
     ]
+
+
+def accepted(cluster: ResolvedCluster, told: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """What checks told, without the warnings that the manifest ignores or waives by their codes; errors stay."""
+    choice = cluster.rules
+    if not choice.ignore and not choice.waivers:
+        return tuple(told)
+    return tuple(d for d in told if d.severity is Severity.ERROR or not _is_accepted(choice, d))
+
+
+def _is_accepted(choice: RuleChoice, told: Diagnostic) -> bool:
+    names = {told.code, told.code.partition(".")[0]}
+    return not names.isdisjoint(choice.ignore) or any(
+        waiver.rule in names and any(fnmatchcase(told.subject, pattern) for pattern in waiver.on)
+        for waiver in choice.waivers
+    )
 
 
 def findings(rules: Iterable[Rule], site: Site) -> Iterator[tuple[Rule, Finding]]:
@@ -317,8 +353,11 @@ def choice_faults(rules: Iterable[Rule], cluster: ResolvedCluster, today: date) 
 
 
 def _unknown_names(rules: Iterable[Rule], cluster: ResolvedCluster) -> Iterator[Diagnostic]:
+    named = cluster.rules.named
     known = {name for rule in rules for name in (rule.code, rule.group)} | {ADVICE, "all"}
-    for name, at in cluster.rules.named:
+    if any(name not in known for name, _ in named):
+        known |= {code for code in codes() if code.partition(".")[0] in _OF_CHECKS} | _OF_CHECKS
+    for name, at in named:
         if name not in known:
             yield Diagnostic(
                 "rules.unknown",

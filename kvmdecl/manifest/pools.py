@@ -146,6 +146,8 @@ class Pool(Section):
     with pools on a server (netfs, rbd, gluster, iscsi, iscsi-direct)."""
     autostart: Bool = True
     """Start the pool with its host."""
+    overcommit: Annotated[float, Field(gt=0, le=1000)] = 3
+    """Bytes that may be promised to disks for each that it has: beyond that you are warned."""
     hosts: tuple[Name, ...] | None = None
     """Hosts that get it; all of them if not given."""
     xml: Text | None = None

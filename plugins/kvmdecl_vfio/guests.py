@@ -154,7 +154,8 @@ def _gpu_advice(vm: ResolvedVm, claims: Sequence[Claim]) -> Iterator[str]:
     spec, gpus = vm.spec, [claim.function for claim in claims if claim.function is not None]
     if spec.firmware.type != "uefi":
         yield "`firmware: uefi` needs no old VGA registers (QEMU's x-vga), of which a host has but one set"
-    devices = [device.pci for device in spec.hostdevs if device.pci is not None]
+    every = (*spec.hostdevs, *(given.device for given in vm.given))
+    devices = [device.pci for device in every if device.pci is not None]
     firsts = {gpu.address for gpu in gpus if any(use.kind == "display" for use in gpu.uses)}
     if any(d.address in firsts and d.rom is not False and d.rom_file is None for d in devices):
         yield "`rom_file` gives it its ROM, if the host's own screen is on it and has used it up"

@@ -405,21 +405,6 @@ def test_shares_are_not_judged_where_caches_were_not_read() -> None:
     assert found('vms: {web: {cpus: {cache_shares: [{vcpus: "0", size: 1MiB}]}}}', facts()) == ()
 
 
-@pytest.mark.parametrize(
-    ("graphics", "codes"),
-    [
-        ("{type: vnc, listen: 10.0.0.5}", ["check.console-exposed"]),
-        ("{type: vnc, listen: 10.0.0.5, expose: true}", []),
-        ("{type: spice, listen: '::1'}", []),
-        ("{type: none, listen: 10.0.0.5}", []),
-    ],
-)
-def test_a_console_that_others_reach_is_warned_of_unless_it_is_meant(graphics: str, codes: list[str]) -> None:
-    told = found(f"vms: {{web: {{graphics: {graphics}}}}}", facts())
-    assert [d.code for d in told] == codes
-    assert all(d.severity is Severity.WARNING for d in told)
-
-
 def test_a_bridge_that_the_host_lacks_is_told_at_the_network() -> None:
     text = "networks:\n  lan: {bridge: br-lan}\nvms:\n  a: {nics: [lan]}\n  b: {nics: [lan]}\n"
     (missing,) = found(text, facts(bridges=("lo", "br0")))
@@ -433,23 +418,6 @@ def test_a_bridge_is_not_missed_where_devices_were_not_read_or_it_is_there(bridg
 
 def test_a_bridge_that_no_guest_of_the_host_uses_may_be_missing() -> None:
     assert found(LAN + "vms: {a: {host: kvm-2, nics: [lan]}}", facts(bridges=("lo",))) == ()
-
-
-def test_promising_more_memory_than_there_is_is_a_warning() -> None:
-    (warning,) = found("vms: {web: {count: 3, memory: 30GiB}}", facts(memory=64 * GIB))
-    assert (warning.code, warning.severity) == ("check.memory-overcommitted", Severity.WARNING)
-    assert warning.summary == "the guests of kvm-1 have 90GiB of memory, and it has 64GiB for them"
-
-
-def test_memory_of_huge_pages_is_for_guests_that_ask_for_them() -> None:
-    pages = (PagePool(4 * KIB, 1), PagePool(GIB, 40))
-    host = facts(memory=64 * GIB)
-    host = replace(host, cells=(replace(host.cells[0], pages=pages),))
-    text = "vms: {db: {memory: {size: 40GiB, pages: 1GiB}}, web: {memory: %s}}"
-    assert found(text % "24GiB", host) == ()
-    (warning,) = found(text % "25GiB", host)
-    assert warning.summary == "the guests of kvm-1 have 25GiB of memory, and it has 24GiB for them"
-    assert warning.cause.endswith("Its 40GiB of huge pages are for guests that ask for them.")
 
 
 def test_a_fault_of_many_copies_is_told_once() -> None:

@@ -47,19 +47,3 @@ def test_a_thread_whose_sibling_is_offline_is_a_core_of_its_own():
     offline = replace(host, cells=(replace(host.cells[0], cpus=cpus), host.cells[1]))
     cluster = resolved("vms: {}\n", head=HEAD.format(", dedicated: '1'"))
     assert list(check_hosts(PlacedCluster(cluster, ()), {"kvm-1": offline})) == []
-
-
-@pytest.mark.parametrize(
-    ("host", "vms", "is_told"),
-    [
-        ("", "a: {cpus: 64, memory: 1GiB}", False),
-        ("", "a: {cpus: 65, memory: 1GiB}", True),
-        (", overcommit: 8", "a: {cpus: 65, memory: 1GiB}", False),
-        (", reserve: {cpus: 4}", "a: {cpus: 49, memory: 1GiB}", True),
-        (", dedicated: '1-3,9-11'", "a: {cpus: 41, memory: 1GiB}", True),
-        ("", "a: {cpus: {count: 2, pins: '4-5'}}, b: {cpus: 64}", False),
-        ("", "a: {cpus: 65, state: absent}", False),
-    ],
-)
-def test_more_than_four_vcpus_for_a_cpu_are_told(host: str, vms: str, is_told: bool):
-    assert [code for code, _ in told(host, vms)] == ["check.cpus-overcommitted"] * is_told

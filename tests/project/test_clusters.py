@@ -11,10 +11,12 @@ import jsonschema_rs
 import pytest
 from lxml import etree
 
+from kvmdecl.diagnostics import Severity
 from kvmdecl.lab.guest import tiny_image
 from kvmdecl.libvirt_xml.domain import domain_xml
 from kvmdecl.pipeline import load_cluster
 from kvmdecl.pluginhost import load_plugins
+from kvmdecl.rules import judge, site_of, with_choice
 from kvmdecl.source import read_file
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +30,20 @@ def test_every_example_is_valid(folder: Path):
 
     assert cluster.name == folder.name
     assert cluster.vms
+
+
+@pytest.mark.parametrize("folder", CLUSTERS, ids=lambda path: path.name)
+def test_no_rule_finds_anything_in_an_example_but_the_advice_that_it_names(folder: Path):
+    plugins = load_plugins()
+    every = site_of(with_choice(load_cluster(folder, plugins), ("all",), ()))
+    named = re.findall(
+        r"^# advice: (.+)$", "".join(p.read_text() for p in folder.glob("*.yaml")), re.MULTILINE
+    )
+
+    found = judge(plugins.rules(), every)
+
+    assert sorted({each.code for each in found}) == sorted(" ".join(named).split())
+    assert all(each.severity is Severity.INFO for each in found)
 
 
 @pytest.mark.parametrize("folder", CLUSTERS, ids=lambda path: path.name)

@@ -12,7 +12,7 @@ from kvmdecl.pipeline import load_cluster
 from kvmdecl.placement import place
 from kvmdecl.pluginhost import Plugins, load_plugins
 from kvmdecl.rules import Rule, Site, placed_site, site_of
-from kvmdecl.state import HostSnapshot, HostState
+from kvmdecl.state import HostSnapshot, HostState, ObservedPool
 from tests.placement.support import facts
 
 PLUGINS: Plugins = load_plugins()
@@ -36,11 +36,22 @@ def site(folder: Path, example: str, rule: Rule | None = None) -> Site:
     if rule is None or not rule.needs_hosts:
         return site_of(cluster)
     snapshots = {
-        host.name: HostSnapshot(host.name, machine(number, rule.machine), HostState())
+        host.name: HostSnapshot(
+            host.name, machine(number, rule.machine), HostState(pools=_pools(rule.machine))
+        )
         for number, host in enumerate(cluster.hosts)
     }
     placed = place(cluster, snapshots, PLUGINS.solver(cluster.solver))
-    return placed_site(placed, {name: snapshot.facts for name, snapshot in snapshots.items()})
+    found = {name: snapshot.facts for name, snapshot in snapshots.items()}
+    return placed_site(placed, found, {name: snapshot.state for name, snapshot in snapshots.items()})
+
+
+def _pools(said: Any) -> tuple[ObservedPool, ...]:
+    """Pools that an example's hosts have, by name, with their capacity in GiB."""
+    return tuple(
+        ObservedPool(name, "", "<pool/>", True, True, size * GIB, size * GIB, ())
+        for name, size in said.get("pools", {}).items()
+    )
 
 
 def machine(number: int, said: Any) -> HostFacts:

@@ -4,34 +4,43 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.api import Finding, Rule, Severity, format_size
+from kvmdecl.api import Finding, Rule, Severity, format_size, passed_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvmdecl.api import Site
+    from kvmdecl.api import ResolvedNic, ResolvedVm, Site
 
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
     for vm in site.saying("memory.max"):
         memory = vm.spec.memory
-        if memory.max is None or memory.max <= memory.size or not vm.spec.balloon.enabled:
-            continue
-        passed = any(device.pci is not None for device in vm.spec.hostdevs)
-        why = (
-            "is on huge pages"
-            if memory.pages
-            else "is locked"
-            if memory.locked
-            else "is used by a passed device"
-        )
-        if memory.pages or memory.locked or passed:
-            yield Finding(
-                vm,
-                "memory.max",
-                f"{vm.name} has a balloon of {format_size(memory.max)}, and its memory {why}",
-            )
+        if memory.most > memory.size and vm.spec.balloon.enabled and (why := _why(site, vm)):
+            told = f"{vm.name} has a balloon of {format_size(memory.most)}, and its memory {why}"
+            yield Finding(vm, "memory.max", told)
+    for vm in site.saying("balloon"):
+        if vm.spec.balloon.free_page_reporting and (why := _why(site, vm)):
+            told = f"{vm.name} reports free pages, and its memory {why}"
+            yield Finding(vm, "balloon.free_page_reporting", told)
+
+
+def _why(site: Site, vm: ResolvedVm) -> str:
+    """What holds its memory; empty if nothing does. A device may write to any of it, so all of it is mapped for it."""
+    spec = vm.spec
+    if spec.memory.pages:
+        return "is on huge pages"
+    if spec.memory.locked:
+        return "is locked"
+    functions = any(
+        nic.spec.pci or nic.spec.vf or nic.spec.vdpa or _is_function(site, nic) for nic in vm.nics
+    )
+    passed = spec.devices or any(d.pci is not None or d.mdev is not None for d in spec.hostdevs)
+    return "is used by a passed device" if passed or functions or next(passed_on(vm), None) else ""
+
+
+def _is_function(site: Site, nic: ResolvedNic) -> bool:
+    return nic.network in site.networks and site.networks[nic.network].spec.mode == "hostdev"
 
 
 RULE = Rule(

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
+    islands = {network.name for network in site.cluster.networks if network.spec.mode == "macvtap"}
     for vm in site.vms:
-        modes = [site.networks[nic.network].spec.mode for nic in vm.nics if nic.network in site.networks]
-        if modes and len(modes) == len(vm.nics) and all(mode == "macvtap" for mode in modes):
+        if vm.nics and all(nic.spec.device is not None or nic.network in islands for nic in vm.nics):
             yield Finding(vm, "nics.0", f"{vm.name} has macvtap alone, and cannot reach its host")
 
 

@@ -20,14 +20,18 @@ _SECRET = re.compile(
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for vm in site.vms:
+    for vm in site.saying("cloud_init"):
         given = vm.spec.cloud_init
-        for key in ("user_data", "vendor_data") if given is not None else ():
+        for key in ("user_data", "vendor_data", "network_config") if given is not None else ():
             text = getattr(given, key)
             if text is not None and _SECRET.search(text):
                 yield Finding(
                     vm, f"cloud_init.{key}", f"{key} of {vm.name} holds a password or a key in clear text"
                 )
+    for vm in site.saying("ignition"):
+        config = vm.spec.ignition.config if vm.spec.ignition is not None else None
+        if config is not None and "PRIVATE KEY" in config:
+            yield Finding(vm, "ignition.config", f"the Ignition of {vm.name} holds a key in clear text")
 
 
 RULE = Rule(
