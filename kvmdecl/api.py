@@ -17,6 +17,7 @@ from kvmdecl.cluster import (
 )
 from kvmdecl.dependents import with_uses
 from kvmdecl.diagnostics import Diagnostic, Note, Rejected, Severity, Span, reject_errors
+from kvmdecl.events import Outcome
 from kvmdecl.facts import (
     Cell,
     DomainSupport,
@@ -29,6 +30,7 @@ from kvmdecl.facts import (
     PagePool,
 )
 from kvmdecl.footprint import Footprint, footprint, room_of
+from kvmdecl.gates import Agent, Gate, GateRequest, Guest, Verdict
 from kvmdecl.groups import groups_of
 from kvmdecl.hooks import hookimpl
 from kvmdecl.libvirt_xml.declared import whole_domain
@@ -84,11 +86,13 @@ from kvmdecl.solver import (
     VmToPlace,
 )
 from kvmdecl.spreading import Load, spread_over
-from kvmdecl.state import Artifact, HostState, ObservedDomain, ObservedNetwork, ObservedPool, Origin
+from kvmdecl.state import Address, Artifact, HostState, ObservedDomain, ObservedNetwork, ObservedPool, Origin
 from kvmdecl.takeover import Takeover, Takeovers
 from kvmdecl.text import did_you_mean, quoted, safe_text
 
 __all__ = [
+    "Address",
+    "Agent",
     "Artifact",
     "Bool",
     "Budget",
@@ -105,7 +109,10 @@ __all__ = [
     "Footprint",
     "Form",
     "Function",
+    "Gate",
+    "GateRequest",
     "Group",
+    "Guest",
     "GuestType",
     "Holder",
     "HostCpu",
@@ -129,6 +136,7 @@ __all__ = [
     "ObservedNetwork",
     "ObservedPool",
     "Origin",
+    "Outcome",
     "PagePool",
     "Passed",
     "PciDevice",
@@ -161,6 +169,7 @@ __all__ = [
     "Takeovers",
     "UsbDevice",
     "Use",
+    "Verdict",
     "VmToPlace",
     "about_size",
     "did_you_mean",

@@ -19,6 +19,9 @@ from kvmdecl.events import (
     ApplyFinished,
     ApplyStarted,
     Event,
+    GateEnded,
+    GateStarted,
+    Outcome,
     RolloutStopped,
     StepDone,
     StepFailed,
@@ -28,6 +31,7 @@ from kvmdecl.events import (
     StepStarted,
     WaveStarted,
 )
+from kvmdecl.gates import Verdict, decide
 from kvmdecl.hosts.protocol import (
     CheckIn,
     DropLock,
@@ -47,7 +51,7 @@ if TYPE_CHECKING:
 
     import networkx as nx
 
-    from kvmdecl.plan import Plan, Step
+    from kvmdecl.plan import Plan, PlannedGate, Step
     from kvmdecl.runs import Holder
 
 _NOTICE_A_CANCEL = 0.2  # seconds
@@ -59,6 +63,14 @@ _Turn = tuple[int, int, int]
 
 class Busy(Rejected):
     """Another run holds hosts of the plan. Nothing was changed."""
+
+
+class Gates(Protocol):
+    """What looks through the gates of a rollout."""
+
+    def look(self, planned: PlannedGate, wave: str, guests: Sequence[Address]) -> Future[Verdict]:
+        """Look once at the guests of a wave. The future does not raise."""
+        ...
 
 
 class Flag(Protocol):
@@ -77,6 +89,7 @@ def apply(
     cancelled: Flag,
     holder: Holder | None = None,
     intend: Callable[[Address], None] = lambda _address: None,
+    gates: Gates | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Event]:
     """Carry out the steps of a plan; a step begins when all that it stands on are done.
@@ -87,7 +100,7 @@ def apply(
 
     A step that fails or is refused takes the steps that stand on it along (`StepSkipped`), and no others.
     Where the plan has waves, those of one end before the next begins, no more hosts than it says are worked on at
-    once, and after too many failures no step begins any more.
+    once, and after too many failures, or a gate that does not pass, no step begins any more.
     Once `cancelled` is set, or after Ctrl-C, no step begins any more; running ones are awaited and reported.
     A second Ctrl-C is not caught.
 
@@ -99,6 +112,7 @@ def apply(
         holder: the run; None takes no locks.
         intend: called right before a host is asked to carry out a step. If it raises TaskFailed, it is not asked, and
             no further step begins.
+        gates: what looks through the gates of the plan's rollout. Without, none passes.
         clock: seconds, for the times that events carry.
 
     Raises:
@@ -108,7 +122,7 @@ def apply(
     """
     if (found := spent(plan)) is not None:
         raise Rejected([found])
-    return _Run(plan, writer, parallel, cancelled, clock, _order(plan.steps), holder, intend).events()
+    return _Run(plan, writer, parallel, cancelled, clock, _order(plan.steps), holder, intend, gates).events()
 
 
 def _order(steps: Sequence[Step]) -> nx.DiGraph[Address]:
@@ -179,6 +193,8 @@ class _Run:
         _twins: guests that are not made, by name, and why.
         _wave: the wave that is being worked on, from 0; `_waves` has that of each step if the plan has any.
         _left: how many steps of each wave have not ended.
+        _worked: waves that had steps.
+        _closed: the gate that did not pass, empty for none.
         _later: steps of later waves that wait for nothing else.
         _at_work: hosts that are worked on.
         _troubled: hosts that did not answer, or on which something failed.
@@ -192,6 +208,7 @@ class _Run:
     graph: nx.DiGraph[Address]
     holder: Holder | None = None
     intend: Callable[[Address], None] = lambda _address: None
+    gates: Gates | None = None
     _inbox: queue.SimpleQueue[_Advanced | _Ended] = field(default_factory=queue.SimpleQueue)
     _ready: dict[str, list[tuple[int, Address]]] = field(default_factory=dict)
     _turns: list[tuple[_Turn, str]] = field(default_factory=list)
@@ -206,6 +223,8 @@ class _Run:
     _wave: int = -1
     _waves: Mapping[Address, int] = field(default_factory=dict)
     _left: Counter[int] = field(default_factory=Counter)
+    _worked: set[int] = field(default_factory=set)
+    _closed: str = ""
     _later: dict[int, list[Address]] = field(default_factory=dict)
     _at_work: set[str] = field(default_factory=set)
     _troubled: set[str] = field(default_factory=set)
@@ -221,6 +240,7 @@ class _Run:
         self._waits_for = dict(self.graph.in_degree)
         self._waves = waves_of(self.plan)
         self._left = Counter(self._waves.values())
+        self._worked = set(self._left)
         self._troubled = set(self.plan.silent)
         for address, count in self._waits_for.items():
             if not count:
@@ -232,6 +252,7 @@ class _Run:
             yield from self._start_ready()
             if message := self._next_message():
                 yield from self._handle(message)
+        yield from self._pass_gates()
         done, failed, refused, skipped = (
             self._ends[end] for end in (StepDone, StepFailed, StepRefused, StepSkipped)
         )
@@ -309,15 +330,56 @@ class _Run:
         return self.holder.token if self.holder else ""
 
     def _next_wave(self) -> Iterator[Event]:
-        """Begin the next wave that has steps, if those of this one have ended."""
+        """Begin the next wave that has steps, if those of this one have ended and its gates hold.
+
+        Also those of waves that had nothing to do: else a second run would pass by a gate that did not let the first.
+        """
         waves = self.plan.rollout.waves if self.plan.rollout else ()
-        while self._wave + 1 < len(waves) and not self._left[self._wave]:
+        while self._waits_for and self._wave + 1 < len(waves) and not self._left[self._wave]:
+            yield from self._pass_gates()
+            if self._closed or self._stopping():
+                return
             self._wave += 1
             if self._left[self._wave]:
                 wave = waves[self._wave]
                 yield WaveStarted(self._wave + 1, len(waves), wave.name, wave.hosts)
             for address in self._later.pop(self._wave, ()):
                 self._make_ready(address)
+
+    def _pass_gates(self) -> Iterator[Event]:
+        """Look through the gates of the wave that has ended, one after the other, until one does not pass."""
+        rollout = self.plan.rollout
+        if rollout is None or self._wave < 0 or len(self._troubled) > rollout.max_failed:
+            return
+        wave = rollout.waves[self._wave]
+        for gate in rollout.gates:
+            if self._closed or self._stopping():
+                return
+            guests = [
+                guest
+                for guest in wave.guests
+                if guest.host not in self._troubled and (not gate.vms or guest.name in gate.vms)
+            ]
+            yield GateStarted(wave.name, gate.check, len(guests))
+            began = self.clock()
+            if (verdict := self._decided(gate, wave.name, guests)) is None:
+                return
+            yield GateEnded(wave.name, gate.check, verdict.outcome, verdict.why, self.clock() - began)
+            if verdict.outcome is not Outcome.PASSED:
+                self._closed = gate.check
+                yield from self._skip(self._waits_for, None)
+
+    def _decided(self, gate: PlannedGate, wave: str, guests: Sequence[Address]) -> Verdict | None:
+        """What a gate comes to; None if the run was interrupted. Nothing else is under way meanwhile."""
+        if (gates := self.gates) is None:
+            return Verdict(Outcome.INCONCLUSIVE, "there is nobody to look")
+        # What had nothing to do need not prove itself for long.
+        hold = gate.hold if self._wave in self._worked else 0
+        try:
+            return decide(gate, hold, lambda: gates.look(gate, wave, guests), self._stopping)
+        except KeyboardInterrupt:
+            self._interrupted = True
+            return None
 
     def _make_ready(self, address: Address) -> None:
         if (wave := self._waves.get(address, self._wave)) > self._wave:
@@ -454,7 +516,7 @@ class _Run:
             del self._waits_for[address]
             self._ended(address)
             self._ends[StepSkipped] += 1
-            yield StepSkipped(address, because)
+            yield StepSkipped(address, because, self._closed)
 
 
 def _is_new_guest(step: Step) -> bool:

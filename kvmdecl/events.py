@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Literal
 
 from kvmdecl.diagnostics import Diagnostic
@@ -37,6 +38,36 @@ class RolloutStopped:
     failed: tuple[str, ...]
     allowed: int
     event: Literal["rollout-stopped"] = "rollout-stopped"
+
+
+class Outcome(StrEnum):
+    """What a gate says. INCONCLUSIVE: nobody knows, so the rollout pauses instead of calling it a failure."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class GateStarted:
+    """The steps of a wave have ended, and a gate is looked at before the next one; it asks so many guests."""
+
+    wave: str
+    gate: str
+    guests: int
+    event: Literal["gate-started"] = "gate-started"
+
+
+@dataclass(frozen=True, slots=True)
+class GateEnded:
+    """What a gate came to. After anything but `passed` no further step begins; `why` says what was found then."""
+
+    wave: str
+    gate: str
+    outcome: Outcome
+    why: str
+    seconds: float
+    event: Literal["gate-ended"] = "gate-ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +119,11 @@ class StepRefused:
 
 @dataclass(frozen=True, slots=True)
 class StepSkipped:
-    """A step was not begun because `because` did not succeed, or because the run was interrupted (None)."""
+    """A step was not begun: `because` did not succeed, or the `gate` did not pass, or else the run was stopped."""
 
     address: Address
     because: Address | None
+    gate: str = ""
     event: Literal["step-skipped"] = "step-skipped"
 
 
@@ -111,6 +143,8 @@ Event = (
     ApplyStarted
     | WaveStarted
     | RolloutStopped
+    | GateStarted
+    | GateEnded
     | StepStarted
     | StepProgress
     | StepDone

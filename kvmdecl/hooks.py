@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kvmdecl.cluster import PlacedCluster
     from kvmdecl.diagnostics import Diagnostic
     from kvmdecl.facts import HostFacts
+    from kvmdecl.gates import Gate
     from kvmdecl.manifest import Section
     from kvmdecl.rules import Rule
     from kvmdecl.solver import Solver
@@ -56,6 +57,19 @@ def kvmdecl_solvers() -> Mapping[str, Solver]:
 
     Returns:
         Name -> solver. Two solvers with one name are an error.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def kvmdecl_gates() -> Mapping[str, Gate]:
+    """Offer gates: what has to hold after a wave of a rollout before the next one begins.
+
+    Called once. The manifest chooses them by name, `rollout: {gates: [NAME]}`, and says in `with` what they are told.
+    A gate looks only while a plan is carried out, and again until it is decided. One that raises is inconclusive.
+
+    Returns:
+        Name -> gate. Two gates with one name are an error.
     """
     raise NotImplementedError
 

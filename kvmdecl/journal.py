@@ -19,7 +19,16 @@ from typing import Any, Self
 from pydantic import TypeAdapter, ValidationError
 
 from kvmdecl.diagnostics import Diagnostic, Rejected, TaskFailed
-from kvmdecl.events import ApplyFinished, Event, StepDone, StepFailed, StepRefused, StepSkipped
+from kvmdecl.events import (
+    ApplyFinished,
+    Event,
+    GateEnded,
+    Outcome,
+    StepDone,
+    StepFailed,
+    StepRefused,
+    StepSkipped,
+)
 from kvmdecl.plan import Plan
 from kvmdecl.runs import Holder, utc
 from kvmdecl.state import Address, Kind, Observed
@@ -44,6 +53,7 @@ class Journal:
         self.path = path
         self._file = os.fdopen(descriptor, "w", encoding="utf-8")
         self._how = "ended by an error"
+        self._paused = False
 
     @classmethod
     def create(cls, directory: Path, holder: Holder, command: str, source: str, plan: Plan) -> Journal:
@@ -78,9 +88,12 @@ class Journal:
             raise TaskFailed(_not_written(self.path, error, f"{address} was not begun")) from error
 
     def note(self, event: Event) -> None:
-        """Note how a step ended. Where that cannot be written, the next intent cannot either, and says so."""
+        """Note how a step or gate ended. Where that cannot be written, the next intent cannot either, and says so."""
         if isinstance(event, ApplyFinished):
-            self._how = "finished"
+            self._how = "paused" if self._paused else "finished"
+        if isinstance(event, GateEnded):
+            self._paused = event.outcome is Outcome.INCONCLUSIVE
+            self._try({"record": "gate", "at": utc(), **asdict(event)})
         end = _ENDS.get(type(event))
         if end is None or not isinstance(event, StepDone | StepFailed | StepRefused | StepSkipped):
             return
@@ -135,7 +148,8 @@ class Run:
         steps: how many its plan has.
         ends: how each step ended: `done`, `failed`, `refused` or `skipped`.
         problems: why steps failed or were refused.
-        end: `finished`, `interrupted` or `ended by an error`; empty if the journal just breaks off.
+        end: `finished`, `paused`, `interrupted` or `ended by an error`; empty if the journal just breaks off.
+        gates: how gates ended, in that order.
     """
 
     holder: Holder
@@ -146,6 +160,7 @@ class Run:
     ends: Mapping[Address, str]
     problems: Mapping[Address, Diagnostic]
     end: str
+    gates: tuple[GateEnded, ...] = ()
     _plan: str = field(repr=False, default="")
     _intents: Mapping[Address, Any] = field(repr=False, default_factory=dict)
 
@@ -208,6 +223,7 @@ def _run(holder: Holder, head: Mapping[str, Any], lines: list[bytes]) -> Run:
     intents: dict[Address, Any] = {}
     ends: dict[Address, str] = {}
     problems: dict[Address, Diagnostic] = {}
+    gates: list[GateEnded] = []
     for line in lines:
         if line.startswith(b'{"record":"plan"'):
             plan = line.decode()  # read when it is asked for
@@ -215,6 +231,9 @@ def _run(holder: Holder, head: Mapping[str, Any], lines: list[bytes]) -> Run:
         try:
             record = json.loads(line)
             address = Address(*_columns(record["address"])) if "address" in record else None
+            if record["record"] == "gate":
+                gates.append(_gate(record))
+                continue
         except (ValueError, TypeError, KeyError):
             break  # a disk that lost power may hold anything from here on
         if address is None:
@@ -226,7 +245,8 @@ def _run(holder: Holder, head: Mapping[str, Any], lines: list[bytes]) -> Run:
             if found := record.get("diagnostic"):
                 problems[address] = _diagnostic(found)
     return Run(
-        holder, head["command"], head["source"], head["began"], head["steps"], ends, problems, end, plan, intents
+        holder, head["command"], head["source"], head["began"], head["steps"], ends, problems, end,
+        tuple(gates), plan, intents,
     )  # fmt: skip
 
 
@@ -260,6 +280,11 @@ def _row(address: Address) -> list[str]:
 def _columns(row: list[str]) -> tuple[str, Kind, str]:
     host, kind, name = row
     return host, Kind(kind), name
+
+
+def _gate(record: Mapping[str, Any]) -> GateEnded:
+    outcome = Outcome(record["outcome"])
+    return GateEnded(record["wave"], record["gate"], outcome, record["why"], record["seconds"])
 
 
 def _diagnostic(found: Any) -> Diagnostic:  # noqa: ANN401 - JSON

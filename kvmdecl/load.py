@@ -72,6 +72,17 @@ class LoadedManifest:
         """
         return nearest(self._root, _SHAPE, path).span
 
+    def faults(self, model: type[BaseModel], *path: str | int) -> list[Diagnostic]:
+        """What is wrong with the mapping at a path by a plugin's model; what is not written is one without keys."""
+        place, shape = self.place(*path), model_shape(model)
+        for _ in path:
+            shape = Shape(element=shape)
+        try:
+            model.model_validate(to_data(place.node) if place.path == path else {})
+        except ValidationError as error:
+            return diagnose(_errors(error), self._root, shape, path)
+        return []
+
     def place(self, *path: str | int) -> Place:
         """The nearest place to a path that is written."""
         return nearest(self._root, _SHAPE, path)

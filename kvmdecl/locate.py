@@ -69,7 +69,7 @@ def diagnose(
     errors: Iterable[ErrorDetails],
     root: Node,
     shape: Shape,
-    prefix: tuple[str, ...] = (),
+    prefix: tuple[str | int, ...] = (),
     more_keys: Iterable[str] = (),
 ) -> list[Diagnostic]:
     """Translate errors, one finding for one cause.
@@ -213,6 +213,7 @@ _EXPECTED = {
     "dict_type": ("a mapping of names", "write names and what they mean: `{name: {...}}`"),
     "list_type": ("a list", "write `[...]`, or one `- ` line for each item"),
     "tuple_type": ("a list", "write `[...]`, or one `- ` line for each item"),
+    "too_short": ("a list with something in it", ""),
     "string_type": ("text", "write a single value; put text that looks like something else in quotes"),
 }
 _EXPECTED_SCALARS = {"literal_error": ("a single value", ""), "enum": ("a single value", "")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from kvmdecl.hosts.identity import check_identities
 from kvmdecl.hosts.protocol import HostReader, Scope
 from kvmdecl.hosts.sanity import believable
 from kvmdecl.images import Care, read_inputs
-from kvmdecl.load import NO_TEXTS, load, profile_names
+from kvmdecl.load import NO_TEXTS, LoadedManifest, load, profile_names
 from kvmdecl.lock import lock_path, read_lock
 from kvmdecl.membership import membership_faults
 from kvmdecl.passed import passed_on
@@ -53,8 +53,16 @@ def load_cluster(
     loaded = load(path, plugins.sections(), texts)
     cluster = resolve(loaded, read_inputs(loaded, care), loaded.digest)
     plugins.solver(cluster.solver, loaded.span("placement", "solver"))
+    reject_errors(_gate_faults(loaded, cluster, plugins))
     reject_errors(choice_faults(plugins.rules(), cluster, datetime.now(UTC).date()))
     return replace(cluster, lock=read_lock(lock_path(path), cluster))
+
+
+def _gate_faults(loaded: LoadedManifest, cluster: ResolvedCluster, plugins: Plugins) -> Iterator[Diagnostic]:
+    """What gates cannot be told."""
+    for number, gate in enumerate(cluster.rollout.gates if cluster.rollout else ()):
+        offered = plugins.gate(gate.check, loaded.span("rollout", "gates", number, "check"))
+        yield from loaded.faults(offered.options, "rollout", "gates", number, "with")
 
 
 def profile_vms(path: Path, plugins: Plugins) -> tuple[ResolvedCluster, Mapping[str, ResolvedVm]]:

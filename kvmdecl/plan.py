@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Annotated
@@ -11,6 +12,9 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from kvmdecl.diagnostics import Diagnostic, Span
 from kvmdecl.state import Address, Kind, Member
 from kvmdecl.tasks import CreateVolume, Task
+
+GateOption = str | tuple[str, ...]
+"""A value that a manifest gives to a gate."""
 
 
 class Action(StrEnum):
@@ -152,10 +156,32 @@ class PlannedHost:
 
 @dataclass(frozen=True, slots=True)
 class Wave:
-    """Hosts whose steps are done before those of the next wave begin."""
+    """Hosts whose steps are done before those of the next wave begin. Its gates ask the `guests` that should run."""
 
     name: str
     hosts: tuple[str, ...]
+    guests: tuple[Address, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedGate:
+    """What has to hold after each wave before the next begins.
+
+    Attributes:
+        check: what looks, by the name that a plugin gave it.
+        options: what the manifest says to it.
+        vms: the only guests that are asked; all of the wave if empty.
+        hold: seconds for which it has to hold without interruption.
+        timeout: seconds after which it is not waited for any longer.
+        every: seconds between two looks.
+    """
+
+    check: str
+    options: Mapping[str, GateOption]
+    vms: tuple[str, ...]
+    hold: int
+    timeout: int
+    every: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +190,13 @@ class Rollout:
 
     A step belongs to the wave of its host, or to a later one if it waits for a step of that. `max_parallel` hosts are
     worked on at once, None for no bound. If something fails on more than `max_failed` hosts, no further step begins;
-    those that did not answer are counted.
+    those that did not answer are counted. `gates` have to hold after each wave.
     """
 
     waves: tuple[Wave, ...]
     max_parallel: int | None
     max_failed: int
+    gates: tuple[PlannedGate, ...] = ()
 
 
 class Owner(StrEnum):

@@ -17,6 +17,7 @@ import pluggy
 
 from kvmdecl import hooks
 from kvmdecl.diagnostics import Diagnostic, Rejected, Span, in_order
+from kvmdecl.gates import Gate
 from kvmdecl.manifest import Manifest, Section
 from kvmdecl.rules import Rule
 from kvmdecl.solver import CellPlace, Place, PlaceAnswer, PlaceRequest, Solver
@@ -49,7 +50,7 @@ class PluginError(Rejected):
 
 @dataclass(frozen=True, slots=True)
 class PluginInfo:
-    """A loaded plugin. `module` is what its entry point names; `hooks`, `sections`, `solvers` are sorted."""
+    """A loaded plugin. `module` is what its entry point names; all names are sorted."""
 
     name: str
     version: str
@@ -58,6 +59,7 @@ class PluginInfo:
     hooks: tuple[str, ...]
     sections: tuple[str, ...] = ()
     solvers: tuple[str, ...] = ()
+    gates: tuple[str, ...] = ()
 
     @property
     def built_in(self) -> bool:
@@ -93,6 +95,7 @@ class Plugins:
         self._loaded = tuple(loaded)
         self._sections = self._collect_named("kvmdecl_sections", _refuse_section)
         self._solvers = self._collect_named("kvmdecl_solvers", _refuse_solver)
+        self._gates: dict[str, tuple[PluginInfo, Gate]] | None = None
         self._rules: tuple[Rule, ...] | None = None
 
     def installed(self) -> tuple[PluginInfo, ...]:
@@ -102,6 +105,7 @@ class Plugins:
                 info.name, info.version, info.distribution, info.module, info.hooks,
                 sections=tuple(sorted(key for key, (owner, _) in self._sections.items() if owner is info)),
                 solvers=tuple(sorted(name for name, (owner, _) in self._solvers.items() if owner is info)),
+                gates=tuple(sorted(name for name, (owner, _) in self._offered_gates().items() if owner is info)),
             )
             for info in self._loaded
         )  # fmt: skip
@@ -117,20 +121,26 @@ class Plugins:
             Rejected: `plugin.unknown-solver`.
         """
         if name not in self._solvers:
-            known = ", ".join(sorted(self._solvers)) or "none"
-            raise Rejected(
-                [
-                    Diagnostic(
-                        "plugin.unknown-solver",
-                        f"no plugin offers the solver {quoted(name)}",
-                        at,
-                        f"Installed solvers: {known}.",
-                        did_you_mean(name, self._solvers) or "`kvmdecl plugins` lists what is installed",
-                    )
-                ]
-            )
+            raise Rejected([_unknown("solver", name, self._solvers, at)])
         info, solve = self._solvers[name]
         return _Guarded(info, solve)
+
+    def gate(self, name: str, at: Span | None = None) -> Gate:
+        """The gate of that name; `at` is where the manifest names it.
+
+        Raises:
+            Rejected: `plugin.unknown-gate`.
+        """
+        offered = self._offered_gates()
+        if name not in offered:
+            raise Rejected([_unknown("gate", name, offered, at)])
+        return offered[name][1]
+
+    def _offered_gates(self) -> dict[str, tuple[PluginInfo, Gate]]:
+        """Asked for when a manifest has gates: their models take time."""
+        if self._gates is None:
+            self._gates = self._collect_named("kvmdecl_gates", _refuse_gate)
+        return self._gates
 
     def rules(self) -> tuple[Rule, ...]:
         """The rules of all plugins, in order of their codes.
@@ -343,6 +353,23 @@ def _refuse_solver(name: object, solve: object) -> None:
         raise ValueError(f"{name!r} is no solver name")
     if not callable(solve):
         raise TypeError(f"the solver {name!r} cannot be called")
+
+
+def _refuse_gate(name: object, gate: object) -> None:
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"{name!r} is no name of a gate")
+    if not isinstance(gate, Gate):
+        raise TypeError(f"what is offered as gate {name!r} is no Gate")
+
+
+def _unknown(what: str, name: str, known: Mapping[str, object], at: Span | None) -> Diagnostic:
+    return Diagnostic(
+        f"plugin.unknown-{what}",
+        f"no plugin offers the {what} {quoted(name)}",
+        at,
+        f"Installed {what}s: {', '.join(sorted(known)) or 'none'}.",
+        did_you_mean(name, known) or "`kvmdecl plugins` lists what is installed",
+    )
 
 
 def _refuse_rule(rule: object, known: Mapping[str, Rule]) -> None:

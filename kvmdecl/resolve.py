@@ -37,7 +37,7 @@ from kvmdecl.manifest.hosts import EVENLY
 from kvmdecl.names import DIGEST_LENGTH, MIB, NAMESPACE, derive_mac, derive_uuid, format_size, parse_size
 from kvmdecl.source import gc_paused
 from kvmdecl.state import FileContent, Kind, Origin, SecretSource, SeedSecret
-from kvmdecl.text import did_you_mean, members_of, safe_text
+from kvmdecl.text import did_you_mean, is_member, members_of, safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -211,6 +211,11 @@ class _Linker:
         known = {label for host in self._hosts.values() for label in host.labels}
         if spec.by is not None and spec.by not in known:
             self._unknown("label", spec.by, known, "rollout", "by")
+        for number, gate in enumerate(spec.gates):
+            for place, name in enumerate(gate.vms):
+                if not any(is_member(vm, name) for vm in self._manifest.vms):
+                    at = ("rollout", "gates", number, "vms", place)
+                    self._unknown("vm", name, self._manifest.vms, *at)
         return spec
 
     def _check_hosts(self, names: Iterable[str], *path: str | int) -> None:

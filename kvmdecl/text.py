@@ -71,9 +71,14 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
 
 def members_of(name: str, known: Iterable[str]) -> str:
     """Return a hint that names the members of an entry with a count, or an empty string if there are none."""
-    members = [each for each in known if each.startswith(f"{name}-") and each[len(name) + 1 :].isdigit()]
+    members = [each for each in known if each != name and is_member(each, name)]
     shown = ", ".join(members[:10]) + (", ..." if len(members) > 10 else "")
     return f"it has a `count`: name {shown}" if members else ""
+
+
+def is_member(vm: str, name: str) -> bool:
+    """Whether `name` is the vm's, or that of its entry with a count."""
+    return vm == name or (vm.startswith(f"{name}-") and vm[len(name) + 1 :].isdigit())
 
 
 def _escape(char: str) -> str:

@@ -68,7 +68,8 @@ def run(
       kvmdecl apply --resume last
 
     Exit codes: 0 done, 1 error, 3 done in part (failed or refused steps, unreachable hosts),
-    4 a deletion lacks consent or too many hosts did not answer for a rollout, 5 another run holds a host.
+    4 a deletion lacks consent or too many hosts did not answer for a rollout, 5 another run holds a host,
+    6 paused: a gate of a rollout is inconclusive.
     """
     from kvmdecl.cli import applying, planning
 

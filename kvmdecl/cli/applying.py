@@ -19,7 +19,8 @@ from pydantic_core import PydanticCustomError
 from kvmdecl.apply import Busy, apply
 from kvmdecl.cli import common, planning
 from kvmdecl.diagnostics import Diagnostic, Rejected
-from kvmdecl.events import ApplyFinished, Event
+from kvmdecl.events import ApplyFinished, Event, GateEnded, Outcome
+from kvmdecl.gatekeeper import Gatekeeper, gates_of
 from kvmdecl.hosts.fleet import ReadingFleet, WritingFleet
 from kvmdecl.hosts.processes import this_run
 from kvmdecl.hosts.protocol import Scope
@@ -30,6 +31,7 @@ from kvmdecl.planner.resumed import resumed
 from kvmdecl.planner.saved import observed_at, require_consistent, retrace
 from kvmdecl.planner.verdict import HostView
 from kvmdecl.planner.waves import until_wave
+from kvmdecl.pluginhost import load_plugins
 from kvmdecl.state import Address, HostSnapshot, Kind, Observation, Observed
 from kvmdecl.text import safe_text
 from kvmdecl.uri import HostUri, parse_manifest_uri
@@ -249,6 +251,7 @@ def carry_out(plan: Plan, errand: Errand, *, parallel: int, progress: common.Pro
     """Apply the plan and show its events. The first Ctrl-C lets running steps finish, the second ends at once."""
     cancelled, holder = threading.Event(), this_run(plan.cluster)
     uris, befores = _uris(plan, answering(plan)), _Befores(plan, errand.seen)
+    gates = gates_of(plan, load_plugins()) if plan.rollout and plan.rollout.gates else {}
     directory = common.journal_directory(errand.journal)
     with Journal.create(directory, holder, errand.command, errand.source, plan) as journal:
         go_on = errand.go_on(holder.run)
@@ -260,9 +263,10 @@ def carry_out(plan: Plan, errand: Errand, *, parallel: int, progress: common.Pro
                 cancelled=cancelled,
                 holder=holder,
                 intend=lambda address: journal.intend(address, befores.of(address)),
+                gates=Gatekeeper(gates, fleet),
             )
             try:
-                last = _show(_noted(events, journal), plan, progress)
+                last, gate = _show(_noted(events, journal), plan, progress)
             except Busy as busy:
                 journal.discard()
                 common.report(busy.diagnostics)
@@ -270,9 +274,14 @@ def carry_out(plan: Plan, errand: Errand, *, parallel: int, progress: common.Pro
         if cancelled.is_set():
             journal.interrupted()
             return common.Exit.INTERRUPTED
-    if last is None or last.failed or last.refused or last.skipped:
+    if gate is not None and gate.outcome is Outcome.INCONCLUSIVE:
+        common.complain(f"Paused: nobody knows whether gate {safe_text(gate.gate)} holds. See for yourself.")
+    if gate is not None:
+        common.complain(f"To go back: kvmdecl undo {holder.run}")
+    if last is None or last.failed or last.refused or last.skipped or gate is not None:
         common.complain(f"To go on: {go_on}\nWhat it did: kvmdecl history {holder.run}")
-        return common.Exit.PARTIAL
+        paused = gate is not None and gate.outcome is Outcome.INCONCLUSIVE
+        return common.Exit.PAUSED if paused else common.Exit.PARTIAL
     return planning.exit_code(plan, detailed=False)
 
 
@@ -282,14 +291,19 @@ def _noted(events: Iterator[Event], journal: Journal) -> Iterator[Event]:
         yield event
 
 
-def _show(events: Iterator[Event], plan: Plan, progress: common.ProgressView) -> ApplyFinished | None:
-    """Show events as they come; returns the last one, which says how the run ended."""
+def _show(
+    events: Iterator[Event], plan: Plan, progress: common.ProgressView
+) -> tuple[ApplyFinished | None, GateEnded | None]:
+    """Show events as they come; returns the last one, which says how the run ended, and the gate that did not pass."""
     last: Event | None = None
+    closed: GateEnded | None = None
     with _view(plan, progress) as view:
         for event in events:
             view.show(event)
             last = event
-    return last if isinstance(last, ApplyFinished) else None
+            if isinstance(event, GateEnded) and event.outcome is not Outcome.PASSED:
+                closed = event
+    return (last if isinstance(last, ApplyFinished) else None), closed
 
 
 def _view(plan: Plan, progress: common.ProgressView) -> TextView | LiveView | JsonView:

@@ -64,6 +64,8 @@ class Exit(IntEnum):
     """Consent is missing; nothing was changed."""
     LOCKED = 5
     """Another run holds a host; nothing was changed."""
+    PAUSED = 6
+    """A gate of a rollout is inconclusive: the later waves wait for somebody to look."""
     USAGE = 64
     """The command line is wrong (sysexits.h, EX_USAGE)."""
     INTERRUPTED = 130

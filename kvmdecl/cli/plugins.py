@@ -42,7 +42,7 @@ def _lines(plugin: PluginInfo) -> Iterator[str]:
     origin = "built in" if plugin.built_in else plugin.distribution
     yield safe_text(f"{plugin.name} {plugin.version} ({origin}, {plugin.module})")
     yield f"  hooks: {', '.join(plugin.hooks)}"
-    for what, names in (("sections", plugin.sections), ("solvers", plugin.solvers)):
+    for what, names in (("sections", plugin.sections), ("solvers", plugin.solvers), ("gates", plugin.gates)):
         if names:
             yield safe_text(f"  {what}: {', '.join(names)}")
 

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from kvmdecl.diagnostics import Diagnostic, TaskFailed
+from kvmdecl.gates import LONGEST_LOOK
 from kvmdecl.hosts.errors import timed_out
 from kvmdecl.hosts.messages import Answered, Call, Opened, Progressed
 from kvmdecl.hosts.protocol import (
@@ -34,6 +35,8 @@ from kvmdecl.hosts.protocol import (
     Conversion,
     ConversionRequest,
     DropLock,
+    GuestsSeen,
+    LookAtGuests,
     Progress,
     Scope,
     TakeLock,
@@ -112,6 +115,8 @@ class _Job:
                 return "reading it"
             case ConversionRequest():
                 return "converting a definition"
+            case LookAtGuests():
+                return "looking at its guests"
             case TakeLock() | DropLock() | CheckIn() | TaskRequest():
                 return ""
 
@@ -383,9 +388,13 @@ class ConvertingFleet(_Fleet):
 
 
 class WritingFleet(_Fleet):
-    """Carries out tasks on hosts. A HostWriter."""
+    """Carries out tasks on hosts, and looks at their guests. A HostWriter and a GuestWatcher."""
 
     _mode = "write"
+
+    def look_at(self, asked: LookAtGuests) -> Future[GuestsSeen]:
+        """Ask a host about its guests. The future may raise `TaskFailed`."""
+        return self._crew.submit(asked.host, self._uris[asked.host], asked, LONGEST_LOOK)
 
     def take_lock(self, asked: TakeLock) -> Future[TaskResult]:
         """Take a host for a run. The future raises `Locked` if another run holds it, else as `submit`."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kvmdecl.diagnostics import Locked, Moved, TaskFailed
-    from kvmdecl.hosts.protocol import Conversion, Progress, TaskResult, Work
+    from kvmdecl.hosts.protocol import Conversion, GuestsSeen, Progress, TaskResult, Work
     from kvmdecl.state import HostSnapshot
 
 
@@ -48,7 +48,7 @@ class Answered:
     """From a worker: a call's end."""
 
     id: int
-    answer: HostSnapshot | Conversion | TaskResult | Locked | Moved | TaskFailed
+    answer: HostSnapshot | Conversion | GuestsSeen | TaskResult | Locked | Moved | TaskFailed
 
 
 Report = Opened | Alive | Progressed | Answered

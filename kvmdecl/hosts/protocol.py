@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from kvmdecl.gates import Guest, Reading
 from kvmdecl.runs import Holder
 from kvmdecl.state import Address, Member, Observation
 from kvmdecl.tasks import DefineDomain, Task
@@ -122,7 +123,23 @@ class Conversion:
     number: int = 0
 
 
-Work = Scope | ConversionRequest | TakeLock | DropLock | CheckIn | TaskRequest
+@dataclass(frozen=True, slots=True)
+class LookAtGuests:
+    """How it stands with guests of a host, by name; as much of that as `reads` names."""
+
+    host: str
+    guests: tuple[str, ...]
+    reads: frozenset[Reading]
+
+
+@dataclass(frozen=True, slots=True)
+class GuestsSeen:
+    """The guests that were asked for, in that order."""
+
+    guests: tuple[Guest, ...]
+
+
+Work = Scope | ConversionRequest | TakeLock | DropLock | CheckIn | LookAtGuests | TaskRequest
 """What a worker can be asked."""
 
 
@@ -142,6 +159,14 @@ class HostConverter(Protocol):
 
         The future raises `TaskFailed` with a diagnostic if the host did not answer.
         """
+        ...
+
+
+class GuestWatcher(Protocol):
+    """Looks at guests; has no way to change one."""
+
+    def look_at(self, asked: LookAtGuests) -> Future[GuestsSeen]:
+        """Ask a host about its guests. The future raises `TaskFailed` if it did not answer."""
         ...
 
 

@@ -29,6 +29,8 @@ from kvmdecl.hosts.protocol import (
     Conversion,
     ConversionRequest,
     DropLock,
+    GuestsSeen,
+    LookAtGuests,
     Scope,
     TakeLock,
     TaskRequest,
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from kvmdecl.runs import Holder
     from kvmdecl.state import HostSnapshot
 
-    Work = Callable[[Call], HostSnapshot | Conversion | TaskResult]
+    Work = Callable[[Call], HostSnapshot | Conversion | GuestsSeen | TaskResult]
 
 KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 2, 3
 """Seconds and number: a host that does not answer is given up after interval * (count + 1) = 8 s."""
@@ -220,9 +222,10 @@ class Writer:
         self._pipe = pipe
         self._lines = _Lines(pipe)
 
-    def work(self, call: Call) -> TaskResult:
+    def work(self, call: Call) -> TaskResult | GuestsSeen:
         """Carry out the task of a call."""
         from kvmdecl.hosts.checkin import check_in
+        from kvmdecl.hosts.guests import look_at_guests
         from kvmdecl.hosts.perform import perform
 
         with self._lines.line(call) as line:
@@ -237,6 +240,8 @@ class Writer:
                 case CheckIn() as asked:
                     require_lock(line.connection, asked.host, asked.lock)
                     return check_in(line.connection, asked)
+                case LookAtGuests() as asked:
+                    return look_at_guests(line.connection, asked)
                 case TaskRequest() as request:
                     return perform(
                         line.connection,
@@ -303,7 +308,7 @@ def serve(pipe: Pipe, work: Work) -> None:
 
 def _answer(pipe: Pipe, work: Work, call: Call) -> None:
     """Answer a call, whatever happens: kvmdecl waits for it."""
-    answer: HostSnapshot | Conversion | TaskResult | Locked | Moved | TaskFailed
+    answer: HostSnapshot | Conversion | GuestsSeen | TaskResult | Locked | Moved | TaskFailed
     try:
         answer = work(call)
     except (Locked, Moved, TaskFailed) as error:
@@ -323,6 +328,8 @@ def _diagnostic(error: Exception, call: Call) -> Diagnostic:
             doing = "giving it back"
         case CheckIn():
             doing = "noting the cluster's hosts"
+        case LookAtGuests():
+            doing = "looking at its guests"
         case work:
             doing = f"working on {safe_text(str(work.address))}"
     if isinstance(error, libvirt.libvirtError):

@@ -20,7 +20,7 @@ from kvmdecl.manifest.nics import Nic
 from kvmdecl.manifest.numa import Numa
 from kvmdecl.manifest.passthrough import DeviceAlias, DeviceRequest, PciKind, VirtualFunction
 from kvmdecl.manifest.pools import Pool
-from kvmdecl.manifest.rollout import Rollout
+from kvmdecl.manifest.rollout import Rollout, RolloutGate
 from kvmdecl.manifest.rules import RulesSection
 from kvmdecl.manifest.screens import Graphics, Video
 from kvmdecl.manifest.secrets import Secret
@@ -32,9 +32,9 @@ __all__ = [
     "After", "Audio", "Balloon", "BandwidthShare", "CacheShare", "Cdrom", "Channel", "CloudInit", "Cpus",
     "DeviceAlias", "DeviceRequest", "Dhcp", "DhcpHost", "Disk", "FilterRule", "Firmware", "Graphics", "Host",
     "Ignition", "Image", "Input", "IoTune", "Manifest", "Memory", "Network", "NetworkFilter", "Nic", "Numa",
-    "Panic", "PciKind", "PlacementSection", "Pool", "Reserve", "Rollout", "RulesSection", "Scheduler", "Secret",
-    "Section", "SerialConsole", "Shutdown", "Snapshots", "Sound", "Topology", "Tpm", "Video", "VirtualFunction", "Vm",
-    "Vsock", "Watchdog",
+    "Panic", "PciKind", "PlacementSection", "Pool", "Reserve", "Rollout", "RolloutGate", "RulesSection",
+    "Scheduler", "Secret", "Section", "SerialConsole", "Shutdown", "Snapshots", "Sound", "Topology", "Tpm",
+    "Video", "VirtualFunction", "Vm", "Vsock", "Watchdog",
 ]  # fmt: skip
 
 

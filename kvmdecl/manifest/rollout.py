@@ -7,7 +7,26 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from kvmdecl.manifest.base import Section, wrong
-from kvmdecl.names import Integer, Name, Positive
+from kvmdecl.names import Duration, Integer, Name, Positive
+
+
+class RolloutGate(Section):
+    """Something that has to hold after a wave before the next one begins."""
+
+    shorthand = "check"
+
+    check: Name
+    """What is looked at, by the name that a plugin gave it: `running`, `agent`, `lease`, `tcp`, `command`, `settle`."""
+    with_: dict[Name, str | tuple[str, ...]] = Field(default_factory=dict, alias="with")
+    """What the check is told, such as `{port: 22}`; each check has keys of its own."""
+    vms: tuple[Name, ...] = ()
+    """Vms or entries that are asked, as far as they are on hosts of the wave; all that should run if not given."""
+    for_: Annotated[Duration, Field(ge=0, le=86400)] = Field(0, alias="for")
+    """How long it has to hold without interruption (`30s`)."""
+    timeout: Annotated[Duration, Field(ge=1, le=86400)] = 120
+    """How long is waited for it to hold (`5m`)."""
+    every: Annotated[Duration, Field(ge=1, le=3600)] = 2
+    """Time between two looks."""
 
 
 class Rollout(Section):
@@ -19,6 +38,8 @@ class Rollout(Section):
     """A label of hosts (`rack`): those that say the same are a wave, in the order of what they say."""
     waves: tuple[tuple[Name, ...], ...] = ()
     """Hosts of each wave (`[[kvm-1, kvm-2], [kvm-3]]`), instead of `by`. Those that no wave names come last."""
+    gates: tuple[RolloutGate, ...] = ()
+    """What has to hold after each wave before the next, one after the other (`[running, {check: agent}]`)."""
     max_parallel: Positive | None = None
     """Hosts that are worked on at once; as many as there is room for if not given."""
     max_unavailable: Positive | None = None

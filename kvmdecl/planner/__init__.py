@@ -108,7 +108,7 @@ def make_plan(
         let_go=roll.let_go,
         foreign=foreign_objects(desired, views) if foreign else (),
     )
-    return in_waves(cluster, plan)
+    return in_waves(cluster, plan, desired)
 
 
 def _waiting_there(step: Step, made_by: Mapping[Address, Address]) -> Step:

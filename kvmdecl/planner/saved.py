@@ -159,6 +159,11 @@ def _plan_faults(plan: Plan) -> Iterator[str]:
     waves = plan.rollout.waves if plan.rollout else ()
     if waves and sorted(host for wave in waves for host in wave.hosts) != sorted(h.name for h in plan.hosts):
         yield "its waves are not made of its hosts"
+    named = {host.name for host in plan.hosts}
+    if any(
+        guest.host not in named or guest.kind is not Kind.DOMAIN for wave in waves for guest in wave.guests
+    ):
+        yield "its gates ask about what is no guest of its hosts"
 
 
 def _faults(step: Step, plan: Plan, hosts: Mapping[str, PlannedHost]) -> Iterator[str]:

@@ -110,6 +110,7 @@ def undo_plan(plan: Plan, begun: Iterable[Begun], observations: Mapping[str, Obs
         notes=in_order(notes),
         let_go=(),
         foreign=(),
+        rollout=replace(plan.rollout, gates=()) if plan.rollout else None,
     )
 
 

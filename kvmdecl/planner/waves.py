@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from kvmdecl.cluster import ResolvedCluster, ResolvedHost
 from kvmdecl.diagnostics import Diagnostic, Rejected, Span
-from kvmdecl.plan import Action, Impact, Plan, Rollout, Step, Wave
-from kvmdecl.state import Address, Kind
-from kvmdecl.text import did_you_mean, quoted
+from kvmdecl.manifest import RolloutGate
+from kvmdecl.plan import Action, Impact, Plan, PlannedGate, Rollout, Step, Wave
+from kvmdecl.state import Address, DesiredDomain, DesiredState, Kind
+from kvmdecl.text import did_you_mean, is_member, quoted
 from kvmdecl.waves import step_waves, waves_of
 
 CANARY = "canary"
@@ -34,7 +35,13 @@ def rollout_of(cluster: ResolvedCluster) -> Rollout | None:
             left = {name: host for name, host in left.items() if name not in hosts}
     if left:
         waves.append(Wave(_REST if waves else "all", tuple(left)))
-    return Rollout(tuple(waves), spec.max_parallel, spec.max_failed)
+    gates = tuple(_gate(gate, cluster) for gate in spec.gates)
+    return Rollout(tuple(waves), spec.max_parallel, spec.max_failed, gates)
+
+
+def _gate(spec: RolloutGate, cluster: ResolvedCluster) -> PlannedGate:
+    asked = tuple(vm.name for vm in cluster.vms if any(is_member(vm.name, name) for name in spec.vms))
+    return PlannedGate(spec.check, dict(spec.with_), asked, spec.for_, spec.timeout, spec.every)
 
 
 def _by_label(hosts: Iterable[ResolvedHost], label: str) -> dict[str, tuple[str, ...]]:
@@ -45,7 +52,7 @@ def _by_label(hosts: Iterable[ResolvedHost], label: str) -> dict[str, tuple[str,
     return found
 
 
-def in_waves(cluster: ResolvedCluster, plan: Plan) -> Plan:
+def in_waves(cluster: ResolvedCluster, plan: Plan, desired: DesiredState) -> Plan:
     """The plan with its rollout, if the manifest has one; guests of an entry wait for each other to be up again.
 
     The n-th guest of an entry that is restarted or shut down waits for the one that comes `max_unavailable` before it.
@@ -57,7 +64,22 @@ def in_waves(cluster: ResolvedCluster, plan: Plan) -> Plan:
     steps, most = plan.steps, cluster.rollout.max_unavailable
     if most is not None:
         steps = _one_after_the_other(steps, rollout, most)
+    if rollout.gates:
+        rollout = _with_guests(rollout, steps, desired)
     return replace(plan, steps=steps, rollout=rollout)
+
+
+def _with_guests(rollout: Rollout, steps: tuple[Step, ...], desired: DesiredState) -> Rollout:
+    """The guests that should run once a wave has ended: those of its hosts, but for what is put off to a later one."""
+    of_host = {host: number for number, wave in enumerate(rollout.waves) for host in wave.hosts}
+    put_off = step_waves(steps, rollout)
+    guests: defaultdict[int, list[Address]] = defaultdict(list)
+    for domain in desired.resources:
+        if isinstance(domain, DesiredDomain) and domain.running and domain.address.host in of_host:
+            wave = put_off.get(domain.address, of_host[domain.address.host])
+            guests[wave].append(domain.address)
+    waves = (replace(wave, guests=tuple(guests[number])) for number, wave in enumerate(rollout.waves))
+    return replace(rollout, waves=tuple(waves))
 
 
 def _one_after_the_other(steps: tuple[Step, ...], rollout: Rollout, most: int) -> tuple[Step, ...]:

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 from kvmdecl.events import (
     ApplyFinished,
+    GateEnded,
+    GateStarted,
+    Outcome,
     RolloutStopped,
     StepDone,
     StepFailed,
@@ -52,6 +55,7 @@ class Board:
     running: dict[Address, StepProgress | None] = field(default_factory=dict)
     problems: list[StepFailed | StepRefused] = field(default_factory=list)
     interrupted: bool = False
+    gate: GateStarted | None = None
     finished: ApplyFinished | None = None
     _marks: dict[Address, str] = field(default_factory=dict)
 
@@ -75,9 +79,13 @@ class Board:
             case StepRefused(address):
                 self._end(address).refused += 1
                 self.problems.append(event)
-            case StepSkipped(address, because):
+            case StepSkipped(address, because, gate):
                 self._end(address).skipped += 1
-                self.interrupted |= because is None
+                self.interrupted |= because is None and not gate
+            case GateStarted():
+                self.gate = event
+            case GateEnded():
+                self.gate = None
             case ApplyFinished():
                 self.finished = event
 
@@ -108,8 +116,23 @@ def _size(size: int) -> str:
     return f"{size / scale:.1f} {unit}" if scale > 1 else f"{size} B"
 
 
-def rollout_line(event: WaveStarted | RolloutStopped) -> str:
-    """Say that a wave begins, or why none does any more."""
+def gate_line(event: GateStarted | GateEnded) -> str:
+    """Say that a gate is looked at, or what it came to."""
+    head = f"gate {event.gate} after {event.wave}"
+    if isinstance(event, GateStarted):
+        asked = "1 guest" if event.guests == 1 else f"{event.guests} guests"
+        return safe_text(f"{head}: looking at {asked}")
+    if event.outcome is Outcome.PASSED:
+        return safe_text(f"{head}: passed  {event.seconds:.1f} s")
+    return safe_text(
+        f"{head}: {event.outcome} after {event.seconds:.1f} s: {event.why}; nothing more is begun"
+    )
+
+
+def rollout_line(event: WaveStarted | RolloutStopped | GateStarted | GateEnded) -> str:
+    """Say that a wave begins, what a gate came to, or why nothing begins any more."""
+    if isinstance(event, GateStarted | GateEnded):
+        return gate_line(event)
     if isinstance(event, WaveStarted):
         hosts = " ".join(event.hosts[:_MOST_HOSTS]) + (" ..." if len(event.hosts) > _MOST_HOSTS else "")
         return safe_text(f"wave {event.number} of {event.waves}: {event.name} ({hosts})")

@@ -15,7 +15,7 @@ from kvmdecl.events import Event
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FORMAT_VERSION = "1.1"
+FORMAT_VERSION = "1.2"
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 

@@ -10,9 +10,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from kvmdecl.events import RolloutStopped, StepDone, StepFailed, StepRefused, WaveStarted
+from kvmdecl.events import GateEnded, RolloutStopped, StepDone, StepFailed, StepRefused, WaveStarted
 from kvmdecl.text import safe_text
-from kvmdecl.views.board import Board, HostTally, conclusion, problem_lines, rollout_line
+from kvmdecl.views.board import Board, HostTally, conclusion, gate_line, problem_lines, rollout_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +69,7 @@ class LiveView:
         if isinstance(event, StepFailed | StepRefused):
             for number, line in enumerate(problem_lines(event)):
                 self._console.print(Text(line, style="" if number else "bold red"), soft_wrap=True)
-        elif isinstance(event, WaveStarted | RolloutStopped):
+        elif isinstance(event, WaveStarted | RolloutStopped | GateEnded):
             self._console.print(Text(rollout_line(event), style="bold"), soft_wrap=True)
         elif isinstance(event, StepDone):
             for remark in event.remarks:
@@ -93,6 +93,9 @@ class LiveView:
             parts: list[RenderableType] = [self._table(rows)]
             if len(shown) > len(rows):
                 parts.append(Text(f"and {len(shown) - len(rows)} more hosts", style="dim"))
+            if self._board.gate is not None:
+                told = Text(gate_line(self._board.gate), no_wrap=True, overflow="ellipsis")
+                parts.append(told)
             parts.append(self._total())
             return Group(*parts)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from kvmdecl.events import (
     ApplyFinished,
+    GateEnded,
     RolloutStopped,
     StepDone,
     StepFailed,
@@ -21,7 +22,7 @@ from kvmdecl.events import (
     WaveStarted,
 )
 from kvmdecl.text import safe_text
-from kvmdecl.views.board import Board, conclusion, describe, problem_lines, rollout_line
+from kvmdecl.views.board import Board, conclusion, describe, gate_line, problem_lines, rollout_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -93,7 +94,7 @@ class TextView:
                 yield from (f"{'':<{self._width}}  {line}" for line in more)
             case StepSkipped(address, because) if because is not None:
                 yield self._line(address, f"not begun: {safe_text(str(because))} did not succeed")
-            case WaveStarted() | RolloutStopped():
+            case WaveStarted() | RolloutStopped() | GateEnded():
                 yield rollout_line(event)
             case ApplyFinished():
                 yield conclusion(event)
@@ -106,6 +107,8 @@ class TextView:
         self._write(f"{line}\n")
 
     def _running(self) -> str:
+        if self._board.gate is not None:
+            return gate_line(self._board.gate)
         named = [
             f"{safe_text(address.host)} {self._board.doing(address)}"
             for address in list(self._board.running)[:_MOST_NAMED]

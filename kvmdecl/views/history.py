@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from typing import Any
 
+from kvmdecl.events import Outcome
 from kvmdecl.journal import Run
 from kvmdecl.runs import Holder
 from kvmdecl.state import Address
@@ -24,12 +26,13 @@ _WORDS = {
 
 
 def state(run: Run, dead: Dead) -> str:
-    """How a run stands: `done`, `done in part`, `interrupted`, `died`, `running` or `not known`."""
+    """How a run stands: `done`, `done in part`, `paused`, `interrupted`, `died`, `running` or `not known`."""
     counts = run.count()
     if run.end == "finished":
-        return "done" if counts["done"] == run.steps else "done in part"
+        closed = any(gate.outcome is not Outcome.PASSED for gate in run.gates)
+        return "done" if counts["done"] == run.steps and not closed else "done in part"
     if run.end:
-        return "interrupted"
+        return "paused" if run.end == "paused" else "interrupted"
     return {True: "died", False: "running", None: "not known"}[dead(run.holder)]
 
 
@@ -65,6 +68,9 @@ def _run(run: Run, dead: Dead) -> Iterator[str]:
         yield f"  {step.action.mark} {safe_text(str(step.address))}  {_end(run, step.address)}"
         if (found := run.problems.get(step.address)) is not None:
             yield f"      {safe_text(found.code)}: {safe_text(found.summary)}"
+    for gate in run.gates:
+        why = f": {gate.why}" if gate.why else ""
+        yield safe_text(f"  ? gate {gate.gate} after wave {gate.wave}  {gate.outcome}{why}")
 
 
 def _end(run: Run, address: Address) -> str:
@@ -94,5 +100,6 @@ def _row(run: Run, dead: Dead, *, steps: bool) -> dict[str, Any]:
         **{end: counts[end] for end in _WORDS},
     }
     if steps:
+        row["gates"] = [asdict(gate) for gate in run.gates]
         row["ends"] = {str(step.address): _end(run, step.address) for step in run.plan.steps}
     return row

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from kvmdecl.plan import Action, Change, ChangeOrigin, HostStatus, Impact, Owner, Plan, PlannedHost, Step
+from kvmdecl.names import format_duration
+from kvmdecl.plan import (
+    Action,
+    Change,
+    ChangeOrigin,
+    HostStatus,
+    Impact,
+    Owner,
+    Plan,
+    PlannedGate,
+    PlannedHost,
+    Step,
+)
 from kvmdecl.state import Kind
 from kvmdecl.text import quoted, safe_text
 from kvmdecl.waves import waves_of
@@ -56,8 +68,24 @@ def _waves(plan: Plan) -> Iterator[str]:
     width = max(len(safe_text(wave.name)) for wave in rollout.waves)
     for number, wave in enumerate(rollout.waves):
         hosts = safe_text(" ".join(wave.hosts))
-        yield f"  {number + 1}  {safe_text(wave.name):<{width}}  {count(steps[number], 'step')}  {hosts}"
+        asked = f"  ({count(len(wave.guests), 'guest')} at its gates)" if rollout.gates else ""
+        yield f"  {number + 1}  {safe_text(wave.name):<{width}}  {count(steps[number], 'step')}  {hosts}{asked}"
+    if rollout.gates:
+        yield "After each wave, before the next:"
+    yield from (f"  {_gate(gate)}" for gate in rollout.gates)
     yield ""
+
+
+def _gate(gate: PlannedGate) -> str:
+    """What a gate asks whom, and how long it is waited for; with every word of a command that it runs."""
+    options = (
+        f"{key} {quoted(value) if isinstance(value, str) else ' '.join(map(quoted, value))}"
+        for key, value in gate.options.items()
+    )
+    hold = f"for {format_duration(gate.hold)}, " if gate.hold else ""
+    parts = [safe_text(gate.check), *map(safe_text, options)]
+    parts += [f"of {safe_text(' '.join(gate.vms))}"] if gate.vms else []
+    return f"{'  '.join(parts)}  {hold}within {format_duration(gate.timeout)}"
 
 
 def _danger_first(step: Step) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 from dataclasses import replace
@@ -14,7 +15,7 @@ from kvmdecl.hosts.processes import this_run
 from kvmdecl.hosts.protocol import TakeLock
 from kvmdecl.hosts.runlock import read_lock, take_lock
 from kvmdecl.runs import Holder
-from tests.e2e.conftest import HOSTS, Story
+from tests.e2e.conftest import HOSTS, Answer, Story
 
 pytestmark = pytest.mark.xdist_group("lab")
 
@@ -138,6 +139,56 @@ def made(story: Story) -> list[int]:
         with story.connect(host) as connection:
             found.append(len(connection.listAllStoragePools()) + len(connection.listAllDomains()))
     return found
+
+
+def definitions(story: Story) -> list[str]:
+    """Of v1, v2 and v3, without kvmdecl's note of which revision wrote them."""
+    found = []
+    for number, host in enumerate(HOSTS, 1):
+        with story.connect(host) as connection:
+            xml = connection.lookupByName(f"v{number}").XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+            found.append(re.sub(r"<metadata>.*</metadata>", "", xml, flags=re.DOTALL))
+    return found
+
+
+def test_a_gate_that_does_not_pass_after_the_canary_leaves_later_waves_alone_and_undo_leads_back(
+    story: Story,
+):
+    cluster = CLUSTER.split("  db:", maxsplit=1)[0] + "".join(
+        f"  v{n}: {{host: kvm-{n}, image: tiny, memory: 32MiB, description: old}}\n" for n in (1, 2, 3)
+    )
+    story.write(cluster)
+    story.ok("apply", "--yes")
+    before = definitions(story)
+
+    def roll_out(gate: str) -> Answer:
+        rollout = f"rollout: {{canary: [kvm-1], gates: [running, {{{gate}, timeout: 1s}}]}}\nhosts:"
+        story.write(cluster.replace("old", "new").replace("hosts:", rollout))
+        return story.run("apply", "--yes")
+
+    failed = roll_out("check: command, with: {argv: ['false']}")
+
+    assert failed.code == 3, failed
+    assert "  command  argv `false`  within 1s" in failed.out
+    assert "gate running after canary: passed" in failed.out
+    assert "gate command after canary: failed" in failed.out
+    assert [was == now for was, now in zip(before, definitions(story), strict=True)] == [False, True, True]
+    assert "? gate command after wave canary  failed: it ended with 1" in story.ok("history", "last").out
+    run = failed.err.partition("To go back: kvmdecl undo ")[2].split()[0]
+
+    paused = roll_out(
+        "check: agent, vms: [v1]"
+    )  # the canary is as declared by now, and is looked at all the same
+
+    assert paused.code == 6, paused
+    assert (
+        "inconclusive after 1.0 s: v1 on kvm-1: no agent has started in it; nothing more is begun"
+        in paused.out
+    )
+    assert "Paused: nobody knows whether gate agent holds." in paused.err
+    assert definitions(story)[1:] == before[1:]
+    story.ok("undo", run, "--yes")
+    assert definitions(story) == before
 
 
 def test_a_rollout_stops_at_its_canary_and_goes_on_wave_by_wave(story: Story):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,14 @@ from hypothesis import strategies as st
 
 from kvmdecl.diagnostics import Rejected, Span
 from kvmdecl.pipeline import load_cluster
-from kvmdecl.plan import Action, HostStatus, Impact, Plan, PlannedHost, Rollout, Step, Wave
+from kvmdecl.plan import Action, HostStatus, Impact, Plan, PlannedGate, PlannedHost, Rollout, Step, Wave
 from kvmdecl.planner.waves import _one_after_the_other, rollout_of, until_wave
 from kvmdecl.pluginhost import load_plugins
 from kvmdecl.state import Address, Kind
 from kvmdecl.tasks import DeleteVolume
 from kvmdecl.views.plan_text import render_plan
 from kvmdecl.waves import spent, waves_of
+from tests.safety.support import plan_for
 
 HOSTS = """\
 apiVersion: kvmdecl/v1
@@ -69,6 +71,14 @@ def test_without_a_rollout_there_are_no_waves(tmp_path: Path):
         ("{canary: [kvm-1], waves: [[kvm-1]]}", "manifest.bad-rollout", 7),
         ("{max_failed: -1}", "manifest.bad-value", 7),
         ("{max_parallel: 0}", "manifest.bad-value", 7),
+        ("{gates: [runing]}", "plugin.unknown-gate", 7),
+        ("{gates: [{check: running, vms: [web]}]}", "reference.unknown-vm", 7),
+        ("{gates: [tcp]}", "manifest.missing-key", 7),
+        ("{gates: [{check: tcp, with: {prot: 22}}]}", "manifest.unknown-key", 7),
+        ("{gates: [{check: tcp, with: {port: 99999}}]}", "manifest.bad-value", 7),
+        ("{gates: [{check: settle, with: {port: 1}}]}", "manifest.unknown-key", 7),
+        ("{gates: [{check: command, with: {argv: []}}]}", "manifest.wrong-type", 7),
+        ("{gates: [{check: settle, for: soon}]}", "manifest.bad-value", 7),
     ],
 )
 def test_what_cannot_be_is_refused_at_its_line(tmp_path: Path, said: str, code: str, line: int):
@@ -126,6 +136,42 @@ def test_the_plan_shows_the_waves():
         "  2  r1      2 steps  kvm-2 kvm-3\n"
         "  3  rest    0 steps  kvm-4"
     )
+
+
+def test_the_plan_shows_what_each_wave_is_asked_and_every_word_of_a_command():
+    gates = (
+        PlannedGate("tcp", {"port": "22"}, ("web-2",), 30, 300, 2),
+        PlannedGate("command", {"argv": ("rm", "a b")}, (), 0, 60, 2),
+    )
+    guests = (Wave("canary", ("kvm-1",), (Address("kvm-1", Kind.DOMAIN, "db-1"),)), *RACKS.waves[1:])
+    plan = replace(plan_of(step("db-1", 1)), rollout=replace(RACKS, waves=guests, gates=gates))
+
+    assert render_plan(plan, color=False).split("\n\n")[-2].partition("\n")[2] == (
+        "  1  canary  1 step  kvm-1  (1 guest at its gates)\n"
+        "  2  r1      0 steps  kvm-2 kvm-3  (0 guests at its gates)\n"
+        "  3  rest    0 steps  kvm-4  (0 guests at its gates)\n"
+        "After each wave, before the next:\n"
+        "  tcp  port `22`  of web-2  for 30s, within 5m\n"
+        "  command  argv `rm` `a b`  within 1m"
+    )
+
+
+def test_gates_ask_the_guests_that_should_run_when_a_wave_has_ended(tmp_path: Path):
+    path = tmp_path / "cluster.yaml"
+    path.write_text(
+        HOSTS + "rollout: {canary: [kvm-1], gates: [{check: running, vms: [web]}]}\n"
+        "vms:\n"
+        "  web: {count: 2, host: kvm-1, memory: 64MiB}\n"
+        "  off: {host: kvm-1, memory: 64MiB, state: stopped}\n"
+        "  late: {host: kvm-1, memory: 64MiB, after: [db]}\n"
+        "  db: {host: kvm-5, memory: 64MiB}\n"
+    )
+    plan = plan_for(path, {})
+
+    assert plan.rollout
+    asked = [" ".join(guest.name for guest in wave.guests) for wave in plan.rollout.waves]
+    assert asked == ["web-1 web-2", "late db"]
+    assert plan.rollout.gates == (PlannedGate("running", {}, ("web-1", "web-2"), 0, 120, 2),)
 
 
 @pytest.mark.parametrize(("silent", "code"), [(0, None), (1, "rollout.budget-spent")])

@@ -20,21 +20,22 @@ ROOT = Path(__file__).parents[2]
 def test_the_api_is_what_it_was() -> None:
     """A name is added here on purpose, and never taken away."""
     assert sorted(api.__all__) == [
-        "Artifact", "Bool", "Budget", "Cell", "CellDemand", "CellPlace", "CellRoom", "Change",
-        "DeviceDemand", "Diagnostic", "DomainSupport", "Duration", "Finding", "Footprint", "Form",
-        "Function", "Group", "GuestType", "Holder", "HostCpu", "HostFacts", "HostInterface",
-        "HostPath", "HostRoom", "HostState", "Integer", "IpAddress", "Link", "Load", "Mac",
-        "Machine", "Mdev", "MdevType", "Name", "NodeDevice", "Note", "ObservedDomain",
-        "ObservedNetwork", "ObservedPool", "Origin", "PagePool", "Passed", "PciDevice", "PciTree",
-        "Place", "PlaceAnswer", "PlaceRequest", "PlacedCluster", "Positive", "Rejected",
-        "ResolvedCluster", "ResolvedDisk", "ResolvedHost", "ResolvedImage", "ResolvedNetwork",
-        "ResolvedNic", "ResolvedPool", "ResolvedVm", "Rule", "ScsiDevice", "Section", "Severity",
-        "Shape", "Site", "Size", "Solver", "Span", "Subnet", "Takeover", "Takeovers", "UsbDevice",
-        "Use", "VmToPlace", "about_size", "did_you_mean", "footprint", "format_duration",
-        "format_size", "groups_of", "holders", "homes", "hookimpl", "mdev_types", "mdevs",
-        "networks_of", "nodes_of", "numbers_of", "passed_on", "pci_tree", "pools_of", "quoted",
-        "refusal", "reject_errors", "room_of", "safe_text", "scsi_devices", "set_aside",
-        "spread_over", "usb_devices", "whole_domain", "with_uses",
+        "Address", "Agent", "Artifact", "Bool", "Budget", "Cell", "CellDemand", "CellPlace",
+        "CellRoom", "Change", "DeviceDemand", "Diagnostic", "DomainSupport", "Duration", "Finding",
+        "Footprint", "Form", "Function", "Gate", "GateRequest", "Group", "Guest", "GuestType",
+        "Holder", "HostCpu", "HostFacts", "HostInterface", "HostPath", "HostRoom", "HostState",
+        "Integer", "IpAddress", "Link", "Load", "Mac", "Machine", "Mdev", "MdevType", "Name",
+        "NodeDevice", "Note", "ObservedDomain", "ObservedNetwork", "ObservedPool", "Origin",
+        "Outcome", "PagePool", "Passed", "PciDevice", "PciTree", "Place", "PlaceAnswer",
+        "PlaceRequest", "PlacedCluster", "Positive", "Rejected", "ResolvedCluster", "ResolvedDisk",
+        "ResolvedHost", "ResolvedImage", "ResolvedNetwork", "ResolvedNic", "ResolvedPool",
+        "ResolvedVm", "Rule", "ScsiDevice", "Section", "Severity", "Shape", "Site", "Size",
+        "Solver", "Span", "Subnet", "Takeover", "Takeovers", "UsbDevice", "Use", "Verdict",
+        "VmToPlace", "about_size", "did_you_mean", "footprint", "format_duration", "format_size",
+        "groups_of", "holders", "homes", "hookimpl", "mdev_types", "mdevs", "networks_of",
+        "nodes_of", "numbers_of", "passed_on", "pci_tree", "pools_of", "quoted", "refusal",
+        "reject_errors", "room_of", "safe_text", "scsi_devices", "set_aside", "spread_over",
+        "usb_devices", "whole_domain", "with_uses",
     ]  # fmt: skip
     assert all(hasattr(api, name) for name in api.__all__)
 
