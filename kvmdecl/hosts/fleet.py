@@ -59,6 +59,8 @@ HOSTS_PER_WORKER = 8
 """A process more costs 0.1 s of CPU time to start; threads read the hosts of one process at once."""
 OPEN_TIMEOUT = 10.0
 """Seconds for opening a connection, with the start of the worker."""
+REOPEN_TIMEOUT = 5.0
+"""The same for a host whose connection stood before."""
 SILENCE = 8.0
 """Seconds that an open connection may show no sign of life."""
 READ_TIMEOUT = 60.0
@@ -95,6 +97,7 @@ class _Job:
     progressed: float = 0.0
     opened: bool = False
     retried: bool = False
+    fell_silent: bool = False
 
     def begin(self) -> None:
         """Start the clocks."""
@@ -104,7 +107,7 @@ class _Job:
     def deadline(self) -> float:
         """When to give it up, unless something is heard before."""
         if not self.opened:
-            return self.heard + OPEN_TIMEOUT
+            return self.heard + (REOPEN_TIMEOUT if self.fell_silent else OPEN_TIMEOUT)
         return min(self.heard + SILENCE, self.progressed + self.limit)
 
     @property
@@ -283,10 +286,10 @@ class _Crew(threading.Thread):
             return  # the answer to a job that was given up
         if isinstance(report, Answered):
             del worker.jobs[report.id]
-            worker.retiring |= job.opened and _is_lost(
-                report.answer
-            )  # other threads may hang on the connection
-            _settle(job, report.answer)
+            lost = job.opened and _is_lost(report.answer)
+            worker.retiring |= lost  # other threads may hang on the connection
+            if not (lost and self._read_again(job)):
+                _settle(job, report.answer)
             self._retire(worker)
             return
         job.heard = time.monotonic()
@@ -308,8 +311,21 @@ class _Crew(threading.Thread):
             for job in late:
                 del worker.jobs[job.call.id]
                 worker.retiring = True
-                _settle(job, TaskFailed(_late(job)))
+                if not self._read_again(job):
+                    _settle(job, TaskFailed(_late(job)))
             self._retire(worker)
+
+    def _read_again(self, job: _Job) -> bool:
+        """Have a host read once more whose connection stood and fell silent or broke; False for all other jobs.
+
+        It may be alive: while libvirt ends a guest that does not die at once, for 25 s at most, every call that looks
+        at that guest waits, and a client with five calls that wait is not heard at all. Or its libvirtd was restarted.
+        """
+        if job.retried or not job.opened or not isinstance(job.call.work, Scope):
+            return False
+        job.retried, job.opened, job.fell_silent = True, False, True
+        self._waiting.append(job)
+        return True
 
     def _retire(self, worker: _Worker) -> None:
         if worker.retiring and not worker.jobs:
@@ -444,7 +460,7 @@ def _is_lost(answer: object) -> bool:
 
 def _late(job: _Job) -> Diagnostic:
     if not job.opened:
-        return timed_out(job.call.host, "connecting", OPEN_TIMEOUT)
+        return timed_out(job.call.host, "connecting", REOPEN_TIMEOUT if job.fell_silent else OPEN_TIMEOUT)
     silent = job.heard + SILENCE < job.progressed + job.limit
     if job.doing:
         return timed_out(job.call.host, job.doing, SILENCE if silent else job.limit)

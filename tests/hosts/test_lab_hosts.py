@@ -219,6 +219,28 @@ def assert_frozen_is_noticed(lab: Lab, freeze: Callable[[str], None]) -> None:
     assert all(isinstance(seen[other], HostSnapshot) for other in others)
 
 
+def test_a_host_that_is_busy_ending_a_guest_is_read_after_it(clean_lab: Lab, monkeypatch: pytest.MonkeyPatch):
+    """libvirt hears nothing of a reader meanwhile: it answers five calls of a client at once, and they all wait."""
+    monkeypatch.setattr(fleets, "SILENCE", 2.0)
+    name, host = next(iter(clean_lab.hosts.items()))
+    connection = libvirt.open(host.uri())
+    guest = connection.defineXML(DOMAIN.format(name="stuck"))
+    guest.create()
+    pid = (host.folder / "run/libvirt/qemu/stuck.pid").read_text()
+    clean_lab.run(["kill", "-STOP", pid], host=name)  # so that it does not end when it is told to
+    ending = threading.Thread(target=guest.destroy)
+    ending.start()
+    threading.Timer(4.5, clean_lab.run, [["kill", "-CONT", pid]], {"host": name}).start()
+    began = time.monotonic()
+
+    with ReadingFleet(uris(clean_lab)) as fleet:
+        seen = fleet.observe(Scope())
+    ending.join()
+
+    assert isinstance(seen[name], HostSnapshot)
+    assert time.monotonic() - began > 4, "it was not busy at all"
+
+
 def test_a_frozen_host_fails_a_task_in_time(clean_lab: Lab, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(fleets, "OPEN_TIMEOUT", 3.0)
     frozen = next(iter(clean_lab.hosts))
