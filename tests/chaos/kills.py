@@ -1,36 +1,56 @@
-"""`python -m tests.chaos.kills [STRIDE]`: kill an apply after each record of its journal; the next one ends it.
+"""`python -m tests.chaos.kills`: kill an apply, or a libvirtd under it, anywhere on its way; a plain apply ends it.
 
-Four hosts, twelve guests that are restarted by every round. The next apply is a plain one: it knows of no journal.
+Four hosts, twelve guests. Every round restarts eight of them, gives the others another disk, and uploads an image
+for one more. `--records STRIDE` kills the apply after each record of its journal, or every so-manyth; `--instants N`
+so often at a random instant; `--libvirtd N` kills a host's libvirtd instead, and starts it again after a while.
+The next apply knows of no journal.
 """
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
 import multiprocessing
 import os
+import random
+import re
 import signal
 import sys
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import libvirt
 
 from kvmdecl.cli import main as program
+from kvmdecl.hosts.ledger import read_ledgers
 from kvmdecl.hosts.processes import is_dead
 from kvmdecl.hosts.runlock import read_lock
 from kvmdecl.journal import Journal, read_runs
 from kvmdecl.lab import Lab
 from kvmdecl.lab.guest import tiny_image
+from kvmdecl.state import Kind
 from kvmdecl.testing import temporary_lab
 
 libvirt.registerErrorHandler(lambda _context, _error: None, None)
 HOSTS = ("kvm-1", "kvm-2", "kvm-3", "kvm-4")
-_AT_ONCE = {"timeout": "1s", "force": True}  # they have no operating system that would power off
+RESTARTED = frozenset(f"{place}{host[-1]}" for place in "ab" for host in HOSTS)
+_AT_ONCE = {"timeout": "1s", "force": True}  # half of them have no operating system yet that would power off
+_OF_A_LAB = 50  # each leaves two volumes
+_START = ": starting up libvirt version"
+_NOTES = rf"{_START}|reason=\w+"
+
+
+def _lucky(number: int) -> str:
+    """The host on which a round makes volumes that no round before it made."""
+    return HOSTS[number % len(HOSTS)]
 
 
 def manifest(number: int) -> dict[str, Any]:
@@ -42,13 +62,17 @@ def manifest(number: int) -> dict[str, Any]:
             vms[f"{place}{host[-1]}"] = {"host": host, "memory": memory, "image": "tiny"}
         vms[f"c{host[-1]}"] |= {"state": "stopped", "disks": {f"data-{number % 2}": "1MiB"}}
     vms["b1"] |= {"firmware": "uefi", "memory": {"size": "48MiB", "max": f"{64 + 16 * (number % 2)}MiB"}}
+    vms[f"c{_lucky(number)[-1]}"]["disks"][f"new-{number}"] = {"image": f"copied-{number}"}
     return {
         "apiVersion": "kvmdecl/v1",
         "cluster": "killed",
         "rollout": {"canary": ["kvm-1"], "max_failed": 4},
         "hosts": {host: {"uri": f"qemu+tls://{host}.example/system"} for host in HOSTS},
         "storage": {"vms": {"path": "/srv/vms"}},
-        "images": {"tiny": {"source": "tiny.img", "format": "raw"}},
+        "images": {
+            "tiny": {"source": "tiny.img", "format": "raw"},
+            f"copied-{number}": {"source": "copied.img", "format": "raw"},
+        },
         "defaults": {"vms": {"restart": "now", "shutdown": _AT_ONCE}},
         "vms": vms,
     }
@@ -56,16 +80,24 @@ def manifest(number: int) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Holdings:
-    """What the hosts have: definitions, volumes, firmware variables, and how often each guest was started."""
+    """What the hosts have.
+
+    Attributes:
+        definitions: of domains, pools and networks.
+        files: volumes and firmware variables.
+        unlisted: files in a pool that its ledger does not know.
+        logs: of each guest, in which libvirt notes its starts and ends.
+    """
 
     definitions: frozenset[str]
     files: frozenset[str]
-    starts: Counter[str]
+    unlisted: frozenset[str]
+    logs: dict[str, str]
 
 
 def holdings(lab: Lab) -> Holdings:
-    """Look at the hosts without kvmdecl."""
-    definitions, files, starts = set[str](), set[str](), Counter[str]()
+    """Look at the hosts without what plans."""
+    definitions, files, noted, logs = set[str](), set[str](), set[str](), dict[str, str]()
     for name, host in lab.hosts.items():
         connection = libvirt.open(host.uri())
         things = (
@@ -76,13 +108,33 @@ def holdings(lab: Lab) -> Holdings:
         definitions |= {
             f"{name} {type(thing).__name__} {thing.name()} {thing.UUIDString()}" for thing in things
         }
+        entries = (entry for ledger in read_ledgers(connection) for entry in ledger.entries)
+        noted |= {f"{name} srv/{entry.name}" for entry in entries if entry.kind is Kind.VOLUME}
         connection.close()
         for place in ("srv", "lib/qemu/nvram"):
             found = (path for path in (host.folder / place).rglob("*") if path.is_file())
             files |= {f"{name} {path.relative_to(host.folder)}" for path in found}
         for log in (host.folder / "log/qemu").glob("*.log"):
-            starts[log.stem] += log.read_bytes().count(b": starting up libvirt version")
-    return Holdings(frozenset(definitions), frozenset(files), starts)
+            logs[log.stem] = log.read_text(errors="replace")
+    unlisted = frozenset(file for file in files if " srv/" in file) - noted
+    return Holdings(frozenset(definitions), frozenset(files), unlisted, logs)
+
+
+def restarts(before: Holdings, after: Holdings) -> Counter[str]:
+    """How often each guest was started, or ended by somebody after that.
+
+    A start that libvirtd did not live to finish is none: its QEMU never ran the guest, and the next libvirtd ends it
+    (reason `daemon`), as a libvirtd does that fails to start one (`failed`).
+    """
+    found = Counter[str]()
+    for guest, log in after.logs.items():
+        since = re.findall(_NOTES, log[len(before.logs[guest]) :])
+        if _START in since:
+            again = since[since.index(_START) :]
+            found[guest] = 1 + sum(
+                1 for note in again if note not in {_START, "reason=daemon", "reason=failed"}
+            )
+    return found
 
 
 def _run(lab: str, folder: str, arguments: list[str], nth: int) -> None:
@@ -110,7 +162,10 @@ class Rounds:
 
     lab: Lab
     folder: Path
+    random: random.Random = field(default_factory=random.Random)
     number: int = 0
+    whole: float = 10.0
+    """Seconds that an apply takes that nobody cuts off; the shortest that was seen."""
 
     def __post_init__(self) -> None:
         tiny_image(self.folder / "tiny.img")
@@ -122,40 +177,101 @@ class Rounds:
 
     def _write(self) -> None:
         self.number += 1
+        (self.folder / "copied.img").write_bytes(self.number.to_bytes(2, "big") * (1 << 19))
         (self.folder / "cluster.yaml").write_text(json.dumps(manifest(self.number)))
 
-    def _command(self, arguments: list[str], nth: int = 0) -> int | None:
-        where = (str(self.lab.directory), str(self.folder))
-        process = self._forks.Process(target=_run, args=(*where, arguments, nth))
+    def _start(self, arguments: list[str], nth: int = 0) -> BaseProcess:
+        process = self._forks.Process(
+            target=_run, args=(str(self.lab.directory), str(self.folder), arguments, nth)
+        )
         process.start()
-        process.join(300)
-        assert process.exitcode is not None, "it hangs"
-        return process.exitcode
+        return process
+
+    def _command(self, arguments: list[str]) -> int | None:
+        return _end_of(self._start(arguments))
 
     def _output(self) -> str:
         return (self.folder / "output").read_text()
 
     def cut_after(self, nth: int) -> bool:
-        """Apply the next manifest, be killed after a record of the journal, and apply again. Whether there was one."""
+        """Kill an apply after a record of its journal. Whether there was one."""
+        return self._round(lambda: self._is_killed(self._start(["apply", "--yes"], nth)), f"record {nth}")
+
+    def cut_at_random(self) -> bool:
+        """Kill an apply at any instant. Whether it ran until then."""
+        delay = self.random.uniform(0, self.whole)
+
+        def cut() -> bool:
+            process = self._start(["apply", "--yes"])
+            self._await(process, delay)
+            process.kill()
+            return self._is_killed(process)
+
+        return self._round(cut, f"{delay:.3f} s")
+
+    def cut_libvirtd(self) -> bool:
+        """Kill a host's libvirtd at any instant of an apply, and start it again. Whether it ran until then."""
+        host, delay, pause = (
+            self.random.choice(HOSTS),
+            self.random.uniform(0, self.whole),
+            self.random.uniform(0, 5),
+        )
+
+        def cut() -> bool:
+            process = self._start(["apply", "--yes"])
+            on_the_way = self._await(process, delay)
+            self.lab.kill(host)
+            process.join(pause)
+            self.lab.start(host)
+            _end_of(process)
+            return on_the_way
+
+        return self._round(cut, f"libvirtd of {host}, {delay:.3f} s, for {pause:.3f} s")
+
+    def _round(self, cut: Callable[[], bool], when: str) -> bool:
+        """Apply the next manifest, which is cut off, and apply again. Returns what `cut` does."""
+        when = f"round {self.number + 1}, {when}"
         before = holdings(self.lab)
         self._write()
-        killed = self._command(["apply", "--yes"], nth) == -signal.SIGKILL
-        assert killed or self._output(), nth
+        was_cut = cut()
         then = holdings(self.lab)
-        assert before.definitions <= then.definitions, (nth, before.definitions - then.definitions)
-        assert before.files <= then.files, (nth, before.files - then.files)
-        if killed:
-            run = next(read_runs(self.folder / "runs"))
-            assert run.end == ("" if len(run.ends) < run.steps else run.end), "the journal just breaks off"
-        assert self._command(["apply", "--yes"]) == 0, self._output()
+        assert before.definitions <= then.definitions, (when, before.definitions - then.definitions)
+        assert before.files <= then.files, (when, before.files - then.files)
+        assert not then.unlisted, (when, then.unlisted)
+        assert self._command(["apply", "--yes"]) == 0, (when, self._output())
         after = holdings(self.lab)
-        assert after.definitions == before.definitions, nth
-        assert after.files == before.files, (nth, "a file that nobody lists")
-        restarted = Counter(f"{place}{host[-1]}" for place in "ab" for host in HOSTS)
-        assert after.starts - before.starts == restarted, (nth, "each once", after.starts - before.starts)
-        assert self._command(["plan", "--detailed-exitcode"]) == 0, self._output()
-        assert self._free()
-        return killed
+        assert after.definitions == before.definitions, when
+        assert after.files - before.files == self._made(), (when, after.files - before.files)
+        assert before.files <= after.files, (when, before.files - after.files)
+        assert not after.unlisted, (when, after.unlisted)
+        assert restarts(before, after) == Counter(RESTARTED), (when, restarts(before, after))
+        assert self._command(["plan", "--detailed-exitcode"]) == 0, (when, self._output())
+        assert self._free(), when
+        return was_cut
+
+    def _await(self, process: BaseProcess, seconds: float) -> bool:
+        """Let an apply work for a while. Whether it still does."""
+        began = time.monotonic()
+        process.join(seconds)
+        if not process.is_alive():
+            self.whole = min(self.whole, time.monotonic() - began)
+        return process.is_alive()
+
+    def _is_killed(self, process: BaseProcess) -> bool:
+        if _end_of(process) != -signal.SIGKILL:
+            return False
+        run = next(read_runs(self.folder / "runs"))
+        assert run.end == ("" if len(run.ends) < run.steps else run.end), "the journal just breaks off"
+        return True
+
+    def _made(self) -> frozenset[str]:
+        """The files that this round makes."""
+        host = _lucky(self.number)
+        copied = next((self.lab.host(host).folder / "srv/vms").glob(f"copied-{self.number}.*"))
+        assert copied.read_bytes() == (self.folder / "copied.img").read_bytes()
+        return frozenset(
+            {f"{host} srv/vms/{copied.name}", f"{host} srv/vms/c{host[-1]}.new-{self.number}.qcow2"}
+        )
 
     def _free(self) -> bool:
         """Whether no host is held but by the dead: where nothing was left to do, no run came to take it over."""
@@ -166,6 +282,12 @@ class Rounds:
         return all(holder is None or is_dead(holder) for holder in held)
 
 
+def _end_of(process: BaseProcess) -> int | None:
+    process.join(300)
+    assert process.exitcode is not None, "it hangs"
+    return process.exitcode
+
+
 def all_points(rounds: Rounds, first: int = 1, stride: int = 1) -> Iterator[int]:
     """Kill after every record, or every so-manyth; yields the points."""
     nth = first
@@ -174,16 +296,45 @@ def all_points(rounds: Rounds, first: int = 1, stride: int = 1) -> Iterator[int]
         nth += stride
 
 
-def main(stride: int) -> int:
-    """Try all points."""
+def often(cut: Callable[[], bool], times: int) -> None:
+    """Cut so often; where an apply was over before, it does not count."""
+    while times:
+        times -= cut()
+
+
+def _all_labs(way: str, times: int, seed: int) -> None:
+    """Cut so often in one way, now and then in a new lab."""
+    for done in range(0, times, _OF_A_LAB):
+        now = min(_OF_A_LAB, times - done)
+        with _rounds(f"{seed} {way} {done}") as rounds:
+            often(rounds.cut_at_random if way == "instants" else rounds.cut_libvirtd, now)
+            print(
+                f"{way}: {done + now} of {times} killed: nothing lost, each ended by the next run", flush=True
+            )
+
+
+@contextmanager
+def _rounds(seed: str) -> Iterator[Rounds]:
     with temporary_lab(HOSTS) as lab, tempfile.TemporaryDirectory() as folder:
-        points = 0
-        for nth in all_points(Rounds(lab, Path(folder)), stride=stride):
-            points += 1
-            print(f"killed after record {nth}: nothing lost, finished by the next run", flush=True)
-        print(f"{points} points")
+        yield Rounds(lab, Path(folder), random.Random(seed))
+
+
+def main(arguments: list[str]) -> int:
+    """Kill as often as was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.kills")
+    parser.add_argument("--records", type=int, default=0, metavar="STRIDE", help="0 for none")
+    parser.add_argument("--instants", type=int, default=0, metavar="N")
+    parser.add_argument("--libvirtd", type=int, default=0, metavar="N")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args(arguments)
+    if options.records:
+        with _rounds("records") as rounds:
+            points = sum(1 for _ in all_points(rounds, stride=options.records))
+        print(f"records: {points}", flush=True)
+    for way in ("instants", "libvirtd"):
+        _all_labs(way, getattr(options, way), options.seed)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1))
+    sys.exit(main(sys.argv[1:]))
