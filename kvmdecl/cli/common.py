@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from kvmdecl.cluster import ResolvedCluster
     from kvmdecl.diagnostics import Diagnostic
@@ -79,6 +79,29 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class ReportFormat(StrEnum):
+    """What a command that finds faults writes: for people, for programs, and for what shows them beside a change."""
+
+    TEXT = "text"
+    JSON = "json"
+    SARIF = "sarif"
+    GITHUB = "github"
+    GITLAB = "gitlab"
+    JUNIT = "junit"
+
+
+class PlanFormat(StrEnum):
+    """What `plan` writes: a plan, or what is found on the way to it."""
+
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+    SARIF = "sarif"
+    GITHUB = "github"
+    GITLAB = "gitlab"
+    JUNIT = "junit"
+
+
 class ProgressView(StrEnum):
     """How progress is shown: `auto` is `live` on a terminal and `plain` lines elsewhere."""
 
@@ -133,6 +156,53 @@ def report(diagnostics: Iterable[Diagnostic]) -> None:
 
     if found := tuple(diagnostics):
         _write(sys.stderr, render(found, color=color(sys.stderr), read_line=line_reader()))
+
+
+def say_findings(diagnostics: Iterable[Diagnostic], form: str, title: str) -> None:
+    """Write diagnostics to standard output, in one of the formats that other programs read.
+
+    For GitHub Actions those on lines that the pull request changes come first, and all are added to the job's summary.
+
+    Args:
+        diagnostics: in any order.
+        form: `json`, `sarif`, `github`, `gitlab` or `junit`.
+        title: what was looked at, `validate` or `plan`.
+    """
+    if form == "github":
+        _annotate(diagnostics, title)
+        return
+    if form == "json":
+        from kvmdecl.views.diagnostics_text import render_json as render
+    elif form == "sarif":
+        from kvmdecl.views.sarif import render_sarif as render
+    elif form == "gitlab":
+        from kvmdecl.views.code_quality import render_code_quality as render
+    else:
+        from kvmdecl.views.junit import render_junit as render
+    say(render(diagnostics), end="")
+
+
+def _annotate(diagnostics: Iterable[Diagnostic], title: str) -> None:
+    from dataclasses import replace
+
+    from kvmdecl.diagnostics import Rejected, Severity
+    from kvmdecl.revisions import changed_lines
+    from kvmdecl.views.annotations import render_annotations, render_summary, worst
+
+    changed: Mapping[str, frozenset[int]] = {}
+    if base := os.environ.get("GITHUB_BASE_REF"):
+        try:
+            changed = changed_lines(f"origin/{base}")
+        except Rejected as rejected:  # the findings are worth more than their order
+            report(replace(each, severity=Severity.WARNING) for each in rejected.diagnostics)
+    found = worst(diagnostics, changed)
+    say(render_annotations(found), end="")
+    if (summary := os.environ.get("GITHUB_STEP_SUMMARY")) and found:
+        try:
+            with Path(summary).open("a", encoding="utf-8") as file:
+                file.write(render_summary(found, f"kvmdecl {title}"))
+        except OSError as error:
+            raise not_written(summary, error) from error
 
 
 def unknown_host(code: str, name: str, names: list[str]) -> Diagnostic:

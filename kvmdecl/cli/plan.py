@@ -10,6 +10,7 @@ import typer
 from kvmdecl.cli import common
 
 if TYPE_CHECKING:
+    from kvmdecl.diagnostics import Diagnostic
     from kvmdecl.plan import Plan
 
 
@@ -21,7 +22,12 @@ def run(
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit 2 when there are changes.")
     ] = False,
-    format_: Annotated[common.Format, typer.Option("--format", help="Output format.")] = common.Format.TEXT,
+    format_: Annotated[
+        common.PlanFormat, typer.Option("--format", help="Output format.")
+    ] = common.PlanFormat.TEXT,
+    max_bytes: Annotated[
+        int, typer.Option(min=8_000, metavar="N", help="Length of the Markdown, at most.")
+    ] = 60_000,
     facts: Annotated[
         Path | None, typer.Option(help="Plan offline, from the files that `kvmdecl facts` wrote.")
     ] = None,
@@ -38,6 +44,9 @@ def run(
     foreign: Annotated[
         bool,
         typer.Option("--foreign", help="Also show what no manifest declares: fields, and objects of others."),
+    ] = False,
+    expand: Annotated[
+        bool, typer.Option("--expand", help="Show each step of a long plan, and nothing folded.")
     ] = False,
     forget_host: Annotated[
         list[str] | None,
@@ -58,30 +67,71 @@ def run(
     --foreign shows what is left alone: how many fields of each object the manifest declares, libvirt filled in, and
     somebody else changed, and the objects that this cluster did not make. None of it is a change.
 
+    A plan that would fill screens is folded: what is the same for many guests is shown once, what is dangerous first.
+    A saved plan (PATH ends in .json) is shown again, without its hosts: as the text of a comment on a pull request, or,
+    for what shows findings beside a change, as SARIF, annotations, code quality or tests.
+
     Examples:
       kvmdecl plan clusters/demo
       kvmdecl plan clusters/demo --out plan.json --detailed-exitcode
       kvmdecl plan clusters/demo --deep
+      kvmdecl plan plan.json --format markdown
 
     Exit codes: 0 planned, 1 error or blocked objects, 2 changes (with --detailed-exitcode), 3 a host did not answer.
     """
     from kvmdecl.cli import planning
-    from kvmdecl.views.plan_text import render_plan
 
-    if deep and facts is not None:
-        raise typer.BadParameter("--deep asks the hosts and --facts contacts none")
-    plan, warnings, _ = planning.make(
-        path, facts, deep=deep, scheduled=scheduled, forget=forget_host or (), foreign=foreign
-    )
+    warnings: tuple[Diagnostic, ...] = ()
+    if path.suffix == ".json":
+        if facts is not None or deep or scheduled or foreign or forget_host or out is not None:
+            raise typer.BadParameter("a saved plan is shown as it is; those options are for making one")
+        plan = _saved(path)
+    else:
+        if deep and facts is not None:
+            raise typer.BadParameter("--deep asks the hosts and --facts contacts none")
+        plan, warnings, _ = planning.make(
+            path, facts, deep=deep, scheduled=scheduled, forget=forget_host or (), foreign=foreign
+        )
     if out is not None:
         common.write_file(out, _json(plan), private=True)  # it holds the seeds of guests
-    if format_ is common.Format.JSON:
-        common.say(_json(plan), end="")
-    else:
+    if format_ is common.PlanFormat.TEXT:
         target = out if out is not None else f"{path} --scheduled" if scheduled else path
-        common.say(render_plan(plan, color=common.color(), next_command=f"kvmdecl apply {target}"), end="")
-    common.report((*plan.blocked, *warnings, *plan.notes))
+        _say_text(plan, f"kvmdecl apply {target}", expand=expand)
+    elif format_ is common.PlanFormat.JSON:
+        common.say(_json(plan), end="")
+    elif format_ is common.PlanFormat.MARKDOWN:
+        _say_markdown(plan, warnings, max_bytes)
+    else:
+        from kvmdecl.views.plan_findings import findings
+
+        common.say_findings(findings(plan, warnings), format_, "plan")
+    if format_ in {common.PlanFormat.TEXT, common.PlanFormat.JSON}:
+        common.report((*plan.blocked, *warnings, *plan.notes))
     raise typer.Exit(planning.exit_code(plan, detailed=detailed_exitcode))
+
+
+def _saved(path: Path) -> Plan:
+    from kvmdecl.planner.saved import require_consistent
+    from kvmdecl.views.plan_json import read_plan
+
+    plan = read_plan(path)
+    require_consistent(plan)
+    return plan
+
+
+def _say_text(plan: Plan, command: str, *, expand: bool) -> None:
+    from kvmdecl.views.plan_text import render_plan
+
+    common.say(render_plan(plan, color=common.color(), next_command=command, expand=expand), end="")
+
+
+def _say_markdown(plan: Plan, warnings: tuple[Diagnostic, ...], max_bytes: int) -> None:
+    from hashlib import sha256
+
+    from kvmdecl.views.plan_markdown import render_markdown
+
+    digest = sha256(_json(plan).encode()).hexdigest()
+    common.say(render_markdown(plan, warnings, digest=digest, max_bytes=max_bytes), end="")
 
 
 def _json(plan: Plan) -> str:

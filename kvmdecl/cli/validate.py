@@ -9,7 +9,6 @@ import typer
 from kvmdecl.cli import common
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from kvmdecl.diagnostics import Diagnostic
@@ -17,7 +16,9 @@ if TYPE_CHECKING:
 
 def run(
     path: common.ClusterPath = common.DEFAULT_PATH,
-    format_: Annotated[common.Format, typer.Option("--format", help="Output format.")] = common.Format.TEXT,
+    format_: Annotated[
+        common.ReportFormat, typer.Option("--format", help="Output format.")
+    ] = common.ReportFormat.TEXT,
     select: Annotated[
         list[str] | None,
         typer.Option(
@@ -46,7 +47,7 @@ def run(
 
     Examples:
       kvmdecl validate clusters/demo
-      kvmdecl validate cluster.yaml --format json
+      kvmdecl validate cluster.yaml --format sarif >kvmdecl.sarif
       kvmdecl validate cluster.yaml --select advice --ignore network
 
     Exit codes: 0 valid (perhaps with warnings), 1 not valid.
@@ -60,15 +61,15 @@ def run(
         with gc_paused():
             summary, warnings = _check(path, tuple(select or ()), tuple(ignore or ()))
     except Rejected as error:
-        if format_ is not common.Format.JSON:
+        if format_ is common.ReportFormat.TEXT:
             raise
-        _say_json(error.diagnostics)
+        common.say_findings(error.diagnostics, format_, "validate")
         raise typer.Exit(common.Exit.ERROR) from error
-    if format_ is common.Format.JSON:
-        _say_json(warnings)
-    else:
+    if format_ is common.ReportFormat.TEXT:
         common.report(warnings)
         common.say(summary)
+    else:
+        common.say_findings(warnings, format_, "validate")
 
 
 def _mend(path: Path) -> None:
@@ -118,9 +119,3 @@ def _check(
     counts = [(len(manifest.vms), "vm"), (len(manifest.hosts), "host"), (len(loaded.files), "file")]
     counted = ", ".join(f"{number} {word}{'s' * (number != 1)}" for number, word in counts)
     return f"{manifest.cluster} is valid: {counted}", warnings
-
-
-def _say_json(diagnostics: Iterable[Diagnostic]) -> None:
-    from kvmdecl.views.diagnostics_text import render_json
-
-    common.say(render_json(diagnostics), end="")

@@ -19,7 +19,8 @@ from kvmdecl.plan import (
     Step,
 )
 from kvmdecl.state import Kind
-from kvmdecl.text import quoted, safe_text
+from kvmdecl.text import listed, quoted, safe_text
+from kvmdecl.views.folding import Fold, danger, folded
 from kvmdecl.waves import waves_of
 
 _STYLES = {Action.CREATE: "32", Action.ADOPT: "32", Action.UPDATE: "33", Action.DELETE: "31"}
@@ -31,16 +32,64 @@ _VERBS = {
 }
 
 
-def render_plan(plan: Plan, *, color: bool, next_command: str = "") -> str:
-    """The whole plan, and the command that carries it out if one is given. Its diagnostics are shown elsewhere."""
-    blocks = [block for host in plan.hosts for block in _host(host, plan, color=color)]
-    blocks += [line for host in plan.hosts for line in _foreign(host, plan, color=color)]
+MAX_LINES = 80
+"""What is longer is folded."""
+_MAX_WAVES = 16
+
+
+def render_plan(plan: Plan, *, color: bool, next_command: str = "", expand: bool = False) -> str:
+    """The plan, and the command that carries it out if one is given. Its diagnostics are shown elsewhere.
+
+    A plan of more than `MAX_LINES` lines is folded into at most that many, unless `expand` asks for each step: steps
+    that do the same are one, dangerous ones come first, and what has no room is counted. What others own is not.
+    """
+    foreign = [line for host in plan.hosts for line in _foreign(host, plan, color=color)]
+    end = [*_waves(plan), *_closing(plan, next_command)]
     forgotten = [line for member in plan.let_go for line in (f"{safe_text(member.name)}  let go", "")]
-    return "\n".join([*blocks, *forgotten, *_waves(plan), *_closing(plan, next_command)]) + "\n"
+    steps: dict[str, list[Step]] = {}
+    for step in plan.steps:
+        steps.setdefault(step.address.host, []).append(step)
+    blocks = [block for host in plan.hosts for block in _host(host, steps.get(host.name, []), color=color)]
+    if not expand and len(blocks) + len(forgotten) + len(end) > MAX_LINES:
+        blocks = list(_folds(plan, MAX_LINES - len(end), color=color))
+        forgotten = []
+    return "\n".join([*blocks, *foreign, *forgotten, *end]) + "\n"
 
 
-def _host(host: PlannedHost, plan: Plan, *, color: bool) -> Iterator[str]:
-    steps = sorted((step for step in plan.steps if step.address.host == host.name), key=_danger_first)
+def _folds(plan: Plan, room: int, *, color: bool) -> Iterator[str]:
+    """At most `room` lines about all steps, the hosts that did not answer, and those that are let go."""
+    silent = [host for host in plan.hosts if host.status is HostStatus.UNREACHABLE]
+    frozen = sum(len(host.frozen) for host in silent)
+    head = [f"{listed(names)}  let go" for names in [[safe_text(m.name) for m in plan.let_go]] if names]
+    if silent:
+        left = f"; {count(frozen, 'object')} on them unknown and left alone" if frozen else ""
+        head.append(_paint(f"{listed([host.name for host in silent])}  unreachable{left}", "31", color=color))
+    hosts = len({step.address.host for step in plan.steps})
+    title = f"{count(len(plan.steps), 'step')} on {count(hosts, 'host')}; what is the same is shown once:"
+    yield from (*head, _paint(title, "1", color=color))
+    room -= len(head) + 3  # the title, what is left out, and an empty line
+    shown, folds = 0, folded(plan.steps)
+    width = min(max((len(whose(fold)) for fold in folds), default=0), 64)
+    for fold in folds:
+        lines = list(step_lines(fold.first, whose(fold), width, color=color))
+        if len(lines) > room:
+            break
+        yield from lines
+        room, shown = room - len(lines), shown + 1
+    if left_out := [step for fold in folds[shown:] for step in fold.steps]:
+        yield f"  and {count(len(left_out), 'further step')}: {counts(left_out)}; `kvmdecl plan --expand` shows each"
+    yield ""
+
+
+def whose(fold: Fold) -> str:
+    """Whose steps are one, in words: `web-1 on kvm-1`, `web-1 and 199 more on 20 hosts`."""
+    more = f" and {len(fold.steps) - 1} more" if len(fold.steps) > 1 else ""
+    hosts = fold.hosts
+    return f"{safe_text(fold.first.address.name)}{more} on {hosts[0] if len(hosts) == 1 else count(len(hosts), 'host')}"
+
+
+def _host(host: PlannedHost, steps: list[Step], *, color: bool) -> Iterator[str]:
+    steps = sorted(steps, key=danger)  # the rest keeps its order: sorting is stable
     if host.status is HostStatus.UNREACHABLE:
         left = f"; {count(len(host.frozen), 'object')} on it unknown and left alone" if host.frozen else ""
         yield _paint(
@@ -50,10 +99,10 @@ def _host(host: PlannedHost, plan: Plan, *, color: bool) -> Iterator[str]:
         )
         yield ""
     elif steps:
-        yield _paint(f"{host.name}  {_counts(steps)}", "1", color=color)
+        yield _paint(f"{host.name}  {counts(steps)}", "1", color=color)
         width = min(max(len(safe_text(step.address.name)) for step in steps), 48)
         for step in steps:
-            yield from _step(step, width, color=color)
+            yield from step_lines(step, safe_text(step.address.name), width, color=color)
         yield ""
 
 
@@ -66,10 +115,12 @@ def _waves(plan: Plan) -> Iterator[str]:
     yield f"In waves; {at_once}ended when something fails on more than {count(rollout.max_failed, 'host')}:"
     steps = Counter(waves_of(plan).values())
     width = max(len(safe_text(wave.name)) for wave in rollout.waves)
-    for number, wave in enumerate(rollout.waves):
-        hosts = safe_text(" ".join(wave.hosts))
+    for number, wave in enumerate(rollout.waves[:_MAX_WAVES]):
+        hosts = safe_text(" ".join(wave.hosts[:_MAX_WAVES])) + " ..." * (len(wave.hosts) > _MAX_WAVES)
         asked = f"  ({count(len(wave.guests), 'guest')} at its gates)" if rollout.gates else ""
         yield f"  {number + 1}  {safe_text(wave.name):<{width}}  {count(steps[number], 'step')}  {hosts}{asked}"
+    if (more := len(rollout.waves) - _MAX_WAVES) > 0:
+        yield f"  and {count(more, 'further wave')}"
     if rollout.gates:
         yield "After each wave, before the next:"
     yield from (f"  {_gate(gate)}" for gate in rollout.gates)
@@ -88,13 +139,9 @@ def _gate(gate: PlannedGate) -> str:
     return f"{'  '.join(parts)}  {hold}within {format_duration(gate.timeout)}"
 
 
-def _danger_first(step: Step) -> int:
-    return -step.impact if step.impact >= Impact.RESTART else 0  # the rest keeps its order: sorting is stable
-
-
-def _step(step: Step, width: int, *, color: bool) -> Iterator[str]:
+def step_lines(step: Step, name: str, width: int, *, color: bool) -> Iterator[str]:
+    """A step and its changes. `name` stands for what it is about, padded to `width`."""
     mark = _paint(step.action.mark, _STYLES[step.action], color=color)
-    name = safe_text(step.address.name)
     impact = _impact(step.impact, color=color) if step.impact > Impact.NONE else ""
     told = "  ".join(part for part in (impact, safe_text(step.summary)) if part)
     yield f"  {mark} {step.address.kind:<7} {name:<{width}}  {told}".rstrip()
@@ -119,8 +166,8 @@ def _foreign(host: PlannedHost, plan: Plan, *, color: bool) -> Iterator[str]:
         if not thing.ours:
             yield f"    {name}  not made by this cluster"
             continue
-        counts = Counter(field.owner for field in thing.fields)
-        by = [f"{counts[owner]} {word}" for owner, word in _OWNERS.items() if counts[owner]]
+        owners = Counter(field.owner for field in thing.fields)
+        by = [f"{owners[owner]} {word}" for owner, word in _OWNERS.items() if owners[owner]]
         yield f"    {name}  {count(thing.declared, 'field')} declared{''.join(f', {part}' for part in by)}"
         for field in thing.fields:
             if field.owner is Owner.OTHERS:
@@ -176,14 +223,15 @@ def _closing(plan: Plan, next_command: str) -> Iterator[str]:
     worst_first = [f"{impacts[i]} {i.word}" for i in sorted(impacts, reverse=True) if i > Impact.NONE]
     detail = f" ({', '.join(worst_first)})" if worst_first else ""
     blocked = f", {len(plan.blocked)} blocked" if plan.blocked else ""
-    what = _counts(plan.steps) or f"{count(len(plan.let_go), 'host')} to forget"
+    what = counts(plan.steps) or f"{count(len(plan.let_go), 'host')} to forget"
     yield f"Plan: {what}{detail}; {plan.unchanged} unchanged{blocked}."
     if next_command:
         yield "Nothing has changed yet; to do it:"
         yield f"    {next_command}"
 
 
-def _counts(steps: Iterable[Step]) -> str:
+def counts(steps: Iterable[Step]) -> str:
+    """`2 to create, 1 to change`."""
     counts = Counter(step.action for step in steps)
     return ", ".join(f"{counts[action]} {verb}" for action, verb in _VERBS.items() if counts[action])
 
