@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmdecl.diagnostics import Diagnostic, Rejected
@@ -11,7 +13,6 @@ from kvmdecl.text import quoted, safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 _HUNK = re.compile(r"@@ -\d+(?:,(?P<gone>\d+))? \+(?P<first>\d+)(?:,(?P<count>\d+))? @@")
 _SECONDS = 120
@@ -43,8 +44,40 @@ def changed_lines(base: str, folder: Path | None = None) -> Mapping[str, frozens
     return {file: frozenset(numbers) for file, numbers in found.items()}
 
 
-def git(*arguments: str, folder: Path | None = None) -> str:
-    """What git answers.
+def commits(words: str) -> tuple[str, str]:
+    """The two commits of `OLD..NEW`, or of `OLD...NEW` (from where they parted); the second is empty for `OLD` alone.
+
+    Raises:
+        Rejected: `git.failed`, if there is no such revision.
+    """
+    old, dots, new = words.partition("...") if "..." in words else words.partition("..")
+    first = _commit(old or "HEAD")
+    if not dots:
+        return first, ""
+    second = _commit(new or "HEAD")
+    return (git("merge-base", first, second).strip() if dots == "..." else first), second
+
+
+def _commit(revision: str) -> str:
+    return git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}").strip()
+
+
+def export(commit: str, folder: Path) -> Path:
+    """Write the files of a commit into a folder; returns where in it the working folder's counterpart is.
+
+    Raises:
+        Rejected: `git.failed`.
+    """
+    top, prefix = git("rev-parse", "--show-toplevel", "--show-prefix").split("\n")[:2]
+    # An index of its own: that of the repository is the user's, and somebody may be working with it.
+    index, tree = {"GIT_INDEX_FILE": str(folder / "index")}, folder / "tree"
+    git("read-tree", commit, folder=Path(top), more=index)
+    git("checkout-index", "--all", "--force", f"--prefix={tree}/", folder=Path(top), more=index)
+    return tree / prefix
+
+
+def git(*arguments: str, folder: Path | None = None, more: Mapping[str, str] | None = None) -> str:
+    """What git answers. `more` is added to its environment.
 
     Raises:
         Rejected: `git.failed`, with what git said.
@@ -55,6 +88,7 @@ def git(*arguments: str, folder: Path | None = None) -> str:
             capture_output=True,
             check=False,
             cwd=folder,
+            env={**os.environ, **(more or {})},
             stdin=subprocess.DEVNULL,
             timeout=_SECONDS,
         )
@@ -69,6 +103,6 @@ def _failed(arguments: tuple[str, ...], said: str) -> Diagnostic:
     return Diagnostic(
         "git.failed",
         f"git {quoted(' '.join(arguments))} failed",
-        cause=safe_text(said.splitlines()[0] if said else "It said nothing."),
-        hint="fetch the history that is compared with (`fetch-depth: 0` of actions/checkout)",
+        cause=safe_text(said.splitlines()[0] if said else "It says no more; there may be no such revision."),
+        hint="in CI, fetch the history that is compared with (`fetch-depth: 0` of actions/checkout)",
     )

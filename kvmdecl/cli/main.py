@@ -24,6 +24,7 @@ COMMANDS = {
     "capacity": "Tell how many more vms of each kind fit, and what blocks the next",
     "doctor": "Examine hosts: what does not work there, and how to mend it",
     "plan": "Show what apply would change, and what that does to guests",
+    "diff": "Show what a change of the manifest means; contacts nobody",
     "map": "Show who sits where: hosts, cells, cores, pages and guests",
     "devices": "Show hosts' devices: groups, who has what, what is free",
     "drift": "Tell what changed on the hosts and not in the manifest",

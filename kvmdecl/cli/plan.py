@@ -79,7 +79,7 @@ def run(
 
     Exit codes: 0 planned, 1 error or blocked objects, 2 changes (with --detailed-exitcode), 3 a host did not answer.
     """
-    from kvmdecl.cli import planning
+    from kvmdecl.cli import planning, showing
 
     warnings: tuple[Diagnostic, ...] = ()
     if path.suffix == ".json":
@@ -93,20 +93,11 @@ def run(
             path, facts, deep=deep, scheduled=scheduled, forget=forget_host or (), foreign=foreign
         )
     if out is not None:
-        common.write_file(out, _json(plan), private=True)  # it holds the seeds of guests
-    if format_ is common.PlanFormat.TEXT:
-        target = out if out is not None else f"{path} --scheduled" if scheduled else path
-        _say_text(plan, f"kvmdecl apply {target}", expand=expand)
-    elif format_ is common.PlanFormat.JSON:
-        common.say(_json(plan), end="")
-    elif format_ is common.PlanFormat.MARKDOWN:
-        _say_markdown(plan, warnings, max_bytes)
-    else:
-        from kvmdecl.views.plan_findings import findings
-
-        common.say_findings(findings(plan, warnings), format_, "plan")
-    if format_ in {common.PlanFormat.TEXT, common.PlanFormat.JSON}:
-        common.report((*plan.blocked, *warnings, *plan.notes))
+        common.write_file(out, showing.as_json(plan), private=True)  # it holds the seeds of guests
+    target = out if out is not None else f"{path} --scheduled" if scheduled else path
+    showing.show_plan(
+        plan, warnings, format_, command=f"kvmdecl apply {target}", expand=expand, max_bytes=max_bytes
+    )
     raise typer.Exit(planning.exit_code(plan, detailed=detailed_exitcode))
 
 
@@ -117,24 +108,3 @@ def _saved(path: Path) -> Plan:
     plan = read_plan(path)
     require_consistent(plan)
     return plan
-
-
-def _say_text(plan: Plan, command: str, *, expand: bool) -> None:
-    from kvmdecl.views.plan_text import render_plan
-
-    common.say(render_plan(plan, color=common.color(), next_command=command, expand=expand), end="")
-
-
-def _say_markdown(plan: Plan, warnings: tuple[Diagnostic, ...], max_bytes: int) -> None:
-    from hashlib import sha256
-
-    from kvmdecl.views.plan_markdown import render_markdown
-
-    digest = sha256(_json(plan).encode()).hexdigest()
-    common.say(render_markdown(plan, warnings, digest=digest, max_bytes=max_bytes), end="")
-
-
-def _json(plan: Plan) -> str:
-    from kvmdecl.views.plan_json import render_plan_json  # costs more than a plan without changes
-
-    return render_plan_json(plan)
