@@ -86,7 +86,16 @@ from kvmdecl.solver import (
     VmToPlace,
 )
 from kvmdecl.spreading import Load, spread_over
-from kvmdecl.state import Address, Artifact, HostState, ObservedDomain, ObservedNetwork, ObservedPool, Origin
+from kvmdecl.state import (
+    Address,
+    Artifact,
+    Definition,
+    HostState,
+    ObservedDomain,
+    ObservedNetwork,
+    ObservedPool,
+    Origin,
+)
 from kvmdecl.takeover import Takeover, Takeovers
 from kvmdecl.text import did_you_mean, quoted, safe_text
 
@@ -101,6 +110,7 @@ __all__ = [
     "CellPlace",
     "CellRoom",
     "Change",
+    "Definition",
     "DeviceDemand",
     "Diagnostic",
     "DomainSupport",

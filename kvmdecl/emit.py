@@ -15,6 +15,7 @@ from kvmdecl.source import gc_paused
 from kvmdecl.state import (
     Absent,
     Address,
+    DesiredDefinition,
     DesiredDomain,
     DesiredFilter,
     DesiredNetwork,
@@ -36,29 +37,29 @@ if TYPE_CHECKING:
 
     from kvmdecl.cluster import PlacedCluster, ResolvedCluster, ResolvedDisk, ResolvedImage, ResolvedVm
     from kvmdecl.manifest import Pool
-    from kvmdecl.state import Desired, Observation
+    from kvmdecl.state import Definition, Desired, Observation, ObservedDomain
 
 
-def emit(placed: PlacedCluster, observations: Mapping[str, Observation]) -> DesiredState:
+def emit(
+    placed: PlacedCluster, observations: Mapping[str, Observation], definitions: Iterable[Definition] = ()
+) -> DesiredState:
     """Write out every object of every host, also of hosts that did not answer.
 
-    A vm that shall be absent is `Absent` on each host where it was seen; its volumes stay. Of vms that a cluster
-    manager runs nothing is written out: they are frozen.
+    A vm that shall be absent is `Absent` on each host where it was seen; its volumes stay. What a vm that a cluster
+    manager runs stands on is written out for each host that it may run on, with its file where `definitions` say, and
+    the vm itself where it was seen.
     """
-    cluster = placed.cluster
-    handed_over = tuple(vm.name for vm in cluster.vms if vm.spec.is_ha)
-    if handed_over:
-        placed = replace(placed, vms=tuple(vm for vm in placed.vms if not vm.spec.is_ha))
+    cluster, places = placed.cluster, {found.vm: found for found in definitions}
     with gc_paused():
         resources: dict[Address, Desired] = {}
         for resource in (
             *_settings(cluster, observations),
-            *_secrets(placed),
+            *_secrets(placed, {found.vm: found.hosts for found in places.values()}),
             *_pools(cluster),
             *_networks(cluster),
             *_filters(cluster),
-            *_guests(placed),
-            *_absent_domains(placed, observations),
+            *_guests(placed, observations, places),
+            *_absent_domains(placed, observations, places),
         ):
             resources.setdefault(resource.address, resource)  # an image serves many vms
         ordered = tuple(resources[address] for address in sorted(resources))
@@ -67,7 +68,7 @@ def emit(placed: PlacedCluster, observations: Mapping[str, Observation]) -> Desi
         cluster.revision,
         ordered,
         placed.undecided,
-        (*placed.frozen, *handed_over),
+        placed.frozen,
         placed.baselines,
     )
 
@@ -83,13 +84,16 @@ def _settings(cluster: ResolvedCluster, observations: Mapping[str, Observation])
                 yield DesiredSettings(address, tuple(sorted(values.items())), host.origin)
 
 
-def _secrets(placed: PlacedCluster) -> Iterator[Desired]:
-    """A secret is put onto the hosts where something asks for it, and onto no other."""
+def _secrets(placed: PlacedCluster, hosts_of: Mapping[str, tuple[str, ...]]) -> Iterator[Desired]:
+    """A secret is put onto the hosts where something asks for it, and onto no other.
+
+    `hosts_of` a vm are all that it may run on, where those are several.
+    """
     by_uuid = {secret.uuid: secret for secret in placed.cluster.secrets}
     for gone in (secret for secret in placed.cluster.secrets if secret.spec.state == "absent"):
         for there in placed.cluster.hosts:
             yield Absent(Address(there.name, Kind.SECRET, gone.name), gone.origin)
-    asked_for = sorted(set(_asked_for(placed)))
+    asked_for = sorted(set(_asked_for(placed, hosts_of)))
     xml = {uuid: secret_xml(by_uuid[uuid]) for _, uuid in asked_for}
     for host, uuid in asked_for:
         secret, address = by_uuid[uuid], Address(host, Kind.SECRET, by_uuid[uuid].name)
@@ -100,14 +104,15 @@ def _secrets(placed: PlacedCluster) -> Iterator[Desired]:
         )  # fmt: skip
 
 
-def _asked_for(placed: PlacedCluster) -> Iterator[tuple[str, str]]:
+def _asked_for(placed: PlacedCluster, hosts_of: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str]]:
     """Host and UUID of each secret that a pool, a disk or a TPM asks for."""
     for pool in placed.cluster.pools:
         if pool.secret is not None and pool.spec.state == "active":
             yield from ((host, pool.secret) for host in pool.hosts)
     for vm in placed.vms:
         if vm.host is not None and vm.state != "absent":
-            yield from ((vm.host, uuid) for uuid in _secrets_of(vm))
+            hosts = hosts_of.get(vm.name, (vm.host,))
+            yield from ((host, uuid) for uuid in _secrets_of(vm) for host in hosts)
 
 
 def _secrets_of(vm: ResolvedVm) -> list[str]:
@@ -163,42 +168,23 @@ def _filters(cluster: ResolvedCluster) -> Iterator[Desired]:
                 yield DesiredFilter(address, filter_.uuid, xml, needs, filter_.origin)
 
 
-def _guests(placed: PlacedCluster) -> Iterator[Desired]:
-    images = {image.name: image for image in placed.cluster.images}
-    networks = {network.name: network for network in placed.cluster.networks}
-    pools = {pool.name: pool.spec for pool in placed.cluster.pools}
+def _guests(
+    placed: PlacedCluster, observations: Mapping[str, Observation], definitions: Mapping[str, Definition]
+) -> Iterator[Desired]:
+    made = _Foundations(placed)
+    seen = _seen(placed, observations)
     awaited = _awaited(placed)
-    filters = {filter_.name for filter_ in placed.cluster.filters}
     for vm in placed.vms:
         if vm.host is None or vm.state == "absent":
             continue
-        listened = vm.spec.graphics.networks
-        plugged = [networks[name] for name in (*(nic.network for nic in vm.nics), *listened) if name]
-        for network in plugged:
-            if network.spec.mode == "existing":
-                yield Existing(Address(vm.host, Kind.NETWORK, network.name), network.origin)
-        needs = [
-            Address(vm.host, Kind.NETWORK, nic.network)
-            for nic in vm.nics
-            if nic.network and not nic.is_bridge
-        ]
-        needs += [Address(vm.host, Kind.NETWORK, name) for name in listened]
-        needs += [Address(vm.host, Kind.POOL, pool) for disk in vm.disks for pool in disk.pools]
-        needs += (  # one that is there already may be another vm's, made in the same run
-            Address(vm.host, Kind.VOLUME, f"{disk.pool}/{disk.volume}")
-            for disk in vm.disks
-            if disk.spec.volume is not None
-        )
-        named = {nic.spec.filter.name for nic in vm.nics if nic.spec.filter} & filters
-        needs += (Address(vm.host, Kind.NWFILTER, name) for name in named)
-        needs += _needed_secrets(placed.cluster, vm.host, _secrets_of(vm))
-        if any(needs_of(vm)):
-            needs.append(Address(vm.host, Kind.HOST, HUGE_PAGES))
-        for volume in _volumes(vm, vm.host, images, pools):
-            yield _with_secret(volume, placed.cluster)
-            if volume.role is not Role.IMAGE or _is_medium(volume, vm):  # else it is a disk's own need
-                needs += (Address(vm.host, Kind.POOL, volume.pool), volume.address)
-        xml, place = declared_domain(vm, pools), placed.places.get(vm.name)
+        xml = declared_domain(vm, made.pools)
+        if vm.spec.is_ha:
+            if vm.name in definitions:
+                yield from _handed_over(vm, xml, made, definitions[vm.name], seen.get(vm.uuid, ()))
+            continue
+        resources, needs = made.of(vm, vm.host)
+        yield from resources
+        place = placed.places.get(vm.name)
         yield DesiredDomain(
             address=Address(vm.host, Kind.DOMAIN, vm.name),
             uuid=vm.uuid,
@@ -208,9 +194,106 @@ def _guests(placed: PlacedCluster) -> Iterator[Desired]:
             restart=vm.spec.restart,
             power_off=_power_off(vm),
             agent_within=awaited.get(vm.name, 0),
-            needs=tuple(sorted(set(needs))),
+            needs=needs,
             origin=vm.origin,
         )
+
+
+def _seen(
+    placed: PlacedCluster, observations: Mapping[str, Observation]
+) -> Mapping[str, tuple[tuple[str, ObservedDomain], ...]]:
+    """The hosts that have a vm which a cluster manager runs, with what they have, by its UUID."""
+    found: dict[str, list[tuple[str, ObservedDomain]]] = {vm.uuid: [] for vm in placed.vms if vm.spec.is_ha}
+    for host in placed.cluster.hosts if found else ():
+        snapshot = observations.get(host.name)
+        for domain in snapshot.state.domains if isinstance(snapshot, HostSnapshot) else ():
+            if domain.uuid in found:
+                found[domain.uuid].append((host.name, domain))
+    return {uuid: tuple(there) for uuid, there in found.items()}
+
+
+def _handed_over(
+    vm: ResolvedVm,
+    xml: str,
+    made: _Foundations,
+    definition: Definition,
+    seen: Iterable[tuple[str, ObservedDomain]],
+) -> Iterator[Desired]:
+    """What a vm stands on, and its file, on each host that it may run on; and the vm where it was seen.
+
+    A guest that is changed while it runs is changed first, and its file then. One of which libvirt still keeps a
+    definition has to have its file before it loses that.
+    """
+    there = tuple(seen)
+    homes = {host: made.of(vm, host) for host in definition.hosts}
+    changed = tuple(Address(host, Kind.DOMAIN, vm.name) for host, found in there if not found.persistent)
+    files = tuple(Address(host, Kind.VOLUME, definition.volume) for host in homes if definition.pool)
+    for host, (resources, needs) in homes.items():
+        yield from resources
+        if definition.pool:
+            yield DesiredDefinition(
+                address=Address(host, Kind.VOLUME, definition.volume),
+                vm=vm.name,
+                uuid=vm.uuid,
+                xml=xml,
+                by=definition.by,
+                shared=made.pools[definition.pool].is_shared,
+                needs=(*needs, *changed),
+                origin=vm.origin,
+            )
+    for host, found in there:
+        needs = homes[host][1] if host in homes else ()
+        yield DesiredDomain(
+            address=Address(host, Kind.DOMAIN, vm.name),
+            uuid=vm.uuid,
+            xml=xml,
+            running=None,
+            autostart=False,
+            needs=(*needs, *files) if found.persistent else needs,
+            run_by=definition,
+            origin=vm.origin,
+        )
+
+
+class _Foundations:
+    """What guests stand on: volumes, and what they need of the rest."""
+
+    def __init__(self, placed: PlacedCluster) -> None:
+        cluster = placed.cluster
+        self.pools = {pool.name: pool.spec for pool in cluster.pools}
+        self._cluster = cluster
+        self._images = {image.name: image for image in cluster.images}
+        self._networks = {network.name: network for network in cluster.networks}
+        self._filters = {filter_.name for filter_ in cluster.filters}
+
+    def of(self, vm: ResolvedVm, host: str) -> tuple[list[Desired], tuple[Address, ...]]:
+        """The objects that are there for a vm on a host, and all that has to be there before the vm itself."""
+        made: list[Desired] = []
+        listened = vm.spec.graphics.networks
+        for name in (*(nic.network for nic in vm.nics), *listened):
+            network = self._networks[name] if name else None
+            if network is not None and network.spec.mode == "existing":
+                made.append(Existing(Address(host, Kind.NETWORK, network.name), network.origin))
+        needs = [
+            Address(host, Kind.NETWORK, nic.network) for nic in vm.nics if nic.network and not nic.is_bridge
+        ]
+        needs += [Address(host, Kind.NETWORK, name) for name in listened]
+        needs += [Address(host, Kind.POOL, pool) for disk in vm.disks for pool in disk.pools]
+        needs += (  # one that is there already may be another vm's, made in the same run
+            Address(host, Kind.VOLUME, f"{disk.pool}/{disk.volume}")
+            for disk in vm.disks
+            if disk.spec.volume is not None
+        )
+        named = {nic.spec.filter.name for nic in vm.nics if nic.spec.filter} & self._filters
+        needs += (Address(host, Kind.NWFILTER, name) for name in named)
+        needs += _needed_secrets(self._cluster, host, _secrets_of(vm))
+        if any(needs_of(vm)):
+            needs.append(Address(host, Kind.HOST, HUGE_PAGES))
+        for volume in _volumes(vm, host, self._images, self.pools):
+            made.append(_with_secret(volume, self._cluster))
+            if volume.role is not Role.IMAGE or _is_medium(volume, vm):  # else it is a disk's own need
+                needs += (Address(host, Kind.POOL, volume.pool), volume.address)
+        return made, tuple(sorted(set(needs)))
 
 
 _RUNNING = {"running": True, "stopped": False, "unmanaged": None}
@@ -237,13 +320,16 @@ def _volumes(
         if image is not None:
             yield _image(image, host, disk.pool, pools)
         if disk.spec.volume is None:
-            yield _disk(vm, disk, host, image)
+            yield _disk(vm, disk, host, image, pools)
     for drive in vm.cdroms:
         if drive.volume:
             yield _image(images[drive.image], host, drive.pool, pools)
     if vm.seed is not None:
         address = Address(host, Kind.VOLUME, f"{vm.seed_pool}/{vm.seed_volume}")
-        yield DesiredVolume(address, Role.SEED, "raw", None, content=vm.seed, vm=vm.name, origin=vm.origin)
+        shared = pools[vm.seed_pool].is_shared
+        yield DesiredVolume(
+            address, Role.SEED, "raw", None, content=vm.seed, vm=vm.name, shared=shared, origin=vm.origin
+        )
 
 
 def _with_secret(volume: DesiredVolume, cluster: ResolvedCluster) -> DesiredVolume:
@@ -270,7 +356,13 @@ def _image(image: ResolvedImage, host: str, pool: str, pools: Mapping[str, Pool]
     )
 
 
-def _disk(vm: ResolvedVm, disk: ResolvedDisk, host: str, image: ResolvedImage | None) -> DesiredVolume:
+def _disk(
+    vm: ResolvedVm,
+    disk: ResolvedDisk,
+    host: str,
+    image: ResolvedImage | None,
+    pools: Mapping[str, Pool],
+) -> DesiredVolume:
     return DesiredVolume(
         address=Address(host, Kind.VOLUME, f"{disk.pool}/{disk.volume}"),
         role=Role.DISK,
@@ -280,6 +372,7 @@ def _disk(vm: ResolvedVm, disk: ResolvedDisk, host: str, image: ResolvedImage | 
         backing=image.volume if image and disk.clone is None else None,
         clone=disk.clone,
         vm=vm.name,
+        shared=pools[disk.pool].is_shared,
         encryption=disk.encryption,
         needs=_original(disk, host),
         options=VolumeOptions(disk.spec.cluster_size, disk.spec.lazy_refcounts, disk.spec.nocow),
@@ -295,9 +388,19 @@ def _original(disk: ResolvedDisk, host: str) -> tuple[Address, ...]:
     return (pool, Address(host, Kind.VOLUME, disk.clone)) if disk.image else (pool,)
 
 
-def _absent_domains(placed: PlacedCluster, observations: Mapping[str, Observation]) -> Iterator[Absent]:
-    """Where they were seen, and where one may be that its manifest puts on a host without an answer."""
-    gone = {vm.uuid: vm for vm in placed.cluster.vms if vm.state == "absent" and not vm.spec.is_ha}
+def _absent_domains(
+    placed: PlacedCluster, observations: Mapping[str, Observation], definitions: Mapping[str, Definition]
+) -> Iterator[Absent]:
+    """Where they were seen, and where one may be that its manifest puts on a host without an answer.
+
+    With the files of those that a cluster manager runs.
+    """
+    gone = {vm.uuid: vm for vm in placed.cluster.vms if vm.state == "absent"}
+    files = [(vm, found) for vm in gone.values() if (found := definitions.get(vm.name)) and found.pool]
+    for absent, file in files:
+        for host in file.hosts:
+            address = Address(host, Kind.VOLUME, file.volume)
+            yield Absent(address, absent.origin, uuid=absent.uuid, run_by=file.by)
     answered = {name: seen for name, seen in observations.items() if isinstance(seen, HostSnapshot)}
     for host, snapshot in sorted(answered.items()) if gone else ():
         for domain in snapshot.state.domains:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kvmdecl.manifest import Section
     from kvmdecl.rules import Rule
     from kvmdecl.solver import Solver
-    from kvmdecl.state import Artifact, HostState
+    from kvmdecl.state import Artifact, Definition, HostState
     from kvmdecl.takeover import Takeovers
 
 GROUP = "kvmdecl"
@@ -124,6 +124,26 @@ def kvmdecl_emit(cluster: PlacedCluster, facts: Mapping[str, HostFacts]) -> Iter
     Returns:
         Files, each of a section that this plugin brings, with paths that are relative and used once. Rejected
         (`kvmdecl.api.Rejected`) is raised if they cannot be written, with the reasons.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def kvmdecl_definitions(cluster: PlacedCluster, facts: Mapping[str, HostFacts]) -> Iterable[Definition]:
+    """Say where a cluster manager finds the definitions of the vms that it runs.
+
+    Called after the checks found no error, for each plan of a cluster that has vms with `ha`. kvmdecl puts the files
+    there and compares them, and neither starts nor stops nor defines these vms. It must be a pure function: no clock,
+    no random numbers, nothing read.
+
+    Args:
+        cluster: every vm with its host, but for those in `undecided`.
+        facts: what each host that answered is, by its name.
+
+    Returns:
+        One for each vm of `cluster.vms` that says `ha` and that this plugin's cluster manager runs, and for those of
+        `cluster.cluster.vms` that shall be absent. Two for one vm are an error. A vm with `ha` for which there is none
+        is left alone.
     """
     raise NotImplementedError
 

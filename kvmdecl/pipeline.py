@@ -29,7 +29,7 @@ from kvmdecl.pluginhost import Plugins
 from kvmdecl.resolve import resolve
 from kvmdecl.rules import accepted, choice_faults, judge, placed_site
 from kvmdecl.state import DesiredState, HostSnapshot, HostState, Observation
-from kvmdecl.tasks import DefineDomain
+from kvmdecl.tasks import DefineDomain, WriteDefinition
 from kvmdecl.uri import HostUri
 
 
@@ -174,7 +174,9 @@ def compile_cluster(
     judged = judge(plugins.rules(), placed_site(placed, facts, states))
     checked = accepted(cluster, check(placed, facts, plugins, states))
     warnings = reject_errors((*checked, *judged))
-    return Compiled(placed, emit(placed, observations), (*unknown, *warnings))
+    return Compiled(
+        placed, emit(placed, observations, plugins.definitions(placed, facts)), (*unknown, *warnings)
+    )
 
 
 def place_cluster(
@@ -219,6 +221,7 @@ def plan_cluster(
     compiled = compile_cluster(cluster, observations, plugins)
     plan = make_plan(cluster, compiled.desired, observations, foreign=foreign)
     changed = {step.task.name for step in plan.steps if isinstance(step.task, DefineDomain)}
+    changed |= {step.task.owner for step in plan.steps if isinstance(step.task, WriteDefinition)}
     found = reject_errors(check_support(compiled.placed, support, changed))
     return plan, in_order((*compiled.warnings, *found))
 

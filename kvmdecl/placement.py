@@ -128,17 +128,22 @@ class _Placer:
         self._of_hosts: dict[str, HostDevices] = {}
         self._disks: dict[str, set[tuple[str, str]]] = {}
         self._where: dict[str, list[str]] = {}
+        self._active: dict[str, str] = {}
         for name, snapshot in self._snapshots.items():
             for entry in snapshot.state.ledger(cluster.name).entries:
                 self._disks.setdefault(entry.owner, set()).add((name, entry.name))
             for domain in snapshot.state.domains:
                 self._where.setdefault(domain.uuid, []).append(name)
+                if domain.active:
+                    self._active.setdefault(domain.uuid, name)
 
     def settle(self, vm: ResolvedVm) -> str | None:
         """The host of a vm that needs no choice."""
         hosts = self._where.get(vm.uuid, [])
         if not hosts:
             return vm.host or self._locked(vm)
+        if vm.spec.is_ha:
+            return self._active.get(vm.uuid, hosts[0])  # where it runs is the cluster manager's to say
         if vm.state != "absent":
             self.found += self._misplaced(vm, hosts)
         return hosts[0]
@@ -201,8 +206,8 @@ class _Placer:
 
     def home(self, vm: ResolvedVm) -> str | None:
         """The one host that has disks of a vm which is nowhere: it was undefined, or an apply was interrupted."""
-        if vm.name not in self._disks:
-            return None
+        if vm.name not in self._disks or vm.spec.is_ha:
+            return None  # the disks of a vm that a cluster manager runs are seen by all of its hosts
         homes = [name for name in self._candidates.of(vm) if self._has_disks(vm, name)]
         return homes[0] if len(homes) == 1 else None
 

@@ -21,7 +21,7 @@ from kvmdecl.gates import Gate
 from kvmdecl.manifest import Manifest, Section
 from kvmdecl.rules import Rule
 from kvmdecl.solver import CellPlace, Place, PlaceAnswer, PlaceRequest, Solver
-from kvmdecl.state import Artifact
+from kvmdecl.state import Artifact, Definition
 from kvmdecl.takeover import Takeovers
 from kvmdecl.text import did_you_mean, quoted, safe_text
 
@@ -188,6 +188,24 @@ class Plugins:
             with _blamed(info):
                 written += _artifacts(call(cluster=cluster, facts=facts), own)
         return tuple(sorted(written))
+
+    def definitions(self, cluster: PlacedCluster, facts: Mapping[str, HostFacts]) -> tuple[Definition, ...]:
+        """Where cluster managers find the definitions of vms that they run, by vm; nobody is asked if there are none.
+
+        Raises:
+            PluginError: a plugin failed, or returned something else, or two speak of one vm.
+        """
+        found: dict[str, Definition] = {}
+        wanted = {vm.name for vm in cluster.cluster.vms if vm.spec.is_ha}
+        for info, call in self._callers("kvmdecl_definitions") if wanted else ():
+            with _blamed(info):
+                for told in call(cluster=cluster, facts=facts):
+                    if not isinstance(told, Definition):
+                        raise TypeError(f"kvmdecl_definitions gave {type(told).__name__} and no Definition")
+                    if told.vm not in wanted or told.vm in found:
+                        raise ValueError(f"{told.vm!r} is no vm with `ha`, or has a definition already")
+                    found[told.vm] = told
+        return tuple(found[vm] for vm in sorted(found))
 
     def takeovers(
         self,

@@ -63,9 +63,9 @@ class ObservedSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class ObservedDomain:
-    """A domain. `xml` is the persistent definition (for a transient domain the live one), `live_xml` what runs now.
+    """A domain. `xml` is the persistent definition, `live_xml` what runs now.
 
-    `snapshots` are read where they are asked for.
+    Of a transient domain `xml` is what runs, less what passes with it. `snapshots` are read where they are asked for.
     """
 
     name: str
@@ -128,7 +128,10 @@ class ObservedSecret:
 
 @dataclass(frozen=True, slots=True)
 class ObservedVolume:
-    """A volume. Sizes in bytes; `backing` is the path of its backing file. `encrypted`: with LUKS."""
+    """A volume. Sizes in bytes; `backing` is the path of its backing file. `encrypted`: with LUKS.
+
+    `stamp` says when its file was changed last, and is read of files with definitions (`NAME.xml`) alone.
+    """
 
     pool: str
     name: str
@@ -138,6 +141,7 @@ class ObservedVolume:
     allocation: int
     backing: str | None
     encrypted: bool = False
+    stamp: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +190,8 @@ class LedgerEntry:
     `applied` says what it was made from: for an image the sha256 of its content, for a disk what it began as
     (`begins_as`), for a network filter the sha256 of its declaration, for a secret the version of its
     value, for a pool the definition that libvirt made of it (`trace.pool_note`), for settings of a host the
-    numbers that it had then (`settings.note_of`), for a seed nothing.
+    numbers that it had then (`settings.note_of`), for the file with a guest's definition what it says and when it was
+    written (`definition.Written`), for a seed nothing.
     """
 
     kind: Kind
@@ -508,6 +513,57 @@ class DesiredVolume:
         return self.address.name.partition("/")[2]
 
 
+DEFINITION_SUFFIX = ".xml"
+"""What the names of files with guests' definitions end in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """Where a cluster manager (`by`, such as `Pacemaker`) finds the definition of a vm that it runs.
+
+    That is the file `NAME.xml` in a pool, on each of the `hosts` that it may run on. `pool` is empty where it is in no
+    pool of the manifest, so that somebody else has to put it there.
+    """
+
+    vm: str
+    pool: str
+    hosts: tuple[str, ...]
+    by: str
+
+    @property
+    def volume(self) -> str:
+        """The name of the file as a volume, `POOL/NAME.xml`."""
+        return f"{self.pool}/{self.vm}{DEFINITION_SUFFIX}"
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredDefinition:
+    """The file from which a cluster manager (`by`) starts a guest: a volume of a pool of files.
+
+    `xml` is what is declared of the guest; what is in the file is made of it (`libvirt_xml.definition`). `shared` as
+    of a volume, `needs` what has to be done before.
+    """
+
+    address: Address
+    vm: str
+    uuid: str
+    xml: str
+    by: str
+    shared: bool = False
+    needs: tuple[Address, ...] = ()
+    origin: Origin = field(compare=False, default=Origin())
+
+    @property
+    def pool(self) -> str:
+        """Name of its pool."""
+        return self.address.name.partition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """Name within its pool."""
+        return self.address.name.partition("/")[2]
+
+
 @dataclass(frozen=True, slots=True)
 class PowerOff:
     """How a guest is powered off: it is asked to, and has `timeout` seconds for it.
@@ -530,7 +586,8 @@ class DesiredDomain:
     """A domain as declared: `xml` holds what the manifest says or implies and nothing that libvirt fills in.
 
     `running` is None where its power state is left alone. `agent_within` is how many seconds its agent may take to
-    answer once it was started, 0 if nothing waits for that.
+    answer once it was started, 0 if nothing waits for that. `run_by` is set where a cluster manager
+    starts and stops it, from a file: then libvirt keeps no definition of it, and power is none of our business.
     """
 
     address: Address
@@ -542,6 +599,7 @@ class DesiredDomain:
     power_off: PowerOff = GENTLY
     agent_within: int = 0
     needs: tuple[Address, ...] = ()
+    run_by: Definition | None = None
     origin: Origin = field(compare=False, default=Origin())
 
 
@@ -549,13 +607,14 @@ class DesiredDomain:
 class Absent:
     """An object that the manifest says shall not exist (`state: absent`); `power_off` and `uuid` are about a domain.
 
-    `uuid` is empty if it is the derived one.
+    `uuid` is empty if it is the derived one. A volume is the file of a domain that the cluster manager `run_by` ran.
     """
 
     address: Address
     origin: Origin = field(compare=False, default=Origin())
     power_off: PowerOff = GENTLY
     uuid: str = ""
+    run_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -573,6 +632,7 @@ Desired = (
     | DesiredNetwork
     | DesiredFilter
     | DesiredVolume
+    | DesiredDefinition
     | DesiredDomain
     | Existing
     | Absent
@@ -593,8 +653,7 @@ class DesiredState:
     """What the cluster's hosts should hold, sorted by address.
 
     `unplaced` names the vms whose host could not be decided because a host that may hold them did not answer,
-    `frozen` those of which something else is not known for that reason, or which a cluster manager runs. `baselines`
-    are the CPUs that were found.
+    `frozen` those of which something else is not known for that reason. `baselines` are the CPUs that were found.
     """
 
     cluster: str

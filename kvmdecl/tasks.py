@@ -169,13 +169,47 @@ class CreateVolume:
 
 @dataclass(frozen=True, slots=True)
 class ResizeVolume:
-    """Grow a volume to `capacity` bytes, through the running domain that uses it if one does (virDomainBlockResize)."""
+    """Grow a volume to `capacity` bytes, through the running domain that uses it if one does (virDomainBlockResize).
+
+    `maker` is the host that made it, in a pool that both share, where that is not the host of the domain.
+    """
 
     pool: str
     name: str
     capacity: int
     domain: str | None
+    maker: str = ""
     task: Literal["resize-volume"] = "resize-volume"
+
+
+@dataclass(frozen=True, slots=True)
+class WriteDefinition:
+    """Write the file from which the cluster manager `by` starts a guest, a volume in a pool of files, and note it.
+
+    `xml` is what is declared of the guest; what goes into the file is made of it. `take_over`: the file is there and
+    was not written by this cluster; it is written if it defines the guest of this `uuid` and name, and no other.
+    """
+
+    pool: str
+    name: str
+    owner: str
+    uuid: str
+    xml: str
+    by: str
+    take_over: bool = False
+    task: Literal["write-definition"] = "write-definition"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteDefinition:
+    """Delete the file from which the cluster manager `by` started a guest that runs nowhere, and forget it."""
+
+    pool: str
+    name: str
+    owner: str
+    uuid: str
+    by: str
+    task: Literal["delete-definition"] = "delete-definition"
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +284,41 @@ class DefineDomain:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateDomain:
+    """Change a guest that runs and that the cluster manager `by` started from `file`, a volume as `POOL/NAME`.
+
+    libvirt keeps no definition of it. `xml`, `base` and `live` are as in `DefineDomain`.
+    """
+
+    name: str
+    uuid: str
+    xml: str
+    base: str | None
+    live: tuple[LiveChange, ...]
+    by: str
+    file: str
+    task: Literal["update-domain"] = "update-domain"
+
+
+@dataclass(frozen=True, slots=True)
+class HandOverDomain:
+    """Undefine a domain, which goes on running if it does: the cluster manager `by` has its definition in `file`.
+
+    Before that it is changed live, and no longer starts with its host. `xml`, `base` and `live` are as in
+    `DefineDomain`, `file` as in `UpdateDomain`.
+    """
+
+    name: str
+    uuid: str
+    xml: str
+    base: str | None
+    live: tuple[LiveChange, ...]
+    by: str
+    file: str
+    task: Literal["hand-over-domain"] = "hand-over-domain"
+
+
+@dataclass(frozen=True, slots=True)
 class AdoptDomain:
     """Write our marker into a domain that is as declared already, and change nothing else of it."""
 
@@ -318,7 +387,11 @@ Task = (
     | CreateVolume
     | ResizeVolume
     | DeleteVolume
+    | WriteDefinition
+    | DeleteDefinition
     | DefineDomain
+    | UpdateDomain
+    | HandOverDomain
     | AdoptDomain
     | DeleteDomain
     | DefineSecret

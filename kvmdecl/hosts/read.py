@@ -353,7 +353,7 @@ def _domain(
 ) -> ObservedDomain:
     """A domain that ends between the two calls is read as running; its fingerprint tells apply later."""
     live = checked(domain.XMLDesc(0)) if active else None
-    kept = checked(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)) if persistent or live is None else live
+    kept = checked(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
     return ObservedDomain(
         name=domain.name(),
         uuid=domain.UUIDString(),

@@ -11,10 +11,11 @@ import re
 from typing import TYPE_CHECKING
 
 from kvmdecl.libvirt_xml.build import discard
+from kvmdecl.libvirt_xml.definition import file_text
 from kvmdecl.libvirt_xml.domain import domain_xml
 from kvmdecl.libvirt_xml.fields import fields, open_documents
 from kvmdecl.libvirt_xml.network import network_xml
-from kvmdecl.libvirt_xml.overlay import complete, merge, to_text
+from kvmdecl.libvirt_xml.overlay import merge, to_text
 from kvmdecl.libvirt_xml.pool import pool_xml
 from kvmdecl.libvirt_xml.safe import BadXml, Element, parse_xml
 from kvmdecl.state import Kind
@@ -35,8 +36,8 @@ def declared_domain(vm: ResolvedVm, pools: Mapping[str, Pool]) -> str:
 
 
 def whole_domain(vm: ResolvedVm, pools: Mapping[str, Pool]) -> str:
-    """A vm's definition as a file that somebody else starts it from: one element in a line, as `complete` makes it."""
-    return complete(declared_domain(vm, pools))
+    """A vm's definition as a file that somebody else starts it from: one element in a line."""
+    return file_text(declared_domain(vm, pools))
 
 
 def without(xml: str, paths: Iterable[str]) -> tuple[str, tuple[str, ...]]:

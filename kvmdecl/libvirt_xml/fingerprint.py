@@ -54,7 +54,10 @@ def _facts(observed: Observed) -> dict[str, object]:
         case ObservedVolume():
             names = ("pool", "name", "path", "format", "capacity", "backing")
             encrypted = {"encrypted": True} if observed.encrypted else {}
-            return {"kind": Kind.VOLUME} | {name: getattr(observed, name) for name in names} | encrypted
+            stamp = {"stamp": observed.stamp} if observed.stamp else {}
+            return (
+                {"kind": Kind.VOLUME} | {name: getattr(observed, name) for name in names} | encrypted | stamp
+            )
         case ObservedSecret():
             return {"kind": Kind.SECRET} | asdict(observed)
         case ObservedSettings():

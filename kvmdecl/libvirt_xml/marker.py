@@ -149,6 +149,11 @@ def packed(xml: str) -> str:
     return base64.b64encode(zlib.compress(etree.tostring(root), 9)).decode("ascii")
 
 
+def unpacked(text: str) -> str | None:
+    """What `packed` made compact; None if it cannot be read."""
+    return _unpacked(text)[0]
+
+
 def _element(marker: Marker, prefix: str = PREFIX) -> Element:
     element = etree.Element(_TAG, nsmap={prefix: NAMESPACE})
     for name in ("cluster", "uuid", "name", "revision", "tool"):

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from kvmdecl.libvirt_xml.safe import MAX_DOCUMENT, BadXml, parse_xml
-from kvmdecl.state import ObservedSnapshot, ObservedVolume
+from kvmdecl.state import DEFINITION_SUFFIX, ObservedSnapshot, ObservedVolume
 
 _NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
 
@@ -66,15 +66,18 @@ def parse_volume(text: str, pool: str) -> ObservedVolume:
     if root.tag != "volume" or not name:
         raise BadXml("the document is not a <volume> with a name")
     format_ = root.find("target/format")
+    times = [root.findtext(f"target/timestamps/{what}") for what in ("mtime", "ctime")]
+    capacity = _bytes(root.findtext("capacity"))
     return ObservedVolume(
         pool=pool,
         name=name,
         path=(root.findtext("target/path") or "").strip(),
         format="raw" if format_ is None else format_.get("type", "raw"),
-        capacity=_bytes(root.findtext("capacity")),
+        capacity=capacity,
         allocation=_bytes(root.findtext("allocation")),
         backing=(root.findtext("backingStore/path") or "").strip() or None,
         encrypted=root.find("target/encryption") is not None,
+        stamp=f"{capacity}:{times[0]}:{times[1]}" if name.endswith(DEFINITION_SUFFIX) and all(times) else "",
     )
 
 

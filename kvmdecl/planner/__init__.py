@@ -12,6 +12,7 @@ from kvmdecl.membership import Membership, membership
 from kvmdecl.names import derive_uuid
 from kvmdecl.plan import Action, HostStatus, Plan, PlannedHost, Step
 from kvmdecl.planner.baselines import changed_baselines
+from kvmdecl.planner.definitions import left_behind, plan_absent_definition, plan_definition
 from kvmdecl.planner.departed import departed_hosts, gone_hosts
 from kvmdecl.planner.domains import orphans, plan_absent_domain, plan_domain
 from kvmdecl.planner.filters import plan_absent_filter, plan_filter
@@ -24,13 +25,14 @@ from kvmdecl.planner.secrets import plan_absent_secret, plan_secret
 from kvmdecl.planner.seeds import changed_seeds
 from kvmdecl.planner.settings import plan_settings, settings_left
 from kvmdecl.planner.shared import makers
-from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict
+from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, host_views
 from kvmdecl.planner.volumes import plan_volume
 from kvmdecl.planner.waves import in_waves
 from kvmdecl.state import (
     Absent,
     Address,
     Desired,
+    DesiredDefinition,
     DesiredDomain,
     DesiredFilter,
     DesiredNetwork,
@@ -40,7 +42,6 @@ from kvmdecl.state import (
     DesiredState,
     DesiredVolume,
     Existing,
-    HostSnapshot,
     Kind,
     Observation,
     Unreachable,
@@ -61,11 +62,8 @@ def make_plan(
 
     Objects on a host that did not answer are frozen: unknown is never taken for gone.
     """
-    views = {
-        name: HostView(name, cluster.name, cluster.revision, observation.state, observation.facts.libvirt)
-        for name in (host.name for host in cluster.hosts)
-        if isinstance(observation := observations[name], HostSnapshot)
-    }
+    there = {host.name: observations[host.name] for host in cluster.hosts}
+    views = host_views(cluster.name, cluster.revision, there, versions=True)
     known = [resource for resource in desired.resources if resource.address.host in views]
     made_by = makers(known, views)
     verdicts = [
@@ -93,6 +91,7 @@ def make_plan(
         changed_baselines(desired, steps),
         _undecided(desired) if len(views) < len(cluster.hosts) else (),
         orphans(cluster, desired, views),
+        left_behind(desired, views),
         _handed_over(cluster),
         settings_left(desired, views.values()),
     )
@@ -101,7 +100,11 @@ def make_plan(
         revision=cluster.revision,
         hosts=_hosts(cluster, desired, observations, roll),
         steps=in_turn(cluster, linked(steps)),
-        unchanged=sum(1 for verdict in verdicts if not verdict.step and not verdict.blocked),
+        unchanged=sum(
+            1
+            for resource, verdict in zip(known, verdicts, strict=True)
+            if not verdict.step and not verdict.blocked and resource.address not in made_by
+        ),
         blocked=blocked,
         notes=in_order(notes),
         members=roll.members,
@@ -130,6 +133,8 @@ def _plan_one(resource: Desired, view: HostView) -> Verdict:
             return plan_filter(resource, view)
         case DesiredVolume():
             return plan_volume(resource, view)
+        case DesiredDefinition():
+            return plan_definition(resource, view)
         case DesiredDomain():
             return plan_domain(resource, view)
         case Existing():
@@ -139,6 +144,8 @@ def _plan_one(resource: Desired, view: HostView) -> Verdict:
 
 
 def _plan_absent(absent: Absent, view: HostView) -> Verdict:
+    if absent.address.kind is Kind.VOLUME:
+        return plan_absent_definition(absent, view)
     uuid = absent.uuid or derive_uuid(view.cluster, absent.address.kind, absent.address.name)
     if absent.address.kind is Kind.SECRET:
         return plan_absent_secret(absent, uuid, view)
@@ -220,10 +227,10 @@ def _handed_over(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
         names = ", ".join(vm.name for vm in vms[:5]) + (f" and {len(vms) - 5} more" if len(vms) > 5 else "")
         yield Diagnostic(
             code="plan.ha-not-applied",
-            summary=f"vms with `ha` are left alone by this version, with all that is theirs: {names}",
+            summary=f"the cluster manager is not told of its vms by this version: {names}",
             at=vms[0].origin.find("ha"),
-            cause="A cluster manager starts and stops them; what it needs for that is not put onto the hosts yet.",
-            hint="`kvmdecl ha emit` writes it, for you to put there",
+            cause="Their disks and definitions are put onto the hosts; its own configuration is not.",
+            hint="`kvmdecl ha emit` writes it, for you to load",
             severity=Severity.WARNING,
         )
 

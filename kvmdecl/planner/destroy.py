@@ -14,14 +14,14 @@ from kvmdecl.membership import membership
 from kvmdecl.names import derive_uuid, format_size
 from kvmdecl.plan import Action, Impact, Plan, Step
 from kvmdecl.planner.departed import departed_hosts
+from kvmdecl.planner.managed import was_handed_over
 from kvmdecl.planner.order import in_turn
 from kvmdecl.planner.secrets import what_goes_with
 from kvmdecl.planner.settings import settings_left
-from kvmdecl.planner.verdict import HostView, planned_hosts
+from kvmdecl.planner.verdict import HostView, host_views, planned_hosts
 from kvmdecl.state import (
     Address,
     DesiredState,
-    HostSnapshot,
     Kind,
     Observation,
     ObservedDomain,
@@ -39,24 +39,24 @@ def make_destroy_plan(
 ) -> Plan:
     """Plan the deletion of the cluster's domains, networks, network filters and pool definitions.
 
+    While a guest runs that a cluster manager started, nothing is: it would be started again, or lose what it stands on.
     `volumes` are those to delete too, each as `HOST/volume/POOL/NAME`, and `secrets`, each as `HOST/secret/NAME`; all
     others are kept, and so is everything on a host that does not answer.
 
     Raises:
         Rejected: never; a volume or secret that does not exist is a note.
     """
-    views = [
-        HostView(name, cluster.name, cluster.revision, seen.state)
-        for name, seen in sorted(observations.items())
-        if isinstance(seen, HostSnapshot)
-    ]
-    steps = in_turn(cluster, tuple(step for view in views for step in _host_steps(view, volumes, secrets)))
+    views = list(host_views(cluster.name, cluster.revision, dict(sorted(observations.items()))).values())
+    managed = tuple(_managed(cluster, views))
+    doomed = () if managed else (step for view in views for step in _host_steps(view, volumes, secrets))
+    steps = in_turn(cluster, tuple(doomed))
     return Plan(
         cluster=cluster.name,
         revision=cluster.revision,
         hosts=planned_hosts(cluster, observations),
         steps=steps,
         unchanged=0,
+        blocked=managed,
         notes=in_order(
             [
                 *_kept(views, volumes),
@@ -68,6 +68,21 @@ def make_destroy_plan(
             ]
         ),
     )
+
+
+def _managed(cluster: ResolvedCluster, views: list[HostView]) -> Iterator[Diagnostic]:
+    """Guests that a cluster manager runs."""
+    uuids = {vm.uuid for vm in cluster.vms if vm.spec.is_ha}
+    for view in views:
+        for domain in view.state.domains:
+            if not domain.persistent and (domain.uuid in uuids or was_handed_over(domain.name, view)):
+                yield Diagnostic(
+                    code="destroy.managed",
+                    summary=f"nothing is destroyed: {domain.name} on {view.host} is run by a cluster manager",
+                    cause="It would start the guest again, or the guest would lose what it stands on.",
+                    hint="take its resource out of the cluster manager, which stops it, then destroy again.",
+                    subject=f"{view.host}/domain/{domain.name}",
+                )
 
 
 def _host_steps(view: HostView, volumes: frozenset[str], secrets: frozenset[str]) -> Iterator[Step]:

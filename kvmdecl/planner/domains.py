@@ -18,9 +18,12 @@ from kvmdecl.libvirt_xml.marker import Left, Marker, belongs, owned_by, read_mar
 from kvmdecl.libvirt_xml.trace import changed_outside, is_untouched
 from kvmdecl.names import format_duration, format_size
 from kvmdecl.plan import Action, Change, ChangeOrigin, Impact
+from kvmdecl.planner.managed import last_declared, plan_hand_over, plan_managed, was_handed_over
 from kvmdecl.planner.outside import outside, paths, value
+from kvmdecl.planner.replaced import replaced_disk
 from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, blocked, is_derived, not_ours, note, step
 from kvmdecl.state import (
+    DEFINITION_SUFFIX,
     Absent,
     Address,
     DesiredDomain,
@@ -40,8 +43,18 @@ def plan_domain(desired: DesiredDomain, view: HostView) -> Verdict:
     if observed is None:
         if desired.address.name in view.domains:
             return not_ours(desired, "domain")
-        return _create(desired, view)
-    return _unusable(desired, observed) or (
+        return (
+            _still_managed(desired) if was_handed_over(desired.address.name, view) else _create(desired, view)
+        )
+    if desired.run_by is not None and observed.name == desired.address.name:
+        if not observed.persistent:
+            return plan_managed(desired, desired.run_by, observed, view)
+        if not _is_ours(desired.address, desired.uuid, observed, view):
+            return not_ours(desired, "domain")
+        if observed.managed_save:
+            return _saved_state(desired)
+        return plan_hand_over(desired, desired.run_by, observed, view)
+    return _unusable(desired, observed, view) or (
         AS_DECLARED if _is_as_left(desired, observed, view) else _compare(desired, observed, view)
     )
 
@@ -131,7 +144,18 @@ def _own_cpus(found: Mapping[str, str]) -> str:
 _PIN = re.compile(r"cputune/vcpupin\[\d+\]@cpuset")
 
 
-def _unusable(desired: DesiredDomain, observed: ObservedDomain) -> Verdict | None:
+def _still_managed(desired: DesiredDomain) -> Verdict:
+    name = desired.address.name
+    return blocked(
+        desired,
+        "plan.still-managed",
+        f"vm {name} is not made: the file that a cluster manager started it from is still there",
+        "As long as the cluster manager knows of it, it may start it, too, and the guest would run twice.",
+        f"take its resource out of the cluster manager, then delete the volume {name}{DEFINITION_SUFFIX} with virsh.",
+    )
+
+
+def _unusable(desired: DesiredDomain, observed: ObservedDomain, view: HostView) -> Verdict | None:
     """Why the host's domain cannot be brought to what is declared by a define, if it cannot."""
     name = desired.address.name
     if observed.name != name:
@@ -142,7 +166,7 @@ def _unusable(desired: DesiredDomain, observed: ObservedDomain) -> Verdict | Non
             "Its UUID is this vm's, so it was renamed outside of kvmdecl.",
             f"rename it back while it is shut off: `virsh domrename {observed.name} {name}`.",
         )
-    if not observed.persistent:
+    if not observed.persistent and not was_handed_over(name, view):
         return blocked(
             desired,
             "plan.transient",
@@ -157,11 +181,17 @@ def _update(
     desired: DesiredDomain, observed: ObservedDomain, marker: Marker | None, view: HostView
 ) -> Verdict:
     base = marker.applied if marker else None
+    if not observed.persistent:
+        base = last_declared(desired.address.name, view) or base
     assessment = assess(desired.xml, base, observed, desired.origin)
     restarts = _restarts(desired, observed, assessment)
     changes = tuple(_restart_changes(desired, assessment)) if restarts else assessment.changes
     changes += tuple(_power_changes(desired, observed, marker.left if marker else None))
-    is_new = marker is None and not is_derived(desired.address, desired.uuid, view)
+    if not observed.persistent:
+        changes += (_taken_back(desired),)
+    is_new = marker is None and (
+        not observed.persistent or not is_derived(desired.address, desired.uuid, view)
+    )
     if not changes and not is_new:
         changes = _marker_changes(desired, base)
     found = changed_outside(marker, observed.xml, desired.xml, view.libvirt) if marker else ()
@@ -175,11 +205,20 @@ def _update(
     if observed.managed_save and assessment.changes:
         return _saved_state(desired)
     if lost := [change for change in changes if change.impact is Impact.DATA_LOSS]:
-        return _replaced_disk(desired, lost[0])
+        return replaced_disk(desired, desired.address.name, lost[0])
     power = "restart" if restarts else _power(desired, observed)
     task = _define(desired, view, base=base, live=assessment.live, power=power)
     verdict = step(desired, Action.UPDATE, task, observed, "", changes=changes, after=desired.needs)
     return Verdict(verdict.step, notes=notes)
+
+
+def _taken_back(desired: DesiredDomain) -> Change:
+    """A guest that a cluster manager ran gets a definition of libvirt's again, and goes on running."""
+    at = desired.origin.find("ha")
+    after = "libvirt's, goes on running"
+    return Change(
+        "persistent", "ha", "a cluster manager's", after, Impact.LIVE, "virDomainDefineXMLFlags", at=at
+    )
 
 
 def _define(
@@ -319,40 +358,13 @@ def _saved_state(desired: DesiredDomain) -> Verdict:
     )
 
 
-def _replaced_disk(desired: DesiredDomain, change: Change) -> Verdict:
-    if change.key == "firmware.nvram":
-        return blocked(
-            desired,
-            "plan.nvram-replaced",
-            f"the firmware of {desired.address.name} would have other variables: {change.before} -> {change.after}",
-            "Boot entries, enrolled keys and what the guest keeps there would stay behind in the old file.",
-            "put the path back, or copy the file on the host and move the definition with `virsh edit` first.",
-            key=change.key,
-        )
-    if change.key == "tpm.secret" or change.key.endswith(".encryption"):
-        return blocked(
-            desired,
-            "plan.other-secret",
-            f"{change.key} of {desired.address.name} would change: {change.why}",
-            "A disk and the state of a TPM are encrypted from the beginning, with one secret, or not at all.",
-            "put it back as it was, or declare a further disk and copy the data inside of the guest.",
-            key=change.key,
-        )
-    return blocked(
-        desired,
-        "plan.disk-replaced",
-        f"{change.key} of {desired.address.name} would become another volume: {change.before} -> {change.after}",
-        "The guest would lose sight of what is on its disk; kvmdecl copies no data between volumes.",
-        "put the pool or path back, or declare a further disk and copy the data inside of the guest.",
-        key=change.key,
-    )
-
-
 def plan_absent_domain(absent: Absent, uuid: str, view: HostView) -> Verdict:
     """A guest that shall not exist: shut down and undefined; its volumes, nvram and TPM state stay."""
     observed = view.domains.get(absent.address.name)
     if observed is None:
         return AS_DECLARED
+    if not observed.persistent and was_handed_over(observed.name, view):
+        return Verdict(notes=(_not_stopped(absent),))
     if observed.uuid != uuid or not _is_ours(absent.address, uuid, observed, view):
         return not_ours(absent, "domain")
     if observed.managed_save:
@@ -370,6 +382,17 @@ def plan_absent_domain(absent: Absent, uuid: str, view: HostView) -> Verdict:
     summary = f"{f'shut down{forced} and ' if observed.active else ''}undefined; its volumes stay"
     task = DeleteDomain(observed.name, observed.uuid, observed.active, absent.power_off)
     return step(absent, Action.DELETE, task, observed, summary, impact=impact)
+
+
+def _not_stopped(absent: Absent) -> Diagnostic:
+    name = absent.address.name
+    return note(
+        absent,
+        "plan.still-managed",
+        f"{name} on {absent.address.host} is left running: a cluster manager runs it",
+        "Stopped behind its back, the guest would be started again.",
+        "take its resource out of the cluster manager, then apply again.",
+    )
 
 
 def orphans(

@@ -23,18 +23,22 @@ from kvmdecl.libvirt_xml.secret import parse_secret, usage_id
 from kvmdecl.manifest.secrets import ENV_PREFIX
 from kvmdecl.names import DIGEST_LENGTH, derive_uuid, parse_name
 from kvmdecl.plan import Action, HostStatus, Plan, PlannedHost, Step
+from kvmdecl.planner.definitions import plan_absent_definition, plan_definition
 from kvmdecl.planner.domains import plan_absent_domain, plan_domain
 from kvmdecl.planner.filters import plan_absent_filter, plan_filter
 from kvmdecl.planner.networks import plan_absent_network, plan_network
 from kvmdecl.planner.pools import plan_absent_pool, plan_pool
 from kvmdecl.planner.secrets import plan_absent_secret, plan_secret
 from kvmdecl.planner.settings import plan_settings
-from kvmdecl.planner.verdict import HostView, Verdict
+from kvmdecl.planner.verdict import HostView, Verdict, host_views
 from kvmdecl.planner.volumes import plan_volume
 from kvmdecl.settings import HUGE_PAGES, KSM
 from kvmdecl.state import (
+    DEFINITION_SUFFIX,
     Absent,
     Address,
+    Definition,
+    DesiredDefinition,
     DesiredDomain,
     DesiredFilter,
     DesiredNetwork,
@@ -62,17 +66,21 @@ from kvmdecl.tasks import (
     DefineFilter,
     DefineNetwork,
     DefineSecret,
+    DeleteDefinition,
     DeleteDomain,
     DeleteFilter,
     DeleteNetwork,
     DeletePool,
     DeleteSecret,
     DeleteVolume,
+    HandOverDomain,
     ResizeVolume,
     RevertSnapshot,
     Task,
+    UpdateDomain,
     UpdateHost,
     UpdatePool,
+    WriteDefinition,
 )
 from kvmdecl.text import quoted
 
@@ -90,7 +98,11 @@ _KINDS: Mapping[type[Task], Kind] = {
     CreateVolume: Kind.VOLUME,
     ResizeVolume: Kind.VOLUME,
     DeleteVolume: Kind.VOLUME,
+    WriteDefinition: Kind.VOLUME,
+    DeleteDefinition: Kind.VOLUME,
     DefineDomain: Kind.DOMAIN,
+    UpdateDomain: Kind.DOMAIN,
+    HandOverDomain: Kind.DOMAIN,
     AdoptDomain: Kind.DOMAIN,
     DeleteDomain: Kind.DOMAIN,
     ChangeSnapshots: Kind.DOMAIN,
@@ -130,11 +142,7 @@ def retrace(plan: Plan, observations: Mapping[str, Observation]) -> Plan:
     """
     if other := list(_other_machines(plan, observations)):
         raise Rejected(other)
-    views = {
-        name: HostView(name, plan.cluster, plan.revision, seen.state)
-        for name, seen in observations.items()
-        if isinstance(seen, HostSnapshot)
-    }
+    views = host_views(plan.cluster, plan.revision, observations)
     found = [
         _inconsistent(str(step.address), "what it shows is not what comes of its task")
         for step in plan.steps
@@ -187,6 +195,12 @@ def _identity_faults(task: Task, plan: Plan) -> Iterator[str]:
         if isinstance(task, CreateVolume):
             yield from _content_faults(task)
         return
+    if isinstance(task, WriteDefinition | DeleteDefinition):
+        if task.name != f"{task.owner}{DEFINITION_SUFFIX}":
+            yield "it is the file of another guest"
+        if isinstance(task, WriteDefinition):
+            yield from _head_faults(task.xml, Kind.DOMAIN, (task.owner, task.uuid))
+        return
     if isinstance(task, UpdateHost):
         if task.name not in {HUGE_PAGES, KSM}:
             yield "a host has no such settings"
@@ -202,14 +216,27 @@ def _identity_faults(task: Task, plan: Plan) -> Iterator[str]:
         yield "its task is one of another plan"
     if isinstance(task, DefineSecret):
         yield from _secret_faults(task, plan.cluster)
-    if isinstance(task, CreatePool | DefineNetwork | DefineFilter | DefineDomain | AdoptDomain):
-        try:
-            head = parse_head(task.xml, kind.tag)
-        except BadXml as error:
-            yield f"its definition cannot be read: {error}"
-        else:
-            if (head.name, head.uuid) != (task.name, task.uuid):
-                yield "its definition is that of another object"
+    if isinstance(
+        task,
+        CreatePool
+        | DefineNetwork
+        | DefineFilter
+        | DefineDomain
+        | UpdateDomain
+        | HandOverDomain
+        | AdoptDomain,
+    ):
+        yield from _head_faults(task.xml, kind, (task.name, task.uuid))
+
+
+def _head_faults(xml: str, kind: Kind, expected: tuple[str, str]) -> Iterator[str]:
+    try:
+        head = parse_head(xml, kind.tag)
+    except BadXml as error:
+        yield f"its definition cannot be read: {error}"
+        return
+    if (head.name, head.uuid) != expected:
+        yield "its definition is that of another object"
 
 
 def _secret_faults(task: DefineSecret, cluster: str) -> Iterator[str]:
@@ -251,7 +278,7 @@ def _content_faults(task: CreateVolume) -> Iterator[str]:
 
 
 def _target(task: Task) -> str:
-    if isinstance(task, CreateVolume | ResizeVolume | DeleteVolume):
+    if isinstance(task, CreateVolume | ResizeVolume | DeleteVolume | WriteDefinition | DeleteDefinition):
         return f"{task.pool}/{task.name}"
     return task.name
 
@@ -259,14 +286,22 @@ def _target(task: Task) -> str:
 def _action(step: Step) -> Action:
     match step.task:
         case (
-            DeleteSecret() | DeletePool() | DeleteNetwork() | DeleteFilter() | DeleteVolume() | DeleteDomain()
+            DeleteDefinition()
+            | DeleteSecret()
+            | DeletePool()
+            | DeleteNetwork()
+            | DeleteFilter()
+            | DeleteVolume()
+            | DeleteDomain()
         ):
             return Action.DELETE
-        case UpdateHost() | UpdatePool() | ResizeVolume():
+        case UpdateHost() | UpdatePool() | ResizeVolume() | UpdateDomain() | HandOverDomain():
             return Action.UPDATE
         case CreatePool() | CreateVolume():
             return Action.CREATE
         case AdoptDomain():
+            return Action.ADOPT
+        case WriteDefinition(take_over=True):
             return Action.ADOPT
     if step.action is Action.ADOPT and isinstance(step.task, DefineDomain) and step.precondition != ABSENT:
         return Action.ADOPT
@@ -372,6 +407,12 @@ def plan_again(step: Step, observed: Observed | None, view: HostView) -> Verdict
                 ),
                 view,
             )
+        case WriteDefinition() as task:
+            return plan_definition(_declared_definition(step.address, task, view), view)
+        case DeleteDefinition() as task:
+            return plan_absent_definition(Absent(step.address, uuid=task.uuid, run_by=task.by), view)
+        case UpdateDomain() | HandOverDomain() as task:
+            return plan_domain(_declared_guest(step.address, task), view)
         case AdoptDomain() as task:
             seen = view.domains[task.name]
             return plan_domain(
@@ -396,11 +437,29 @@ def _declared_volume(address: Address, task: CreateVolume | ResizeVolume, view: 
             address, Role(task.role), task.format, task.capacity, task.preallocation, task.backing, task.content,
             task.owner or None, encryption=task.encryption, options=task.options, clone=task.clone,
         )  # fmt: skip
-    entry = view.ledger.find(Kind.VOLUME, address.name)
+    entry = view.around.entry(address.name) if task.maker else view.ledger.find(Kind.VOLUME, address.name)
     owner = entry.owner if entry else None
     volume = view.volumes[address.name]
     encryption = "" if volume.encrypted else None  # with which secret matters only where one is made
-    return DesiredVolume(address, Role.DISK, volume.format, task.capacity, vm=owner, encryption=encryption)
+    return DesiredVolume(
+        address,
+        Role.DISK,
+        volume.format,
+        task.capacity,
+        vm=owner,
+        encryption=encryption,
+        shared=bool(task.maker),
+    )
+
+
+def _declared_definition(address: Address, task: WriteDefinition, view: HostView) -> DesiredDefinition:
+    is_shared = view.ledger.find(Kind.VOLUME, address.name) is None and not task.take_over
+    return DesiredDefinition(address, task.owner, task.uuid, task.xml, task.by, shared=is_shared)
+
+
+def _declared_guest(address: Address, task: UpdateDomain | HandOverDomain) -> DesiredDomain:
+    run_by = Definition(task.name, task.file.partition("/")[0], (), task.by)
+    return DesiredDomain(address, task.uuid, task.xml, None, autostart=False, run_by=run_by)
 
 
 def _without_second_copies(plan: Plan, views: Mapping[str, HostView]) -> Plan:

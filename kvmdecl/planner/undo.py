@@ -14,7 +14,7 @@ from kvmdecl.planner.filters import plan_absent_filter, plan_filter
 from kvmdecl.planner.networks import plan_absent_network, plan_network
 from kvmdecl.planner.pools import plan_absent_pool, plan_pool
 from kvmdecl.planner.settings import plan_settings
-from kvmdecl.planner.verdict import HostView, Verdict
+from kvmdecl.planner.verdict import HostView, Verdict, host_views
 from kvmdecl.state import (
     Absent,
     Address,
@@ -23,7 +23,6 @@ from kvmdecl.state import (
     DesiredNetwork,
     DesiredPool,
     DesiredSettings,
-    HostSnapshot,
     Kind,
     Observation,
     Observed,
@@ -41,14 +40,18 @@ from kvmdecl.tasks import (
     DefineDomain,
     DefineFilter,
     DefineNetwork,
+    DeleteDefinition,
     DeleteDomain,
     DeleteFilter,
     DeleteNetwork,
     DeletePool,
     DeleteVolume,
+    HandOverDomain,
     ResizeVolume,
+    UpdateDomain,
     UpdateHost,
     UpdatePool,
+    WriteDefinition,
 )
 
 _FOUNDATIONS = {Kind.HOST, Kind.POOL, Kind.NETWORK, Kind.NWFILTER}
@@ -56,6 +59,10 @@ _STAYS: Mapping[type, str] = {
     CreateVolume: "it stays, with what is in it",
     ResizeVolume: "it stays as large as it is: to shrink it would cut off what is in it",
     DeleteVolume: "what was in it is gone",
+    WriteDefinition: "its file says what it said when this run ended; apply the manifest as it was before",
+    DeleteDefinition: "apply the manifest as it was before, which writes it again",
+    HandOverDomain: "take `ha` out of the manifest to have it back",
+    UpdateDomain: "what runs stays as it is; apply the manifest as it was before",
     AdoptDomain: "it stays this cluster's",
 }
 
@@ -79,11 +86,7 @@ def undo_plan(plan: Plan, begun: Iterable[Begun], observations: Mapping[str, Obs
         begun: its steps that were begun.
         observations: of all hosts of the plan, now.
     """
-    views = {
-        name: HostView(name, plan.cluster, plan.revision, seen.state)
-        for name, seen in observations.items()
-        if isinstance(seen, HostSnapshot)
-    }
+    views = host_views(plan.cluster, plan.revision, observations)
     verdicts, notes = list[Verdict](), list[Diagnostic]()
     for each in begun:
         view = views.get(each.step.address.host)

@@ -16,8 +16,11 @@ from kvmdecl.state import (
     Desired,
     DesiredNetwork,
     DesiredPool,
+    HostSnapshot,
     HostState,
+    Kind,
     Ledger,
+    LedgerEntry,
     Observation,
     Observed,
     ObservedDomain,
@@ -49,6 +52,55 @@ AS_DECLARED = Verdict()
 
 
 @dataclass(frozen=True)
+class Surroundings:
+    """What all hosts that answered tell, where one alone does not know: of pools that they share, and of guests.
+
+    `complete`: every host answered.
+    """
+
+    cluster: str
+    states: Mapping[str, HostState]
+    complete: bool = True
+
+    @cached_property
+    def makers(self) -> Mapping[str, str]:
+        """The host that noted a volume, by `POOL/NAME`; the first of them."""
+        found: dict[str, str] = {}
+        for host, state in self.states.items():
+            for entry in state.ledger(self.cluster).entries:
+                if entry.kind is Kind.VOLUME:
+                    found.setdefault(entry.name, host)
+        return found
+
+    @property
+    def entries(self) -> tuple[LedgerEntry, ...]:
+        """What all hosts noted of volumes."""
+        noted = (entry for state in self.states.values() for entry in state.ledger(self.cluster).entries)
+        return tuple(entry for entry in noted if entry.kind is Kind.VOLUME)
+
+    def entry(self, volume: str) -> LedgerEntry | None:
+        """What its maker noted of a volume."""
+        maker = self.makers.get(volume)
+        return self.states[maker].ledger(self.cluster).find(Kind.VOLUME, volume) if maker else None
+
+    def volume(self, volume: str) -> ObservedVolume | None:
+        """A volume as its maker sees it: libvirt does not see by itself what another host put into a pool."""
+        maker = self.makers.get(volume)
+        pools = self.states[maker].pools if maker else ()
+        return next((v for pool in pools for v in pool.volumes if f"{v.pool}/{v.name}" == volume), None)
+
+    @cached_property
+    def running(self) -> Mapping[str, tuple[tuple[str, ObservedDomain], ...]]:
+        """The hosts on which a guest runs, with what they tell of it, by its UUID: one, but while it moves."""
+        found: dict[str, tuple[tuple[str, ObservedDomain], ...]] = {}
+        for host, state in self.states.items():
+            for domain in state.domains:
+                if domain.active:
+                    found[domain.uuid] = (*found.get(domain.uuid, ()), (host, domain))
+        return found
+
+
+@dataclass(frozen=True)
 class HostView:
     """One host's observed objects, looked up by name. `libvirt` is its version, 0 if that does not matter."""
 
@@ -57,6 +109,7 @@ class HostView:
     revision: str
     state: HostState
     libvirt: int = 0
+    around: Surroundings = Surroundings("", {})
 
     @cached_property
     def domains(self) -> Mapping[str, ObservedDomain]:
@@ -104,6 +157,19 @@ class HostView:
     def ledger(self) -> Ledger:
         """What kvmdecl did for this cluster to objects that cannot carry a marker."""
         return self.state.ledger(self.cluster)
+
+
+def host_views(
+    cluster: str, revision: str, observations: Mapping[str, Observation], *, versions: bool = False
+) -> dict[str, HostView]:
+    """The views of all hosts that answered, in the order given; with the versions of libvirt if they matter."""
+    seen = {name: found for name, found in observations.items() if isinstance(found, HostSnapshot)}
+    states = {name: found.state for name, found in seen.items()}
+    around = Surroundings(cluster, states, complete=len(seen) == len(observations))
+    return {
+        name: HostView(name, cluster, revision, found.state, found.facts.libvirt if versions else 0, around)
+        for name, found in seen.items()
+    }
 
 
 def planned_hosts(

@@ -28,9 +28,14 @@ def plan_volume(desired: DesiredVolume, view: HostView) -> Verdict:
     """Compare a declared volume with the host's volume of that name and with what the ledger knows of it."""
     observed = view.volumes.get(desired.address.name)
     entry = view.ledger.find(Kind.VOLUME, desired.address.name)
+    if entry is None and desired.shared:
+        entry = view.around.entry(desired.address.name)
+        observed = view.around.volume(desired.address.name) or observed
     if observed is None:
         return _missing(desired, entry, view)
     if entry is None:
+        if desired.shared and not view.around.complete:
+            return AS_DECLARED  # a host that did not answer may have made it
         return not_ours(desired, "volume")
     if not entry.complete:
         return _uncopyable(desired, view) or _finish(desired, observed)
@@ -266,6 +271,7 @@ def _grow(
     desired: DesiredVolume, observed: ObservedVolume, capacity: int, view: HostView, key: str
 ) -> Verdict:
     domain, running = view.domains.get(desired.vm or ""), _runs(desired, view)
+    maker = view.around.makers.get(desired.address.name, view.host) if desired.shared else view.host
     if domain is not None and any(observed.path in disk.files[1:] for disk in disk_files(domain.xml)):
         return _refuse_growing_beneath(desired, key)
     change = Change(
@@ -277,7 +283,8 @@ def _grow(
         how="virDomainBlockResize" if running else "virStorageVolResize",
         at=desired.origin.find(f"{key}.size"),
     )
-    task = ResizeVolume(desired.pool, desired.name, capacity, domain.uuid if domain and running else None)
+    uuid = domain.uuid if domain and running else None
+    task = ResizeVolume(desired.pool, desired.name, capacity, uuid, maker if maker != view.host else "")
     return step(desired, Action.UPDATE, task, observed, "", changes=(change,), after=_after(desired))
 
 

@@ -9,7 +9,7 @@ from kvmdecl.api import hookimpl
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from kvmdecl.api import Artifact, Diagnostic, HostFacts, PlacedCluster, Section, Takeovers
+    from kvmdecl.api import Artifact, Definition, Diagnostic, HostFacts, PlacedCluster, Section, Takeovers
 
 
 @hookimpl
@@ -36,6 +36,14 @@ def kvmdecl_emit(cluster: PlacedCluster, facts: Mapping[str, HostFacts]) -> Iter
     from kvmdecl_pacemaker.artifacts import artifacts
 
     return artifacts(cluster, facts) if "ha" in cluster.cluster.sections else ()
+
+
+@hookimpl
+def kvmdecl_definitions(cluster: PlacedCluster, facts: Mapping[str, HostFacts]) -> Iterable[Definition]:
+    """Say where the agent of each vm looks."""
+    from kvmdecl_pacemaker.definitions import definitions
+
+    return definitions(cluster, facts) if "ha" in cluster.cluster.sections else ()
 
 
 @hookimpl

@@ -95,6 +95,13 @@ def _check_definitions(site: Site) -> Iterator[Diagnostic]:
             "The agent undefines a guest before it starts it, and libvirt then deletes the file.",
             "choose another directory, such as /srv/ha",
         )  # fmt: skip
+    if wanted is not None and wanted.path is not None and site.vms:
+        yield Diagnostic(
+            "ha.definitions-by-hand", f"nothing puts the definitions of the guests into {wanted.path}",
+            _at(site, "definitions"), "kvmdecl writes through libvirt, which writes into pools alone.",
+            "name a pool of files (`definitions: NAME`), or put there what `kvmdecl ha emit` writes after each change",
+            severity=Severity.WARNING,
+        )  # fmt: skip
     pool_ = site.definitions_pool
     if pool_ is None or (wanted is not None and wanted.path is not None):
         return

@@ -67,6 +67,8 @@ CASES = [
          manifest(IN_VMS, more="definitions: more", pools=TWO)),
     Case("ha.definitions-in-libvirt", "{path: /etc", manifest(more="definitions: {path: /etc/libvirt/qemu}"),
          manifest(more="definitions: {path: /etc/libvirt-ha}")),
+    Case("ha.definitions-by-hand", "{path: /srv/ha", manifest(more="definitions: {path: /srv/ha}"),
+         manifest(more="definitions: vms")),
     Case("ha.definitions-elsewhere", "defs", manifest(IN_VMS, more="definitions: defs", pools=PARTLY),
          manifest(IN_VMS, more="definitions: vms", pools=PARTLY)),
     Case("ha.not-fenced", "{agent", manifest(ha=PDU % ""), manifest(ha=PDU % "", more="sbd: 5s")),

@@ -69,7 +69,7 @@ def test_it_is_listed_beside_ours(installed: Path) -> None:
         "  hooks: kvmdecl_solvers\n"
         "  solvers: exact, numa\n"
         f"pacemaker {kvmdecl.__version__} (built in, kvmdecl_pacemaker)\n"
-        "  hooks: kvmdecl_check, kvmdecl_emit, kvmdecl_sections, kvmdecl_takeover\n"
+        "  hooks: kvmdecl_check, kvmdecl_definitions, kvmdecl_emit, kvmdecl_sections, kvmdecl_takeover\n"
         "  sections: ha\n"
         f"rules {kvmdecl.__version__} (built in, kvmdecl_rules)\n"
         "  hooks: kvmdecl_rules\n"

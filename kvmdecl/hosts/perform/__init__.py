@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmdecl.diagnostics import Rejected, TaskFailed
-from kvmdecl.hosts.perform.domains import adopt_domain, define_domain, delete_domain
+from kvmdecl.hosts.perform.definitions import delete_definition, write_definition
+from kvmdecl.hosts.perform.domains import (
+    adopt_domain,
+    define_domain,
+    delete_domain,
+    hand_over_domain,
+    update_domain,
+)
 from kvmdecl.hosts.perform.filters import define_filter, delete_filter
 from kvmdecl.hosts.perform.job import Job, Patience
 from kvmdecl.hosts.perform.networks import define_network, delete_network
@@ -24,16 +31,20 @@ from kvmdecl.tasks import (
     DefineFilter,
     DefineNetwork,
     DefineSecret,
+    DeleteDefinition,
     DeleteDomain,
     DeleteFilter,
     DeleteNetwork,
     DeletePool,
     DeleteSecret,
     DeleteVolume,
+    HandOverDomain,
     ResizeVolume,
     RevertSnapshot,
+    UpdateDomain,
     UpdateHost,
     UpdatePool,
+    WriteDefinition,
 )
 
 if TYPE_CHECKING:
@@ -105,6 +116,14 @@ def _dispatch(job: Job) -> TaskResult:
             return resize_volume(job, task)
         case DeleteVolume() as task:
             return delete_volume(job, task)
+        case WriteDefinition() as task:
+            return write_definition(job, task)
+        case DeleteDefinition() as task:
+            return delete_definition(job, task)
+        case UpdateDomain() as task:
+            return update_domain(job, task)
+        case HandOverDomain() as task:
+            return hand_over_domain(job, task)
         case DefineDomain() as task:
             return define_domain(job, task)
         case AdoptDomain() as task:

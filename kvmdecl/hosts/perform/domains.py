@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
     from kvmdecl.hosts.perform.job import Job
     from kvmdecl.state import ObservedDomain, PowerOff
-    from kvmdecl.tasks import AdoptDomain, DeleteDomain, Power
+    from kvmdecl.tasks import AdoptDomain, DeleteDomain, HandOverDomain, Power, UpdateDomain
+
+    _Changing = DefineDomain | HandOverDomain | UpdateDomain
 
 _STARTS: frozenset[Power] = frozenset({"start", "restart"})
 
@@ -48,11 +50,7 @@ def define_domain(job: Job, task: DefineDomain) -> TaskResult:
         if task.power in _STARTS:
             require_not_moved_away(job, domain)
         _require_no_saved_state(job, task, before)
-        remarks = tuple(
-            remark for change in task.live for remark in change_live(job, domain, change, task.base)
-        )
-        if task.live and not remarks:  # these say already what the guest did not take
-            _require_done_live(job, task, domain)
+        remarks = _change_live(job, task, domain)
         xml = changed_definition(domain, task)
     if before is None or not before.managed_save:
         domain, kept = _define(job, task, xml)
@@ -84,6 +82,44 @@ def adopt_domain(job: Job, task: AdoptDomain) -> TaskResult:
     if not belongs(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE), task.cluster, task.uuid):
         raise job.moved("was changed")  # between two calls of ours
     return TaskResult()
+
+
+def update_domain(job: Job, task: UpdateDomain) -> TaskResult:
+    """Change a guest that runs without a definition of libvirt's."""
+    domain, _ = _planned(job, task)
+    return TaskResult(_change_live(job, task, domain))
+
+
+def hand_over_domain(job: Job, task: HandOverDomain) -> TaskResult:
+    """Undefine a domain (virDomainUndefineFlags); one that runs goes on, and is gone when it ends."""
+    domain, before = _planned(job, task)
+    _require_nothing_to_lose(job, domain)
+    remarks = _change_live(job, task, domain)
+    _set_autostart(job, domain, on=False)
+    domain.undefineFlags(_undefine_flags(domain))
+    after = find_domain(job.connection, task.name)
+    job.require_value("state", after is not None and bool(after.isActive()), before.active)
+    job.require_value("persistent", after is not None and bool(after.isPersistent()), declared=False)
+    return TaskResult(remarks)
+
+
+def _planned(job: Job, task: UpdateDomain | HandOverDomain) -> tuple[libvirt.virDomain, ObservedDomain]:
+    """The domain that the plan speaks of, as it was then."""
+    domain = find_domain(job.connection, task.name)
+    before = read_domain(domain) if domain else None
+    job.require_unmoved(before)
+    if domain is None or before is None:
+        raise job.moved("vanished")
+    job.require_identity(before.uuid, task.uuid)
+    return domain, before
+
+
+def _change_live(job: Job, task: _Changing, domain: libvirt.virDomain) -> tuple[str, ...]:
+    """Make the live changes of a task. Returns what the user should know about them."""
+    remarks = tuple(remark for change in task.live for remark in change_live(job, domain, change, task.base))
+    if task.live and not remarks:  # these say already what the guest did not take
+        _require_done_live(job, task, domain)
+    return remarks
 
 
 def delete_domain(job: Job, task: DeleteDomain) -> TaskResult:
@@ -251,7 +287,7 @@ def _require_no_image(job: Job, domain: libvirt.virDomain) -> None:
         )
 
 
-def _require_done_live(job: Job, task: DefineDomain, domain: libvirt.virDomain) -> None:
+def _require_done_live(job: Job, task: _Changing, domain: libvirt.virDomain) -> None:
     """Make sure that a running guest took its live changes: libvirt reports success also for what it ignores."""
     ignored = not_done_live(task.xml, task.base, domain.XMLDesc(0))
     if ignored:

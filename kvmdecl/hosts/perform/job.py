@@ -182,6 +182,8 @@ _DOING = {
     "create": "creating",
     "adopt": "taking over",
     "define": "defining",
+    "hand": "handing over",
+    "write": "writing",
     "update": "changing",
     "resize": "growing",
     "revert": "going back to a snapshot of",

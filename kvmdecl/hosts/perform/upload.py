@@ -47,7 +47,7 @@ def open_content(content: Content) -> Iterator[tuple[IO[bytes], int]]:
 def upload(
     connection: libvirt.virConnect,
     volume: libvirt.virStorageVol,
-    content: Content,
+    content: Content | None,
     source: IO[bytes],
     size: int,
     tell: Callable[[int], None],
@@ -57,7 +57,7 @@ def upload(
     Args:
         connection: the volume's.
         volume: at least `size` bytes large, and zero so far.
-        content: what `source` should hold; a file's sha256 is compared while it is read.
+        content: what `source` should hold, if more is known of it; a file's sha256 is compared while it is read.
         source: read from its beginning.
         size: bytes.
         tell: called now and then with the number of bytes that are done.

@@ -62,7 +62,7 @@ def create_volume(job: Job, task: CreateVolume) -> TaskResult:
 
 def resize_volume(job: Job, task: ResizeVolume) -> TaskResult:
     """Grow a volume: through its running guest (virDomainBlockResize), else virStorageVolResize."""
-    volume, before = _ours(job, task.pool, task.name)
+    volume, before = _seen(job, task) if task.maker else _ours(job, task.pool, task.name)
     if task.capacity < before.capacity:
         job.fail(
             "step.would-shrink",
@@ -72,6 +72,8 @@ def resize_volume(job: Job, task: ResizeVolume) -> TaskResult:
             "plan again.",
         )
     if not _resize_through_guest(job, task, before.path):
+        if task.maker:
+            raise job.moved("lost the guest that ran on it here")
         volume.resize(task.capacity)
     after = read_volume(find_volume(volume.storagePoolLookupByVolume(), task.name))
     if after.capacity != task.capacity:
@@ -122,6 +124,14 @@ def _ours(job: Job, pool: str, name: str) -> tuple[libvirt.virStorageVol, Observ
     job.require_unmoved(observed)
     if observed is None or job.ledger.read().find(Kind.VOLUME, f"{pool}/{name}") is None:
         _refuse_foreign(job)
+    return volume, observed
+
+
+def _seen(job: Job, task: ResizeVolume) -> tuple[libvirt.virStorageVol, ObservedVolume]:
+    """A volume that another host made, whose ledger says that it is ours; only its guest is touched here."""
+    volume = _find_source(job, job.connection.storagePoolLookupByName(task.pool), task.name)
+    observed = read_volume(volume)
+    job.require_unmoved(observed)
     return volume, observed
 
 
