@@ -58,6 +58,12 @@ class Moves:
         """Whether anybody may be moved."""
         return self._movable_at_all and any(map(self._affords, (_REPIN, _CELL, _HOST)))
 
+    def movable(self) -> list[int]:
+        """All guests that may be moved, were the budget without end."""
+        if not self.possible:
+            return []
+        return [number for host in self._packing.hosts for number in self._movable(host)]
+
     @property
     def cost(self) -> Cost:
         """Of all moves."""

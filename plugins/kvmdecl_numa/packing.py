@@ -12,7 +12,7 @@ from kvmdecl_numa.spill import find_across
 from kvmdecl_numa.wants import Want
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from kvmdecl.api import Group, HostRoom, Place, Shape, VmToPlace
     from kvmdecl_numa.fit import Fit
@@ -398,6 +398,31 @@ class _Groups:
             if not group.apart and not group.soft and not self._placed[index]:
                 found += [other for other in self._members[index] if other != number]
         return found
+
+    def of(self, number: int) -> tuple[int, ...]:
+        """The groups that a guest is a member of."""
+        return tuple(self._of.get(number, ()))
+
+    def counted(self, hosts: Sequence[HostLeft]) -> bool:
+        """Whether hard groups only say how many may come where, as those do of which one is somewhere."""
+        return all(
+            group.apart
+            or group.soft
+            or self._placed[index] > 0
+            or len({self._value[group.scope][host.number] for host in hosts}) == 1
+            for index, group in enumerate(self._groups)
+        )
+
+    def limits(self, number: int, place: int) -> Iterator[tuple[int, str | None]]:
+        """Groups and values of their labels under which a guest counts on a host."""
+        for index in self._of.get(number, ()):
+            group = self._groups[index]
+            if group.apart and not group.soft:
+                yield index, self._value[group.scope][place]
+
+    def free(self, index: int, value: str | None) -> int:
+        """How many members of a group may come under a value."""
+        return max(0, self._groups[index].most - self._under[index][value])
 
     def members_of(self, group: Group) -> list[int]:
         """The guests of a group."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Literal
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING, Literal
 from kvmdecl_numa.bounds import Bounds
 from kvmdecl_numa.exhaust import MOST_GUESTS, Exhaust
 from kvmdecl_numa.fit import Taste
+from kvmdecl_numa.layers import MOST_HOSTS, best
 from kvmdecl_numa.moves import Moves
+from kvmdecl_numa.relaxed import Relaxed
 from kvmdecl_numa.sizes import Sizes
 
 if TYPE_CHECKING:
@@ -37,8 +40,10 @@ TASTES = (
 _PASSES = 2  # at least, and more while all of them together put no more guests than this:
 _PUTS = 45_000
 _MANY_HOSTS = 24
-_FEW_HOSTS = 2
-_BRIEFLY = 10  # the part of the steps that is spent on what is only a gift, or tried again otherwise
+_BRIEFLY = 10  # the part of the steps that is spent on what is tried again otherwise
+_LAYERED = 10  # the part that all packings of a host or two are looked at for at once
+_LONGER = 4  # times as long a host or two are searched where it is not proved that nothing better is
+_GIFT = 40  # the part that is spent on what nobody asked for
 _SQUEEZED = 5  # missing guests, for each of which it is tried to move one other
 _PREFIX = 3  # times the steps of one search for as many of the first as can be
 _CHOICES = 6  # of many hosts so many are looked at for each that is emptied
@@ -89,14 +94,14 @@ class Search:
 
     def all(self) -> bool:
         """Place all of them, if one of the quick passes does or a little mending after it."""
-        if self._most() == len(self.wanted) and self._all_of(self.wanted, self._steps):
+        if self._by_sums() == len(self.wanted) and self._all_of(self.wanted, self._steps):
             return True
         self._partial = self._mine()
         return False
 
     def prefix(self) -> int:
         """Place as many of the first as can be, and return how many; others may be placed, too."""
-        most = self._most()
+        most = self.relaxed.prefix(self.wanted, self._by_sums())
         self._end = self.packing.steps + _PREFIX * self._steps
         self._begin_with_the_first(most)
         count, best = self._length(), self._mine()
@@ -137,7 +142,20 @@ class Search:
         self.packing.restore({number: self._partial[number] for number in first if number in self._partial})
         return self._mend([number for number in first if number not in self._partial], self._briefly)
 
-    def _most(self) -> int:
+    @cached_property
+    def relaxed(self) -> Relaxed:
+        """What no packing surpasses, from where only those are placed that were before."""
+        packing, mine = self.packing, self._mine()
+        packing.restore({})
+        movable = self.moves.movable()
+        before = {number: packing.release(number) for number in movable}
+        relaxed = Relaxed(packing, self.wanted, movable)
+        for number, place in before.items():
+            packing.put_back(number, place)
+        packing.restore(mine)
+        return relaxed
+
+    def _by_sums(self) -> int:
         """No more than so many of the first can be placed."""
         most = self.bounds.prefix(self.wanted)
         if self.moves.possible:
@@ -157,6 +175,8 @@ class Search:
         first = self.wanted[:count]
         if (fits := self._exhaust(first)) is not None:
             return fits
+        if (fits := self._in_layers(first)) is not None:
+            return fits
         missing = [number for number in first if number not in known]
         known = {number: known[number] for number in first if number in known}
         self.packing.restore(known)
@@ -170,6 +190,8 @@ class Search:
         """All of these, in some order; others are taken out. If it fails, what came nearest is left in place."""
         missing = self._nearest(wanted)
         if len(missing) > _FEW + len(wanted) // _FEW:
+            return False
+        if missing and not self.relaxed.fits(wanted):
             return False
         if missing and (fits := self._exhaust(wanted)) is not None:
             return fits
@@ -194,19 +216,28 @@ class Search:
 
     def _exhaust(self, wanted: Sequence[int]) -> bool | None:
         """All of these in any way at all; None if that is too much to find out. If not True all stays as it was."""
-        if self.moves.possible or len(wanted) > MOST_GUESTS or len(wanted) in self._too_much:
-            return None
-        hosts = {place for number in wanted for place in self.packing.hosts_for(number)}
-        if len(hosts) > _FEW_HOSTS:
+        few = len(wanted) <= MOST_GUESTS and len(self._hosts) <= MOST_HOSTS
+        if self.moves.possible or not few or len(wanted) in self._too_much:
             return None
         before = self._mine()
         self.packing.restore({})
-        fits = Exhaust(self.packing, self.sizes, wanted, self._steps).fits()
+        fits = Exhaust(self.packing, self.sizes, wanted, self._briefly).fits()
         if fits is None:
             self._too_much.add(len(wanted))
         if not fits:
             self.packing.restore(before)
         return fits
+
+    def _in_layers(self, wanted: Sequence[int]) -> bool | None:
+        """As `_exhaust`: quicker where little has to be left out, slower to find a way where there are many."""
+        if self.moves.possible or len(self._hosts) > MOST_HOSTS:
+            return None
+        known = self._mine()
+        proved = self._by_layers(dict.fromkeys(wanted, 1), frozenset(), len(wanted) - 1)
+        if self._mine().keys() >= set(wanted):
+            return True
+        self.packing.restore(known)
+        return False if proved else None
 
     def _passes(self, wanted: Sequence[int]) -> Iterator[tuple[Taste, Sequence[int]]]:
         for taste in TASTES:
@@ -229,30 +260,70 @@ class Search:
         """As much weight, or as many, as fit beside the first guests, which may change places but not go."""
         held = frozenset(self.wanted[:prefix])
         value = self._values(measure)
-        worth = {n: (value[n] + _TIE) / self.sizes[n] for n in self.wanted}
+        worth: Mapping[int, float] = {n: (value[n] + _TIE) / self.sizes[n] for n in self.wanted}
         best_first = sorted(self.wanted, key=lambda n: (-worth[n], n))
         rest = [n for n in best_first if n not in held and n not in self.hopeless]
         # What fits beside the first guests is a gift; where weight is the goal it is worth a search.
-        steps = self._briefly if prefix else self._steps
+        steps = self._steps // _GIFT if prefix else self._steps
         if not prefix:
             self._begin(rest, value)
         end = self.packing.steps + steps
         left = [n for n in rest if n not in self.packing.fits and not self._add(n, end)]
-        goal = self.bounds.value({n: value[n] for n in rest}, held)
+        total = sum(value[n] for n in rest)
+        known = total - sum(value[n] for n in left)
+        goal = self._goal({n: value[n] for n in rest}, held, known)
+        if known < goal:
+            worth = self._by_price(value, worth)
 
         def loss(lost: Iterable[int]) -> float:
             return sum(_LOSS if number in held else value[number] + _TIE for number in lost)
 
-        total = sum(value[n] for n in rest)
-        end = self.packing.steps + steps
-        while left and self.packing.steps < end and not self.effort.stop():
-            if total - sum(value[n] for n in left) >= goal:
-                break
-            left = self._shake(left, loss, worth)
+        def shaken(left: list[int], steps: int) -> list[int]:
+            end = self.packing.steps + steps
+            while left and self.packing.steps < end and not self.effort.stop():
+                if total - sum(value[n] for n in left) >= goal:
+                    break
+                left = self._shake(left, loss, worth)
+            return left
+
+        briefly = min(steps, self._briefly)
+        left = shaken(left, briefly)
+        known = total - sum(value[n] for n in left)
+        if known < goal and not prefix and self._by_layers({n: value[n] for n in rest}, held, known):
+            goal = known  # or what is better now
+        if not prefix and len(self._hosts) <= MOST_HOSTS:
+            steps *= _LONGER
+        left = shaken([n for n in rest if n not in self.packing.fits], steps - briefly)
         for number in best_first:
             if number not in self.packing.fits:
                 _ = self.packing.put(number) or self.moves.make_room(number)
         self.moves.settle()
+
+    def _by_layers(self, values: Mapping[int, int], held: frozenset[int], known: int) -> bool:
+        """Try all packings of a host or two; whether that proved that none is better than what is in place now."""
+        if len(self._hosts) > MOST_HOSTS or self.effort.stop():
+            return False
+        before = self._mine()
+        self.packing.restore({})
+        found = best(self.packing, values, held, known, self._steps // _LAYERED)
+        self.packing.restore(before if found is None or found.fits is None else found.fits)
+        return found is not None and found.proved and not self.moves.possible
+
+    def _by_price(self, value: Mapping[int, int], worth: Mapping[int, float]) -> Mapping[int, float]:
+        """What guests are worth for the price of their room, where there is one: who costs more is rather left out."""
+        prices = self.relaxed.prices
+        kinds = {n: self.packing.kind(n) for n in worth}
+        return {
+            n: (value[n] + _TIE) / (prices[kinds[n]] + 0.01 * self.sizes[n])
+            if kinds[n] in prices
+            else worth[n]
+            for n in worth
+        }
+
+    def _goal(self, values: Mapping[int, int], held: frozenset[int], known: int) -> int:
+        """What guests can be worth at most beside those held; `known` is what they are."""
+        most = self.bounds.value(values, held)
+        return most if most <= known else min(most, self.relaxed.value(values, held, known))
 
     def _begin(self, rest: Sequence[int], value: Mapping[int, int]) -> None:
         """Begin with what was nearest to all, or with those first who are worth most for their size, or at all."""
