@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from kvmdecl.hosts.protocol import Conversion, GuestsSeen, Progress, TaskResult, Work
     from kvmdecl.state import HostSnapshot
 
+    Answer = HostSnapshot | Conversion | GuestsSeen | TaskResult | Locked | Moved | TaskFailed
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -48,7 +50,7 @@ class Answered:
     """From a worker: a call's end."""
 
     id: int
-    answer: HostSnapshot | Conversion | GuestsSeen | TaskResult | Locked | Moved | TaskFailed
+    answer: Answer
 
 
 Report = Opened | Alive | Progressed | Answered

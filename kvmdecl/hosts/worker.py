@@ -44,10 +44,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import NoReturn
 
+    from kvmdecl.hosts.messages import Answer
+    from kvmdecl.hosts.perform import Patience
+    from kvmdecl.hosts.protocol import Progress, Work
     from kvmdecl.runs import Holder
     from kvmdecl.state import HostSnapshot
 
-    Work = Callable[[Call], HostSnapshot | Conversion | GuestsSeen | TaskResult]
+    DoWork = Callable[[Call], HostSnapshot | Conversion | GuestsSeen | TaskResult]
 
 KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 2, 3
 """Seconds and number: a host that does not answer is given up after interval * (count + 1) = 8 s."""
@@ -224,31 +227,41 @@ class Writer:
 
     def work(self, call: Call) -> TaskResult | GuestsSeen:
         """Carry out the task of a call."""
-        from kvmdecl.hosts.checkin import check_in
-        from kvmdecl.hosts.guests import look_at_guests
-        from kvmdecl.hosts.perform import perform
-
         with self._lines.line(call) as line:
-            match call.work:
-                case TakeLock() as asked:
-                    result = take_lock(line.connection, asked)
-                    line.holder = asked.holder.now()
-                    return result
-                case DropLock() as asked:
-                    line.let_go()
-                    return drop_lock(line.connection, asked)
-                case CheckIn() as asked:
-                    require_lock(line.connection, asked.host, asked.lock)
-                    return check_in(line.connection, asked)
-                case LookAtGuests() as asked:
-                    return look_at_guests(line.connection, asked)
-                case TaskRequest() as request:
-                    return perform(
-                        line.connection,
-                        request,
-                        lambda progress: self._pipe.say(Progressed(call.id, progress)),
-                    )
-        raise TypeError("a writer reads no hosts")
+            if isinstance(call.work, DropLock):
+                line.let_go()
+            result = carry_out(
+                line.connection, call.work, lambda progress: self._pipe.say(Progressed(call.id, progress))
+            )
+            if isinstance(call.work, TakeLock):
+                line.holder = call.work.holder.now()
+            return result
+
+
+def carry_out(
+    connection: libvirt.virConnect,
+    work: Work,
+    progress: Callable[[Progress], None],
+    patience: Patience | None = None,
+) -> TaskResult | GuestsSeen:
+    """Do over an open read-write connection what a writer can be asked. Raises what `answer_to` makes answers of."""
+    from kvmdecl.hosts.checkin import check_in
+    from kvmdecl.hosts.guests import look_at_guests
+    from kvmdecl.hosts.perform import Patience, perform
+
+    match work:
+        case TakeLock() as asked:
+            return take_lock(connection, asked)
+        case DropLock() as asked:
+            return drop_lock(connection, asked)
+        case CheckIn() as asked:
+            require_lock(connection, asked.host, asked.lock)
+            return check_in(connection, asked)
+        case LookAtGuests() as asked:
+            return look_at_guests(connection, asked)
+        case TaskRequest() as request:
+            return perform(connection, request, progress, patience or Patience())
+    raise TypeError("a writer reads no hosts")
 
 
 _WORKERS: Mapping[str, Callable[[Pipe], Reader | Converter | Writer]] = {
@@ -293,7 +306,7 @@ def _run_events() -> None:
         libvirt.virEventRunDefaultImpl()
 
 
-def serve(pipe: Pipe, work: Work) -> None:
+def serve(pipe: Pipe, work: DoWork) -> None:
     """Give every call a thread, until the other end of the pipe closes."""
     start_event_loop()
     threads: list[threading.Thread] = []
@@ -306,16 +319,19 @@ def serve(pipe: Pipe, work: Work) -> None:
         thread.join(max(0.0, deadline - time.monotonic()))
 
 
-def _answer(pipe: Pipe, work: Work, call: Call) -> None:
+def _answer(pipe: Pipe, work: DoWork, call: Call) -> None:
     """Answer a call, whatever happens: kvmdecl waits for it."""
-    answer: HostSnapshot | Conversion | GuestsSeen | TaskResult | Locked | Moved | TaskFailed
+    pipe.say(Answered(call.id, answer_to(call, work)))
+
+
+def answer_to(call: Call, work: DoWork) -> Answer:
+    """What a call's work returns, or why it failed."""
     try:
-        answer = work(call)
+        return work(call)
     except (Locked, Moved, TaskFailed) as error:
-        answer = error
+        return error
     except Exception as error:  # noqa: BLE001 - the border of the process: a fault in one host's call is that host's
-        answer = TaskFailed(_diagnostic(error, call))
-    pipe.say(Answered(call.id, answer))
+        return TaskFailed(_diagnostic(error, call))
 
 
 def _diagnostic(error: Exception, call: Call) -> Diagnostic:
