@@ -117,6 +117,18 @@ def load(
     return LoadedManifest(manifest, MappingProxyType(checked), files, expanded.root)
 
 
+def written_place(path: Path, way: tuple[str | int, ...]) -> Place:
+    """The nearest place to a path in the files as they are written, with profiles, counts and ranges as such.
+
+    Raises:
+        Rejected: they cannot be read.
+    """
+    _, root, found = _read(path)
+    if found:
+        raise Rejected(found)
+    return nearest(root, _SHAPE, way)
+
+
 def host_names(path: Path) -> tuple[str, ...]:
     """The names of the hosts in a manifest, in its order, whatever else may be wrong with it.
 

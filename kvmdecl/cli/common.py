@@ -267,6 +267,18 @@ def write_file(path: Path, text: str, *, private: bool = False) -> None:
         raise not_written(str(path), error) from error
 
 
+def write_manifest(path: Path, text: str) -> None:
+    """Write a manifest's file with what it says now; it keeps the byte order mark that it has.
+
+    Raises:
+        Rejected: `output.not-written`.
+    """
+    from kvmdecl.source import BYTE_ORDER_MARK
+
+    begins = path.read_bytes().startswith(BYTE_ORDER_MARK.encode())
+    write_file(path, (BYTE_ORDER_MARK if begins else "") + text)
+
+
 def color(stream: TextIO | None = None) -> bool:
     """Return whether to colour what goes to `stream` (standard output if not given).
 

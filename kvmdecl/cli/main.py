@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 COMMANDS = {
     "init": "Write a small cluster to start from",
     "validate": "Check a manifest; contacts nobody",
+    "set": "Set one value of a manifest, and touch no other byte",
+    "unset": "Take one key out of a manifest",
     "rules": "List the known pitfalls that manifests are held against",
     "lock": "Write where each vm is, to be reviewed and kept to",
     "capacity": "Tell how many more vms of each kind fit, and what blocks the next",

@@ -76,11 +76,9 @@ def _mend(path: Path) -> None:
     """Write the files that safe changes alter."""
     from kvmdecl.mend import mended
     from kvmdecl.pluginhost import load_plugins
-    from kvmdecl.source import BYTE_ORDER_MARK
 
     for file, text in mended(path, load_plugins()).items():
-        begins = file.read_bytes().startswith(BYTE_ORDER_MARK.encode())
-        common.write_file(file, (BYTE_ORDER_MARK if begins else "") + text)
+        common.write_manifest(file, text)
         common.complain(f"mended {file}")
 
 
