@@ -9,7 +9,7 @@ from enum import StrEnum
 from kvmdecl.diagnostics import Diagnostic
 from kvmdecl.libvirt_xml.fingerprint import ABSENT
 from kvmdecl.plan import Action, ChangeOrigin, HostStatus, Plan, Step
-from kvmdecl.tasks import CreateVolume, DefineDomain
+from kvmdecl.tasks import CreateVolume, DefineDomain, WriteDefinition
 
 
 class DriftClass(StrEnum):
@@ -110,13 +110,16 @@ def _of_step(step: Step, plan: Plan) -> Iterator[DriftFinding]:
 def _was_made(step: Step, plan: Plan) -> bool:
     """Whether an object that is to be made was there before.
 
-    A guest was if it has disks and all of them are there, a volume if nothing that is about to change needs it.
+    A guest was if it has disks and all of them are there, a volume if nothing that is about to change needs it, a
+    guest's file if that was noted.
     """
     if isinstance(step.task, DefineDomain):
         made_now = (other.task for other in plan.steps if other.address.host == step.address.host)
         return "<disk " in step.task.xml and not any(
             isinstance(task, CreateVolume) and task.owner == step.task.name for task in made_now
         )
+    if isinstance(step.task, WriteDefinition):
+        return step.task.lost
     if isinstance(step.task, CreateVolume):
         return step.precondition == ABSENT and not any(step.address in other.after for other in plan.steps)
     return False

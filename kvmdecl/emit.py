@@ -238,6 +238,7 @@ def _handed_over(
                 xml=xml,
                 by=definition.by,
                 shared=made.pools[definition.pool].is_shared,
+                bound_to=vm.host or "" if vm.spec.is_bound and len(homes) > 1 else "",
                 needs=(*needs, *changed),
                 origin=vm.origin,
             )

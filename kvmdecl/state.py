@@ -541,7 +541,8 @@ class DesiredDefinition:
     """The file from which a cluster manager (`by`) starts a guest: a volume of a pool of files.
 
     `xml` is what is declared of the guest; what is in the file is made of it (`libvirt_xml.definition`). `shared` as
-    of a volume, `needs` what has to be done before.
+    of a volume, `needs` what has to be done before. `bound_to` is the host whose CPUs or cells it names, where the
+    guest may run on others, too.
     """
 
     address: Address
@@ -550,6 +551,7 @@ class DesiredDefinition:
     xml: str
     by: str
     shared: bool = False
+    bound_to: str = ""
     needs: tuple[Address, ...] = ()
     origin: Origin = field(compare=False, default=Origin())
 

@@ -188,6 +188,7 @@ class WriteDefinition:
 
     `xml` is what is declared of the guest; what goes into the file is made of it. `take_over`: the file is there and
     was not written by this cluster; it is written if it defines the guest of this `uuid` and name, and no other.
+    `lost`: it was written before and is not there any more.
     """
 
     pool: str
@@ -197,6 +198,7 @@ class WriteDefinition:
     xml: str
     by: str
     take_over: bool = False
+    lost: bool = False
     task: Literal["write-definition"] = "write-definition"
 
 

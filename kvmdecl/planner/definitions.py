@@ -14,7 +14,7 @@ from kvmdecl.libvirt_xml.definition import Written, file_text, noted
 from kvmdecl.libvirt_xml.impact import assess
 from kvmdecl.plan import Action, Change, ChangeOrigin, Impact
 from kvmdecl.planner.replaced import replaced_disk
-from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, note, step
+from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, blocked, note, step
 from kvmdecl.state import (
     DEFINITION_SUFFIX,
     Absent,
@@ -33,6 +33,8 @@ _HOW = "virStorageVolUpload"
 
 def plan_definition(desired: DesiredDefinition, view: HostView) -> Verdict:
     """Compare a declared definition with what the ledger knows of its file."""
+    if desired.bound_to:
+        return _of_one_host(desired)
     observed = view.volumes.get(desired.address.name)
     entry = view.ledger.find(Kind.VOLUME, desired.address.name)
     if entry is None and desired.shared:
@@ -48,6 +50,17 @@ def plan_definition(desired: DesiredDefinition, view: HostView) -> Verdict:
         )
         return _write(desired, Action.UPDATE, observed, summary)
     return _compare(desired, observed, noted(entry.applied), view)
+
+
+def _of_one_host(desired: DesiredDefinition) -> Verdict:
+    return blocked(
+        desired,
+        "plan.bound-definition",
+        f"the definition of {desired.vm} would name CPUs or cells of {desired.bound_to}, and it may run elsewhere",
+        f"{desired.by} starts it from the same definition on each of its hosts, where these are others', or not there.",
+        "leave `policy`, `bind` and what else binds it out, or pin it to CPUs that every host has.",
+        key="cpus",
+    )
 
 
 def plan_absent_definition(absent: Absent, view: HostView) -> Verdict:
@@ -99,7 +112,8 @@ def _missing(desired: DesiredDefinition, entry: LedgerEntry | None, view: HostVi
     if entry is not None and entry.complete:
         if pool is not None and not pool.active:
             return AS_DECLARED  # as far as anybody can know before the pool is started
-        return _write(desired, Action.CREATE, None, f"{_describe(desired)}; it is gone, and is written again")
+        summary = f"{_describe(desired)}; it is gone, and is written again"
+        return _write(desired, Action.CREATE, None, summary, lost=True)
     return _write(desired, Action.CREATE, None, _describe(desired))
 
 
@@ -187,8 +201,9 @@ def _write(
     changes: tuple[Change, ...] = (),
     *,
     take_over: bool = False,
+    lost: bool = False,
 ) -> Verdict:
     pool, _, name = desired.address.name.partition("/")
-    task = WriteDefinition(pool, name, desired.vm, desired.uuid, desired.xml, desired.by, take_over)
+    task = WriteDefinition(pool, name, desired.vm, desired.uuid, desired.xml, desired.by, take_over, lost)
     after = (Address(desired.address.host, Kind.POOL, pool), *desired.needs)
     return step(desired, action, task, observed, summary, changes=changes, after=after)

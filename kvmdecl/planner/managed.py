@@ -14,7 +14,7 @@ from kvmdecl.plan import Action, Change, Impact
 from kvmdecl.planner.outside import paths, value
 from kvmdecl.planner.replaced import replaced_disk
 from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, blocked, note, step
-from kvmdecl.state import DEFINITION_SUFFIX, Definition, DesiredDomain, Kind, ObservedDomain
+from kvmdecl.state import Definition, DesiredDomain, Kind, ObservedDomain
 from kvmdecl.tasks import HandOverDomain, UpdateDomain
 
 
@@ -94,19 +94,14 @@ def _hand_over_changes(
 
 def was_handed_over(name: str, view: HostView) -> bool:
     """Whether a cluster manager runs a vm, or did: its file is there, on whichever host."""
-    return any(
-        entry.owner == name
-        and entry.name.endswith(f"/{name}{DEFINITION_SUFFIX}")
-        and view.around.volume(entry.name) is not None
-        for entry in view.around.entries
-    )
+    entry = view.around.files.get(name)
+    return entry is not None and view.around.volume(entry.name) is not None
 
 
 def last_declared(name: str, view: HostView) -> str | None:
     """What a vm was declared as when its file was written, None if that is not known."""
-    entries = [entry for entry in view.around.entries if entry.owner == name]
-    files = [entry for entry in entries if entry.name.endswith(f"/{name}{DEFINITION_SUFFIX}")]
-    return noted(files[0].applied).xml if files else None
+    entry = view.around.files.get(name)
+    return noted(entry.applied).xml if entry else None
 
 
 def _base(run_by: Definition, view: HostView) -> str | None:

@@ -12,6 +12,7 @@ from kvmdecl.libvirt_xml.fingerprint import fingerprint
 from kvmdecl.names import derive_uuid
 from kvmdecl.plan import Action, Change, ChangeOrigin, HostStatus, Impact, PlannedHost, Step
 from kvmdecl.state import (
+    DEFINITION_SUFFIX,
     Address,
     Desired,
     DesiredNetwork,
@@ -72,11 +73,15 @@ class Surroundings:
                     found.setdefault(entry.name, host)
         return found
 
-    @property
-    def entries(self) -> tuple[LedgerEntry, ...]:
-        """What all hosts noted of volumes."""
-        noted = (entry for state in self.states.values() for entry in state.ledger(self.cluster).entries)
-        return tuple(entry for entry in noted if entry.kind is Kind.VOLUME)
+    @cached_property
+    def files(self) -> Mapping[str, LedgerEntry]:
+        """What was noted of the file from which a cluster manager starts a vm, or did, by the vm; of one of several."""
+        found: dict[str, LedgerEntry] = {}
+        for state in self.states.values():
+            for entry in state.ledger(self.cluster).entries:
+                if entry.kind is Kind.VOLUME and entry.name.endswith(f"/{entry.owner}{DEFINITION_SUFFIX}"):
+                    found.setdefault(entry.owner, entry)
+        return found
 
     def entry(self, volume: str) -> LedgerEntry | None:
         """What its maker noted of a volume."""
@@ -85,9 +90,16 @@ class Surroundings:
 
     def volume(self, volume: str) -> ObservedVolume | None:
         """A volume as its maker sees it: libvirt does not see by itself what another host put into a pool."""
-        maker = self.makers.get(volume)
-        pools = self.states[maker].pools if maker else ()
-        return next((v for pool in pools for v in pool.volumes if f"{v.pool}/{v.name}" == volume), None)
+        return self._volumes.get((self.makers.get(volume, ""), volume))
+
+    @cached_property
+    def _volumes(self) -> Mapping[tuple[str, str], ObservedVolume]:
+        return {
+            (host, f"{volume.pool}/{volume.name}"): volume
+            for host, state in self.states.items()
+            for pool in state.pools
+            for volume in pool.volumes
+        }
 
     @cached_property
     def running(self) -> Mapping[str, tuple[tuple[str, ObservedDomain], ...]]:
