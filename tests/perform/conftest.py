@@ -20,6 +20,7 @@ from kvmdecl.tasks import (
     CreateVolume,
     DefineFilter,
     DefineNetwork,
+    DeleteDefinition,
     DeleteFilter,
     DeleteNetwork,
     DeletePool,
@@ -27,6 +28,7 @@ from kvmdecl.tasks import (
     ResizeVolume,
     Task,
     UpdatePool,
+    WriteDefinition,
 )
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ class Hand:
                 return Address(self.host.name, Kind.NETWORK, task.name)
             case DefineFilter() | DeleteFilter():
                 return Address(self.host.name, Kind.NWFILTER, task.name)
-            case CreateVolume() | ResizeVolume() | DeleteVolume():
+            case CreateVolume() | ResizeVolume() | DeleteVolume() | WriteDefinition() | DeleteDefinition():
                 return Address(self.host.name, Kind.VOLUME, f"{task.pool}/{task.name}")
         return Address(self.host.name, Kind.DOMAIN, task.name)
 
