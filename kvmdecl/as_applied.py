@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvmdecl import __version__
 from kvmdecl.facts import Cell, GuestType, HostCpu, HostFacts, Machine, PagePool
+from kvmdecl.libvirt_xml.definition import Written, note
 from kvmdecl.libvirt_xml.marker import Marker, with_marker
 from kvmdecl.libvirt_xml.nwfilter import digest
 from kvmdecl.libvirt_xml.safe import parse_xml
@@ -14,6 +15,7 @@ from kvmdecl.libvirt_xml.trace import pool_note
 from kvmdecl.names import GIB, KIB, MIB, TIB, derive_uuid
 from kvmdecl.settings import HUGE_PAGES, KSM, huge_pages, note_of
 from kvmdecl.state import (
+    DesiredDefinition,
     DesiredDomain,
     DesiredFilter,
     DesiredNetwork,
@@ -40,9 +42,9 @@ from kvmdecl.state import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from kvmdecl.state import Desired
+    from kvmdecl.state import Address, Desired
 
 _ROOM = 1024 * TIB  # more than any pool of a manifest is told to have
 
@@ -56,23 +58,41 @@ def as_applied(desired: DesiredState, seen: Mapping[str, HostSnapshot]) -> dict[
     """
     members = tuple(sorted(Member(name, host.facts.uuid) for name, host in seen.items()))
     shared = [each for each in desired.resources if isinstance(each, DesiredVolume) and each.shared]
-    return {name: replace(host, state=_state(desired, host, shared, members)) for name, host in seen.items()}
+    files = [each for each in desired.resources if isinstance(each, DesiredDefinition)]
+    by_guest = {each.uuid: each.address for each in reversed(files)}
+    first = frozenset(by_guest.values())  # a guest that may run on several hosts is taken to run there
+    return {
+        name: replace(host, state=_state(desired, host, shared, members, first))
+        for name, host in seen.items()
+    }
 
 
 def _state(
-    desired: DesiredState, host: HostSnapshot, shared: Sequence[DesiredVolume], members: tuple[Member, ...]
+    desired: DesiredState,
+    host: HostSnapshot,
+    shared: Sequence[DesiredVolume],
+    members: tuple[Member, ...],
+    first: Collection[Address],
 ) -> HostState:
     own = [each for each in desired.resources if each.address.host == host.host]
     pools = [each for each in own if isinstance(each, DesiredPool)]
     names = {pool.address.name for pool in pools}
     volumes = [each for each in own if isinstance(each, DesiredVolume) and not each.shared]
     volumes += {each.address.name: each for each in shared if each.pool in names}.values()
-    entries = (*_entries(own, host.facts.libvirt), *map(_volume_entry, volumes))
+    files = [each for each in own if isinstance(each, DesiredDefinition)]
+    entries = (
+        *_entries(own, host.facts.libvirt),
+        *map(_volume_entry, volumes),
+        *map(_file_entry, files),
+    )
     settings = [each for each in own if isinstance(each, DesiredSettings)]
     return HostState(
-        domains=tuple(_domain(each, desired) for each in own if isinstance(each, DesiredDomain)),
+        domains=(
+            *(_domain(each, desired) for each in own if isinstance(each, DesiredDomain)),
+            *(_managed(each) for each in files if each.address in first),
+        ),
         networks=tuple(_network(each, desired) for each in own if isinstance(each, DesiredNetwork)),
-        pools=tuple(_pool(each, volumes) for each in pools),
+        pools=tuple(_pool(each, volumes, files) for each in pools),
         secrets=tuple(
             ObservedSecret(each.uuid, each.usage, each.usage_id, each.ephemeral)
             for each in own
@@ -98,6 +118,13 @@ def _domain(declared: DesiredDomain, desired: DesiredState) -> ObservedDomain:
     )  # fmt: skip
 
 
+def _managed(file: DesiredDefinition) -> ObservedDomain:
+    """A guest that a cluster manager runs, on any of its hosts."""
+    return ObservedDomain(
+        file.vm, file.uuid, file.xml, file.xml, True, persistent=False, autostart=False, managed_save=False
+    )  # fmt: skip
+
+
 def _network(declared: DesiredNetwork, desired: DesiredState) -> ObservedNetwork:
     name = declared.address.name
     marker = Marker(desired.cluster, declared.uuid, name, desired.revision, __version__, declared.xml)
@@ -105,10 +132,19 @@ def _network(declared: DesiredNetwork, desired: DesiredState) -> ObservedNetwork
     return ObservedNetwork(name, declared.uuid, xml, True, declared.autostart, xml)
 
 
-def _pool(declared: DesiredPool, volumes: Iterable[DesiredVolume]) -> ObservedPool:
+def _pool(
+    declared: DesiredPool, volumes: Iterable[DesiredVolume], files: Iterable[DesiredDefinition]
+) -> ObservedPool:
     path = parse_xml(declared.xml).findtext("target/path") or ""
     name = declared.address.name
-    held = tuple(_volume(each, path) for each in volumes if each.pool == name)
+    held = (
+        *(_volume(each, path) for each in volumes if each.pool == name),
+        *(
+            ObservedVolume(name, each.name, f"{path}/{each.name}", "raw", 0, 0, None)
+            for each in files
+            if each.pool == name
+        ),
+    )
     return ObservedPool(name, declared.uuid, declared.xml, True, declared.autostart, _ROOM, _ROOM, held)
 
 
@@ -130,6 +166,11 @@ def _volume_entry(declared: DesiredVolume) -> LedgerEntry:
     began = begins_as(declared.backing, declared.clone)
     applied = declared.content.sha256 if isinstance(declared.content, FileContent) else began
     return LedgerEntry(Kind.VOLUME, declared.address.name, declared.vm or "", applied, complete=True)
+
+
+def _file_entry(file: DesiredDefinition) -> LedgerEntry:
+    applied = note(Written("", file.xml))
+    return LedgerEntry(Kind.VOLUME, file.address.name, file.vm, applied, complete=True)
 
 
 def _entries(own: Iterable[Desired], libvirt: int) -> Iterable[LedgerEntry]:
