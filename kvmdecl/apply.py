@@ -43,7 +43,7 @@ from kvmdecl.hosts.protocol import (
 )
 from kvmdecl.plan import Action, HostStatus
 from kvmdecl.state import Address, Kind
-from kvmdecl.tasks import DefineDomain
+from kvmdecl.tasks import DefineDomain, MoveDomain
 from kvmdecl.waves import spent, waves_of
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _order(steps: Sequence[Step]) -> nx.DiGraph[Address]:
 
 def check_ins(plan: Plan, lock: str = "") -> tuple[CheckIn, ...]:
     """What hosts are asked before the first step: those that have steps, and those that do not know all others."""
-    busy = {step.address.host for step in plan.steps}
+    busy = {host for step in plan.steps for host in step.hosts}
     return tuple(
         CheckIn(host.name, plan.cluster, host.machine, plan.members, plan.let_go, lock)
         for host in plan.hosts
@@ -187,6 +187,7 @@ class _Run:
         _running: steps that were begun, and when.
         _busy: how many steps run on each host.
         _begun: how many steps were begun on each host.
+        _moving: how many guests are being moved from or to each host.
         _unfit: hosts that could not be taken or did not check in, and why.
         _held: hosts that this run holds.
         _guests: which of them had a guest when it was taken, by UUID.
@@ -216,6 +217,7 @@ class _Run:
     _running: dict[Address, float] = field(default_factory=dict)
     _busy: Counter[str] = field(default_factory=Counter)
     _begun: Counter[str] = field(default_factory=Counter)
+    _moving: Counter[str] = field(default_factory=Counter)
     _unfit: dict[str, BaseException] = field(default_factory=dict)
     _held: list[str] = field(default_factory=list)
     _guests: dict[str, str] = field(default_factory=dict)
@@ -403,7 +405,7 @@ class _Run:
             turn, host = heapq.heappop(self._turns)
             if not self._ready[host] or turn != self._turn(host):
                 continue
-            if not self._may_work_on(host):
+            if not self._may_work_on(host) or not self._may_move(self._ready[host][0][1]):
                 postponed.append((turn, host))
                 continue
             _, address = heapq.heappop(self._ready[host])
@@ -412,6 +414,12 @@ class _Run:
             self._queue_up(host)
         for entry in postponed:
             heapq.heappush(self._turns, entry)
+
+    def _may_move(self, address: Address) -> bool:
+        """Whether a guest that is next may move: two hosts have room for no more than a few moves at once."""
+        step: Step = self.graph.nodes[address]["step"]
+        most = self.plan.rollout.max_migrations if self.plan.rollout else 1
+        return not _is_move(step) or all(self._moving[host] < most for host in step.hosts)
 
     def _may_work_on(self, host: str) -> bool:
         """Whether there is room for a host among those that are worked on; it keeps it while it has something to do."""
@@ -427,7 +435,10 @@ class _Run:
         self._running[address] = self.clock()
         self._busy[address.host] += 1
         self._begun[address.host] += 1
-        reason = self._unfit.get(address.host) or self._twins.get(step.guest) or self._noted(address)
+        if _is_move(step):
+            self._moving.update(step.hosts)
+        unfit = next((self._unfit[host] for host in step.hosts if host in self._unfit), None)
+        reason = unfit or self._twins.get(step.guest) or self._noted(address)
         if reason is not None:
             self._inbox.put(_Ended(address, _failed(reason)))
             return
@@ -471,6 +482,9 @@ class _Run:
             return
         seconds = self.clock() - self._running.pop(address)
         self._busy[address.host] -= 1
+        step: Step = self.graph.nodes[address]["step"]
+        if _is_move(step):
+            self._moving.subtract(step.hosts)
         self._queue_up(address.host)
         end = _end(address, message.future, seconds)
         self._ends[type(end)] += 1
@@ -521,6 +535,10 @@ class _Run:
 
 def _is_new_guest(step: Step) -> bool:
     return isinstance(step.task, DefineDomain) and step.action is Action.CREATE
+
+
+def _is_move(step: Step) -> bool:
+    return isinstance(step.task, MoveDomain)
 
 
 def _second_copy(step: Step, there: str) -> Diagnostic:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from kvmdecl.diagnostics import Span
+from kvmdecl.diagnostics import Diagnostic, Span
 from kvmdecl.manifest import (
     Cdrom,
     DeviceAlias,
@@ -37,6 +37,7 @@ class ResolvedHost:
     `huge_pages` are those that it sets aside: size in bytes, number of a cell or None for all cells together, and how
     many. `ksm` are KSM's numbers by name. `dedicated` are the CPUs that vCPUs may have for themselves; at most
     `overcommit` vCPUs share one of the others. `sriov` is how many virtual functions its cards have, by address.
+    `migration_address` is where guests are migrated to, empty for the name that the host has.
     """
 
     name: str
@@ -50,6 +51,7 @@ class ResolvedHost:
     labels: Mapping[str, str] = field(default_factory=dict)
     maintenance: bool = False
     sriov: tuple[tuple[str, int], ...] = ()
+    migration_address: str = ""
     origin: Origin = field(compare=False, default=Origin())
 
 
@@ -361,7 +363,8 @@ class PlacedCluster:
     """A cluster in which every vm has a host, but those in `undecided`: the host that may hold them did not answer.
 
     Nor are those in `frozen` among `vms`: of what they shall be something depends on a host that did not answer.
-    `places` are those of the vms whose hosts were read.
+    `places` are those of the vms whose hosts were read. `moves` leads from the names of vms that are on another host by
+    now, and have to leave it, to that host. `stays` says of vms why they stay on a host that is in maintenance.
     """
 
     cluster: ResolvedCluster
@@ -370,3 +373,5 @@ class PlacedCluster:
     frozen: tuple[str, ...] = ()
     baselines: tuple[Baseline, ...] = ()
     places: Mapping[str, Place] = field(default_factory=dict)
+    moves: Mapping[str, str] = field(default_factory=dict)
+    stays: tuple[Diagnostic, ...] = ()

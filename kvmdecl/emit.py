@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from kvmdecl.libvirt_xml.declared import declared_domain, declared_network, declared_pool
 from kvmdecl.libvirt_xml.nwfilter import filter_xml
 from kvmdecl.libvirt_xml.secret import secret_xml
+from kvmdecl.names import MIB
 from kvmdecl.pages import needs_of
 from kvmdecl.pinning import noted
 from kvmdecl.settings import HUGE_PAGES, KSM, shares
 from kvmdecl.source import gc_paused
 from kvmdecl.state import (
+    PLAINLY,
     Absent,
     Address,
     DesiredDefinition,
@@ -27,6 +29,7 @@ from kvmdecl.state import (
     Existing,
     HostSnapshot,
     Kind,
+    MigrationPolicy,
     PowerOff,
     Role,
     VolumeOptions,
@@ -174,6 +177,7 @@ def _guests(
     made = _Foundations(placed)
     seen = _seen(placed, observations)
     awaited = _awaited(placed)
+    addresses = {host.name: host.migration_address for host in placed.cluster.hosts}
     for vm in placed.vms:
         if vm.host is None or vm.state == "absent":
             continue
@@ -182,7 +186,8 @@ def _guests(
             if vm.name in definitions:
                 yield from _handed_over(vm, xml, made, definitions[vm.name], seen.get(vm.uuid, ()))
             continue
-        resources, needs = made.of(vm, vm.host)
+        source = placed.moves.get(vm.name, "")
+        resources, needs = made.of(vm, vm.host, source)
         yield from resources
         place = placed.places.get(vm.name)
         yield DesiredDomain(
@@ -195,6 +200,10 @@ def _guests(
             power_off=_power_off(vm),
             agent_within=awaited.get(vm.name, 0),
             needs=needs,
+            moves_from=source,
+            migration=_policy(vm, addresses[vm.host]) if source else PLAINLY,
+            copied=tuple(f"{disk.pool}/{disk.volume}" for disk in _brought(vm, made.pools)) if source else (),
+            kept=tuple(_not_brought(vm, made.pools)) if source else (),
             origin=vm.origin,
         )
 
@@ -267,7 +276,7 @@ class _Foundations:
         self._networks = {network.name: network for network in cluster.networks}
         self._filters = {filter_.name for filter_ in cluster.filters}
 
-    def of(self, vm: ResolvedVm, host: str) -> tuple[list[Desired], tuple[Address, ...]]:
+    def of(self, vm: ResolvedVm, host: str, source: str = "") -> tuple[list[Desired], tuple[Address, ...]]:
         """The objects that are there for a vm on a host, and all that has to be there before the vm itself."""
         made: list[Desired] = []
         listened = vm.spec.graphics.networks
@@ -290,7 +299,9 @@ class _Foundations:
         needs += _needed_secrets(self._cluster, host, _secrets_of(vm))
         if any(needs_of(vm)):
             needs.append(Address(host, Kind.HOST, HUGE_PAGES))
-        for volume in _volumes(vm, host, self._images, self.pools):
+        brought = {disk.volume for disk in _brought(vm, self.pools)} if source else set()
+        for of in _volumes(vm, host, self._images, self.pools):
+            volume = _as_it_comes(of, source) if of.name in brought else of
             made.append(_with_secret(volume, self._cluster))
             if volume.role is not Role.IMAGE or _is_medium(volume, vm):  # else it is a disk's own need
                 needs += (Address(host, Kind.POOL, volume.pool), volume.address)
@@ -410,6 +421,46 @@ def _absent_domains(
     for vm in placed.vms:
         if vm.state == "absent" and vm.host is not None and vm.host not in answered:
             yield Absent(Address(vm.host, Kind.DOMAIN, vm.name), vm.origin, _power_off(vm), vm.uuid)
+
+
+def _brought(vm: ResolvedVm, pools: Mapping[str, Pool]) -> Iterator[ResolvedDisk]:
+    """Disks that only its host sees, and that were made for the vm: it takes them along when it moves."""
+    return (
+        disk
+        for disk in vm.disks
+        if disk.volume and disk.spec.volume is None and not pools[disk.pool].is_shared
+    )
+
+
+def _not_brought(vm: ResolvedVm, pools: Mapping[str, Pool]) -> Iterator[str]:
+    """Why other disks cannot come along when it moves."""
+    for disk in vm.disks:
+        if disk.spec.volume is not None and not pools[disk.pool].is_shared:
+            yield f"its disk {disk.name} is a volume of {disk.pool} that was not made for it"
+        elif disk.encryption is not None and disk.volume and not pools[disk.pool].is_shared:
+            yield f"its disk {disk.name} is encrypted and would have to be copied"
+
+
+def _as_it_comes(volume: DesiredVolume, source: str) -> DesiredVolume:
+    """An empty volume, whatever the disk began as: all that is in it comes from where the guest was."""
+    return replace(volume, backing=None, clone=None, capacity=None, needs=(), moves_from=source)
+
+
+def _policy(vm: ResolvedVm, address: str) -> MigrationPolicy:
+    said = vm.spec.migration
+    return MigrationPolicy(
+        mode=said.mode,
+        hosts_lead=said.control == "hosts",
+        auto_converge=said.auto_converge,
+        bandwidth=(said.bandwidth or 0) // MIB,
+        max_downtime=said.max_downtime or 0,
+        timeout=said.timeout,
+        on_timeout=said.on_timeout,
+        parallel=said.parallel or 0,
+        compressed=said.compressed,
+        tls=said.tls,
+        address=address,
+    )
 
 
 def _power_off(vm: ResolvedVm) -> PowerOff:

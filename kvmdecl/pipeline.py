@@ -29,7 +29,7 @@ from kvmdecl.pluginhost import Plugins
 from kvmdecl.resolve import resolve
 from kvmdecl.rules import accepted, choice_faults, judge, placed_site
 from kvmdecl.state import DesiredState, HostSnapshot, HostState, Observation
-from kvmdecl.tasks import DefineDomain, WriteDefinition
+from kvmdecl.tasks import DefineDomain, MoveDomain, WriteDefinition
 from kvmdecl.uri import HostUri
 
 
@@ -175,7 +175,9 @@ def compile_cluster(
     checked = accepted(cluster, check(placed, facts, plugins, states))
     warnings = reject_errors((*checked, *judged))
     return Compiled(
-        placed, emit(placed, observations, plugins.definitions(placed, facts)), (*unknown, *warnings)
+        placed,
+        emit(placed, observations, plugins.definitions(placed, facts)),
+        (*placed.stays, *unknown, *warnings),
     )
 
 
@@ -220,7 +222,7 @@ def plan_cluster(
         observations = {name: _without_support(seen) for name, seen in observations.items()}
     compiled = compile_cluster(cluster, observations, plugins)
     plan = make_plan(cluster, compiled.desired, observations, foreign=foreign)
-    changed = {step.task.name for step in plan.steps if isinstance(step.task, DefineDomain)}
+    changed = {step.task.name for step in plan.steps if isinstance(step.task, DefineDomain | MoveDomain)}
     changed |= {step.task.owner for step in plan.steps if isinstance(step.task, WriteDefinition)}
     found = reject_errors(check_support(compiled.placed, support, changed))
     return plan, in_order((*compiled.warnings, *found))

@@ -10,7 +10,7 @@ from kvmdecl.asking import Relock, place_request
 from kvmdecl.candidates import Candidates
 from kvmdecl.cluster import PlacedCluster
 from kvmdecl.conflict_set import Question
-from kvmdecl.diagnostics import Diagnostic, Note, Rejected
+from kvmdecl.diagnostics import Diagnostic, Note, Rejected, Severity
 from kvmdecl.infeasible import Advice, advise, bars
 from kvmdecl.lock import lock_faults, unfit_lock
 from kvmdecl.membership import membership
@@ -24,7 +24,7 @@ from kvmdecl.text import safe_text
 from kvmdecl.verdict import faults, group_faults, with_unfit_asked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from kvmdecl.cluster import ResolvedCluster, ResolvedVm
     from kvmdecl.pages import PageNeed, PagesByCell
@@ -43,17 +43,18 @@ def place(
 ) -> PlacedCluster:
     """Decide where each vm runs.
 
-    In this order: a vm that exists on a host stays there; one that names a host goes there; so does one that the lock
-    file puts on a host; one that may exist on a host that did not answer, was not read, or left the manifest is
-    undecided, and not in `vms`, whatever host it names in the case of one that left; one whose disks are on a host goes
-    to them; the solver places the others among the hosts that have all that they need. A vm that shall be absent and is
-    nowhere is in neither.
+    In this order: a vm that exists on a host stays there, unless the manifest or the lock file puts it on another one,
+    or its host is in maintenance and the solver finds it another; one that names a host goes there; so does one that
+    the lock file puts on a host; one that may exist on a host that did not answer, was not read, or left the manifest
+    is undecided, and not in `vms`, whatever host it names in the case of one that left; one whose disks are on a host
+    goes to them; the solver places the others among the hosts that have all that they need. A vm that shall be absent
+    and is nowhere is in neither.
 
     Where there is a lock file, no solver is asked: it is followed, or it is refused. With `relock` it is written anew:
     what is in it keeps its place, as far as `relock` says, and the solver places the rest.
 
     Raises:
-        Rejected: `placement.move`, `placement.twice`, `placement.stranded`, `placement.no-host`, or
+        Rejected: `placement.twice`, `placement.stranded`, `placement.no-host`, or
             `placement.bad-answer` when the solver did not keep to the rules; `lock.missing`, `lock.disagrees` or
             `lock.unfit` when the lock file cannot be followed.
     """
@@ -65,7 +66,9 @@ def place(
     homeless: list[ResolvedVm] = []
     for vm in cluster.vms:
         host = placer.settle(vm)
-        if host is not None and not placer.may_have_left(vm, host):
+        if vm.name in placer.draining:
+            homeless.append(vm)
+        elif host is not None and not placer.may_have_left(vm, host):
             settled.append(vm.on(host))
         elif placer.may_be_hidden(vm):
             undecided.append(vm.name)
@@ -80,7 +83,12 @@ def place(
     if placer.found:
         raise Rejected(placer.found)
     return PlacedCluster(
-        cluster, tuple(sorted(placed, key=lambda vm: vm.name)), tuple(sorted(undecided)), places=places
+        cluster,
+        tuple(sorted(placed, key=lambda vm: vm.name)),
+        tuple(sorted(undecided)),
+        places=places,
+        moves={vm.name: placer.moves[vm.name] for vm in placed if vm.name in placer.moves},
+        stays=tuple(placer.stays),
     )
 
 
@@ -110,8 +118,12 @@ class _Placer:
         self, cluster: ResolvedCluster, observations: Mapping[str, Observation], relock: Relock | None
     ) -> None:
         self.found: list[Diagnostic] = []
+        self.moves: dict[str, str] = {}
+        self.draining: dict[str, ResolvedVm] = {}
+        self.stays: list[Diagnostic] = []
         self._relock = relock
         self._lock = cluster.lock or {}
+        self._named = {vm.name: vm.host for vm in cluster.vms}
         self._cluster = cluster
         self._hosts = {host.name: host for host in cluster.hosts}
         self._candidates = Candidates((h.name for h in cluster.hosts), cluster.pools, cluster.networks)
@@ -129,6 +141,7 @@ class _Placer:
         self._disks: dict[str, set[tuple[str, str]]] = {}
         self._where: dict[str, list[str]] = {}
         self._active: dict[str, str] = {}
+        self._running: set[tuple[str, str]] = set()
         for name, snapshot in self._snapshots.items():
             for entry in snapshot.state.ledger(cluster.name).entries:
                 self._disks.setdefault(entry.owner, set()).add((name, entry.name))
@@ -136,17 +149,62 @@ class _Placer:
                 self._where.setdefault(domain.uuid, []).append(name)
                 if domain.active:
                     self._active.setdefault(domain.uuid, name)
+                    self._running.add((domain.uuid, name))
 
     def settle(self, vm: ResolvedVm) -> str | None:
-        """The host of a vm that needs no choice."""
+        """The host of a vm that needs no choice; what is in the way is noted, and so is a move."""
         hosts = self._where.get(vm.uuid, [])
         if not hosts:
             return vm.host or self._locked(vm)
         if vm.spec.is_ha:
             return self._active.get(vm.uuid, hosts[0])  # where it runs is the cluster manager's to say
-        if vm.state != "absent":
-            self.found += self._misplaced(vm, hosts)
-        return hosts[0]
+        if vm.state == "absent":
+            return hosts[0]
+        there = self._one_of(vm, hosts)
+        if there is None:
+            self.found.append(_twice(vm, hosts))
+            return hosts[0]
+        home = vm.host or self._locked(vm) or there
+        if home not in self._hosts:
+            home = there  # a lock file that names no host of the manifest is told of elsewhere
+        if home == there and self._hosts[there].maintenance:
+            self._drain(vm, there)
+        if missing := self._candidates.missing(vm, home):
+            self.found.append(_stranded(vm, there, home, missing))
+        if home != there and home in self._snapshots:
+            self.moves[vm.name] = there
+        return home
+
+    def _one_of(self, vm: ResolvedVm, hosts: list[str]) -> str | None:
+        """Which of the hosts that have its definition has the vm; None if that cannot be told.
+
+        It is the one on which it runs. A move that was interrupted may have left a definition that does not run; of two
+        of these, the one counts that the manifest or the lock file wants, or that is not to be emptied.
+        """
+        if len(hosts) == 1:
+            return hosts[0]
+        running = [host for host in hosts if (vm.uuid, host) in self._running]
+        if running:
+            return running[0] if len(running) == 1 else None
+        wanted = vm.host or self._locked(vm)
+        if wanted in hosts:
+            return wanted
+        kept = [host for host in hosts if not self._hosts[host].maintenance]
+        return kept[0] if len(kept) == 1 else None
+
+    def _drain(self, vm: ResolvedVm, there: str) -> None:
+        """Have a vm leave a host that is in maintenance, if it may and can."""
+        if vm.host is not None:
+            self.stays.append(_stays(vm, there, f"the manifest says `host: {there}`", "take `host` away"))
+        elif self._cluster.lock is not None and self._relock is None:
+            self.stays.append(_stays(vm, there, "the lock file says so", "run `kvmdecl lock`, and review it"))
+        elif vm.spec.hostdevs or vm.spec.device_requests:
+            self.stays.append(
+                _stays(vm, there, "it has devices of its host", "say with `host:` where it goes")
+            )
+        else:
+            self.draining[vm.name] = vm.on(there)
+            self.moves[vm.name] = there
 
     def _locked(self, vm: ResolvedVm) -> str | None:
         """Where the lock file puts a vm that is nowhere; when it is written anew, only if that host is still open."""
@@ -158,44 +216,6 @@ class _Placer:
             return host
         stays = locked.agrees and vm.name not in self._relock.update and host in self._open(vm)
         return host if stays else None
-
-    def _misplaced(self, vm: ResolvedVm, hosts: list[str]) -> Iterator[Diagnostic]:
-        if len(hosts) > 1:
-            yield Diagnostic(
-                "placement.twice",
-                f"{vm.name} is defined on {' and '.join(hosts)}",
-                vm.origin.at,
-                "It is one guest with one set of disks; run twice, they would be destroyed.",
-                "undefine it on the host where it does not belong",
-                subject=f"vm/{vm.name}",
-            )
-        elif vm.host not in {None, hosts[0]}:
-            yield Diagnostic(
-                "placement.move",
-                f"{vm.name} is on {hosts[0]} and the manifest says {vm.host}",
-                vm.origin.find("host"),
-                "Moving a guest with its disks is not done by this version.",
-                f"say `host: {hosts[0]}`, or move the guest and its volumes yourself first",
-                subject=f"vm/{vm.name}",
-            )
-        elif (locked := self._locked(vm)) not in {None, hosts[0]}:
-            yield Diagnostic(
-                "placement.move",
-                f"{vm.name} is on {hosts[0]} and the lock file says {locked}",
-                self._lock[vm.name].at,
-                "Moving a guest with its disks is not done by this version.",
-                "run `kvmdecl lock`, or move the guest and its volumes yourself first",
-                subject=f"vm/{vm.name}",
-            )
-        elif missing := self._candidates.missing(vm, hosts[0]):
-            yield Diagnostic(
-                "placement.stranded",
-                f"{vm.name} is on {hosts[0]}, which does not get {' and '.join(missing)}",
-                vm.origin.at,
-                "A guest stays where it is; there it would lack what the manifest gives it.",
-                f"add {hosts[0]} to the `hosts:` of {' and '.join(missing)}",
-                subject=f"vm/{vm.name}",
-            )
 
     def may_be_hidden(self, vm: ResolvedVm) -> bool:
         """Whether a vm that was not found may exist on a host that gave no answer, or that left the manifest.
@@ -231,10 +251,12 @@ class _Placer:
         """Give vms the places that the lock file has for them, or else those that the solver chooses."""
         self._settled = {vm.name: vm for vm in settled}
         pages = _Pages(self._cluster, self._snapshots, settled)
-        able = {vm.name: self._fit_for(vm, self._open(vm), pages) for vm in vms}
+        able = {vm.name: self._fit_for(vm, self._read(self._open(vm)), pages) for vm in vms}
         open_to = {name: hosts for name, hosts in able.items() if hosts}
         request = place_request(self._cluster, self._snapshots, settled, open_to, self._relock or Relock())
         request, answer = self._ask(request, solver)
+        if not self.found and (stuck := [name for name in self.draining if name not in answer.hosts]):
+            return self.solve(*self._staying(stuck, vms, settled, answer, pages), solver)
         wanting = able.keys() | {vm.name for vm in request.vms}
         homeless = [vm for vm in (*vms, *settled) if vm.name in wanting and vm.name not in answer.hosts]
         if homeless and not self.found:
@@ -252,6 +274,28 @@ class _Placer:
         there = [vm for vm in homed if vm.host in rooms and vm.state != "absent"]
         places = {vm.name: Place(vm.host, ()) for vm in there if vm.host is not None} | dict(answer.places)
         return [self._seated(vm, answer, rooms) for vm in homed], places
+
+    def _staying(
+        self,
+        stuck: list[str],
+        vms: list[ResolvedVm],
+        settled: list[ResolvedVm],
+        answer: PlaceAnswer,
+        pages: _Pages,
+    ) -> tuple[list[ResolvedVm], list[ResolvedVm]]:
+        """Who still needs a host, and who has one, when some of those that were to leave theirs find no other."""
+        kept = [self.draining.pop(name) for name in stuck]
+        for vm in kept:
+            there = self.moves.pop(vm.name)
+            reasons = dict(answer.refused.get(vm.name, {}))
+            others = sorted(self._hosts.keys() - {there})
+            notes = tuple(
+                Note(f"{host}: {safe_text(reasons.get(host) or self._why_not(vm, host, pages))}")
+                for host in others
+            )
+            found = _stays(vm, there, "no other host can take it", "make room on another host, or add one")
+            self.stays.append(replace(found, notes=notes))
+        return [vm for vm in vms if vm.name not in stuck], [*settled, *kept]
 
     def _ask(self, request: PlaceRequest, solver: Solver) -> tuple[PlaceRequest, PlaceAnswer]:
         """What the solver says, or, where a lock file is followed, what that says; and what was asked in the end."""
@@ -293,8 +337,15 @@ class _Placer:
         """In words, the rule by which it has its host."""
         locked = self._lock.get(vm.name)
         if vm.uuid in self._where:
-            agrees = locked is not None and locked.place.host == self._where[vm.uuid][0]
-            return "it exists there and stays" + (", as the lock file says" if agrees else "")
+            there = self._where[vm.uuid]
+            agrees = locked is not None and locked.place.host == vm.host
+            if vm.host in there:
+                return "it exists there and stays" + (", as the lock file says" if agrees else "")
+            if agrees:
+                return f"the lock file says so; it is on {there[0]} and moves"
+            if self._hosts[there[0]].maintenance and not self._named.get(vm.name):
+                return f"it leaves {there[0]}, which is in maintenance, and the solver {self._cluster.solver} chose it"
+            return f"the manifest says `host: {vm.host}`; it is on {there[0]} and moves"
         if vm.host is not None:
             return f"the manifest says `host: {vm.host}`"
         if locked is not None:
@@ -333,6 +384,10 @@ class _Placer:
             wanted = vm.spec.host_labels.items()
             self._open_hosts[key] = tuple(host.name for host in hosts if wanted <= host.labels.items())
         return self._open_hosts[key]
+
+    def _read(self, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        """Those that answered."""
+        return tuple(host for host in hosts if host in self._snapshots) if self._unknown else hosts
 
     def _able(self, candidates: tuple[str, ...], arch: str, type_: str) -> tuple[str, ...]:
         """Those that can run such a guest. Many vms share their candidates."""
@@ -394,6 +449,8 @@ class _Placer:
     def _why_not(self, vm: ResolvedVm, host: str, pages: _Pages) -> str:
         if missing := self._candidates.missing(vm, host):
             return " and ".join(f"no {what}" for what in missing)
+        if host not in self._snapshots:
+            return "did not answer"
         if self._hosts[host].maintenance:
             return "is in maintenance"
         labels = self._hosts[host].labels
@@ -414,12 +471,47 @@ class _Placer:
         )
 
 
+def _twice(vm: ResolvedVm, hosts: list[str]) -> Diagnostic:
+    return Diagnostic(
+        "placement.twice",
+        f"{vm.name} is defined on {' and '.join(hosts)}",
+        vm.origin.at,
+        "It is one guest with one set of disks; run twice, they would be destroyed.",
+        "undefine it on the host where it does not belong",
+        subject=f"vm/{vm.name}",
+    )
+
+
+def _stranded(vm: ResolvedVm, there: str, home: str, missing: tuple[str, ...]) -> Diagnostic:
+    what = " and ".join(missing)
+    goes = f"would go from {there} to {home}" if home != there else f"is on {there}"
+    return Diagnostic(
+        "placement.stranded",
+        f"{vm.name} {goes}, which does not get {what}",
+        vm.origin.find("host") if home != there else vm.origin.at,
+        "There it would lack what the manifest gives it.",
+        f"add {home} to the `hosts:` of {what}, or give the vm another `host:`",
+        subject=f"vm/{vm.name}",
+    )
+
+
+def _stays(vm: ResolvedVm, there: str, why: str, hint: str) -> Diagnostic:
+    return Diagnostic(
+        "placement.stays",
+        f"{vm.name} stays on {there}, which is in maintenance: {why}",
+        vm.origin.find("host"),
+        hint=hint,
+        severity=Severity.WARNING,
+        subject=f"vm/{vm.name}",
+    )
+
+
 def _ill_grouped(text: str) -> Diagnostic:
     return Diagnostic(
         "placement.group",
         f"guests that exist are not where their groups want them: {safe_text(text.removeprefix('it puts '))}",
-        cause="Moving a guest with its disks is not done by this version.",
-        hint="take `apart` or `together` back, or move a guest and its volumes yourself first",
+        cause="Guests that exist are moved only where the manifest or the lock file puts them on other hosts.",
+        hint="take `apart` or `together` back, or move one with `host:`",
     )
 
 

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from kvmdecl.diagnostics import Diagnostic, Span
 from kvmdecl.state import Address, Kind, Member
-from kvmdecl.tasks import CreateVolume, Task
+from kvmdecl.tasks import CreateVolume, MoveDomain, Task
 
 GateOption = str | tuple[str, ...]
 """A value that a manifest gives to a gate."""
@@ -23,12 +23,13 @@ class Action(StrEnum):
     CREATE = "create"
     ADOPT = "adopt"
     UPDATE = "update"
+    MOVE = "move"
     DELETE = "delete"
 
     @property
     def mark(self) -> str:
         """The one-character mark in a text plan."""
-        return {"create": "+", "adopt": "=", "update": "~", "delete": "-"}[self]
+        return {"create": "+", "adopt": "=", "update": "~", "move": ">", "delete": "-"}[self]
 
 
 class Impact(IntEnum):
@@ -36,6 +37,7 @@ class Impact(IntEnum):
 
     NONE: nothing runs that could notice. METADATA: only kvmdecl's marker. LIVE: the guest sees it now, without
     interruption. NEXT_BOOT: it takes effect when the guest (or network) next starts. RESTART: it is restarted.
+    MIGRATE: it goes on on another host, and stands still for a moment on the way.
     DOWNTIME: it stops. DATA_LOSS: data are destroyed.
     """
 
@@ -108,7 +110,8 @@ class Change:
 class Step:
     """One object's change on one host; the unit that is applied, refused or reported.
 
-    `precondition` is the fingerprint of the object when the plan was made; if it moved, the step is refused.
+    `precondition` is the fingerprint of the object when the plan was made; if it moved, the step is refused. A guest
+    that moves to another host has its step there, and is at `seat` before.
     `after` are the addresses of the steps that must be done first.
     """
 
@@ -121,6 +124,18 @@ class Step:
     task: Task
     after: tuple[Address, ...] = ()
     at: Span | None = None
+
+    @property
+    def seat(self) -> Address:
+        """Where the object is that the step is about, before it is carried out."""
+        if isinstance(self.task, MoveDomain):
+            return Address(self.task.source, Kind.DOMAIN, self.task.name)
+        return self.address
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts that it changes."""
+        return tuple(dict.fromkeys((self.address.host, self.seat.host)))
 
     @property
     def guest(self) -> str:
@@ -188,15 +203,17 @@ class PlannedGate:
 class Rollout:
     """How a plan is carried out over the hosts, each of which is in one wave.
 
-    A step belongs to the wave of its host, or to a later one if it waits for a step of that. `max_parallel` hosts are
-    worked on at once, None for no bound. If something fails on more than `max_failed` hosts, no further step begins;
-    those that did not answer are counted. `gates` have to hold after each wave.
+    A step belongs to the wave of its host (a move to the later one of its two), or to a later one if it waits for a
+    step of that. `max_parallel` hosts are worked on at once, None for no bound. `max_migrations` guests are moved from
+    or to a host at once. If something fails on more than `max_failed` hosts, no further step begins; those that did not
+    answer are counted. `gates` have to hold after each wave.
     """
 
     waves: tuple[Wave, ...]
     max_parallel: int | None
     max_failed: int
     gates: tuple[PlannedGate, ...] = ()
+    max_migrations: int = 1
 
 
 class Owner(StrEnum):

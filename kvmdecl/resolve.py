@@ -289,6 +289,7 @@ class _Linker:
             spec.labels,
             spec.maintenance,
             tuple(sorted(spec.sriov.items())),
+            spec.migration_address or "",
             self._origin("hosts", name),
         )
 

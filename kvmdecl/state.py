@@ -484,7 +484,8 @@ class DesiredVolume:
 
     `backing` is the name of a volume in the same pool; `clone` that of one, as `POOL/VOLUME`, which it begins as a full
     copy of. `encryption` is the UUID of the secret that opens it. `needs`: what else has to be there first. `vm` is the
-    guest that it belongs to, if to one. `shared`: the hosts of its pool see the same volumes.
+    guest that it belongs to, if to one. `shared`: the hosts of its pool see the same volumes. `moves_from` is the host
+    from which the guest brings what is in it, empty for none.
     """
 
     address: Address
@@ -500,6 +501,7 @@ class DesiredVolume:
     needs: tuple[Address, ...] = ()
     options: VolumeOptions = USUAL
     clone: str | None = None
+    moves_from: str = ""
     origin: Origin = field(compare=False, default=Origin())
 
     @property
@@ -579,6 +581,31 @@ class PowerOff:
 
 GENTLY = PowerOff()
 
+
+@dataclass(frozen=True, slots=True)
+class MigrationPolicy:
+    """How a running guest gets to another host (virDomainMigrate3).
+
+    `hosts_lead`: the source host leads, else the client. `bandwidth` in MiB a second, 0 for libvirt's own bound.
+    `max_downtime` in milliseconds, 0 for QEMU's own choice. `timeout` in seconds. `parallel` connections, 0 for one of
+    the usual kind. `address` is where the target host is for QEMU, empty for the name that it has.
+    """
+
+    mode: Literal["pre-copy", "post-copy"] = "pre-copy"
+    hosts_lead: bool = False
+    auto_converge: bool = False
+    bandwidth: int = 0
+    max_downtime: int = 0
+    timeout: int = 3600
+    on_timeout: Literal["abort", "suspend", "post-copy"] = "abort"
+    parallel: int = 0
+    compressed: bool = False
+    tls: bool = False
+    address: str = ""
+
+
+PLAINLY = MigrationPolicy()
+
 Restart = Literal["never", "scheduled", "now"]
 """When a guest may be powered off and on: never, in a run with `--scheduled` (which makes it `now`), in every run."""
 
@@ -590,6 +617,8 @@ class DesiredDomain:
     `running` is None where its power state is left alone. `agent_within` is how many seconds its agent may take to
     answer once it was started, 0 if nothing waits for that. `run_by` is set where a cluster manager
     starts and stops it, from a file: then libvirt keeps no definition of it, and power is none of our business.
+    `moves_from` is the host that it is on and has to leave, empty for none; `migration` says how. `copied` are its
+    disks, as `POOL/VOLUME`, that its new host gets a copy of, `kept` says why others cannot come along.
     """
 
     address: Address
@@ -602,6 +631,10 @@ class DesiredDomain:
     agent_within: int = 0
     needs: tuple[Address, ...] = ()
     run_by: Definition | None = None
+    moves_from: str = ""
+    migration: MigrationPolicy = PLAINLY
+    copied: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
     origin: Origin = field(compare=False, default=Origin())
 
 

@@ -8,7 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from kvmdecl.state import GENTLY, USUAL, FileContent, PowerOff, SecretSource, SeedContent, VolumeOptions
+from kvmdecl.state import (
+    GENTLY,
+    PLAINLY,
+    USUAL,
+    FileContent,
+    MigrationPolicy,
+    PowerOff,
+    SecretSource,
+    SeedContent,
+    VolumeOptions,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +159,7 @@ class CreateVolume:
     """Make a volume and fill it. `capacity` in bytes, None for that of its content, backing volume or original.
 
     `clone` is the volume, as `POOL/VOLUME`, that it begins as a full copy of. `encryption` is the UUID of the secret
-    that opens it.
+    that opens it. With `moves_from`, a host, it stays noted as incomplete: its guest brings from there what is in it.
     """
 
     pool: str
@@ -164,6 +174,7 @@ class CreateVolume:
     encryption: str | None = None
     options: VolumeOptions = USUAL
     clone: str | None = None
+    moves_from: str = ""
     task: Literal["create-volume"] = "create-volume"
 
 
@@ -344,6 +355,48 @@ class DeleteDomain:
 
 
 @dataclass(frozen=True, slots=True)
+class MoveDomain:
+    """Bring a domain here from another host, `source`: `live`, or powered off.
+
+    A running guest that is moved live goes on running (virDomainMigrate3). Else it is shut down if it runs, defined
+    here, undefined there, and then started if `power` says so. `xml` and `base` are as in `DefineDomain`; what libvirt
+    filled in comes along. `volumes` are those, as `POOL/VOLUME`, in pools that both hosts see: they are noted here.
+    `copied` are the targets of disks that are copied while it runs, each with the volume that is here for it.
+    """
+
+    name: str
+    uuid: str
+    source: str
+    xml: str
+    base: str | None
+    live: bool
+    power: Power
+    autostart: bool
+    cluster: str
+    revision: str
+    volumes: tuple[str, ...] = ()
+    copied: tuple[tuple[str, str], ...] = ()
+    policy: MigrationPolicy = PLAINLY
+    power_off: PowerOff = GENTLY
+    agent_within: int = 0
+    task: Literal["move-domain"] = "move-domain"
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveDomain:
+    """Tidy up where a domain was: undefine what a move left there if it is not running, and forget its volumes.
+
+    `volumes` are those, as `POOL/VOLUME`, in pools that its new host sees, too. `home` is that host.
+    """
+
+    name: str
+    uuid: str
+    home: str
+    volumes: tuple[str, ...]
+    task: Literal["leave-domain"] = "leave-domain"
+
+
+@dataclass(frozen=True, slots=True)
 class ChangeSnapshots:
     """Take a snapshot of a guest's disks, or merge a running guest's snapshots into the files beneath; first the one.
 
@@ -396,6 +449,8 @@ Task = (
     | HandOverDomain
     | AdoptDomain
     | DeleteDomain
+    | MoveDomain
+    | LeaveDomain
     | DefineSecret
     | DeleteSecret
     | ChangeSnapshots

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def waves_of(plan: Plan) -> Mapping[Address, int]:
-    """The wave of each step, from 0: that of its host, or a later one if it waits for a step of that. Empty without."""
+    """The wave of each step, from 0: the last of its hosts', or a later one if it waits for such. Empty without."""
     if plan.rollout is None:
         return {}
     return step_waves(plan.steps, plan.rollout)
@@ -34,11 +34,12 @@ def step_waves(steps: Sequence[Step], rollout: Rollout) -> dict[Address, int]:
     try:
         order = list(sorter.static_order())
     except CycleError:
-        return {step.address: of_host.get(step.address.host, last) for step in steps}
+        return {step.address: max(of_host.get(host, last) for host in step.hosts) for step in steps}
     found: dict[Address, int] = {}
     for address in order:
-        waited_for = (found[other] for other in by_address[address].after if other in found)
-        found[address] = max(of_host.get(address.host, last), *waited_for, 0)
+        step = by_address[address]
+        waited_for = (found[other] for other in step.after if other in found)
+        found[address] = max(*(of_host.get(host, last) for host in step.hosts), *waited_for, 0)
     return found
 
 

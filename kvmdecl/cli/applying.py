@@ -236,6 +236,7 @@ class _Befores:
     """How objects were before the run."""
 
     def __init__(self, plan: Plan, seen: Mapping[str, Observation]) -> None:
+        self._seats = {step.address: step.seat for step in plan.steps}
         self._views = {
             name: HostView(name, plan.cluster, plan.revision, observation.state)
             for name, observation in seen.items()
@@ -243,8 +244,9 @@ class _Befores:
         }
 
     def of(self, address: Address) -> Observed | None:
-        view = self._views.get(address.host)
-        return observed_at(address, view) if view else None
+        seat = self._seats[address]
+        view = self._views.get(seat.host)
+        return observed_at(seat, view) if view else None
 
 
 def carry_out(plan: Plan, errand: Errand, *, parallel: int, progress: common.ProgressView) -> common.Exit:

@@ -45,6 +45,7 @@ from kvmdecl.hosts.protocol import (
     Work,
 )
 from kvmdecl.state import HostSnapshot, Unreachable
+from kvmdecl.tasks import MoveDomain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -199,9 +200,10 @@ class _Crew(threading.Thread):
         work: Work,
         limit: float,
         progress: Callable[[Progress], None] | None = None,
+        peer: tuple[str, str] | None = None,
     ) -> Future[Any]:
         self._next_id += 1
-        job = _Job(Call(self._next_id, host, str(uri), work), Future(), limit, progress)
+        job = _Job(Call(self._next_id, host, str(uri), work, peer), Future(), limit, progress)
         self._incoming.put(job)
         self._rouse()
         return job.future
@@ -429,8 +431,9 @@ class WritingFleet(_Fleet):
 
         The future raises `Moved` or `TaskFailed`; the latter says so where the outcome is unknown.
         """
-        host = request.address.host
-        return self._crew.submit(host, self._uris[host], request, TASK_SILENCE, progress)
+        host, task = request.address.host, request.task
+        peer = (task.source, str(self._uris[task.source])) if isinstance(task, MoveDomain) else None
+        return self._crew.submit(host, self._uris[host], request, TASK_SILENCE, progress, peer)
 
 
 def _workers_for(hosts: int) -> int:

@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """To a worker: reach `host` at `uri` and read it (a Scope), lock it, try a definition, carry out a task."""
+    """To a worker: reach `host` at `uri` and read it (a Scope), lock it, try a definition, carry out a task.
+
+    `peer` is another host that a task is about, and its URI.
+    """
 
     id: int
     host: str
     uri: str
     work: Work
+    peer: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

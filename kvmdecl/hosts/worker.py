@@ -15,6 +15,7 @@ import threading
 import time
 import traceback
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
@@ -191,6 +192,17 @@ class _Lines:
         finally:
             line.end(call)
 
+    @contextmanager
+    def other(self, call: Call) -> Iterator[libvirt.virConnect | None]:
+        """The connection to the other host of a call that is about two, when that has room, too."""
+        if call.peer is None:
+            yield None
+            return
+        host, uri = call.peer
+        line = self._line(replace(call, host=host, uri=uri))
+        with line.room:
+            yield line.connection
+
     def _line(self, call: Call) -> Line:
         """The line to the host; a new one if there is none, or if its connection broke."""
         with self._lock:
@@ -230,9 +242,14 @@ class Writer:
         with self._lines.line(call) as line:
             if isinstance(call.work, DropLock):
                 line.let_go()
-            result = carry_out(
-                line.connection, call.work, lambda progress: self._pipe.say(Progressed(call.id, progress))
-            )
+            with self._lines.other(call) as peer:
+                result = carry_out(
+                    line.connection,
+                    call.work,
+                    lambda progress: self._pipe.say(Progressed(call.id, progress)),
+                    peer=peer,
+                    uri=call.uri,
+                )
             if isinstance(call.work, TakeLock):
                 line.holder = call.work.holder.now()
             return result
@@ -243,8 +260,14 @@ def carry_out(
     work: Work,
     progress: Callable[[Progress], None],
     patience: Patience | None = None,
+    *,
+    peer: libvirt.virConnect | None = None,
+    uri: str = "",
 ) -> TaskResult | GuestsSeen:
-    """Do over an open read-write connection what a writer can be asked. Raises what `answer_to` makes answers of."""
+    """Do over an open read-write connection what a writer can be asked. Raises what `answer_to` makes answers of.
+
+    `peer` and `uri` are as in `perform`.
+    """
     from kvmdecl.hosts.checkin import check_in
     from kvmdecl.hosts.guests import look_at_guests
     from kvmdecl.hosts.perform import Patience, perform
@@ -260,7 +283,7 @@ def carry_out(
         case LookAtGuests() as asked:
             return look_at_guests(connection, asked)
         case TaskRequest() as request:
-            return perform(connection, request, progress, patience or Patience())
+            return perform(connection, request, progress, patience or Patience(), peer=peer, uri=uri)
     raise TypeError("a writer reads no hosts")
 
 

@@ -15,6 +15,7 @@ from kvmdecl.manifest.firmware import Firmware
 from kvmdecl.manifest.hosts import Host, Reserve
 from kvmdecl.manifest.images import Image
 from kvmdecl.manifest.memory import Balloon, Memory
+from kvmdecl.manifest.migration import Migration
 from kvmdecl.manifest.networks import Dhcp, DhcpHost, Network
 from kvmdecl.manifest.nics import Nic
 from kvmdecl.manifest.numa import Numa
@@ -31,7 +32,8 @@ from kvmdecl.names import Name
 __all__ = [
     "After", "Audio", "Balloon", "BandwidthShare", "CacheShare", "Cdrom", "Channel", "CloudInit", "Cpus",
     "DeviceAlias", "DeviceRequest", "Dhcp", "DhcpHost", "Disk", "FilterRule", "Firmware", "Graphics", "Host",
-    "Ignition", "Image", "Input", "IoTune", "Manifest", "Memory", "Network", "NetworkFilter", "Nic", "Numa",
+    "Ignition", "Image", "Input", "IoTune", "Manifest", "Memory", "Migration", "Network",
+    "NetworkFilter", "Nic", "Numa",
     "Panic", "PciKind", "PlacementSection", "Pool", "Reserve", "Rollout", "RolloutGate", "RulesSection",
     "Scheduler", "Secret", "Section", "SerialConsole", "Shutdown", "Snapshots", "Sound", "Topology", "Tpm",
     "Video", "VirtualFunction", "Vm", "Vsock", "Watchdog",

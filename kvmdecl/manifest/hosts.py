@@ -30,6 +30,9 @@ _PageSize = Annotated[
     str, Form("[1-9][0-9]{0,4}(?:KiB|MiB|GiB)", is_not="is not a size of huge pages", example="2MiB")
 ]
 _Cell = Annotated[str, Field(pattern=f"^({EVENLY}|0|[1-9][0-9]{{0,3}})$")]
+_Where = Annotated[
+    str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|\[[0-9a-fA-F:.]{2,45}\])$")
+]
 _Count = Annotated[Integer, Field(ge=0, le=_MOST)]
 _PageCounts = Annotated[
     dict[_Cell, _Count],
@@ -89,6 +92,8 @@ class Host(Section):
     """What vms can ask for, be kept apart by or kept together by (`{rack: r1, zone: a}`)."""
     maintenance: Bool = False
     """Put no vm on it that is not there already."""
+    migration_address: _Where | None = None
+    """Name or address that guests are migrated to (`10.0.9.11`), where that is not the name that the host has."""
     huge_pages: dict[_PageSize, _PageCounts] = Field(default_factory=dict)
     """Huge pages that the host sets aside, by their size: for all of its NUMA cells together (`{2MiB: 512}`), of which
     each has the same share, or for each cell (`{1GiB: {0: 8, 1: 8}}`). What is not named is left alone.

@@ -44,6 +44,8 @@ class Rollout(Section):
     """Hosts that are worked on at once; as many as there is room for if not given."""
     max_unavailable: Positive | None = None
     """Vms of one entry that may be restarted or shut down at once; of one that fails, the place stays taken."""
+    max_migrations: Positive = 1
+    """Vms that are moved from or to a host at once."""
     max_failed: Annotated[Integer, Field(ge=0)] = 0
     """Hosts on which anything may fail, those included that do not answer, before no further step begins. It is counted
     over the whole run.

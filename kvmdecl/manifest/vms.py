@@ -41,6 +41,7 @@ from kvmdecl.manifest.hostdevs import HostDevice, Iommu, SharedMemory, Smartcard
 from kvmdecl.manifest.hyperv import Hyperv
 from kvmdecl.manifest.leases import Lease, LeaseName
 from kvmdecl.manifest.memory import Balloon, Memory
+from kvmdecl.manifest.migration import Migration
 from kvmdecl.manifest.nics import Nic
 from kvmdecl.manifest.numa import GuestCell, Numa, check_cells, guest_cells
 from kvmdecl.manifest.passthrough import DeviceRequest, VirtualFunction
@@ -247,6 +248,9 @@ class Vm(Section):
     restart: Literal["never", "scheduled", "now"] = "never"
     """When it may be powered off and on for what it only gets by that: `never` waits until somebody does it, `now` does
     it in the next apply, `scheduled` in the next `apply --scheduled`."""
+    migration: Migration = Migration.unsaid()
+    """How it gets to another host while it runs, where `host`, the lock file or `maintenance` of its host asks for it.
+    """
     shutdown: Shutdown = Shutdown.unsaid()
     """How it is powered off (`shutdown: 5m`): it is asked to, and never forced unless this says so."""
     description: Annotated[Text, Field(max_length=4096)] | None = None

@@ -18,6 +18,16 @@ from kvmdecl.planner.domains import orphans, plan_absent_domain, plan_domain
 from kvmdecl.planner.filters import plan_absent_filter, plan_filter
 from kvmdecl.planner.foreign import foreign_objects
 from kvmdecl.planner.handover import handed_over
+from kvmdecl.planner.moves import (
+    brought_along,
+    copies_left,
+    is_along,
+    is_moving,
+    leavings,
+    plan_move,
+    tidied,
+    without_idle_copies,
+)
 from kvmdecl.planner.networks import plan_absent_network, plan_existing_network, plan_network
 from kvmdecl.planner.order import in_turn
 from kvmdecl.planner.pools import plan_absent_pool, plan_pool
@@ -64,10 +74,15 @@ def make_plan(
     """
     there = {host.name: observations[host.name] for host in cluster.hosts}
     views = host_views(cluster.name, cluster.revision, there, versions=True)
-    known = [resource for resource in desired.resources if resource.address.host in views]
+    known = [
+        brought_along(resource, views) for resource in desired.resources if resource.address.host in views
+    ]
     made_by = makers(known, views)
+    moving = {resource.address.name for resource in known if is_moving(resource)}
     verdicts = [
-        AS_DECLARED if resource.address in made_by else _plan_one(resource, views[resource.address.host])
+        AS_DECLARED
+        if resource.address in made_by or is_along(resource, moving)
+        else _plan_one(resource, views)
         for resource in known
     ]
     unusable = {
@@ -77,6 +92,8 @@ def make_plan(
     }
     going = [_waiting_there(verdict.step, made_by) for verdict in verdicts if verdict.step]
     steps, held = _without_held(going, unusable)
+    steps = without_idle_copies(steps)
+    steps = tidied(steps, leavings(known, views, steps))
     steps, swapping = handed_over(steps, views)
     roll = membership(cluster, observations)
     waiting, left = departed_hosts(cluster, roll, desired.unplaced)
@@ -94,6 +111,7 @@ def make_plan(
         left_behind(desired, views),
         _handed_over(cluster),
         settings_left(desired, views.values()),
+        copies_left(known, views),
     )
     plan = Plan(
         cluster=cluster.name,
@@ -119,7 +137,8 @@ def _waiting_there(step: Step, made_by: Mapping[Address, Address]) -> Step:
     return replace(step, after=tuple(made_by.get(address, address) for address in step.after))
 
 
-def _plan_one(resource: Desired, view: HostView) -> Verdict:
+def _plan_one(resource: Desired, views: Mapping[str, HostView]) -> Verdict:
+    view = views[resource.address.host]
     match resource:
         case DesiredSettings():
             return plan_settings(resource, view)
@@ -135,6 +154,8 @@ def _plan_one(resource: Desired, view: HostView) -> Verdict:
             return plan_volume(resource, view)
         case DesiredDefinition():
             return plan_definition(resource, view)
+        case DesiredDomain() if resource.moves_from:
+            return plan_move(resource, view, views[resource.moves_from])
         case DesiredDomain():
             return plan_domain(resource, view)
         case Existing():

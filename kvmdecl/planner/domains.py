@@ -52,9 +52,9 @@ def plan_domain(desired: DesiredDomain, view: HostView) -> Verdict:
         if not _is_ours(desired.address, desired.uuid, observed, view):
             return not_ours(desired, "domain")
         if observed.managed_save:
-            return _saved_state(desired)
+            return saved_state(desired)
         return plan_hand_over(desired, desired.run_by, observed, view)
-    return _unusable(desired, observed, view) or (
+    return unusable(desired, observed, view) or (
         AS_DECLARED if _is_as_left(desired, observed, view) else _compare(desired, observed, view)
     )
 
@@ -155,7 +155,7 @@ def _still_managed(desired: DesiredDomain) -> Verdict:
     )
 
 
-def _unusable(desired: DesiredDomain, observed: ObservedDomain, view: HostView) -> Verdict | None:
+def unusable(desired: DesiredDomain, observed: ObservedDomain, view: HostView) -> Verdict | None:
     """Why the host's domain cannot be brought to what is declared by a define, if it cannot."""
     name = desired.address.name
     if observed.name != name:
@@ -203,7 +203,7 @@ def _update(
     if not changes:
         return Verdict(notes=notes)
     if observed.managed_save and assessment.changes:
-        return _saved_state(desired)
+        return saved_state(desired)
     if lost := [change for change in changes if change.impact is Impact.DATA_LOSS]:
         return replaced_disk(desired, desired.address.name, lost[0])
     power = "restart" if restarts else _power(desired, observed)
@@ -258,18 +258,20 @@ def _restart_changes(desired: DesiredDomain, assessment: Assessment) -> Iterator
         waits = change.impact is Impact.NEXT_BOOT
         yield replace(change, impact=Impact.RESTART) if waits else change
     impact = Impact.DOWNTIME if desired.power_off.force else Impact.RESTART
-    how, at = f"{_how_to_stop(desired.power_off)}, virDomainCreate", desired.origin.find("restart")
-    yield Change("power", "restart", "running", "restarted", impact, how, _how_long(desired.power_off), at=at)
+    how, at = f"{how_to_stop(desired.power_off)}, virDomainCreate", desired.origin.find("restart")
+    yield Change("power", "restart", "running", "restarted", impact, how, how_long(desired.power_off), at=at)
 
 
-def _how_long(power_off: PowerOff) -> str:
+def how_long(power_off: PowerOff) -> str:
+    """In words, how long a guest may take to power off, and what comes after that."""
     time = format_duration(power_off.timeout)
     if power_off.force:
         return f"asked to power off; its plug is pulled if it has not done so within {time}"
     return f"asked to power off within {time}; never forced"
 
 
-def _how_to_stop(power_off: PowerOff) -> str:
+def how_to_stop(power_off: PowerOff) -> str:
+    """Names of libvirt's functions that power a guest off."""
     return "virDomainShutdown, virDomainDestroyFlags" if power_off.force else "virDomainShutdown"
 
 
@@ -281,8 +283,8 @@ def _power(desired: DesiredDomain, observed: ObservedDomain) -> Power:
 
 def _power_changes(desired: DesiredDomain, observed: ObservedDomain, left: Left | None) -> Iterator[Change]:
     if desired.running is not None and desired.running != observed.active:
-        how = "virDomainCreate" if desired.running else _how_to_stop(desired.power_off)
-        why = "" if desired.running else _how_long(desired.power_off)
+        how = "virDomainCreate" if desired.running else how_to_stop(desired.power_off)
+        why = "" if desired.running else how_long(desired.power_off)
         impact = Impact.NONE if desired.running else Impact.DOWNTIME
         # A start resumes a saved guest; it would not be planned with another definition (`_saved_state`).
         before = "saved" if observed.managed_save else _POWER[observed.active]
@@ -347,7 +349,8 @@ _HOW_TO_GET: Mapping[Restart, str] = {
 }
 
 
-def _saved_state(desired: DesiredDomain) -> Verdict:
+def saved_state(desired: DesiredDomain) -> Verdict:
+    """The verdict for a guest with a saved state that a change would not be in."""
     name = desired.address.name
     return blocked(
         desired,
@@ -400,7 +403,11 @@ def orphans(
 ) -> Iterator[Diagnostic]:
     """What carries this cluster's mark and is no longer in the manifest: told, and left as it is."""
     declared = {resource.address for resource in desired.resources}
+    # A guest that is on another host, or goes there, is in the manifest.
     undecided = {*desired.unplaced, *desired.frozen}
+    undecided |= {
+        resource.address.name for resource in desired.resources if isinstance(resource, DesiredDomain)
+    }
     for view in views.values():
         names = {
             address.name for address in declared if address.host == view.host and address.kind is Kind.DOMAIN

@@ -9,7 +9,7 @@ from dataclasses import replace
 from kvmdecl.cluster import ResolvedCluster
 from kvmdecl.plan import Step
 from kvmdecl.state import Address
-from kvmdecl.tasks import DefineDomain, DeleteDomain
+from kvmdecl.tasks import DefineDomain, DeleteDomain, MoveDomain
 
 
 def in_turn(cluster: ResolvedCluster, steps: tuple[Step, ...]) -> tuple[Step, ...]:
@@ -44,10 +44,10 @@ def _by_guest(steps: Iterable[Step]) -> defaultdict[str, list[Address]]:
 
 
 def _is_start(step: Step) -> bool:
-    return isinstance(step.task, DefineDomain) and step.task.power in {"start", "restart"}
+    return isinstance(step.task, DefineDomain | MoveDomain) and step.task.power in {"start", "restart"}
 
 
 def _is_stop(step: Step) -> bool:
     if isinstance(step.task, DeleteDomain):
         return step.task.stop
-    return isinstance(step.task, DefineDomain) and step.task.power == "shutdown"
+    return isinstance(step.task, DefineDomain | MoveDomain) and step.task.power == "shutdown"

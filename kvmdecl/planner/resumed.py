@@ -46,14 +46,13 @@ def _left(
     plan: Plan, done: Collection[Address], begun: Collection[Address], views: Mapping[str, HostView]
 ) -> Iterator[Step]:
     for step in plan.steps:
-        view = views.get(step.address.host)
         if step.address in done:
             continue
-        if view is None or step.address not in begun:
+        if not views.keys() >= set(step.hosts) or step.address not in begun:
             yield step
             continue
-        observed = observed_at(step.address, view)
+        observed = observed_at(step.seat, views[step.seat.host])
         if fingerprint(observed) == step.precondition:
             yield step
-        elif again := plan_again(step, observed, view).step:
+        elif again := plan_again(step, observed, views).step:
             yield replace(again, after=step.after, at=step.at)

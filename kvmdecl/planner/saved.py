@@ -26,6 +26,7 @@ from kvmdecl.plan import Action, HostStatus, Plan, PlannedHost, Step
 from kvmdecl.planner.definitions import plan_absent_definition, plan_definition
 from kvmdecl.planner.domains import plan_absent_domain, plan_domain
 from kvmdecl.planner.filters import plan_absent_filter, plan_filter
+from kvmdecl.planner.moves import leave, plan_move
 from kvmdecl.planner.networks import plan_absent_network, plan_network
 from kvmdecl.planner.pools import plan_absent_pool, plan_pool
 from kvmdecl.planner.secrets import plan_absent_secret, plan_secret
@@ -74,6 +75,8 @@ from kvmdecl.tasks import (
     DeleteSecret,
     DeleteVolume,
     HandOverDomain,
+    LeaveDomain,
+    MoveDomain,
     ResizeVolume,
     RevertSnapshot,
     Task,
@@ -105,6 +108,8 @@ _KINDS: Mapping[type[Task], Kind] = {
     HandOverDomain: Kind.DOMAIN,
     AdoptDomain: Kind.DOMAIN,
     DeleteDomain: Kind.DOMAIN,
+    MoveDomain: Kind.DOMAIN,
+    LeaveDomain: Kind.DOMAIN,
     ChangeSnapshots: Kind.DOMAIN,
     RevertSnapshot: Kind.DOMAIN,
 }
@@ -146,7 +151,7 @@ def retrace(plan: Plan, observations: Mapping[str, Observation]) -> Plan:
     found = [
         _inconsistent(str(step.address), "what it shows is not what comes of its task")
         for step in plan.steps
-        if step.address.host in views and not _same(step, views[step.address.host])
+        if views.keys() >= set(step.hosts) and not _same(step, views)
     ]
     if found:
         raise Rejected(found)
@@ -176,8 +181,8 @@ def _plan_faults(plan: Plan) -> Iterator[str]:
 
 def _faults(step: Step, plan: Plan, hosts: Mapping[str, PlannedHost]) -> Iterator[str]:
     address, task = step.address, step.task
-    host = hosts.get(address.host)
-    if host is None or host.status is not HostStatus.OK:
+    answered = {name for name, host in hosts.items() if host.status is HostStatus.OK}
+    if not answered.issuperset(step.hosts):
         yield "its host is not among the plan's hosts that answered"
     if (_KINDS[type(task)], _target(task)) != (address.kind, address.name):
         yield "its task is about another object"
@@ -209,7 +214,7 @@ def _identity_faults(task: Task, plan: Plan) -> Iterator[str]:
     # A domain's may have been given; then its marker on the host says whose it is, and `retrace` looks at that.
     if kind is not Kind.DOMAIN and task.uuid != derive_uuid(plan.cluster, kind, task.name):
         yield "its UUID is not the one of this cluster's object of that name"
-    if isinstance(task, DefineDomain | AdoptDomain) and (task.cluster, task.revision) != (
+    if isinstance(task, DefineDomain | AdoptDomain | MoveDomain) and (task.cluster, task.revision) != (
         plan.cluster,
         plan.revision,
     ):
@@ -224,7 +229,8 @@ def _identity_faults(task: Task, plan: Plan) -> Iterator[str]:
         | DefineDomain
         | UpdateDomain
         | HandOverDomain
-        | AdoptDomain,
+        | AdoptDomain
+        | MoveDomain,
     ):
         yield from _head_faults(task.xml, kind, (task.name, task.uuid))
 
@@ -303,6 +309,8 @@ def _action(step: Step) -> Action:
             return Action.ADOPT
         case WriteDefinition(take_over=True):
             return Action.ADOPT
+        case MoveDomain() | LeaveDomain():
+            return Action.MOVE
     if step.action is Action.ADOPT and isinstance(step.task, DefineDomain) and step.precondition != ABSENT:
         return Action.ADOPT
     return Action.CREATE if step.precondition == ABSENT else Action.UPDATE
@@ -330,12 +338,12 @@ def _other_machines(plan: Plan, observations: Mapping[str, Observation]) -> Iter
             yield other_machine(host.name, host.machine, seen.facts.uuid)
 
 
-def _same(step: Step, view: HostView) -> bool:
+def _same(step: Step, views: Mapping[str, HostView]) -> bool:
     try:
-        observed = observed_at(step.address, view)
+        observed = observed_at(step.seat, views[step.seat.host])
         if fingerprint(observed) != step.precondition:
             return True  # the host will refuse it
-        again = plan_again(step, observed, view).step
+        again = plan_again(step, observed, views).step
     except (BadXml, LookupError):
         return False
     return again is not None and _core(again) == _core(step)
@@ -363,9 +371,16 @@ def observed_at(address: Address, view: HostView) -> Observed | None:
     return things[address.kind].get(address.name)
 
 
-def plan_again(step: Step, observed: Observed | None, view: HostView) -> Verdict:
+def plan_again(step: Step, observed: Observed | None, views: Mapping[str, HostView]) -> Verdict:
     """Plan a step from its task, against its object as it is now."""
+    view = views[step.address.host]
     match step.task:
+        case MoveDomain() as task:
+            active = isinstance(observed, ObservedDomain) and observed.active
+            return plan_move(_declared_move(step.address, task, active=active), view, views[task.source])
+        case LeaveDomain() as task:
+            stale = observed if isinstance(observed, ObservedDomain) else None
+            return Verdict(leave(step.address, task, stale, step.at))
         case UpdateHost() as task:
             return plan_settings(DesiredSettings(step.address, task.values), view)
         case DefineSecret() as task:
@@ -424,6 +439,23 @@ def plan_again(step: Step, observed: Observed | None, view: HostView) -> Verdict
             return Verdict()  # no plan that is saved deletes a volume, takes a snapshot or goes back to one
 
 
+def _declared_move(address: Address, task: MoveDomain, *, active: bool) -> DesiredDomain:
+    restart: Restart = "now" if task.power == "restart" else "never"
+    return DesiredDomain(
+        address,
+        task.uuid,
+        task.xml,
+        task.power in {"start", "restart"} or (active and task.power == "keep"),
+        task.autostart,
+        restart,
+        task.power_off,
+        task.agent_within,
+        moves_from=task.source,
+        migration=task.policy,
+        copied=tuple(volume for _, volume in task.copied),
+    )
+
+
 def _declared_secret(address: Address, task: DefineSecret) -> DesiredSecret:
     said = parse_secret(task.xml)
     return DesiredSecret(
@@ -436,6 +468,7 @@ def _declared_volume(address: Address, task: CreateVolume | ResizeVolume, view: 
         return DesiredVolume(
             address, Role(task.role), task.format, task.capacity, task.preallocation, task.backing, task.content,
             task.owner or None, encryption=task.encryption, options=task.options, clone=task.clone,
+            moves_from=task.moves_from,
         )  # fmt: skip
     entry = view.around.entry(address.name) if task.maker else view.ledger.find(Kind.VOLUME, address.name)
     owner = entry.owner if entry else None

@@ -11,10 +11,11 @@ from kvmdecl.plan import Action, HostStatus, Plan, Step
 from kvmdecl.planner import linked
 from kvmdecl.planner.domains import plan_absent_domain, plan_domain
 from kvmdecl.planner.filters import plan_absent_filter, plan_filter
+from kvmdecl.planner.moves import left_by, plan_move
 from kvmdecl.planner.networks import plan_absent_network, plan_network
 from kvmdecl.planner.pools import plan_absent_pool, plan_pool
 from kvmdecl.planner.settings import plan_settings
-from kvmdecl.planner.verdict import HostView, Verdict, host_views
+from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, host_views
 from kvmdecl.state import (
     Absent,
     Address,
@@ -47,6 +48,8 @@ from kvmdecl.tasks import (
     DeletePool,
     DeleteVolume,
     HandOverDomain,
+    LeaveDomain,
+    MoveDomain,
     ResizeVolume,
     UpdateDomain,
     UpdateHost,
@@ -89,17 +92,17 @@ def undo_plan(plan: Plan, begun: Iterable[Begun], observations: Mapping[str, Obs
     views = host_views(plan.cluster, plan.revision, observations)
     verdicts, notes = list[Verdict](), list[Diagnostic]()
     for each in begun:
-        view = views.get(each.step.address.host)
-        if view is None:
+        if not views.keys() >= set(each.step.hosts):
             notes.append(_cannot(each.step, "its host does not answer"))
             continue
-        verdict = _back(each, view)
+        verdict = _back(each, views)
         if isinstance(verdict, str):
             notes.append(_cannot(each.step, verdict))
         else:
             verdicts.append(verdict)
             notes += verdict.notes
-    steps = _in_turn([verdict.step for verdict in verdicts if verdict.step])
+    back = [verdict.step for verdict in verdicts if verdict.step]
+    steps = _in_turn([*back, *(left for step in back if (left := left_by(step)))])
     hosts = tuple(
         host if host.name in views else replace(host, status=HostStatus.UNREACHABLE, noted=True)
         for host in plan.hosts
@@ -131,13 +134,18 @@ def _in_turn(steps: list[Step]) -> tuple[Step, ...]:
     return linked(waiting)
 
 
-def _back(begun: Begun, view: HostView) -> Verdict | str:
+def _back(begun: Begun, views: Mapping[str, HostView]) -> Verdict | str:
     """How one object gets back, or why it does not."""
     step, before = begun.step, begun.before
     address, task = step.address, step.task
+    view = views[address.host]
     if type(task) in _STAYS:
         return _STAYS[type(task)]
     match task, before:
+        case MoveDomain(), ObservedDomain():
+            return _move(task, before, address.host, views)
+        case LeaveDomain(), _:
+            return AS_DECLARED  # the move that goes back notes down again what it forgot
         case DefineDomain(), None:
             return plan_absent_domain(Absent(address, power_off=task.power_off), task.uuid, view)
         case DefineDomain() | DeleteDomain(), ObservedDomain():
@@ -175,6 +183,27 @@ def _domain(
         address, task.uuid, applied, before.active, before.autostart, restart, task.power_off
     )
     return plan_domain(desired, view)
+
+
+def _move(
+    task: MoveDomain, before: ObservedDomain, there: str, views: Mapping[str, HostView]
+) -> Verdict | str:
+    """Back to the host where it was, live if it runs."""
+    applied = _applied(before)
+    if applied is None:
+        return "what it was declared as before is not known"
+    home = Address(task.source, Kind.DOMAIN, task.name)
+    desired = DesiredDomain(
+        home, task.uuid, applied, before.active, before.autostart, power_off=task.power_off
+    )
+    if task.power == "restart":
+        desired = replace(desired, restart="now")
+    if task.uuid not in views[there].domains_by_uuid:
+        return plan_domain(desired, views[task.source])
+    if task.copied:
+        return f"its disks were copied, and what it wrote since is on {there}: move it with `host: {task.source}`"
+    desired = replace(desired, moves_from=there, migration=replace(task.policy, address=""))
+    return plan_move(desired, views[task.source], views[there])
 
 
 def _applied(before: ObservedDomain | ObservedNetwork) -> str | None:

@@ -28,6 +28,8 @@ def plan_volume(desired: DesiredVolume, view: HostView) -> Verdict:
     """Compare a declared volume with the host's volume of that name and with what the ledger knows of it."""
     observed = view.volumes.get(desired.address.name)
     entry = view.ledger.find(Kind.VOLUME, desired.address.name)
+    if desired.moves_from and entry is not None and entry.complete:
+        return _left_here(desired)
     if entry is None and desired.shared:
         entry = view.around.entry(desired.address.name)
         observed = view.around.volume(desired.address.name) or observed
@@ -37,6 +39,8 @@ def plan_volume(desired: DesiredVolume, view: HostView) -> Verdict:
         if desired.shared and not view.around.complete:
             return AS_DECLARED  # a host that did not answer may have made it
         return not_ours(desired, "volume")
+    if not entry.complete and _is_used(desired, observed, view):
+        entry = replace(entry, complete=True)  # its guest arrived, and brought what is in it
     if not entry.complete:
         return _uncopyable(desired, view) or _finish(desired, observed)
     return _compare(desired, observed, entry, view)
@@ -126,6 +130,25 @@ def _is_writing(domain: ObservedDomain, volume: ObservedVolume) -> bool:
     return domain.active and writes_to(domain.live_xml or domain.xml, volume.pool, volume.name, volume.path)
 
 
+def _is_used(desired: DesiredVolume, volume: ObservedVolume, view: HostView) -> bool:
+    """Whether its guest has it here: a disk is part of a definition only once it is whole."""
+    domain = view.domains.get(desired.vm or "")
+    return domain is not None and writes_to(domain.xml, volume.pool, volume.name, volume.path)
+
+
+def _left_here(desired: DesiredVolume) -> Verdict:
+    host, name = desired.address.host, desired.address.name
+    return blocked(
+        desired,
+        "move.disk-there",
+        f"{_key(desired)} of {desired.vm} would be copied to {host}, which has its volume {name} already",
+        "It is what was left there when the guest moved away, or was made for it; nothing is written over it.",
+        f"if nobody needs it any more, delete it: `virsh vol-delete --pool {desired.pool} {desired.name}`;"
+        " else give it another name first.",
+        key=_key(desired),
+    )
+
+
 def _create(desired: DesiredVolume) -> CreateVolume:
     return CreateVolume(
         pool=desired.pool,
@@ -140,6 +163,7 @@ def _create(desired: DesiredVolume) -> CreateVolume:
         encryption=desired.encryption,
         options=desired.options,
         clone=desired.clone,
+        moves_from=desired.moves_from,
     )
 
 
@@ -161,6 +185,8 @@ def _describe(desired: DesiredVolume) -> str:
         parts = [size, f"{desired.format}, a full copy of {desired.clone}"]
     if desired.encryption is not None:
         parts.append("encrypted")
+    if desired.moves_from:
+        parts.append(f"for what its guest brings from {desired.moves_from}")
     return " ".join(part for part in parts if part)
 
 

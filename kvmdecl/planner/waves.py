@@ -36,7 +36,7 @@ def rollout_of(cluster: ResolvedCluster) -> Rollout | None:
     if left:
         waves.append(Wave(_REST if waves else "all", tuple(left)))
     gates = tuple(_gate(gate, cluster) for gate in spec.gates)
-    return Rollout(tuple(waves), spec.max_parallel, spec.max_failed, gates)
+    return Rollout(tuple(waves), spec.max_parallel, spec.max_failed, gates, spec.max_migrations)
 
 
 def _gate(spec: RolloutGate, cluster: ResolvedCluster) -> PlannedGate:
@@ -107,6 +107,7 @@ def _takes_down(step: Step) -> bool:
         step.address.kind is Kind.DOMAIN
         and step.action is not Action.CREATE
         and step.impact >= Impact.RESTART
+        and step.impact is not Impact.MIGRATE
     )
 
 

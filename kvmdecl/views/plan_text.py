@@ -23,11 +23,18 @@ from kvmdecl.text import listed, quoted, safe_text
 from kvmdecl.views.folding import Fold, danger, folded
 from kvmdecl.waves import waves_of
 
-_STYLES = {Action.CREATE: "32", Action.ADOPT: "32", Action.UPDATE: "33", Action.DELETE: "31"}
+_STYLES = {
+    Action.CREATE: "32",
+    Action.ADOPT: "32",
+    Action.UPDATE: "33",
+    Action.MOVE: "33",
+    Action.DELETE: "31",
+}
 _VERBS = {
     Action.CREATE: "to create",
     Action.ADOPT: "to adopt",
     Action.UPDATE: "to change",
+    Action.MOVE: "to move",
     Action.DELETE: "to delete",
 }
 

@@ -15,6 +15,7 @@ from kvmdecl.hosts.perform.domains import (
 )
 from kvmdecl.hosts.perform.filters import define_filter, delete_filter
 from kvmdecl.hosts.perform.job import Job, Patience
+from kvmdecl.hosts.perform.moves import leave_domain, move_domain
 from kvmdecl.hosts.perform.networks import define_network, delete_network
 from kvmdecl.hosts.perform.pools import create_pool, delete_pool, update_pool
 from kvmdecl.hosts.perform.reverting import revert_snapshot
@@ -39,6 +40,8 @@ from kvmdecl.tasks import (
     DeleteSecret,
     DeleteVolume,
     HandOverDomain,
+    LeaveDomain,
+    MoveDomain,
     ResizeVolume,
     RevertSnapshot,
     UpdateDomain,
@@ -62,6 +65,9 @@ def perform(
     request: TaskRequest,
     progress: Callable[[Progress], None],
     patience: Patience = Patience(),  # noqa: B008 - a frozen value
+    *,
+    peer: libvirt.virConnect | None = None,
+    uri: str = "",
 ) -> TaskResult:
     """Carry out a task.
 
@@ -70,6 +76,8 @@ def perform(
         request: the task, and the fingerprint that its object must still have.
         progress: told how far a long task is; called in this thread.
         patience: how long to wait for guests.
+        peer: read-write, open, to the other host of a task that is about two.
+        uri: of `connection`'s host, by which the other one can reach it.
 
     Raises:
         Moved: the object is another one than planned; nothing was done.
@@ -78,7 +86,7 @@ def perform(
     """
     import libvirt
 
-    job = Job(connection, request, progress, patience)
+    job = Job(connection, request, progress, patience, peer, uri)
     try:
         job.require_lock()
         return _dispatch(job)
@@ -130,6 +138,10 @@ def _dispatch(job: Job) -> TaskResult:
             return adopt_domain(job, task)
         case DeleteDomain() as task:
             return delete_domain(job, task)
+        case MoveDomain() as task:
+            return move_domain(job, task)
+        case LeaveDomain() as task:
+            return leave_domain(job, task)
         case ChangeSnapshots() as task:
             return change_snapshots(job, task)
         case RevertSnapshot() as task:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     _Changing = DefineDomain | HandOverDomain | UpdateDomain
 
-_STARTS: frozenset[Power] = frozenset({"start", "restart"})
+STARTS: frozenset[Power] = frozenset({"start", "restart"})
 
 
 def define_domain(job: Job, task: DefineDomain) -> TaskResult:
@@ -47,17 +47,17 @@ def define_domain(job: Job, task: DefineDomain) -> TaskResult:
         xml = complete(task.xml)
     else:
         job.require_identity(before.uuid, task.uuid)
-        if task.power in _STARTS:
+        if task.power in STARTS:
             require_not_moved_away(job, domain)
         _require_no_saved_state(job, task, before)
         remarks = _change_live(job, task, domain)
         xml = changed_definition(domain, task)
     if before is None or not before.managed_save:
-        domain, kept = _define(job, task, xml)
-    _set_autostart(job, domain, on=task.autostart)
-    _set_power(job, task, domain)
+        domain, kept = define_here(job, task, xml)
+    set_autostart(job, domain, on=task.autostart)
+    set_power(job, task, domain)
     if kept is not None:
-        _leave_trace(job, task, domain, kept)
+        leave_trace(job, task, domain, kept)
     return TaskResult(remarks)
 
 
@@ -78,7 +78,7 @@ def adopt_domain(job: Job, task: AdoptDomain) -> TaskResult:
     declared = DefineDomain(
         task.name, task.uuid, task.xml, None, (), "keep", before.autostart, task.cluster, task.revision
     )
-    _leave_trace(job, declared, domain, before.xml)
+    leave_trace(job, declared, domain, before.xml)
     if not belongs(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE), task.cluster, task.uuid):
         raise job.moved("was changed")  # between two calls of ours
     return TaskResult()
@@ -93,10 +93,10 @@ def update_domain(job: Job, task: UpdateDomain) -> TaskResult:
 def hand_over_domain(job: Job, task: HandOverDomain) -> TaskResult:
     """Undefine a domain (virDomainUndefineFlags); one that runs goes on, and is gone when it ends."""
     domain, before = _planned(job, task)
-    _require_nothing_to_lose(job, domain)
+    require_nothing_to_lose(job, domain)
     remarks = _change_live(job, task, domain)
-    _set_autostart(job, domain, on=False)
-    domain.undefineFlags(_undefine_flags(domain))
+    set_autostart(job, domain, on=False)
+    domain.undefineFlags(undefine_flags(domain))
     after = find_domain(job.connection, task.name)
     job.require_value("state", after is not None and bool(after.isActive()), before.active)
     job.require_value("persistent", after is not None and bool(after.isPersistent()), declared=False)
@@ -129,8 +129,8 @@ def delete_domain(job: Job, task: DeleteDomain) -> TaskResult:
     if domain is None:
         raise job.moved("vanished")
     job.require_identity(domain.UUIDString(), task.uuid)
-    _require_nothing_to_lose(job, domain)
-    persistent, flags = bool(domain.isPersistent()), _undefine_flags(domain)
+    require_nothing_to_lose(job, domain)
+    persistent, flags = bool(domain.isPersistent()), undefine_flags(domain)
     if domain.isActive():
         if not task.stop:
             job.fail(
@@ -138,7 +138,7 @@ def delete_domain(job: Job, task: DeleteDomain) -> TaskResult:
                 f"{job.request.address} is running, and the plan does not stop it; nothing was done to it",
                 hint="plan again.",
             )
-        _shut_down(job, domain, task.power_off)
+        shut_down(job, domain, task.power_off)
     if persistent:
         domain.undefineFlags(flags)
     return TaskResult()
@@ -188,23 +188,26 @@ def changed_definition(domain: libvirt.virDomain, task: DefineDomain) -> str:
     return overlay(config, task.xml, task.base, live=domain.XMLDesc(0) if domain.isActive() else None)
 
 
-def _define(job: Job, task: DefineDomain, xml: str) -> tuple[libvirt.virDomain, str]:
+def define_here(job: Job, task: DefineDomain, xml: str) -> tuple[libvirt.virDomain, str]:
     """Define in place (virDomainDefineXMLFlags). Returns the domain with what libvirt made of the definition."""
     import libvirt
 
-    domain = job.connection.defineXMLFlags(
-        with_marker(xml, _marker(task)), libvirt.VIR_DOMAIN_DEFINE_VALIDATE
-    )
+    domain = job.connection.defineXMLFlags(marked(xml, task), libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
     kept = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
     job.require_as_declared(Kind.DOMAIN, task.xml, task.base, kept)
     return domain, kept
+
+
+def marked(xml: str, task: DefineDomain) -> str:
+    """The definition with the marker of who applies it."""
+    return with_marker(xml, _marker(task))
 
 
 def _marker(task: DefineDomain, left: Left | None = None) -> Marker:
     return Marker(task.cluster, task.uuid, task.name, task.revision, __version__, task.xml, left=left)
 
 
-def _leave_trace(job: Job, task: DefineDomain, domain: libvirt.virDomain, kept: str) -> None:
+def leave_trace(job: Job, task: DefineDomain, domain: libvirt.virDomain, kept: str) -> None:
     """Note in the marker how the domain is now (virDomainSetMetadata): later plans see at one look that it still is.
 
     Without the note they compare field by field, so an end before it costs no more than that. What somebody else
@@ -213,7 +216,7 @@ def _leave_trace(job: Job, task: DefineDomain, domain: libvirt.virDomain, kept: 
     import libvirt
 
     config = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
-    if not same_text(config, kept) and (task.power not in _STARTS or _differing_text(task, config)):
+    if not same_text(config, kept) and (task.power not in STARTS or _differing_text(task, config)):
         return
     running = bool(domain.isActive())
     live = domain.XMLDesc(0) if running else None
@@ -231,7 +234,8 @@ def _leave_trace(job: Job, task: DefineDomain, domain: libvirt.virDomain, kept: 
     )
 
 
-def _set_autostart(job: Job, domain: libvirt.virDomain, *, on: bool) -> None:
+def set_autostart(job: Job, domain: libvirt.virDomain, *, on: bool) -> None:
+    """Have the guest started with its host, or not (virDomainSetAutostart)."""
     if bool(domain.autostart()) == on:
         return
     domain.setAutostart(on)
@@ -241,12 +245,13 @@ def _set_autostart(job: Job, domain: libvirt.virDomain, *, on: bool) -> None:
 # -- power -----------------------------------------------------------------------------------------
 
 
-def _set_power(job: Job, task: DefineDomain, domain: libvirt.virDomain) -> None:
+def set_power(job: Job, task: DefineDomain, domain: libvirt.virDomain) -> None:
+    """Do to the guest what the task says."""
     if task.power in {"shutdown", "restart"} and domain.isActive():
-        _shut_down(job, domain, task.power_off)
+        shut_down(job, domain, task.power_off)
     if task.power == "restart":
-        _require_no_image(job, domain)
-    if task.power in _STARTS and not domain.isActive():
+        require_no_image(job, domain)
+    if task.power in STARTS and not domain.isActive():
         domain.create()
         _require_runs_as_declared(job, task, domain)
         if task.agent_within:
@@ -276,7 +281,7 @@ def agent_answers(domain: libvirt.virDomain) -> bool:
     return True
 
 
-def _require_no_image(job: Job, domain: libvirt.virDomain) -> None:
+def require_no_image(job: Job, domain: libvirt.virDomain) -> None:
     """Somebody may have saved the guest while it was asked to power off: a start would bring its old self back."""
     if domain.hasManagedSaveImage():
         job.fail(
@@ -301,7 +306,7 @@ def _require_runs_as_declared(job: Job, task: DefineDomain, domain: libvirt.virD
         job.require_value(lacking[0].path, lacking[0].before, lacking[0].after)
 
 
-def _shut_down(job: Job, domain: libvirt.virDomain, power_off: PowerOff) -> None:
+def shut_down(job: Job, domain: libvirt.virDomain, power_off: PowerOff) -> None:
     """Ask the guest to power off (agent or ACPI) and wait. One that does not obey keeps running, or is forced.
 
     It is asked again now and then: while it boots it hears nothing.
@@ -311,7 +316,7 @@ def _shut_down(job: Job, domain: libvirt.virDomain, power_off: PowerOff) -> None
 
     def is_off() -> bool:
         nonlocal asked
-        if not _is_active(domain):
+        if not is_active(domain):
             return True
         if time.monotonic() - asked >= job.patience.ask_again:
             asked = time.monotonic()
@@ -349,7 +354,7 @@ def _staying_off(domain: libvirt.virDomain) -> Iterator[None]:
     try:
         yield
     finally:
-        if restarts and _is_active(domain):
+        if restarts and is_active(domain):
             follow(libvirt.VIR_DOMAIN_LIFECYCLE_ACTION_RESTART)
 
 
@@ -361,13 +366,14 @@ def _pull_the_plug(domain: libvirt.virDomain) -> None:
         try:
             domain.destroyFlags(flags)
         except libvirt.libvirtError:
-            if _is_active(domain) and flags == libvirt.VIR_DOMAIN_DESTROY_DEFAULT:
+            if is_active(domain) and flags == libvirt.VIR_DOMAIN_DESTROY_DEFAULT:
                 raise
-        if not _is_active(domain):
+        if not is_active(domain):
             return
 
 
-def _is_active(domain: libvirt.virDomain) -> bool:
+def is_active(domain: libvirt.virDomain) -> bool:
+    """Whether the guest runs; one that is gone does not."""
     import libvirt
 
     try:
@@ -385,7 +391,7 @@ def _ask_to_power_off(domain: libvirt.virDomain) -> bool:
     try:
         domain.shutdown()
     except libvirt.libvirtError:
-        if _is_active(domain):
+        if is_active(domain):
             raise
         return False
     return True
@@ -394,7 +400,7 @@ def _ask_to_power_off(domain: libvirt.virDomain) -> bool:
 # -- undefining ------------------------------------------------------------------------------------
 
 
-def _require_nothing_to_lose(job: Job, domain: libvirt.virDomain) -> None:
+def require_nothing_to_lose(job: Job, domain: libvirt.virDomain) -> None:
     """Refuse to undefine what holds saved states; libvirt would have to be told to drop them."""
     snapshots = sorted(snapshot.getName() for snapshot in domain.listAllSnapshots())
     checkpoints = sorted(checkpoint.getName() for checkpoint in domain.listAllCheckpoints())
@@ -410,7 +416,7 @@ def _require_nothing_to_lose(job: Job, domain: libvirt.virDomain) -> None:
         )
 
 
-def _undefine_flags(domain: libvirt.virDomain) -> int:
+def undefine_flags(domain: libvirt.virDomain) -> int:
     """Keep the guest's firmware variables and its TPM's state."""
     import libvirt
 

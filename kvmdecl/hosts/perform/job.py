@@ -41,12 +41,17 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One request, the open read-write connection to carry it out on, and where to tell how far it is."""
+    """One request, the open read-write connection to carry it out on, and where to tell how far it is.
+
+    `peer` is a connection to the other host of a task that is about two; `uri` is where `connection`'s host is.
+    """
 
     connection: libvirt.virConnect
     request: TaskRequest
     progress: Callable[[Progress], None]
     patience: Patience
+    peer: libvirt.virConnect | None = None
+    uri: str = ""
 
     @property
     def ledger(self) -> LedgerWriter:
@@ -184,6 +189,8 @@ _DOING = {
     "define": "defining",
     "hand": "handing over",
     "write": "writing",
+    "leave": "tidying up after",
+    "move": "moving",
     "update": "changing",
     "resize": "growing",
     "revert": "going back to a snapshot of",

@@ -56,7 +56,8 @@ def create_volume(job: Job, task: CreateVolume) -> TaskResult:
     else:
         _finish(job, task, pool, before)
     job.require_lock()  # filling it may have taken hours
-    job.ledger.note(replace(_entry(task), complete=True))
+    if not task.moves_from:
+        job.ledger.note(replace(_entry(task), complete=True))
     return TaskResult()
 
 
