@@ -26,7 +26,7 @@ from kvmdecl.manifest import (
 from kvmdecl.manifest.hostdevs import HostDevice
 from kvmdecl.names import DIGEST_LENGTH
 from kvmdecl.solver import Place
-from kvmdecl.state import Baseline, FileContent, Origin, SecretSource, SeedContent
+from kvmdecl.state import Baseline, FileContent, Leg, Origin, SecretSource, SeedContent
 from kvmdecl.uri import HostUri
 
 
@@ -364,7 +364,8 @@ class PlacedCluster:
 
     Nor are those in `frozen` among `vms`: of what they shall be something depends on a host that did not answer.
     `places` are those of the vms whose hosts were read. `moves` leads from the names of vms that are on another host by
-    now, and have to leave it, to that host. `stays` says of vms why they stay on a host that is in maintenance.
+    now, and have to leave it, to that host. `stays` says of vms why they stay on a host that is in maintenance,
+    `legs` in which turn they move, and `stuck` why some cannot: there is no room for them at any time.
     """
 
     cluster: ResolvedCluster
@@ -375,3 +376,5 @@ class PlacedCluster:
     places: Mapping[str, Place] = field(default_factory=dict)
     moves: Mapping[str, str] = field(default_factory=dict)
     stays: tuple[Diagnostic, ...] = ()
+    legs: tuple[Leg, ...] = ()
+    stuck: Mapping[str, str] = field(default_factory=dict)

@@ -29,6 +29,7 @@ from kvmdecl.state import (
     Existing,
     HostSnapshot,
     Kind,
+    Leg,
     MigrationPolicy,
     PowerOff,
     Role,
@@ -73,6 +74,7 @@ def emit(
         placed.undecided,
         placed.frozen,
         placed.baselines,
+        _legs(placed),
     )
 
 
@@ -203,7 +205,7 @@ def _guests(
             moves_from=source,
             migration=_policy(vm, addresses[vm.host]) if source else PLAINLY,
             copied=tuple(f"{disk.pool}/{disk.volume}" for disk in _brought(vm, made.pools)) if source else (),
-            kept=tuple(_not_brought(vm, made.pools)) if source else (),
+            kept=_kept(vm, made.pools, placed.stuck) if source else (),
             origin=vm.origin,
         )
 
@@ -423,6 +425,13 @@ def _absent_domains(
             yield Absent(Address(vm.host, Kind.DOMAIN, vm.name), vm.origin, _power_off(vm), vm.uuid)
 
 
+def _legs(placed: PlacedCluster) -> tuple[Leg, ...]:
+    if not placed.legs:
+        return ()
+    addresses = {host.name: host.migration_address for host in placed.cluster.hosts}
+    return tuple(replace(leg, address=addresses[leg.target]) for leg in placed.legs)
+
+
 def _brought(vm: ResolvedVm, pools: Mapping[str, Pool]) -> Iterator[ResolvedDisk]:
     """Disks that only its host sees, and that were made for the vm: it takes them along when it moves."""
     return (
@@ -430,6 +439,10 @@ def _brought(vm: ResolvedVm, pools: Mapping[str, Pool]) -> Iterator[ResolvedDisk
         for disk in vm.disks
         if disk.volume and disk.spec.volume is None and not pools[disk.pool].is_shared
     )
+
+
+def _kept(vm: ResolvedVm, pools: Mapping[str, Pool], stuck: Mapping[str, str]) -> tuple[str, ...]:
+    return (*_not_brought(vm, pools), *([stuck[vm.name]] if vm.name in stuck else []))
 
 
 def _not_brought(vm: ResolvedVm, pools: Mapping[str, Pool]) -> Iterator[str]:

@@ -7,13 +7,14 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from kvmdecl.asking import Relock, place_request
-from kvmdecl.candidates import Candidates
+from kvmdecl.candidates import Candidates, pools_of
 from kvmdecl.cluster import PlacedCluster
 from kvmdecl.conflict_set import Question
 from kvmdecl.diagnostics import Diagnostic, Note, Rejected, Severity
 from kvmdecl.infeasible import Advice, advise, bars
 from kvmdecl.lock import lock_faults, unfit_lock
 from kvmdecl.membership import membership
+from kvmdecl.moving_room import fits, less, room_of, takes_of
 from kvmdecl.names import format_size
 from kvmdecl.offered import HostDevices, asked_for
 from kvmdecl.pages import needs_of, pages_there, shortages
@@ -21,6 +22,7 @@ from kvmdecl.pinning import kept_off, with_devices, with_place
 from kvmdecl.solver import Place, PlaceAnswer
 from kvmdecl.state import HostSnapshot
 from kvmdecl.text import safe_text
+from kvmdecl.turns import Mover, Turns, turns
 from kvmdecl.verdict import faults, group_faults, with_unfit_asked
 
 if TYPE_CHECKING:
@@ -82,13 +84,17 @@ def place(
         placed, places = placer.solve(homeless, settled, solver)
     if placer.found:
         raise Rejected(placer.found)
+    moves = {vm.name: placer.moves[vm.name] for vm in placed if vm.name in placer.moves}
+    way = placer.ways(placed, moves) if moves else Turns()
     return PlacedCluster(
         cluster,
         tuple(sorted(placed, key=lambda vm: vm.name)),
         tuple(sorted(undecided)),
         places=places,
-        moves={vm.name: placer.moves[vm.name] for vm in placed if vm.name in placer.moves},
+        moves=moves,
         stays=tuple(placer.stays),
+        legs=way.legs,
+        stuck=way.stuck,
     )
 
 
@@ -296,6 +302,35 @@ class _Placer:
             found = _stays(vm, there, "no other host can take it", "make room on another host, or add one")
             self.stays.append(replace(found, notes=notes))
         return [vm for vm in vms if vm.name not in stuck], [*settled, *kept]
+
+    def ways(self, placed: list[ResolvedVm], moves: Mapping[str, str]) -> Turns:
+        """In which turn vms move, so that their hosts have room for them, and who has to go by a third host."""
+        pages = _Pages(self._cluster, self._snapshots, ())
+        pools = {pool.name: pool.spec.is_shared for pool in self._cluster.pools}
+        takes = {vm.name: takes_of(vm) for vm in placed}
+        movers = [
+            Mover(
+                vm.name,
+                moves[vm.name],
+                vm.host or "",
+                takes[vm.name] if (vm.uuid, moves[vm.name]) in self._running else {},
+                () if vm.spec.is_bound or vm.spec.device_requests or not all(pools[name] for name in pools_of(vm))
+                else self._fit_for(vm, self._read(self._open(vm)), pages),
+            )
+            for vm in placed
+            if vm.name in moves
+        ]  # fmt: skip
+        here = [(moves.get(vm.name, vm.host), vm) for vm in placed if vm.state != "absent"]
+        now = [(host, takes[vm.name]) for host, vm in here if (vm.uuid, host) in self._running]
+        then = [(vm.host, takes[vm.name]) for vm in placed if vm.state == "running"]
+        ours = {vm.uuid for vm in self._cluster.vms}
+        targets = {mover.target for mover in movers} | {host for mover in movers for host in mover.via}
+        free: dict[str, Mapping[int, int]] = {}
+        for name in targets & self._snapshots.keys():
+            room = room_of(self._hosts[name], self._snapshots[name], ours)
+            if fits(less(room, (of for host, of in then if host == name))):
+                free[name] = less(room, (of for host, of in now if host == name))
+        return turns(movers, free)  # a host that the manifest fills beyond its room by name is not judged
 
     def _ask(self, request: PlaceRequest, solver: Solver) -> tuple[PlaceRequest, PlaceAnswer]:
         """What the solver says, or, where a lock file is followed, what that says; and what was asked in the end."""

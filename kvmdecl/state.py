@@ -675,6 +675,20 @@ Desired = (
 
 
 @dataclass(frozen=True, slots=True)
+class Leg:
+    """A part of a guest's way to another host; all of it, unless it has to step aside to a third host for a while.
+
+    `after` are legs that have to be over before, by guest and target. `address` is where the target is migrated to.
+    """
+
+    vm: str
+    source: str
+    target: str
+    after: tuple[tuple[str, str], ...] = ()
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Baseline:
     """The CPU that all `hosts` of a vm can show: a named model or a level."""
 
@@ -689,6 +703,7 @@ class DesiredState:
 
     `unplaced` names the vms whose host could not be decided because a host that may hold them did not answer,
     `frozen` those of which something else is not known for that reason. `baselines` are the CPUs that were found.
+    `legs` say in which turn guests move.
     """
 
     cluster: str
@@ -697,3 +712,4 @@ class DesiredState:
     unplaced: tuple[str, ...] = ()
     frozen: tuple[str, ...] = ()
     baselines: tuple[Baseline, ...] = ()
+    legs: tuple[Leg, ...] = ()

@@ -13,6 +13,7 @@ from kvmdecl.state import (
     PLAINLY,
     USUAL,
     FileContent,
+    LedgerEntry,
     MigrationPolicy,
     PowerOff,
     SecretSource,
@@ -360,8 +361,11 @@ class MoveDomain:
 
     A running guest that is moved live goes on running (virDomainMigrate3). Else it is shut down if it runs, defined
     here, undefined there, and then started if `power` says so. `xml` and `base` are as in `DefineDomain`; what libvirt
-    filled in comes along. `volumes` are those, as `POOL/VOLUME`, in pools that both hosts see: they are noted here.
+    filled in comes along. `volumes` are notes about those in pools that both hosts see, for the ledger here.
     `copied` are the targets of disks that are copied while it runs, each with the volume that is here for it.
+
+    A guest that steps aside for others makes two moves: it is `passing` here, so that nothing is noted, or `goes_on`
+    from a host that it passed, where it is as the move before defined it.
     """
 
     name: str
@@ -374,8 +378,10 @@ class MoveDomain:
     autostart: bool
     cluster: str
     revision: str
-    volumes: tuple[str, ...] = ()
+    volumes: tuple[LedgerEntry, ...] = ()
     copied: tuple[tuple[str, str], ...] = ()
+    passing: bool = False
+    goes_on: bool = False
     policy: MigrationPolicy = PLAINLY
     power_off: PowerOff = GENTLY
     agent_within: int = 0

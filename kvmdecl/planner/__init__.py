@@ -21,6 +21,7 @@ from kvmdecl.planner.handover import handed_over
 from kvmdecl.planner.moves import (
     brought_along,
     copies_left,
+    in_legs,
     is_along,
     is_moving,
     leavings,
@@ -93,7 +94,8 @@ def make_plan(
     going = [_waiting_there(verdict.step, made_by) for verdict in verdicts if verdict.step]
     steps, held = _without_held(going, unusable)
     steps = without_idle_copies(steps)
-    steps = tidied(steps, leavings(known, views, steps))
+    steps, without_room = in_legs(tidied(steps, leavings(known, views, steps)), desired.legs)
+    steps, held = without_idle_copies(steps), [*held, *without_room]
     steps, swapping = handed_over(steps, views)
     roll = membership(cluster, observations)
     waiting, left = departed_hosts(cluster, roll, desired.unplaced)

@@ -5,21 +5,30 @@ A guest that moves has its step on the host that it goes to. Where it was, a sec
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from kvmdecl.diagnostics import Diagnostic, Span
 from kvmdecl.libvirt_xml.chains import disk_files
 from kvmdecl.libvirt_xml.fingerprint import ABSENT, fingerprint
 from kvmdecl.libvirt_xml.impact import assess
-from kvmdecl.libvirt_xml.marker import owned_by, read_marker
+from kvmdecl.libvirt_xml.marker import belongs, owned_by, read_marker
 from kvmdecl.libvirt_xml.moving import at_home_only, bound_to_host, is_bound_field
 from kvmdecl.names import format_duration
 from kvmdecl.plan import Action, Change, Impact, Step
 from kvmdecl.planner.domains import how_long, how_to_stop, saved_state, unusable
 from kvmdecl.planner.replaced import replaced_disk
 from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, blocked, is_derived, not_ours, note, step
-from kvmdecl.state import Address, Desired, DesiredDomain, DesiredVolume, Kind, ObservedDomain
+from kvmdecl.state import (
+    Address,
+    Desired,
+    DesiredDomain,
+    DesiredVolume,
+    Kind,
+    LedgerEntry,
+    Leg,
+    ObservedDomain,
+)
 from kvmdecl.tasks import CreateVolume, LeaveDomain, MoveDomain, Power
 
 
@@ -87,7 +96,7 @@ def _move(
         autostart=desired.autostart,
         cluster=view.cluster,
         revision=view.revision,
-        volumes=tuple(v for v in _noted_in(source, desired.address.name) if v not in desired.copied),
+        volumes=tuple(e for e in _notes_in(source, desired.address.name) if e.name not in desired.copied),
         copied=tuple((target, volume) for target, volume, _ in copied),
         policy=desired.migration,
         power_off=desired.power_off,
@@ -186,9 +195,9 @@ def _cannot(desired: DesiredDomain, source: str, against: Iterable[str], hint: s
     )
 
 
-def _noted_in(view: HostView, vm: str) -> tuple[str, ...]:
-    """The volumes that a host's ledger says were made for a vm."""
-    return tuple(e.name for e in view.ledger.entries if e.kind is Kind.VOLUME and e.owner == vm)
+def _notes_in(view: HostView, vm: str) -> tuple[LedgerEntry, ...]:
+    """What a host's ledger says of volumes that were made for a vm."""
+    return tuple(e for e in view.ledger.entries if e.kind is Kind.VOLUME and e.owner == vm)
 
 
 # -- its disks --------------------------------------------------------------------------------------
@@ -234,7 +243,8 @@ def copies_left(known: Iterable[Desired], views: Mapping[str, HostView]) -> Iter
     for host, view in views.items():
         for name in sorted({e.owner for e in view.ledger.entries if e.kind is Kind.VOLUME} & homes.keys()):
             desired = homes[name]
-            left = [v for v in _noted_in(view, name) if (name, v) not in shared and v in view.volumes]
+            notes = (e.name for e in _notes_in(view, name))
+            left = [v for v in notes if (name, v) not in shared and v in view.volumes]
             if left and host not in {desired.address.host, desired.moves_from}:
                 yield note(
                     desired,
@@ -254,24 +264,37 @@ def leavings(
     """For each host that a guest leaves, or left in a run that was interrupted, a step that tidies up there."""
     homes = {d.address.name: d for d in known if isinstance(d, DesiredDomain) and d.run_by is None}
     shared = {(d.vm, d.address.name) for d in known if isinstance(d, DesiredVolume) and d.shared and d.vm}
-    moving = {step.address.name: step for step in steps if isinstance(step.task, MoveDomain)}
+    moving = {task.name: (step, task) for step, task in _moves_of(steps)}
     for host, view in views.items():
         here = {d.name: d for d in view.state.domains}
         names = {e.owner for e in view.ledger.entries if e.kind is Kind.VOLUME} | here.keys()
         for name in sorted(names & homes.keys()):
-            desired, move = homes[name], moving.get(name)
+            desired, (move, task) = homes[name], moving.get(name, (None, None))
             if desired.address.host == host or not _has_arrived(desired, move, views):
                 continue
-            volumes = tuple(volume for volume in _noted_in(view, name) if (name, volume) in shared)
+            known_there = task.volumes if task else _notes_in(views[desired.address.host], name)
+            noted = {entry.name for entry in known_there}
+            volumes = tuple(v for v in _names_in(view, name) if (name, v) in shared and v in noted)
             stale = here.get(name)
             leaves_now = move is not None and move.seat.host == host
-            if stale is not None and not leaves_now and (stale.active or stale.uuid != desired.uuid):
+            if stale is not None and not leaves_now and not _is_left(stale, desired, view):
                 continue
             if volumes or (stale is not None and not leaves_now):
-                task = LeaveDomain(name, desired.uuid, desired.address.host, volumes)
+                left_over = LeaveDomain(name, desired.uuid, desired.address.host, volumes)
                 address = Address(host, Kind.DOMAIN, name)
-                left = leave(address, task, None if leaves_now else stale, desired.origin.at)
+                left = leave(address, left_over, None if leaves_now else stale, desired.origin.at)
                 yield replace(left, after=(move.address,) if move is not None else ())
+
+
+def _is_left(stale: ObservedDomain, desired: DesiredDomain, view: HostView) -> bool:
+    """Whether a definition is one of the guest's, and runs nothing."""
+    address = Address(view.host, Kind.DOMAIN, stale.name)
+    ours = is_derived(address, desired.uuid, view) or belongs(stale.xml, view.cluster, desired.uuid)
+    return ours and stale.uuid == desired.uuid and not stale.active
+
+
+def _names_in(view: HostView, vm: str) -> tuple[str, ...]:
+    return tuple(entry.name for entry in _notes_in(view, vm))
 
 
 def left_by(move: Step) -> Step | None:
@@ -279,7 +302,8 @@ def left_by(move: Step) -> Step | None:
     task = move.task
     if not isinstance(task, MoveDomain) or not task.volumes:
         return None
-    left = LeaveDomain(task.name, task.uuid, move.address.host, task.volumes)
+    names = tuple(entry.name for entry in task.volumes)
+    left = LeaveDomain(task.name, task.uuid, move.address.host, names)
     return replace(leave(move.seat, left, None, move.at), after=(move.address,))
 
 
@@ -319,4 +343,72 @@ def leave(address: Address, task: LeaveDomain, stale: ObservedDomain | None, at:
         precondition=fingerprint(stale) if stale is not None else ABSENT,
         task=task,
         at=at,
+    )
+
+
+# -- in turn ----------------------------------------------------------------------------------------
+
+
+def in_legs(steps: Iterable[Step], legs: Sequence[Leg]) -> tuple[list[Step], list[Diagnostic]]:
+    """The steps, those that move guests waiting until there is room for them, or going by a third host.
+
+    A guest whose room would come from one that does not move after all does not move, either.
+    """
+    going, held = list(steps), list[Diagnostic]()
+    move_of = {task.name: step for step, task in _moves_of(going)}
+    legs = [leg for leg in legs if leg.vm in move_of]
+    while True:
+        there = {(leg.vm, leg.target) for leg in legs}
+        waiting = {leg.vm: other for leg in legs for other, at in leg.after if (other, at) not in there}
+        if not waiting:
+            break
+        held += [_without_room(move_of[name], other) for name, other in waiting.items()]
+        gone = {move_of[name].address for name in waiting}
+        going = [step for step in going if step.address not in gone and gone.isdisjoint(step.after)]
+        legs = [leg for leg in legs if leg.vm not in waiting]
+    return [part for step in going for part in _parts(step, legs)], held
+
+
+def _moves_of(steps: Iterable[Step]) -> list[tuple[Step, MoveDomain]]:
+    return [(step, step.task) for step in steps if isinstance(step.task, MoveDomain)]
+
+
+def _parts(step: Step, legs: Sequence[Leg]) -> list[Step]:
+    """A step that moves a guest, for each leg of its way."""
+    task = step.task
+    own = [leg for leg in legs if isinstance(task, MoveDomain) and leg.vm == task.name]
+    if not isinstance(task, MoveDomain) or not own:
+        return [step]
+    waits = [tuple(Address(target, Kind.DOMAIN, vm) for vm, target in leg.after) for leg in own]
+    if len(own) == 1:
+        return [replace(step, after=(*step.after, *waits[0]))]
+    aside, on = own
+    there = Address(aside.target, Kind.DOMAIN, task.name)
+    needs = tuple(replace(address, host=aside.target) for address in step.after)
+    passing = replace(task, passing=True, policy=replace(task.policy, address=aside.address))
+    going_on = replace(task, source=aside.target, base=task.xml, goes_on=True)
+    return [
+        replace(
+            step, address=there, task=passing, after=(*needs, *waits[0]),
+            changes=tuple(_to(change, task.source, aside.target) for change in step.changes),
+        ),
+        replace(
+            step, task=going_on, precondition="", after=(*step.after, *waits[1]),
+            changes=(_to(step.changes[0], aside.target, on.target),),
+        ),
+    ]  # fmt: skip
+
+
+def _to(change: Change, source: str, target: str) -> Change:
+    return replace(change, before=source, after=target) if change.field == "host" else change
+
+
+def _without_room(step: Step, other: str) -> Diagnostic:
+    return Diagnostic(
+        "plan.held",
+        f"{step.address} waits for room that {other} would make, which does not move",
+        step.at,
+        "While a guest moves it takes its memory on both hosts.",
+        "see why that one stays, or give this one another host.",
+        subject=str(step.address),
     )

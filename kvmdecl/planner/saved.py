@@ -377,7 +377,9 @@ def plan_again(step: Step, observed: Observed | None, views: Mapping[str, HostVi
     match step.task:
         case MoveDomain() as task:
             active = isinstance(observed, ObservedDomain) and observed.active
-            return plan_move(_declared_move(step.address, task, active=active), view, views[task.source])
+            return _as_part(
+                plan_move(_declared_move(step.address, task, active=active), view, views[task.source]), task
+            )
         case LeaveDomain() as task:
             stale = observed if isinstance(observed, ObservedDomain) else None
             return Verdict(leave(step.address, task, stale, step.at))
@@ -437,6 +439,14 @@ def plan_again(step: Step, observed: Observed | None, views: Mapping[str, HostVi
             return plan_absent_domain(Absent(step.address, power_off=task.power_off), task.uuid, view)
         case DeleteVolume() | ChangeSnapshots() | RevertSnapshot():
             return Verdict()  # no plan that is saved deletes a volume, takes a snapshot or goes back to one
+
+
+def _as_part(verdict: Verdict, task: MoveDomain) -> Verdict:
+    """A move that is a part of a guest's way is planned as a whole one; it passes by, all the same."""
+    again = verdict.step
+    if again is None or not isinstance(again.task, MoveDomain):
+        return verdict
+    return replace(verdict, step=replace(again, task=replace(again.task, passing=task.passing)))
 
 
 def _declared_move(address: Address, task: MoveDomain, *, active: bool) -> DesiredDomain:

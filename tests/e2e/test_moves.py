@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import libvirt
@@ -72,7 +73,7 @@ def watched(story: Story, *names: str) -> Iterator[Watch]:
     connections = {host: libvirt.open(story.lab.hosts[host].uri()) for host in HOSTS}
 
     def look() -> None:
-        while not done.wait(0.01):
+        while not done.wait(0.03):
             watch.look(connections)
 
     thread = threading.Thread(target=look)
@@ -89,17 +90,17 @@ def watched(story: Story, *names: str) -> Iterator[Watch]:
 
 
 def halted_for_a_moment(story: Story, *names: str) -> dict[str, float]:
-    """Halt guests for two seconds each; returns how much they lag behind since."""
-    found = {}
-    for name in names:
-        with story.connect(find_vm(story, name)) as connection:
-            domain = connection.lookupByName(name)
-            domain.suspend()
-            time.sleep(2)
-            domain.resume()
-            time.sleep(0.2)
-            found[name] = lag(domain)
-    return found
+    """Halt guests for two seconds; returns how much they lag behind since."""
+    with ExitStack() as stack:
+        places = [(name, stack.enter_context(story.connect(find_vm(story, name)))) for name in names]
+        guests = {name: connection.lookupByName(name) for name, connection in places}
+        for guest in guests.values():
+            guest.suspend()
+        time.sleep(2)
+        for guest in guests.values():
+            guest.resume()
+        time.sleep(0.2)
+        return {name: lag(guest) for name, guest in guests.items()}
 
 
 def require_went_on(story: Story, before: dict[str, float]) -> None:
@@ -116,7 +117,7 @@ def require_nothing_left(story: Story) -> None:
     assert answer.code == 0, answer.out + answer.err
 
 
-def test_running_guests_swap_their_hosts_and_go_back_when_theirs_is_drained(story: Story):
+def test_running_guests_swap_their_hosts_with_their_disks(story: Story):
     story.write(CLUSTER)
     story.ok("apply", "--yes")
     time.sleep(1.5)  # they boot
@@ -128,5 +129,41 @@ def test_running_guests_swap_their_hosts_and_go_back_when_theirs_is_drained(stor
         story.ok("apply", "--yes")
 
     assert [find_vm(story, name) for name in ("a", "b")] == ["kvm-2", "kvm-1"]
+    require_went_on(story, before)
+    require_nothing_left(story)
+
+
+SMALL = """\
+apiVersion: kvmdecl/v1
+cluster: story
+hosts:
+  kvm-1: {uri: "qemu+tls://kvm-1.example/system", reserve: {memory: RESERVE}}
+  kvm-{2..3}: {uri: "qemu+tls://{name}.example/system", reserve: {memory: RESERVE}}
+vms:
+  a: {host: kvm-1, memory: 32MiB}
+  b: {host: kvm-2, memory: 32MiB}
+"""
+
+
+def test_guests_of_full_hosts_swap_by_a_third_one_and_leave_a_drained_one(story: Story):
+    with story.connect("kvm-1") as connection:
+        memory = int(re.findall(r"<memory unit='KiB'>(\d+)<", connection.getCapabilities())[0])
+    story.write(SMALL.replace("RESERVE", f"{memory - 40 * 1024}KiB"))  # each has room for one of them
+    story.ok("apply", "--yes")
+    time.sleep(1)
+    before = halted_for_a_moment(story, "a", "b")
+
+    story.edit("a: {host: kvm-1,", "a: {host: kvm-2,")
+    story.edit("b: {host: kvm-2,", "b: {host: kvm-1,")
+    with watched(story, "a", "b"):
+        story.ok("apply", "--yes")
+    assert [find_vm(story, name) for name in ("a", "b")] == ["kvm-2", "kvm-1"]
+    require_nothing_left(story)
+
+    story.edit("b: {host: kvm-1, memory", "b: {memory")
+    story.edit('kvm-1.example/system", ', 'kvm-1.example/system", maintenance: true, ')
+    with watched(story, "b"):
+        story.ok("apply", "--yes")
+    assert [find_vm(story, name) for name in ("a", "b")] == ["kvm-2", "kvm-3"]
     require_went_on(story, before)
     require_nothing_left(story)

@@ -15,8 +15,8 @@ from kvmdecl.placement import place
 from kvmdecl.plan import Action, Impact, Plan, Step
 from kvmdecl.scenario import example_host
 from kvmdecl.state import HostState, Kind, Ledger, LedgerEntry, Observation, ObservedDomain
-from kvmdecl.tasks import CreateVolume, LeaveDomain, MoveDomain
-from tests.safety.support import PLUGINS, plan_for
+from kvmdecl.tasks import CreateVolume, DefineDomain, LeaveDomain, MoveDomain
+from tests.safety.support import PLUGINS, plan_for, with_state
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,7 +130,7 @@ def test_what_only_its_host_notes_of_shared_disks_is_noted_on_the_other_one(tmp_
 
     (move,) = moves(plan)
     (leave,) = (step for step in plan.steps if isinstance(step.task, LeaveDomain))
-    assert move.task.volumes == leave.task.volumes == ("all/db.data.qcow2",)
+    assert tuple(e.name for e in move.task.volumes) == leave.task.volumes == ("all/db.data.qcow2",)
     assert (str(leave.address), leave.after) == ("kvm-1/domain/db", (move.address,))
 
 
@@ -192,6 +192,48 @@ def drained(folder: Path, keys: str) -> Path:
     first = '  kvm-1: {uri: "qemu+tls://kvm-1.example/system", maintenance: true}'
     path.write_text(text.replace("  kvm-{1..3}:", f"{first}\n  kvm-{{2..3}}:"))
     return path
+
+
+def test_guests_of_full_hosts_swap_by_a_third_one(tmp_path: Path):
+    plan = swap(tmp_path, sizes=("40GiB", "40GiB"), names=("kvm-2", "kvm-1"))
+
+    ways = {str(step.address): [str(other) for other in step.after] for step in moves(plan)}
+    assert ways == {
+        "kvm-3/domain/a": [],
+        "kvm-1/domain/b": ["kvm-3/domain/a"],
+        "kvm-2/domain/a": ["kvm-3/domain/a", "kvm-1/domain/b"],
+    }
+    assert [(step.task.source, step.task.passing, step.task.goes_on) for step in moves(plan)] == [
+        ("kvm-2", False, False),
+        ("kvm-3", False, True),
+        ("kvm-1", True, False),
+    ]
+
+
+def test_guests_that_have_no_third_host_to_go_by_stay_and_the_plan_says_who_waits_for_whom(tmp_path: Path):
+    plan = swap(tmp_path, sizes=("40GiB", "40GiB"), names=("kvm-2", "kvm-1"), third="30GiB")
+
+    assert not moves(plan)
+    assert [found.code for found in plan.blocked] == ["move.cannot-move"] * 2
+    assert "kvm-2 has room for it only when b left, which waits for room itself" in plan.blocked[0].summary
+
+
+def swap(folder: Path, sizes: tuple[str, str], names: tuple[str, str], third: str = "1GiB") -> Plan:
+    """The plan by which a of kvm-1 and b of kvm-2 go to these hosts of 64 GiB, beside a guest of kvm-3."""
+    path = folder / "cluster.yaml"
+    hosts = "".join(MANIFEST.partition("vms:\n")[:2])
+
+    def at(*where: str) -> Path:
+        rows = zip("abc", (*sizes, third), where, strict=True)
+        path.write_text(hosts + "".join(f"  {vm}: {{host: {to}, memory: {size}}}\n" for vm, size, to in rows))
+        return path
+
+    seen: dict[str, Observation] = {name: example_host(name) for name in ("kvm-1", "kvm-2", "kvm-3")}
+    for step in plan_for(at("kvm-1", "kvm-2", "kvm-3"), {}).steps:
+        if isinstance(task := step.task, DefineDomain):
+            there = ObservedDomain(task.name, task.uuid, task.xml, task.xml, True, True, True, False)
+            seen[step.address.host] = with_state(step.address.host, HostState(domains=(there,)))
+    return plan_for(at(*names, "kvm-3"), seen)
 
 
 LIVE = """<domain><name>db</name><vcpu cpuset='1-2'>2</vcpu><cputune><shares>5</shares><vcpupin vcpu='0' cpuset='1'/>

@@ -59,13 +59,16 @@ def move_domain(job: Job, task: MoveDomain) -> TaskResult:
     require_lock(job.peer, task.source, job.request.lock)
     domain = find_domain(job.peer, task.name)
     before = read_domain(domain) if domain else None
-    job.require_unmoved(before, lambda: _differing(task, before))
+    if not task.goes_on:
+        job.require_unmoved(before, lambda: _differing(task, before))
     if domain is None or before is None:
         raise job.moved("vanished")
     job.require_identity(before.uuid, task.uuid)
+    if task.goes_on and (found := _differing(task, before)):
+        raise job.moved("was changed", found)
     _require_free(job, task)
     require_nothing_to_lose(job, domain)
-    _take_over_volumes(job, task, job.peer)
+    _take_over_volumes(job, task)
     here = _go_live(job, task, domain) if task.live else _go_cold(job, task, domain)
     _note_copies(job, task)
     set_autostart(job, here, on=task.autostart)
@@ -138,15 +141,12 @@ def _require_free(job: Job, task: MoveDomain) -> None:
             raise job.moved("appeared")
 
 
-def _take_over_volumes(job: Job, task: MoveDomain, peer: libvirt.virConnect) -> None:
+def _take_over_volumes(job: Job, task: MoveDomain) -> None:
     """Note here which volumes in pools that both hosts see are the guest's, and have libvirt see them."""
-    from kvmdecl.hosts.ledger import LedgerWriter
-
-    noted = LedgerWriter(peer, job.request.cluster).read()
-    for pool in sorted({volume.partition("/")[0] for volume in task.volumes}):
+    for pool in sorted({entry.name.partition("/")[0] for entry in task.volumes}):
         job.connection.storagePoolLookupByName(pool).refresh(0)
-    for volume in task.volumes:
-        if (entry := noted.find(Kind.VOLUME, volume)) is not None:
+    if not task.passing:
+        for entry in task.volumes:
             job.ledger.note(entry)
 
 
