@@ -27,6 +27,8 @@ proofs: system-test $(READY)  ## the tests that take minutes: each kind of chang
 chaos: system-test $(READY)  ## ten thousand races for a lock, 2,500 runs and daemons killed on the way: a night
 	$(BIN)/python -m tests.chaos.races 10000
 	$(BIN)/python -m tests.simulation.differential 2000
+	$(BIN)/python -m tests.simulation.faults 10000
+	$(BIN)/python -m tests.simulation.scale 500 40
 	$(BIN)/python -m tests.chaos.kills --records 1 --instants 2000 --libvirtd 500
 
 acceptance: system-acceptance $(READY)  ## a Pacemaker cluster that loses a host; a whole machine with an IOMMU, whose kernel judges what is passed on

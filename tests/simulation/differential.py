@@ -257,7 +257,7 @@ def differ(lab: Lab, seed: str) -> list[str]:
     asker = Asker(random.Random(seed), uuids)
     todo, done = asker.begin(), list[str]()
     for _ in range(CALLS):
-        if not todo and asker.random.random() < 0.03:
+        if not todo and asker.random.random() < 0.06:
             done.append("restart")
             for side in both:
                 side.begin_again()

@@ -14,7 +14,6 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, NoReturn
@@ -49,6 +48,11 @@ def fail(number: int, message: str) -> NoReturn:
     error = libvirt.libvirtError(message)
     error.err = (number, 0, message, 2, "", "", "", 0, 0)
     raise error
+
+
+def undisturbed(_line: Connection, _name: str, effect: Callable[[], Any]) -> Any:
+    """Nobody meddles with a call."""
+    return effect()
 
 
 # -- what a host has -------------------------------------------------------------------------------------------
@@ -134,7 +138,7 @@ class SimulatedHost:
     deaf: set[str] = field(default_factory=set)
     starts: Counter[str] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
-    meddle: Meddle = lambda _connection, _name, effect: effect()
+    meddle: Meddle = undisturbed
     lines: list[Connection] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -149,25 +153,15 @@ class SimulatedHost:
     def restart(self) -> None:
         """The daemon ends and another begins: guests go on, connections break, ephemeral secrets are gone.
 
-        What is to be started with the host and does not run is started, and so is every pool whose directory is there.
+        Every pool whose directory is there is active then. What is to be started with the host is not: it has begun.
         """
         for line in self.lines:
             line.broken = True
         self.lines.clear()
         self.secrets = dict(self.kept)
-        new = Connection(self, quiet=True)
-        things = (
-            *(Pool(new, thing) for thing in self.pools.values() if thing.live is None),
-            *(
-                Network(new, thing)
-                for thing in self.networks.values()
-                if thing.autostart and thing.live is None
-            ),
-            *(Domain(new, guest) for guest in self.guests.values() if guest.autostart and guest.live is None),
-        )
-        for thing in things:
-            with suppress(libvirt.libvirtError):
-                thing.create()
+        for thing in self.pools.values():
+            if thing.live is None and thing.config is not None and Pool.path_of(thing) in self.folders:
+                thing.live = _copy(thing.config)
 
 
 # -- what libvirt-python gives -----------------------------------------------------------------------------------
@@ -187,15 +181,15 @@ def call(method: Callable[..., Any]) -> Callable[..., Any]:
 class Connection:
     """virConnect."""
 
-    def __init__(self, host: SimulatedHost, *, quiet: bool = False) -> None:
+    def __init__(self, host: SimulatedHost) -> None:
         self.host = host
         self.broken = False
-        self.quiet = quiet  # it is the daemon's own, and nobody meddles with it
+        self.owner: Any = None  # whose it is, for those who meddle
 
     def carry(self, name: str, effect: Callable[[], Any]) -> Any:
         if self.broken:
             fail(libvirt.VIR_ERR_INTERNAL_ERROR, "internal error: client socket is closed")
-        return effect() if self.quiet else self.host.meddle(self, name, effect)
+        return self.host.meddle(self, name, effect)
 
     def isAlive(self) -> int:  # noqa: N802 - libvirt's names, here and below
         return not self.broken
@@ -251,6 +245,7 @@ class Connection:
         guests = self.host.guests
         _require_own_name(guests, "domain", name, key)
         guest = guests.setdefault(key, Guest(key, name))
+        _number_controllers(root)
         guest.config = root
         return Domain(self, guest)
 
@@ -322,6 +317,16 @@ class Connection:
         if not new.ephemeral:
             self.host.kept[new.uuid] = new
         return Secret(self, new)
+
+
+def _number_controllers(root: etree._Element) -> None:
+    """Controllers of a type are numbered; libvirt fills in what is not said (virDomainDefAddController)."""
+    taken = Counter[str]()
+    for controller in root.iterfind("devices/controller"):
+        kind = controller.get("type", "")
+        if controller.get("index") is None:
+            controller.set("index", str(taken[kind]))
+        taken[kind] = max(taken[kind], int(controller.get("index", "0"))) + 1
 
 
 def _parse(xml: str, tag: str) -> tuple[etree._Element, str, str]:
@@ -593,7 +598,7 @@ def _set_element(root: etree._Element, text: str | None, prefix: str, uri: str) 
 
 
 def _in_namespace(element: etree._Element, prefix: str, uri: str) -> etree._Element:
-    moved = etree.Element(f"{{{uri}}}{element.tag}", dict(element.attrib), {prefix: uri})
+    moved = etree.Element(f"{{{uri}}}{etree.QName(element).localname}", dict(element.attrib), {prefix: uri})
     moved.text, moved.tail = element.text, element.tail
     moved.extend(_in_namespace(child, prefix, uri) for child in element)
     return moved
@@ -723,8 +728,12 @@ class Pool(_Startable):
 
     @property
     def path(self) -> str:
-        assert self._thing.config is not None
-        return self._thing.config.findtext("target/path") or ""
+        return self.path_of(self._thing)
+
+    @staticmethod
+    def path_of(thing: Thing) -> str:
+        assert thing.config is not None
+        return thing.config.findtext("target/path") or ""
 
     def _require_parts(self) -> None:
         if self.path not in self.line.host.folders:

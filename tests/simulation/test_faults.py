@@ -1,0 +1,69 @@
+"""Whatever happens to a rollout, what must hold does. `make chaos` tries ten thousand seeds, on simulated hosts."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from kvmdecl.hosts import worker
+from kvmdecl.hosts.ledger import LedgerWriter
+from kvmdecl.hosts.perform import job
+from kvmdecl.hosts.protocol import TaskResult
+from kvmdecl.journal import Journal
+from kvmdecl.state import Kind
+from tests.simulation.faults import CHANGES, Bench, Trial, start
+from tests.simulation.scale import rollout
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return Bench(Path(tmp_path_factory.mktemp("bench")))
+
+
+@pytest.mark.parametrize(
+    "seeds",
+    [range(25), pytest.param(range(1000), marks=[pytest.mark.proof, pytest.mark.timeout(1800)])],
+    ids=len,
+)
+def test_nothing_is_lost_or_doubled_and_a_plain_apply_ends_it(bench: Bench, seeds: range):
+    told = {seed: found for seed in seeds if (found := Trial(bench, seed).run())}
+
+    assert told == {}
+
+
+@pytest.mark.parametrize(
+    ("hosts", "vms"),
+    [(12, 2), pytest.param(100, 8, marks=[pytest.mark.proof, pytest.mark.timeout(1800)])],
+)
+def test_hosts_that_are_ill_hold_up_no_other_and_nothing_of_theirs_is_made_elsewhere(
+    bench: Bench, hosts: int, vms: int
+):
+    assert rollout(bench, hosts, vms) == []
+
+
+def test_what_must_not_be_is_noticed(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    """As long as there is nothing wrong, all of the above says nothing."""
+    makes_volumes = next(
+        shape
+        for shape in count()
+        if any(step.address.kind is Kind.VOLUME for step in start(bench, shape)[2].steps)
+    )
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "take_lock", lambda *_: TaskResult())
+        patch.setattr(worker, "require_lock", lambda *_: None)
+        patch.setattr(job, "require_lock", lambda *_: None)
+        assert _told(bench, makes_volumes, "by one who does not hold it")
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "intend", lambda *_: None)
+        assert _told(bench, makes_volumes, "the journal does not tell of")
+    with monkeypatch.context() as patch:
+        patch.setattr(LedgerWriter, "note", lambda *_: None)
+        assert _told(bench, makes_volumes, "is in no ledger")
+
+
+def _told(bench: Bench, shape: int, what: str) -> bool:
+    seeds = range(shape * CHANGES, (shape + 1) * CHANGES)
+    return any(what in line for seed in seeds for line in Trial(bench, seed).run())
