@@ -111,9 +111,8 @@ class Left:
             for id_, page, size in cell.memory:
                 self._pools[id_, page] = self._pools.get((id_, page), 0) - size
             if number == 0 and shape.overhead:
-                sizes = [_sizes(each) for each in self._room.cells if each.id == cell.home]
-                smallest = min(sizes[0], default=4) if sizes else 4
-                self._pools[cell.home, smallest] = self._pools.get((cell.home, smallest), 0) - shape.overhead
+                page = self._room.page
+                self._pools[cell.home, page] = self._pools.get((cell.home, page), 0) - shape.overhead
 
     def _free(self, cell: CellRoom) -> list[list[int]]:
         """CPUs that are free, core by core."""

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_SMALLEST_PAGE = 4  # KiB, where a host does not say
+
 # -- what guests want ------------------------------------------------------------------------------------------
 
 
@@ -181,6 +183,11 @@ class HostRoom:
     overcommit: float = 1.0
     labels: Mapping[str, str] = field(default_factory=dict)
     devices: tuple[PciDevice, ...] = ()
+
+    @property
+    def page(self) -> int:
+        """Size in KiB of the pages of its ordinary memory: the smallest of any cell, though this may have none."""
+        return min((size for cell in self.cells for size in cell.pools), default=_SMALLEST_PAGE)
 
 
 # -- the question and the answer -------------------------------------------------------------------------------

@@ -383,7 +383,7 @@ def _taken(shape: Shape, place: Place, host: _Host) -> Iterator[tuple[int, int, 
                 yield id_, size, amount
     if shape.overhead and place.cells and place.cells[0].home in host.cells:
         home = place.cells[0].home
-        yield home, next(iter(host.sizes[home]), 4), shape.overhead
+        yield home, host.room.page, shape.overhead
 
 
 def _memory(request: PlaceRequest, answer: PlaceAnswer, hosts: Mapping[str, _Host]) -> Iterator[str]:
@@ -404,8 +404,8 @@ def _memory(request: PlaceRequest, answer: PlaceAnswer, hosts: Mapping[str, _Hos
 
 
 def _ordinary(shape: Shape, place: Place, host: _Host) -> int:
-    """Bytes that a vm takes of the smallest pages of its cells, and of those of any."""
-    of_cells = (a for id_, size, a in _taken(shape, place, host) if size in host.pages(id_, "small"))
+    """Bytes that a vm takes of its host's ordinary memory, in its cells and in any. Huge pages are none of it."""
+    of_cells = (amount for _, size, amount in _taken(shape, place, host) if size == host.room.page)
     return MIB * (shape.memory + sum(of_cells))
 
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from kvmdecl_numa.wants import CellWant
 
 MIB = 1024**2
-_SMALLEST_PAGE = 4  # KiB, where a host does not say
 
 
 class FreeCores(NamedTuple):
@@ -163,7 +162,7 @@ class HostLeft:
         self.memory = (room.memory - room.used_memory) // MIB
         self.cells = [CellLeft(place, cell, room.overcommit) for place, cell in enumerate(room.cells)]
         self.by_id = {left.cell.id: left for left in self.cells}
-        self.page = min((size for cell in room.cells for size in cell.pools), default=_SMALLEST_PAGE)
+        self.page = room.page
         self.devices: dict[str, list[PciDevice]] = {}
         self.owners: dict[int, int] = {}
         self.given: set[str] = set()

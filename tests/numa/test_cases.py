@@ -11,7 +11,8 @@ from kvmdecl_numa.search import Effort
 from kvmdecl_numa.sizes import Sizes
 from kvmdecl_numa.solver import numa, pack
 
-from kvmdecl.solver import Budget, CellRoom, DeviceDemand, Group, PciDevice, PlaceRequest
+from kvmdecl.solver import Budget, CellRoom, DeviceDemand, Group, PciDevice, PlaceAnswer, PlaceRequest
+from kvmdecl.verdict import faults
 from tests.numa.support import GIANT, HUGE, broken_rules, cell, host, shape, vm
 
 BRIEF = Effort(steps=1_000)
@@ -308,3 +309,28 @@ def test_why_a_group_keeps_a_guest_out():
     apart = Group(frozenset({"web-1", "web-2"}), "host", apart=True)
     answer = answer_to(vm("web-1", wants), vm("web-2", wants), hosts=[TWO], groups=[apart])
     assert answer.refused == {"web-2": {"kvm-1": "apart from web-1, which is there"}}
+
+
+@pytest.mark.parametrize("amount", [0, None], ids=["an empty pool", "no pool"])
+def test_huge_pages_of_a_cell_that_has_no_others_are_no_ordinary_memory(amount):
+    """The judge and the packing agree: 6 GiB of pages of 2 MiB do not have to be among 1 GiB of ordinary memory."""
+    pools = {HUGE: 8192} if amount is None else {4: amount, HUGE: 8192}
+    room = host("kvm-1", cell(0, pools={4: 1024}), cell(1, pools=pools))
+    request = PlaceRequest(
+        (vm("vm-1", shape((2, 0, 6144), pages=HUGE)), vm("vm-2", None, memory=1024)), (room,)
+    )
+    answer = numa(request)
+    assert not answer.refused
+    assert list(faults(request, answer)) == []
+
+
+def test_what_qemu_takes_itself_is_ordinary_memory_of_its_first_home():
+    """A cell that has none of that is no home for the first cell of a guest, and the judge says so, too."""
+    room = host("kvm-1", cell(0, pools={4: 1024}), cell(1, pools={HUGE: 8192}))
+    request = PlaceRequest((vm("vm-1", shape((2, 0, 2048), pages=HUGE, overhead=64)),), (room,))
+    assert numa(request).refused
+    (other,) = numa(replace(request, vms=(vm("vm-1", shape((2, 0, 2048), pages=HUGE)),))).places.values()
+    wrong = PlaceAnswer({"vm-1": "kvm-1"}, {}, {"vm-1": other})
+    assert "it takes 64 MiB of pages of 4 KiB in cell 1 of kvm-1, which has 0 MiB" in list(
+        faults(request, wrong)
+    )
