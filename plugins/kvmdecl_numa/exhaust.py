@@ -75,7 +75,8 @@ class Exhaust:
                 found += self._distinct(host, ways(host, want))
             if want.shape.spills and (across := packing.on(number, place)) is not None:
                 found.append((0.0, across))
-        return [fit for _, fit in sorted(found, key=lambda way: way[0])]
+        misses = {place: packing.groups.misses(number, place) for place in packing.hosts_for(number)}
+        return [fit for _, fit in sorted(found, key=lambda way: (misses[way[1].host], way[0]))]
 
     def _distinct(self, host: HostLeft, found: Iterator[tuple[float, Fit]]) -> Iterator[tuple[float, Fit]]:
         if not self._alike:

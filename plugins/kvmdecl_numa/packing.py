@@ -159,7 +159,8 @@ class Packing:
         others = self.groups.followers(number)
         if not others:
             return False
-        for place in self.hosts_for(number):
+        liked = sorted(self.hosts_for(number), key=lambda place: self._missed(number, others, place))
+        for place in liked:
             fit = None if place == avoid else self.on(number, place, taste)
             if fit is None:
                 continue
@@ -171,6 +172,10 @@ class Packing:
                 return True
             self.remove(number)
         return False
+
+    def _missed(self, number: int, others: Iterable[int], place: int) -> int:
+        """How many soft groups would rather not have a guest on a host, nor those that follow it."""
+        return sum(self.groups.misses(each, place) for each in (number, *others))
 
     def give(self, number: int, fit: Fit) -> None:
         """Put a guest there."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 from kvmdecl_numa.exact import exact
+from kvmdecl_numa.exhaust import Exhaust
+from kvmdecl_numa.packing import Packing
 from kvmdecl_numa.search import Effort
+from kvmdecl_numa.sizes import Sizes
 from kvmdecl_numa.solver import numa
 
 from kvmdecl.groups import broken
@@ -94,3 +97,30 @@ def test_who_is_not_where_a_wish_would_have_them_is_told(try_manifest):
     (found,) = trial.diagnostics
     assert (found.code, found.severity, found.at.line) == ("placement.not-kept", "warning", 6)
     assert found.summary == "web-1, web-2 on kvm-1, which are to be apart, at most 1 together"
+
+
+def test_those_that_stay_together_go_where_all_their_wishes_are_kept():
+    """None of them could be moved there alone, once they are somewhere else."""
+    names = ("kvm-1", "kvm-2")
+    rooms = tuple(host(name, cell(0, cores=8)) for name in names)
+    wants = shape((2, 0, 64))
+    there = vm(
+        "old-1", wants, *names, place=numa(PlaceRequest((vm("old-1", wants),), rooms[:1])).places["old-1"]
+    )
+    vms = (vm("vm-1", wants, *names), vm("vm-2", wants, *names))
+    groups = (
+        Group(frozenset({"vm-1", "vm-2"}), "host", apart=False),
+        Group(frozenset({"vm-2", "old-1"}), "host", apart=True, soft=True),
+    )
+    request = PlaceRequest(vms, rooms, (there,), groups)
+    assert told(request, numa(request, BRIEF)) == []
+
+
+def test_where_all_ways_are_tried_those_that_keep_a_wish_come_first():
+    names = ("kvm-1", "kvm-2")
+    rooms = tuple(host(name, cell(0, cores=8)) for name in names)
+    vms = [vm(f"vm-{n}", shape((2, 0, 64)), *names) for n in (1, 2)]
+    groups = (Group(frozenset({"vm-1", "vm-2"}), "host", apart=True, soft=True),)
+    packing = Packing([(each, each.shape) for each in vms], rooms, groups, {})
+    assert Exhaust(packing, Sizes(packing), range(2), 1_000).fits()
+    assert {fit.host for fit in packing.fits.values()} == {0, 1}
