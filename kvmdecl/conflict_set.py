@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from kvmdecl.solver import Group, Place, PlaceAnswer, Solver, VmToPlace
 
-MOST_WORK = 60_000
+MOST_WORK = 20_000
 """Vms and hosts that the solver is asked about for one set, counted again each time that it is asked."""
 MOST_SOLVES = 400
 _ADDING_UP = 10  # is that much less work than solving

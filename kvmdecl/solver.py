@@ -226,7 +226,8 @@ class PlaceRequest:
         residents: vms with a shape that have a place. All of them are in the answer, elsewhere only within `budget`.
         groups: of vms and residents.
         budget: for residents that are not fixed.
-        all_or_none: an answer that lacks some of the vms is of no use, so a solver need not look for the best of these.
+        all_or_none: an answer that lacks some of the vms is of no use, so a solver need not look for the best of these,
+            nor say why.
     """
 
     vms: tuple[VmToPlace, ...]

@@ -62,10 +62,12 @@ class Effort:
     Attributes:
         steps: how often a cell of a host is looked at for one of a guest, for each thing that is tried beyond
             the quick passes.
+        all_or_none: whether nobody wants a packing that lacks a guest.
         stop: asked now and then; a clock there makes the answer depend on the machine.
     """
 
     steps: int = 200_000
+    all_or_none: bool = False
     stop: Callable[[], bool] = lambda: False
 
 
@@ -87,6 +89,7 @@ class Search:
         self._end = inf
         self._too_much: set[int] = set()  # of the first guests for all ways to be tried
         self._hosts = sorted({place for number in self.wanted for place in packing.hosts_for(number)})
+        self._relaxed_fits: dict[int, bool] = {}  # by how many of the first guests
         self._partial: dict[int, Fit] = {}
         self._random = random.Random(1)  # noqa: S311 - to try things in another order, the same each time
 
@@ -191,16 +194,23 @@ class Search:
         missing = self._nearest(wanted)
         if len(missing) > _FEW + len(wanted) // _FEW:
             return False
-        if missing and not self.relaxed.fits(wanted):
+        if missing and not self._may_fit(wanted):
             return False
         if missing and (fits := self._exhaust(wanted)) is not None:
             return fits
         return not self.hopeless.intersection(missing) and self._mend(missing, steps)
 
+    def _may_fit(self, wanted: Sequence[int]) -> bool:
+        """Whether it is worth while to look for a way to place all of the first guests."""
+        if len(wanted) not in self._relaxed_fits:
+            self._relaxed_fits[len(wanted)] = self.relaxed.fits(wanted)
+        return self._relaxed_fits[len(wanted)]
+
     def _nearest(self, wanted: Sequence[int]) -> Sequence[int]:
         """The best of quick passes in several orders, and who has no place in it."""
+        puts = _PUTS // 4 if self.effort.all_or_none else _PUTS
         best: tuple[float, dict[int, Fit], list[int]] = inf, {}, list(wanted)
-        for taste, order in islice(self._passes(wanted), max(_PASSES, _PUTS // max(1, len(wanted)))):
+        for taste, order in islice(self._passes(wanted), max(_PASSES, puts // max(1, len(wanted)))):
             self.packing.restore({})
             missing = [number for number in order if not self.packing.put(number, taste)]
             if len(missing) <= _SQUEEZED:
@@ -210,6 +220,8 @@ class Search:
             if self.sizes.total(missing) < best[0]:
                 best = self.sizes.total(missing), self._mine(), missing
             if self.effort.stop() or self.packing.steps >= self._end:
+                break
+            if self.effort.all_or_none and not self._may_fit(wanted):
                 break
         self.packing.restore(best[1])
         return best[2]

@@ -53,7 +53,7 @@ def pack(
     packing = packing_of(request, request.vms, others)
     wanted = range(packing.residents, len(packing.guests))
     if request.all_or_none:
-        effort = replace(effort, steps=effort.steps // _BRIEFLY)
+        effort = replace(effort, steps=effort.steps // _BRIEFLY, all_or_none=True)
     search = Search(packing, wanted, effort, request.budget)
     if not search.all() and not request.all_or_none:
         search.fill(search.prefix() if measure == "prefix" else 0, measure)
@@ -93,7 +93,7 @@ def _answer(request: PlaceRequest, effort: Effort, *, ordinary_first: bool) -> P
         if number in packing.fits:
             hosts[vm.name] = packing.hosts[packing.fits[number].host].room.name
         else:
-            refused[vm.name] = reasons(packing, number)
+            refused[vm.name] = {} if request.all_or_none else reasons(packing, number)
     return PlaceAnswer(
         dict(sorted(hosts.items())), dict(sorted(refused.items())), kept | dict(places_of(packing))
     )
