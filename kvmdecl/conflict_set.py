@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from kvmdecl.solver import Group, Place, PlaceAnswer, Solver, VmToPlace
 
 MOST_WORK = 20_000
-"""Vms and hosts that the solver is asked about for one set, counted again each time that it is asked."""
+"""Vms and hosts that the solver is asked about, counted again each time that it is asked.
+
+That is for all sets together: where a question is large, one set is told of, or none, rather than kept waiting for.
+"""
 MOST_SOLVES = 400
 _ADDING_UP = 10  # is that much less work than solving
 MOST_SETS = 3
@@ -169,12 +172,16 @@ class Conflict:
 
 
 def conflicts(question: Question, answer: PlaceAnswer, solver: Solver) -> Iterator[Conflict]:
-    """For each kind of vms that has no host in the solver's answer, up to three: what it conflicts with."""
+    """For each kind of vms that has no host in the solver's answer, up to three: what it conflicts with.
+
+    Of large clusters fewer, for the solver is asked a limited number of times.
+    """
+    asking = Asking(solver, solves=MOST_SOLVES * MOST_SETS)
     placed = [vm.name for vm in question.request.vms if vm.name in answer.hosts]
     alike = ([vm.name for vm in vms if vm.name not in answer.hosts] for vms in kinds(question))
     for names in list(filter(None, alike))[:MOST_SETS]:
         scope = question.part((*placed, *names), question.request.groups, question.bars)
-        if (found := conflict(scope, names, answer, Asking(solver))) is not None:
+        if (found := conflict(scope, names, answer, asking)) is not None:
             yield found
 
 

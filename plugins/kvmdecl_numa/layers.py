@@ -16,7 +16,7 @@ from kvmdecl_numa.simplex import Column, prices
 from kvmdecl_numa.table import table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from kvmdecl_numa.fit import Fit
     from kvmdecl_numa.packing import Packing
@@ -48,7 +48,12 @@ class _Step(NamedTuple):
 
 
 def best(
-    packing: Packing, values: Mapping[int, int], held: Collection[int], known: int, work: int
+    packing: Packing,
+    values: Mapping[int, int],
+    held: Collection[int],
+    known: int,
+    work: int,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Found | None:
     """Guests that are worth most together beside those held; None if there is too much to be looked at.
 
@@ -58,10 +63,10 @@ def best(
     table = table_of(packing, values, held)
     if table is None:
         return None
-    search = _Search(table, known + table.each * len(held), work)
+    search = _Search(table, known + table.each * len(held), work, stop)
     for width in _WIDTHS:
         search.run(width)
-        if search.complete or search.work >= work:
+        if search.complete or search.work >= work or stop():
             break
     step = search.best
     return Found(
@@ -72,8 +77,9 @@ def best(
 class _Search:
     """Layer by layer: in each a guest is placed in all ways, or no more of its kind are."""
 
-    def __init__(self, table: Table, known: int, most: int) -> None:
+    def __init__(self, table: Table, known: int, most: int, stop: Callable[[], bool]) -> None:
         self.complete = False
+        self._stop = stop
         self.best: _Step | None = None
         self.work = 0
         self._most = most
@@ -100,7 +106,7 @@ class _Search:
         layers: list[dict[State, tuple[int, _Step | None]]] = [{} for _ in range(len(self._levels) + 1)]
         layers[0][tuple(self._table.room)] = 0, None
         for level in range(len(self._levels)):
-            if self.work >= self._most:
+            if self.work >= self._most or self._stop():
                 self.complete = False
                 break
             layer, layers[level] = layers[level], {}

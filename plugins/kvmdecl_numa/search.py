@@ -317,7 +317,7 @@ class Search:
             return False
         before = self._mine()
         self.packing.restore({})
-        found = best(self.packing, values, held, known, self._steps // _LAYERED)
+        found = best(self.packing, values, held, known, self._steps // _LAYERED, self.effort.stop)
         self.packing.restore(before if found is None or found.fits is None else found.fits)
         return found is not None and found.proved and not self.moves.possible
 
@@ -335,7 +335,11 @@ class Search:
     def _goal(self, values: Mapping[int, int], held: frozenset[int], known: int) -> int:
         """What guests can be worth at most beside those held; `known` is what they are."""
         most = self.bounds.value(values, held)
-        return most if most <= known else min(most, self.relaxed.value(values, held, known))
+        return (
+            most
+            if most <= known or self.effort.stop()
+            else min(most, self.relaxed.value(values, held, known))
+        )
 
     def _begin(self, rest: Sequence[int], value: Mapping[int, int]) -> None:
         """Begin with what was nearest to all, or with those first who are worth most for their size, or at all."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _TINY = 1e-9
-_MOST_PIVOTS = 1_000
+_MOST_WORK = 20_000_000  # numbers that are changed, roughly a second
 _STALLED = 30  # pivots that gained nothing, after which a rule is followed that cannot go in circles
 
 
@@ -29,9 +29,8 @@ def prices(columns: Sequence[Column], room: Sequence[int]) -> list[float]:
     If the search is cut short they are no worse as prices: any that are not negative bound what can be had.
     """
     tableau = _Tableau(columns, room)
-    for _ in range(_MOST_PIVOTS):
-        if not tableau.pivot():
-            break
+    while tableau.work < _MOST_WORK and tableau.pivot():
+        pass
     return tableau.prices()
 
 
@@ -52,6 +51,7 @@ class _Tableau:
         self._gains = [float(column.worth) for column in columns] + [0.0] * (len(room) + 1)
         self._basis = list(range(self._columns, self._all))
         self._stalled = 0
+        self.work = 0
 
     def pivot(self) -> bool:
         """Have more of what gains most, as much as there is room for; False if nothing gains."""
@@ -66,8 +66,10 @@ class _Tableau:
         for number, other in enumerate(self._rows):
             factor = other[entering]
             if factor and number != leaving:
+                self.work += len(row)
                 self._rows[number] = [a - factor * b for a, b in zip(other, row, strict=True)]
         self._rows[leaving] = row
+        self.work += len(row)
         factor = self._gains[entering]
         self._gains = [a - factor * b for a, b in zip(self._gains, row, strict=True)]
         self._basis[leaving] = entering

@@ -11,7 +11,7 @@ import pytest
 from kvmdecl_numa.solver import numa
 from kvmdecl_spread.solver import spread
 
-from kvmdecl.conflict_set import Asking, Bar, Conflict, Question, conflict, conflicts, impossible
+from kvmdecl.conflict_set import MOST_WORK, Asking, Bar, Conflict, Question, conflict, conflicts, impossible
 from kvmdecl.names import GIB
 from kvmdecl.repairs import repairs
 from kvmdecl.shortfall import shortfalls
@@ -322,3 +322,24 @@ def test_what_numbers_rule_out_cannot_be_placed() -> None:
             ruled_out += 1
             assert exact(request).refused
     assert ruled_out > 30
+
+
+def test_a_large_cluster_is_asked_about_a_limited_number_of_times_for_all_sets_together() -> None:
+    """What is found by then is told, and that fewer may conflict."""
+    hosts = tuple(host(number) for number in range(200))
+    names = tuple(each.name for each in hosts)
+    shapes = [Shape((CellDemand(tuple(range(cpus)), (), 1024),)) for cpus in (3, 4, 5)]
+    vms = tuple(VmToPlace(f"e{n % 3}-{n:04}", 3, GIB, f"e{n % 3}", names, shapes[n % 3]) for n in range(900))
+    asked = 0
+
+    def refusing(request: PlaceRequest, /) -> PlaceAnswer:
+        nonlocal asked
+        asked += len(request.vms) + len(request.hosts)
+        kept = {vm.name: vm.candidates[0] for vm in request.vms[:700]}
+        return PlaceAnswer(kept, {vm.name: {} for vm in request.vms[700:]})
+
+    request = PlaceRequest(vms, hosts)
+    told = list(conflicts(Question(request), refusing(request), refusing))
+    assert asked <= MOST_WORK + len(vms) + len(hosts)
+    assert told
+    assert not told[-1].smallest
