@@ -64,6 +64,7 @@ schemas: $(READY)  ## write schemas/ and docs/manifest.md again from the models
 	$(BIN)/kvmdecl schema map --output schemas/map.v1.json
 	$(BIN)/kvmdecl schema capacity --output schemas/capacity.v1.json
 	$(BIN)/kvmdecl schema survival --output schemas/survival.v1.json
+	$(BIN)/kvmdecl schema advice --output schemas/advice.v1.json
 	$(BIN)/kvmdecl schema devices --output schemas/devices.v1.json
 	$(BIN)/kvmdecl schema events --output schemas/events.v1.json
 	$(BIN)/kvmdecl schema ha --output schemas/ha.v1.json

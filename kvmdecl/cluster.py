@@ -316,6 +316,7 @@ class RuleChoice:
         ignore: rules and groups that do not.
         waivers: findings that are accepted for now.
         known: findings from before the rules, as (rule, owner such as `vm/web-1`, key).
+        workloads: what vms are for, as (pattern of names, workload).
         tenancy: `shared` if guests belong to people who need not trust each other, else `single`.
         named: all names of rules and groups, with their places.
     """
@@ -325,6 +326,7 @@ class RuleChoice:
     waivers: tuple[Waiver, ...] = ()
     known: frozenset[tuple[str, str, str]] = frozenset()
     tenancy: Literal["single", "shared"] = "single"
+    workloads: tuple[tuple[str, str], ...] = ()
     named: tuple[tuple[str, Span | None], ...] = field(compare=False, default=())
 
 

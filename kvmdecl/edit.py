@@ -37,7 +37,10 @@ def setting(place: Place, path: Path, value: str) -> Splice | None:
         return _replaced(node, value) if isinstance(node, Scalar) else None
     if any(isinstance(part, int) for part in missing):
         return None
-    for part in reversed(missing[1:]):
+    inner = missing[1:]
+    if len(inner) == 1 and place.shape.child(missing[0]).shorthand == inner[0]:
+        inner = ()
+    for part in reversed(inner):
         value = f"{{{part}: {value}}}"
     entry = f"{missing[0]}: {value}"
     if isinstance(node, Mapping):

@@ -13,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from kvmdecl.diagnostics import Diagnostic, Rejected, Span
 from kvmdecl.expand import NAMED_SECTIONS, Expanded, expand
-from kvmdecl.locate import diagnose, diagnose_partial, nearest
+from kvmdecl.locate import Place, diagnose, diagnose_partial, nearest
 from kvmdecl.manifest import Manifest, Vm
 from kvmdecl.names import Name
 from kvmdecl.shape import Shape, model_shape
@@ -31,8 +31,6 @@ from kvmdecl.source import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as Map
-
-    from kvmdecl.locate import Place
 
 NO_TEXTS: Map[Path, str] = MappingProxyType({})
 NO_SECTIONS: Map[str, type[BaseModel]] = MappingProxyType({})
@@ -127,6 +125,19 @@ def written_place(path: Path, way: tuple[str | int, ...]) -> Place:
     if found:
         raise Rejected(found)
     return nearest(root, _SHAPE, way)
+
+
+def own_entry(file: Source, section: str, name: str) -> Place | None:
+    """An entry of a section as it is written in a file, before profiles and defaults are merged into it.
+
+    None if the file has no such entry, or another place lends it its text (`*alias`).
+    """
+    root, _ = parse(file)
+    entries = root.get(section)
+    key, value = entries.entries.get(name, (None, None)) if isinstance(entries, Mapping) else (None, None)
+    if key is None or value is None or value.at < key.at:
+        return None
+    return Place(value, key, _SHAPE.child(section).child(name), (section, name))
 
 
 def host_names(path: Path) -> tuple[str, ...]:

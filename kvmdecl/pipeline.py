@@ -170,7 +170,7 @@ def compile_cluster(
     unknown = reject_errors(told)
     facts = facts_of(observations)
     reject_errors(check_filters(placed, observations))
-    states = _states(observations)
+    states = states_of(observations)
     judged = judge(plugins.rules(), placed_site(placed, facts, states))
     checked = accepted(cluster, check(placed, facts, plugins, states))
     warnings = reject_errors((*checked, *judged))
@@ -233,7 +233,8 @@ def facts_of(observations: Mapping[str, Observation]) -> dict[str, HostFacts]:
     return {name: seen.facts for name, seen in observations.items() if isinstance(seen, HostSnapshot)}
 
 
-def _states(observations: Mapping[str, Observation]) -> dict[str, HostState]:
+def states_of(observations: Mapping[str, Observation]) -> dict[str, HostState]:
+    """What is on each host that answered."""
     return {name: seen.state for name, seen in observations.items() if isinstance(seen, HostSnapshot)}
 
 

@@ -246,7 +246,9 @@ class _Linker:
             (each.rule, self._loaded.span("rules", "waive", number, "rule"))
             for number, each in enumerate(spec.waive)
         ]
-        return RuleChoice(spec.select, spec.ignore, waivers, self._baseline(), spec.tenancy, tuple(named))
+        workloads = tuple(spec.workloads.items())
+        known = self._baseline()
+        return RuleChoice(spec.select, spec.ignore, waivers, known, spec.tenancy, workloads, tuple(named))
 
     def _baseline(self) -> frozenset[tuple[str, str, str]]:
         """What `kvmdecl rules --write-baseline` wrote: a line for each finding."""

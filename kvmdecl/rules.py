@@ -68,6 +68,7 @@ class Finding:
         summary: what is wrong, in one line that names the offending value.
         hint: what to do about it, where that says more than the rule does.
         change: that mends it, if there is a safe one.
+        proposal: what would follow the rule, where that is no safe change: for its author to decide (`kvmdecl advise`).
     """
 
     subject: Subject
@@ -75,6 +76,7 @@ class Finding:
     summary: str
     hint: str = ""
     change: Change | None = None
+    proposal: tuple[Change, ...] = ()
 
     @property
     def owner(self) -> str:
@@ -102,6 +104,17 @@ class Site:
     def has_tenants(self) -> bool:
         """Whether its guests belong to people who need not trust each other."""
         return self.cluster.rules.tenancy == "shared"
+
+    def working(self, *workloads: str) -> Iterable[ResolvedVm]:
+        """The vms of which the manifest says that they are for one of these."""
+        if not self.cluster.rules.workloads:
+            return ()
+        return (vm for vm in self.vms if not self._workloads[vm.name].isdisjoint(workloads))
+
+    @cached_property
+    def _workloads(self) -> Mapping[str, frozenset[str]]:
+        said = self.cluster.rules.workloads
+        return {vm.name: frozenset(w for name, w in said if fnmatchcase(vm.name, name)) for vm in self.vms}
 
     def saying(self, key: str) -> Iterable[ResolvedVm]:
         """The vms that say a key other than its default: `clock`, or `cpus.pins`.
@@ -201,6 +214,7 @@ class Rule:
         check: finds who does not follow it.
         needs_hosts: whether it can be told only with the facts of hosts.
         machine: facts that the examples' host has beyond those of an ordinary one (`HostFacts`).
+        workloads: what guests are for whom it matters especially: `kvmdecl advise` looks for it even if it is advice.
     """
 
     code: str
@@ -214,6 +228,7 @@ class Rule:
     check: Callable[[Site], Iterable[Finding]]
     needs_hosts: bool = False
     machine: Mapping[str, object] = field(default_factory=dict)
+    workloads: tuple[str, ...] = ()
 
     @property
     def group(self) -> str:

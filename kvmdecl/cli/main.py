@@ -22,6 +22,7 @@ COMMANDS = {
     "set": "Set one value of a manifest, and touch no other byte",
     "unset": "Take one key out of a manifest",
     "rules": "List the known pitfalls that manifests are held against",
+    "advise": "Propose what a vm should have for what it is for, as a patch",
     "lock": "Write where each vm is, to be reviewed and kept to",
     "capacity": "Tell how many more vms of each kind fit, and what blocks the next",
     "doctor": "Examine hosts: what does not work there, and how to mend it",

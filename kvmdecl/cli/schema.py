@@ -24,10 +24,18 @@ class Document(StrEnum):
     DOCTOR = "doctor"
     CAPACITY = "capacity"
     SURVIVAL = "survival"
+    ADVICE = "advice"
 
 
 def run(
-    document: Annotated[Document, typer.Argument(help="What to describe.")] = Document.MANIFEST,
+    document: Annotated[
+        str,
+        typer.Argument(
+            metavar="DOCUMENT",
+            help=f"What to describe: {', '.join(Document)}.",
+            autocompletion=lambda: [*Document],
+        ),
+    ] = Document.MANIFEST.value,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -38,7 +46,7 @@ def run(
     """Write the JSON Schema of the manifest, or of what commands write as JSON.
 
     That is a saved plan, a map, devices, drift, what the doctor found, apply's events, or the answer of `ha simulate`,
-    of `capacity`, or (`survival`) of `capacity --lose`.
+    of `capacity`, or (`survival`) of `capacity --lose`, or what `advise` proposes.
 
     That of the manifest has the sections of all installed plugins. Editors use it for
     completion and for checks while you type: put
@@ -50,7 +58,9 @@ def run(
 
     Exit codes: 0 written, 1 error.
     """
-    text = _render(document)
+    if document not in {*Document}:
+        raise typer.BadParameter(f"choose one of {', '.join(Document)}", param_hint="DOCUMENT")
+    text = _render(Document(document))
     if output is None:
         common.say(text, end="")
     else:
@@ -62,6 +72,7 @@ def _render(document: Document) -> str:
 
     from kvmdecl.pluginhost import load_plugins
     from kvmdecl.schema import render_schema
+    from kvmdecl.views.advice import advice_schema
     from kvmdecl.views.capacity import capacity_schema
     from kvmdecl.views.devices_json import devices_schema
     from kvmdecl.views.doctor import doctor_schema
@@ -84,5 +95,6 @@ def _render(document: Document) -> str:
         Document.DOCTOR: doctor_schema,
         Document.CAPACITY: capacity_schema,
         Document.SURVIVAL: survival_schema,
+        Document.ADVICE: advice_schema,
     }
     return json.dumps(schemas[document](), indent=2) + "\n"

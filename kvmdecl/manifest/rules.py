@@ -19,6 +19,11 @@ _Subject = Annotated[
 ]
 
 
+_Names = Annotated[str, Form("[A-Za-z0-9*?._-]{1,128}", "is no name of a vm", "db-*")]
+Workload = Literal["web", "database", "latency", "gpu", "windows", "vdi"]
+"""What a guest is for: serve the web, keep data, answer at once, compute on a GPU, run Windows, be a desktop."""
+
+
 def _date(value: object) -> date:
     try:
         return date.fromisoformat(value if isinstance(value, str) else "")
@@ -47,6 +52,9 @@ class RulesSection(Section):
 
     tenancy: Literal["single", "shared"] = "single"
     """`shared`: guests belong to people who need not trust each other, which more rules are about."""
+    workloads: dict[_Names, Workload] = Field(default_factory=dict)
+    """What guests are for, by names in which `*` stands for any letters (`{db-*: database}`): more is looked for then,
+    and `kvmdecl advise` proposes it."""
     select: tuple[RuleName, ...] = ()
     """Rules and groups that are looked for besides those that always are, such as `advice`."""
     ignore: tuple[RuleName, ...] = ()

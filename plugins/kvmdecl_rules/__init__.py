@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from kvmdecl.api import Rule
 
-GROUPS = ("cpu", "memory", "storage", "network", "guest", "security", "operations")
+GROUPS = ("cpu", "memory", "storage", "network", "guest", "security", "operations", "workload")
 """The groups, in the order in which a guest is described."""
 
 

@@ -17,7 +17,7 @@ SAFE = [
     for rule in RULES
     if rule.bad.count("vms:")
     and not rule.needs_hosts
-    and "Change(" in Path(rule.check.__code__.co_filename).read_text()
+    and "change=Change(" in Path(rule.check.__code__.co_filename).read_text()
 ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.api import Finding, Rule, Severity
+from kvmdecl.api import Change, Finding, Rule, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,9 @@ def check(site: Site) -> Iterator[Finding]:
     for vm in site.vms:
         cpus = vm.spec.cpus
         if cpus.policy == "dedicated" and cpus.emulator in {None, "float"} and cpus.emulator_pin is None:
-            yield Finding(vm, "cpus.policy", f"QEMU of {vm.name} has no CPU beside those of its vCPUs")
+            share = (Change("cpus.emulator", "share"),)
+            told = f"QEMU of {vm.name} has no CPU beside those of its vCPUs"
+            yield Finding(vm, "cpus.policy", told, proposal=share)
 
 
 RULE = Rule(
@@ -39,4 +41,5 @@ vms:
   net: {cpus: {count: 4, policy: dedicated, emulator: share}}
 """,
     check=check,
+    workloads=("latency", "gpu"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.api import Finding, Rule, Severity
+from kvmdecl.api import Change, Finding, Rule, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,9 +19,9 @@ def check(site: Site) -> Iterator[Finding]:
         widest = max((len(cell.cpus) for cell in cells), default=0)
         for vm in vms if len(cells) > 1 else ():
             if vm.cpus > widest and not vm.spec.cells:
-                yield Finding(
-                    vm, "cpus", f"{vm.name} has {vm.cpus} vCPUs, and a cell of {name} has {widest} CPUs"
-                )
+                told = f"{vm.name} has {vm.cpus} vCPUs, and a cell of {name} has {widest} CPUs"
+                several = (Change("numa", "{bind: true, cells: [{}, {}]}"),) if vm.spec.numa is None else ()
+                yield Finding(vm, "cpus", told, proposal=several)
 
 
 RULE = Rule(

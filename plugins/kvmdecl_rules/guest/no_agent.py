@@ -40,4 +40,5 @@ vms:
   web: {}
 """,
     check=check,
+    workloads=("web", "database", "latency", "gpu", "windows", "vdi"),
 )

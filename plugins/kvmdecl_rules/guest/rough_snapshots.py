@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.api import Finding, Rule, Severity
+from kvmdecl.api import Change, Finding, Rule, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +16,8 @@ def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
     for vm in site.vms:
         if vm.spec.snapshots is not None and not vm.spec.snapshots.quiesce:
-            yield Finding(vm, "snapshots", f"{vm.name} is not asked before its snapshots")
+            asked = (Change("snapshots.quiesce", "true"),)
+            yield Finding(vm, "snapshots", f"{vm.name} is not asked before its snapshots", proposal=asked)
 
 
 RULE = Rule(
@@ -38,4 +39,5 @@ vms:
   db: {disks: {data: 1GiB}, snapshots: {keep: 7, quiesce: true}}
 """,
     check=check,
+    workloads=("database",),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.api import Finding, Rule, Severity
+from kvmdecl.api import Change, Finding, Rule, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +18,12 @@ def check(site: Site) -> Iterator[Finding]:
         if not vm.spec.os.startswith("windows") or any("virtio" in cdrom.image for cdrom in vm.cdroms):
             continue
         if any(disk.spec.bus in {"sata", "ide"} for disk in vm.disks):
-            yield Finding(vm, "os", f"{vm.name} has emulated disks, and no image of the virtio drivers")
+            told = f"{vm.name} has emulated disks, and no image of the virtio drivers"
+            images = [image.name for image in site.cluster.images if "virtio" in image.name]
+            drive = (
+                (Change("cdroms.drivers", images[0]),) if images and "drivers" not in vm.spec.cdroms else ()
+            )
+            yield Finding(vm, "os", told, proposal=drive)
 
 
 RULE = Rule(

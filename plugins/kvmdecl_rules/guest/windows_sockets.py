@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.api import Finding, Rule, Severity
+from kvmdecl.api import Change, Finding, Rule, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,9 +23,9 @@ def check(site: Site) -> Iterator[Finding]:
         topology = vm.spec.cpus.topology
         sockets = vm.spec.cpus.most if topology is None else topology.sockets
         if sockets > _MOST:
-            yield Finding(
-                vm, "cpus", f"{vm.name} has {sockets} sockets, and its Windows uses {_MOST} of them"
-            )
+            told = f"{vm.name} has {sockets} sockets, and its Windows uses {_MOST} of them"
+            cores = (Change("cpus.topology", f"{{cores: {vm.spec.cpus.most}}}"),) if topology is None else ()
+            yield Finding(vm, "cpus", told, proposal=cores)
 
 
 RULE = Rule(

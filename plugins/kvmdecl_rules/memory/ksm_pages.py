@@ -43,4 +43,5 @@ vms:
   db: {memory: {size: 4GiB, pages: 2MiB, ksm: false}}
 """,
     check=check,
+    workloads=("web", "database", "latency", "gpu", "windows", "vdi"),
 )

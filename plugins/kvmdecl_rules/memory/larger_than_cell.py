@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.api import Finding, Rule, Severity, about_size, format_size
+from kvmdecl.api import Change, Finding, Rule, Severity, about_size, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,8 @@ def check(site: Site) -> Iterator[Finding]:
         for vm in vms if len(cells) > 1 else ():
             if vm.memory > largest and not vm.spec.cells:
                 told = f"{vm.name} has {format_size(vm.memory)}, and a cell of {name} {about_size(largest)}"
-                yield Finding(vm, "memory", told)
+                several = (Change("numa", "{bind: true, cells: [{}, {}]}"),) if vm.spec.numa is None else ()
+                yield Finding(vm, "memory", told, proposal=several)
 
 
 RULE = Rule(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.api import Finding, Rule, Severity, format_size, passed_on
+from kvmdecl.api import Change, Finding, Rule, Severity, format_size, passed_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,11 +18,12 @@ def check(site: Site) -> Iterator[Finding]:
         memory = vm.spec.memory
         if memory.most > memory.size and vm.spec.balloon.enabled and (why := _why(site, vm)):
             told = f"{vm.name} has a balloon of {format_size(memory.most)}, and its memory {why}"
-            yield Finding(vm, "memory.max", told)
+            yield Finding(vm, "memory.max", told, proposal=(Change("memory.max", None),))
     for vm in site.saying("balloon"):
         if vm.spec.balloon.free_page_reporting and (why := _why(site, vm)):
             told = f"{vm.name} reports free pages, and its memory {why}"
-            yield Finding(vm, "balloon.free_page_reporting", told)
+            key = "balloon.free_page_reporting"
+            yield Finding(vm, key, told, proposal=(Change(key, "false"),))
 
 
 def _why(site: Site, vm: ResolvedVm) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.api import Finding, Rule, Severity
+from kvmdecl.api import Change, Finding, Rule, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,9 +16,8 @@ def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
     for vm, number, nic in site.nics(lambda nic: nic.model != "virtio" and nic.has_model):
         if vm.spec.os in {"linux", "bsd"}:
-            yield Finding(
-                vm, f"nics.{number}.model", f"NIC {number} of {vm.name} is an emulated {nic.spec.model}"
-            )
+            key, told = f"nics.{number}.model", f"NIC {number} of {vm.name} is an emulated {nic.spec.model}"
+            yield Finding(vm, key, told, proposal=(Change(key, "virtio"),))
 
 
 RULE = Rule(

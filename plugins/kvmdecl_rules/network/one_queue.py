@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.api import Finding, Rule, Severity
+from kvmdecl.api import Change, Finding, Rule, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,9 +20,8 @@ def check(site: Site) -> Iterator[Finding]:
     for vm in site.vms:
         for number, nic in enumerate(vm.nics) if vm.cpus >= _WIDE else ():
             if nic.spec.has_model and nic.spec.model == "virtio" and nic.spec.queues is None:
-                yield Finding(
-                    vm, f"nics.{number}", f"NIC {number} of {vm.name} has one queue for {vm.cpus} vCPUs"
-                )
+                told = f"NIC {number} of {vm.name} has one queue for {vm.cpus} vCPUs"
+                yield Finding(vm, f"nics.{number}", told, proposal=(Change(f"nics.{number}.queues", "4"),))
 
 
 RULE = Rule(
@@ -44,4 +43,5 @@ vms:
   proxy: {cpus: 8, nics: [{network: lan, queues: 4}]}
 """,
     check=check,
+    workloads=("web", "database", "latency"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.api import Finding, Rule, Severity
+from kvmdecl.api import Change, Finding, Rule, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,8 @@ def check(site: Site) -> Iterator[Finding]:
     for vm in site.saying("shutdown"):
         shutdown = vm.spec.shutdown
         if shutdown.force and shutdown.timeout < _LEAST:
-            yield Finding(vm, "shutdown", f"{vm.name} is switched off after {shutdown.timeout} seconds")
+            told = f"{vm.name} is switched off after {shutdown.timeout} seconds"
+            yield Finding(vm, "shutdown", told, proposal=(Change("shutdown.timeout", "2m"),))
 
 
 RULE = Rule(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.api import Finding, Rule, Severity
+from kvmdecl.api import Change, Finding, Rule, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +16,8 @@ def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
     for vm in site.saying("autostart"):
         if vm.state == "running" and not vm.spec.autostart:
-            yield Finding(vm, "autostart", f"{vm.name} shall run, and does not start with its host")
+            told = f"{vm.name} shall run, and does not start with its host"
+            yield Finding(vm, "autostart", told, proposal=(Change("autostart", "true"),))
 
 
 RULE = Rule(

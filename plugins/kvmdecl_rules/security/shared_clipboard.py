@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.api import Finding, Rule, Severity
+from kvmdecl.api import Change, Finding, Rule, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,9 @@ def check(site: Site) -> Iterator[Finding]:
     for vm in site.vms if site.has_tenants else ():
         screen = vm.spec.graphics
         if screen.type == "spice" and (screen.clipboard is not False or screen.file_transfer is not False):
-            yield Finding(vm, "graphics", f"the clipboard of {vm.name} is shared with who watches it")
+            told = f"the clipboard of {vm.name} is shared with who watches it"
+            shut = (Change("graphics.clipboard", "false"), Change("graphics.file_transfer", "false"))
+            yield Finding(vm, "graphics", told, proposal=shut)
 
 
 RULE = Rule(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.api import Finding, Rule, Severity
+from kvmdecl.api import Change, Finding, Rule, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,9 +16,9 @@ def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
     for vm, disk in site.disks(lambda disk: disk.bus in {"sata", "ide"}):
         if vm.spec.os in {"linux", "bsd"}:
-            yield Finding(
-                vm, f"{disk.key}.bus", f"{disk.name} of {vm.name} is on emulated {disk.spec.bus.upper()}"
-            )
+            told = f"{disk.name} of {vm.name} is on emulated {disk.spec.bus.upper()}"
+            key = f"{disk.key}.bus"
+            yield Finding(vm, key, told, proposal=(Change(key, "virtio"),))
 
 
 RULE = Rule(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.api import Finding, Rule, Severity
+from kvmdecl.api import Change, Finding, Rule, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
     for vm, disk in site.disks(lambda disk: disk.error_policy == "ignore"):
-        yield Finding(
-            vm, f"{disk.key}.error_policy", f"{vm.name} does not learn that writing {disk.name} failed"
-        )
+        key, told = f"{disk.key}.error_policy", f"{vm.name} does not learn that writing {disk.name} failed"
+        yield Finding(vm, key, told, proposal=(Change(key, "stop"),))
 
 
 RULE = Rule(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.api import Finding, Rule, Severity
+from kvmdecl.api import Change, Finding, Rule, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,8 @@ def check(site: Site) -> Iterator[Finding]:
                 and spec.discard is None
                 and spec.preallocation in {"off", "metadata"}
             ):
-                yield Finding(vm, disk.key, f"{disk.name} of {vm.name} never shrinks")
+                unmap = (Change(f"{disk.key}.discard", "unmap"),)
+                yield Finding(vm, disk.key, f"{disk.name} of {vm.name} never shrinks", proposal=unmap)
 
 
 RULE = Rule(
@@ -45,4 +46,5 @@ vms:
   web: {disks: {data: {size: 20GiB, discard: unmap}}}
 """,
     check=check,
+    workloads=("web", "database", "latency", "gpu", "windows", "vdi"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.api import Finding, Rule, Severity, safe_text
+from kvmdecl.api import Change, Finding, Rule, Severity, safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,9 +19,9 @@ def check(site: Site) -> Iterator[Finding]:
             source = disk.spec.source
             path = getattr(source, "path", source)
             if isinstance(path, str) and path.startswith("/dev/nvme") and disk.spec.cache != "none":
-                yield Finding(
-                    vm, disk.key, f"{disk.name} of {vm.name} is {safe_text(path)} through the page cache"
-                )
+                told = f"{disk.name} of {vm.name} is {safe_text(path)} through the page cache"
+                direct = (Change(f"{disk.key}.cache", "none"), Change(f"{disk.key}.io", "native"))
+                yield Finding(vm, disk.key, told, proposal=direct)
 
 
 RULE = Rule(
@@ -43,4 +43,5 @@ vms:
   db: {disks: {data: {source: /dev/nvme0n1, format: raw, cache: none, io: io_uring}}}
 """,
     check=check,
+    workloads=("database", "latency"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.api import Finding, Rule, Severity
+from kvmdecl.api import Change, Finding, Rule, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,10 @@ def check(site: Site) -> Iterator[Finding]:
             spec = disk.spec
             made = disk.pool and not disk.image and disk.clone is None and spec.volume is None
             if made and spec.format == "qcow2" and spec.preallocation == "off":
-                yield Finding(vm, disk.key, f"{disk.name} of {vm.name} grows as it is written")
+                change = (Change(f"{disk.key}.preallocation", "metadata"),)
+                yield Finding(
+                    vm, disk.key, f"{disk.name} of {vm.name} grows as it is written", proposal=change
+                )
 
 
 RULE = Rule(

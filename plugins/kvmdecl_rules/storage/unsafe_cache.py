@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.api import Finding, Rule, Severity
+from kvmdecl.api import Change, Finding, Rule, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
     for vm, disk in site.disks(lambda disk: disk.cache == "unsafe"):
-        yield Finding(vm, f"{disk.key}.cache", f"flushes of {vm.name} to {disk.name} are ignored")
+        key, told = f"{disk.key}.cache", f"flushes of {vm.name} to {disk.name} are ignored"
+        yield Finding(vm, key, told, proposal=(Change(key, "none"),))
 
 
 RULE = Rule(
