@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from kvmdecl.hosts.errors import part_of
 from kvmdecl.names import GIB, about_size, format_size
 from kvmdecl.offers import levels
 from kvmdecl.pages import pages_there
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from kvmdecl.cluster import ResolvedCluster, ResolvedHost, ResolvedVm
     from kvmdecl.facts import HostFacts
-    from kvmdecl.state import HostState, Observation
+    from kvmdecl.state import DomainLoad, HostState, Observation
 
 Outcome = Literal["ok", "advice", "failure"]
 OUTCOMES: tuple[Outcome, ...] = ("ok", "advice", "failure")
@@ -25,6 +26,8 @@ _OLDEST_LIBVIRT, _OLDEST_QEMU = 9_000_000, 7_002_000
 """The oldest that kvmdecl is tested with."""
 _FULL, _NEARLY_FULL = 2, 10
 _WAITS, _STARVES = 5, 20
+_BLOCKED, _POLLS = 20, 10
+_LONG_CHAIN = 16
 _VCPUS_PER_CPU = 4
 _UNSAFE_DRIVERS = frozenset({"none", "dac"})
 
@@ -99,7 +102,8 @@ def examine(cluster: ResolvedCluster, observations: Mapping[str, Observation]) -
 
 def _unreached(host: ResolvedHost, seen: Unreachable) -> Finding:
     told = seen.diagnostic.summary
-    return Finding(host.name, "reach", "failure", told, seen.diagnostic.hint or seen.diagnostic.cause)
+    name = part_of(seen.diagnostic)
+    return Finding(host.name, name, "failure", told, seen.diagnostic.hint or seen.diagnostic.cause)
 
 
 def _reach(p: _Patient) -> Iterator[Finding]:
@@ -318,6 +322,7 @@ def _contention(p: _Patient) -> Iterator[Finding]:
             yield p.advice("contention", told, "look for guests that are busier than they were meant to be")
         else:
             yield p.well("contention", told)
+    yield from _lost_time(p)
     cpus = max(1, len(p.facts.cpus) - p.host.reserved_cpus)
     if vcpus > _VCPUS_PER_CPU * cpus and vcpus > p.host.overcommit * cpus:
         yield p.advice("overcommit", f"runs {vcpus} vCPUs on {cpus} CPUs", "put some guests on other hosts")
@@ -327,9 +332,44 @@ def _contention(p: _Patient) -> Iterator[Finding]:
         yield p.advice("balloon", told, "raise `memory`, or find out who needs the host's")
 
 
+def _lost_time(p: _Patient) -> Iterator[Finding]:
+    """Time that vCPUs waited for I/O (vcpu.N.wait), and that KVM polled for guests in vain (cpu.haltpoll.fail.time)."""
+    blocked = max(((_share(load, load.vcpu_wait), load.name) for load in p.state.loads), default=(0, ""))
+    polled = max(((_share(load, load.halt_poll), load.name) for load in p.state.loads), default=(0, ""))
+    if blocked[0] >= _BLOCKED:
+        told = f"kept vCPUs of {safe_text(blocked[1])} waiting for I/O for {blocked[0]} % of their time"
+        yield p.advice("io-wait", told, "look at the pool of its disks; I/O threads keep I/O out of vCPUs")
+    if polled[0] >= _POLLS:
+        told = f"spends {polled[0]} % of what {safe_text(polled[1])} takes on polling for it in vain while it idles"
+        fix = "lower `halt_poll_ns` of the module kvm there, which costs latency, or leave it where CPUs are free"
+        yield p.advice("halt-polling", told, fix)
+
+
+def _share(load: DomainLoad, lost: int) -> int:
+    """Percent of all the time of its vCPUs."""
+    return 100 * lost // max(1, load.vcpu_time + load.vcpu_delay + lost)
+
+
+def _chains(p: _Patient) -> Iterator[Finding]:
+    """Volumes that stand on many others, as far as these are in pools of the cluster."""
+    ours = {pool.name for pool in p.cluster.pools}
+    below = {
+        v.path: v.backing for pool in p.state.pools if pool.name in ours for v in pool.volumes if v.backing
+    }
+    for top in sorted(below.keys() - set(below.values())):
+        length, at = 1, below.get(top)
+        while at is not None and length <= len(below):
+            length, at = length + 1, below.get(at)
+        if length > _LONG_CHAIN:
+            told = f"has {safe_text(top)} on a chain of {length} files, each of which a read may have to ask"
+            yield p.advice(
+                "chain", told, "merge snapshots (`kvmdecl snapshot merge`, or `virsh blockcommit`)"
+            )
+
+
 _QUESTIONS: tuple[Callable[[_Patient], Iterable[Finding]], ...] = (
     _reach, _versions, _kvm, _nested, _iommu, _firmware, _confinement, _cells, _memory, _pages, _ksm, _pools,
-    _networks, _guests, _contention,
+    _chains, _networks, _guests, _contention,
 )  # fmt: skip
 
 

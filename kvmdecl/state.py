@@ -84,7 +84,9 @@ class DomainLoad:
     """What a running domain used and waited for since it began (virConnectGetAllDomainStats).
 
     `vcpu_time` and `vcpu_delay` in nanoseconds over all its vCPUs: they ran, and they were ready and did not run.
-    `balloon` are the bytes that it has now, `memory` those that it may have at most; both 0 where it does not tell.
+    `vcpu_wait` is how long they waited for I/O, `halt_poll` how long KVM polled for them in vain; 0 where libvirt does
+    not tell. `balloon` are the bytes that it has now, `memory` those that it may have at most; both 0 where it does not
+    tell.
     """
 
     name: str
@@ -93,6 +95,8 @@ class DomainLoad:
     vcpu_delay: int
     balloon: int = 0
     memory: int = 0
+    vcpu_wait: int = 0
+    halt_poll: int = 0
 
 
 @dataclass(frozen=True, slots=True)

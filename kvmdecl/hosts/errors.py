@@ -24,65 +24,75 @@ class _Known(NamedTuple):
     """A message of libvirt, of ssh or of the TLS library, and what it means."""
 
     pattern: re.Pattern[str]
+    part: str
     code: str
     cause: str
     hint: str
 
 
-def _known(pattern: str, code: str, cause: str, hint: str) -> _Known:
-    return _Known(re.compile(pattern, re.IGNORECASE), code, cause, hint)
+def _known(part: str, pattern: str, code: str, cause: str, hint: str) -> _Known:
+    return _Known(re.compile(pattern, re.IGNORECASE), part, code, cause, hint)
 
 
 _MESSAGES = (
     _known(
+        "answer",
         "keepalive timeout|timed out|timeout",
         "host.timeout",
         "The host took part in nothing any more: frozen, overloaded, or cut off.",
         "see whether libvirtd answers there: `virsh list` on the host itself",
     ),
     _known(
+        "host-key",
         "host key verification failed|host key|known_hosts",
         "host.refused",
         "The host's SSH key is not the one on record, or there is none on record.",
         "compare the key's fingerprint on the host, then put it into known_hosts (`ssh HOST` asks)",
     ),
     _known(
+        "login",
         r"permission denied \(|too many authentication failures|no more authentication methods",
         "host.refused",
         "The host did not accept the SSH key. kvmdecl asks for no password and no passphrase.",
         "load the key into ssh-agent, and see that `ssh -o BatchMode=yes HOST true` works",
     ),
     _known(
+        "certificate",
         "certificate|tls|gnutls|x509",
         "host.refused",
         "The TLS certificate of one side is missing, expired, not trusted, or for another name.",
         "run virt-pki-validate on both sides; the host's certificate must have the URI's host name",
     ),
     _known(
+        "login",
         "sasl|no authentication|authentication failed",
         "host.refused",
         "The host wants a login (SASL) that is not there or not right.",
         "put the credentials into ~/.config/libvirt/auth.conf, or use TLS or SSH",
     ),
     _known(
+        "permission",
         "permission denied|polkit|access denied|not authorized",
         "host.refused",
         "The user may not use libvirt there.",
         "make the user a member of the host's libvirt group, or connect as another one",
     ),
     _known(
+        "service",
         "no such file|connection refused",
         "host.unreachable",
         "Nothing listens there: libvirtd does not run, or not with this transport.",
         "start libvirtd (or its socket unit) on the host, or correct the URI",
     ),
     _known(
+        "name",
         "name or service not known|resolve|no address associated|temporary failure in name",
         "host.unreachable",
         "The host's name is not known to DNS.",
         "correct the URI, or the name service of the machine that plans",
     ),
     _known(
+        "network",
         "end of file|connection reset|broken pipe|socket is closed|cannot recv|no route|unreachable",
         "host.unreachable",
         "The connection broke, or could not be made: libvirtd ended, or the network is cut.",
@@ -134,6 +144,13 @@ _SAYS = {
     "host.refused": "access was refused",
     "host.error": "libvirt reports an error",
 }
+
+
+def part_of(told: Diagnostic) -> str:
+    """Which part of reaching a host a diagnostic is about: `host-key`, `certificate`, `login`, ...; `reach` for any."""
+    if told.code == "host.timeout":
+        return "answer"
+    return next((known.part for known in _MESSAGES if told.cause == known.cause), "reach")
 
 
 def timed_out(host: str, doing: str, seconds: float) -> Diagnostic:

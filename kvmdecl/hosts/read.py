@@ -156,7 +156,8 @@ def read_loads(connection: libvirt.virConnect) -> tuple[DomainLoad, ...]:
     Raises:
         libvirt.libvirtError: the host did not answer, or refused.
     """
-    wanted = libvirt.VIR_DOMAIN_STATS_VCPU | libvirt.VIR_DOMAIN_STATS_BALLOON
+    of_cpus = libvirt.VIR_DOMAIN_STATS_VCPU | libvirt.VIR_DOMAIN_STATS_CPU_TOTAL
+    wanted = of_cpus | libvirt.VIR_DOMAIN_STATS_BALLOON
     try:
         told = connection.getAllDomainStats(wanted, libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE)
     except libvirt.libvirtError as error:
@@ -168,12 +169,13 @@ def read_loads(connection: libvirt.virConnect) -> tuple[DomainLoad, ...]:
 
 def _load(name: str, stats: Mapping[str, int]) -> DomainLoad:
     vcpus = int(stats.get("vcpu.current", 0))
-    times, delays = (
+    times, delays, waits = (
         sum(int(stats.get(f"vcpu.{number}.{what}", 0)) for number in range(vcpus))
-        for what in ("time", "delay")
+        for what in ("time", "delay", "wait")
     )
     balloon, most = (int(stats.get(f"balloon.{what}", 0)) * 1024 for what in ("current", "maximum"))
-    return DomainLoad(name, vcpus, times, delays, balloon, most)
+    polled = int(stats.get("cpu.haltpoll.fail.time", 0))
+    return DomainLoad(name, vcpus, times, delays, balloon, most, waits, polled)
 
 
 class _Calls:

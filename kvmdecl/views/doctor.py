@@ -60,8 +60,8 @@ def doctor_schema() -> dict[str, Any]:
     }
 
 
-def render_doctor_metrics(cluster: str, findings: Iterable[Finding]) -> str:
-    """How many findings of each outcome a host has, in Prometheus's text format; no label is the name of a guest."""
+def render_doctor_metrics(cluster: str, findings: Sequence[Finding]) -> str:
+    """What a host's findings are, in numbers, in Prometheus's text format; no label is the name of a guest."""
     counts = Counter((finding.host, finding.outcome) for finding in findings)
     lines = [
         "# HELP kvmdecl_doctor_findings What a host answered to the questions of `kvmdecl doctor`, by outcome.",
@@ -71,4 +71,12 @@ def render_doctor_metrics(cluster: str, findings: Iterable[Finding]) -> str:
         for outcome in _MARKS:
             labels = f'cluster="{cluster}",host="{host}",outcome="{outcome}"'
             lines.append(f"kvmdecl_doctor_findings{{{labels}}} {counts[host, outcome]}")
+    questions = Counter((f.host, f.name, f.outcome) for f in findings if f.outcome != "ok")
+    lines += [
+        "# HELP kvmdecl_doctor_wrong What is wrong with a host, by the name of the question.",
+        "# TYPE kvmdecl_doctor_wrong gauge",
+    ]
+    for (host, name, outcome), count in sorted(questions.items()):
+        labels = f'cluster="{cluster}",host="{host}",question="{name}",outcome="{outcome}"'
+        lines.append(f"kvmdecl_doctor_wrong{{{labels}}} {count}")
     return "\n".join(lines) + "\n"

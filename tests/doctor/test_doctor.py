@@ -14,6 +14,7 @@ import pytest
 from kvmdecl.diagnostics import Diagnostic
 from kvmdecl.doctor import Finding, examine
 from kvmdecl.facts import Cell, DomainSupport, HostCpu, PagePool
+from kvmdecl.hosts.errors import diagnose
 from kvmdecl.names import GIB, MIB
 from kvmdecl.pipeline import load_cluster
 from kvmdecl.pluginhost import load_plugins
@@ -29,6 +30,7 @@ from kvmdecl.state import (
     Unreachable,
 )
 from kvmdecl.views.doctor import doctor_schema, render_doctor, render_doctor_json, render_doctor_metrics
+from tests.hosts.test_errors import error
 from tests.placement.support import facts as usual_facts
 
 MANIFEST = """\
@@ -88,6 +90,15 @@ def _without(path: str) -> Change:
 def _domain(**changes: object) -> ObservedDomain:
     whole = ObservedDomain("old", "1", "<domain/>", None, False, True, False, False)
     return replace(whole, **changes)
+
+
+def _chain(length: int) -> tuple[ObservedVolume, ...]:
+    return tuple(
+        ObservedVolume(
+            "vms", f"s{n}", f"/srv/vms/s{n}", "qcow2", GIB, MIB, f"/srv/vms/s{n - 1}" if n else None
+        )
+        for n in range(length)
+    )
 
 
 _HALF = (
@@ -150,6 +161,13 @@ BROKEN: dict[str, tuple[str, str, Change, str, str]] = {
     "a guest's memory is saved": ("saved", "advice", _state(domains=(_domain(managed_save=True),)), "", ""),
     "a guest waits": ("contention", "advice", _state(loads=(DomainLoad("web", 2, 9 * 10**10, 10**10),)), "", ""),
     "a guest starves": ("contention", "failure", _state(loads=(DomainLoad("web", 2, 10**10, 10**10),)), "", ""),
+    "vCPUs wait for a slow disk": (
+        "io-wait", "advice", _state(loads=(DomainLoad("web", 2, 10**11, 10**9, 0, 0, 10**11),)), "", ""
+    ),
+    "KVM polls for an idle guest": (
+        "halt-polling", "advice", _state(loads=(DomainLoad("web", 2, 10**10, 10**8, 0, 0, 0, 10**10),)), "", ""
+    ),
+    "a disk on twenty others": ("chain", "advice", _pool(volumes=_chain(20)), "", ""),
     "too many vCPUs": ("overcommit", "advice", _state(loads=(DomainLoad("web", 99, 10**12, 0),)), "", ""),
     "a balloon took half": (
         "balloon", "advice", _state(loads=(DomainLoad("web", 1, 10**12, 0, GIB, 4 * GIB),)), "", ""
@@ -206,6 +224,36 @@ def test_a_host_that_does_not_answer_says_why(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("part", "number", "said"),
+    [
+        ("host-key", 38, "Cannot recv data: Host key verification failed.: Connection reset by peer"),
+        ("login", 38, "Cannot recv data: deploy@kvm-1: Permission denied (publickey)."),
+        ("login", 45, "authentication failed: Failed to start SASL negotiation: -4 (no mechanism available)"),
+        ("certificate", 1, "The certificate hasn't got a known issuer"),
+        ("permission", 88, "access denied by policy"),
+        ("service", 38, "unable to connect to server at 'kvm-1:16514': Connection refused"),
+        ("name", 38, "unable to connect to server at 'kvm-1:16514': Name or service not known"),
+        ("network", 38, "End of file while reading data: Input/output error"),
+        ("answer", 38, "unable to connect to server at 'kvm-1:16514': Connection timed out"),
+        ("reach", 1, "internal error: something else"),
+    ],
+)
+def test_each_way_not_to_reach_a_host_has_its_name_and_a_way_out(
+    part: str, number: int, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text(MANIFEST)
+    gone = Unreachable("kvm-1", diagnose(error(number, said), "kvm-1", "connecting"))
+    (found,) = [
+        f
+        for f in examine(load_cluster(path, load_plugins()), {"kvm-1": gone, "kvm-2": healthy("kvm-2")})
+        if f.host == "kvm-1"
+    ]
+    assert (found.name, found.outcome) == (part, "failure")
+    assert found.fix or part == "reach"
+
+
 def test_at_least_25_broken_hosts_are_known() -> None:
     assert len(BROKEN) >= 25
     assert len({name for name, *_ in BROKEN.values()}) >= 25
@@ -227,7 +275,9 @@ def test_json_keeps_to_its_schema_and_metrics_to_their_format(tmp_path: Path) ->
     assert len(document["findings"]) == len(found)
     metrics = render_doctor_metrics("edge", found)
     assert 'kvmdecl_doctor_findings{cluster="edge",host="kvm-1",outcome="failure"} 1\n' in metrics
+    wrong = 'kvmdecl_doctor_wrong{cluster="edge",host="kvm-1",question="pool",outcome="failure"} 1\n'
+    assert wrong in metrics
     assert all(
-        re.fullmatch(r'# .*|kvmdecl_doctor_findings\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\} [0-9]+', line)
+        re.fullmatch(r'# .*|kvmdecl_doctor_(findings|wrong)\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\} [0-9]+', line)
         for line in metrics.splitlines()
     )
