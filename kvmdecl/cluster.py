@@ -14,6 +14,7 @@ from kvmdecl.manifest import (
     Cdrom,
     DeviceAlias,
     Disk,
+    Limits,
     Network,
     NetworkFilter,
     Nic,
@@ -358,6 +359,7 @@ class ResolvedCluster:
     origin: Origin = field(compare=False, default=Origin())
     rules: RuleChoice = RuleChoice()
     rollout: Rollout | None = None
+    limits: Limits = field(default_factory=Limits.unsaid)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
@@ -13,6 +14,7 @@ from kvmdecl.diagnostics import Diagnostic, Span
 from kvmdecl.state import Address, Kind, Member
 from kvmdecl.tasks import CreateVolume, MoveDomain, Task
 
+_DIGEST = 12  # hex digits
 GateOption = str | tuple[str, ...]
 """A value that a manifest gives to a gate."""
 
@@ -259,7 +261,8 @@ class Plan:
     """The whole answer. `unchanged` counts the objects that are as declared already.
 
     `blocked` are objects that cannot be brought to what is declared, each with the reason; `notes` are warnings and
-    things worth knowing (objects of ours that the manifest no longer names). `members` are the hosts that every host
+    things worth knowing (objects of ours that the manifest no longer names). `exceeded` are limits of the manifest that
+    it goes beyond; then nothing of it may be carried out. `members` are the hosts that every host
     shall remember before anything is made, `let_go` those that it shall forget. `foreign` is what
     nobody declares, if it was asked for; nothing is done about it. `rollout` is None where the manifest has none.
     """
@@ -275,6 +278,13 @@ class Plan:
     let_go: tuple[Member, ...] = ()
     foreign: tuple[ForeignObject, ...] = ()
     rollout: Rollout | None = None
+    exceeded: tuple[Diagnostic, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Tells this plan from those that do something else; consent is given to it. Another version gives another."""
+        acts = [(s.address, s.action, s.impact, s.precondition, s.task, s.after) for s in self.steps]
+        return hashlib.sha256(repr((self.cluster, acts)).encode()).hexdigest()[:_DIGEST]
 
     @property
     def silent(self) -> tuple[str, ...]:

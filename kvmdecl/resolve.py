@@ -199,6 +199,7 @@ class _Linker:
             origin=self._origin(),
             rules=self._rules(),
             rollout=self._rollout(),
+            limits=self._manifest.limits,
         )
 
     def _rollout(self) -> Rollout | None:

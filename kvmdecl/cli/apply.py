@@ -19,7 +19,8 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Consent to deleting this object, as the plan names it: HOST/KIND/NAME. May be repeated.",
+            help="Consent to deleting this object in this plan, as the plan names it: HOST/KIND/NAME@DIGEST; of a "
+            "saved plan without the digest. May be repeated.",
         ),
     ] = None,
     scheduled: Annotated[
@@ -68,8 +69,8 @@ def run(
       kvmdecl apply --resume last
 
     Exit codes: 0 done, 1 error, 3 done in part (failed or refused steps, unreachable hosts),
-    4 a deletion lacks consent or too many hosts did not answer for a rollout, 5 another run holds a host,
-    6 paused: a gate of a rollout is inconclusive.
+    4 a deletion lacks consent, too many hosts did not answer for a rollout, or a limit forbids it,
+    5 another run holds a host, 6 paused: a gate of a rollout is inconclusive.
     """
     from kvmdecl.cli import applying, planning
 
@@ -93,11 +94,13 @@ def run(
             path, scheduled=scheduled, forget=forget_host or (), to_apply=True
         )
         applying.show(plan, progress, warnings)
+    applying.require_limits(plan)
     if until_wave:
         plan = applying.cut(plan, until_wave)
     if plan.empty:
         raise typer.Exit(planning.exit_code(plan, detailed=False))
     applying.require_budget(plan)
-    applying.consent(plan, yes=yes, allowed=frozenset(allow_delete or ()))
+    reviewed = bool(resume) or path.suffix == ".json"
+    applying.consent(plan, yes=yes, allowed=frozenset(allow_delete or ()), reviewed=reviewed)
     errand = applying.Errand("apply", f"run {resume}" if resume else str(path.absolute()), seen, journal)
     raise typer.Exit(applying.carry_out(plan, errand, parallel=parallel, progress=progress))

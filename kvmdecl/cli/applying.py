@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import signal
 import sys
@@ -102,22 +103,39 @@ def show(plan: Plan, progress: common.ProgressView, warnings: Sequence[Diagnosti
         common.complain(text.rstrip())
     else:
         common.say(text, end="")
-    common.report((*plan.blocked, *warnings, *plan.notes))
+    common.report((*plan.exceeded, *plan.blocked, *warnings, *plan.notes))
 
 
-def consent(plan: Plan, *, yes: bool, allowed: frozenset[str]) -> None:
-    """Make sure that the user said yes: to the plan, and to each deletion by its name.
+def require_limits(plan: Plan) -> None:
+    """Make sure that the plan is within the limits of its manifest. What is beyond was reported with it.
+
+    Raises:
+        typer.Exit: 4 if not.
+    """
+    if plan.exceeded:
+        common.complain("Nothing was changed: the plan goes beyond limits of the manifest.")
+        raise typer.Exit(common.Exit.BLOCKED)
+
+
+def consent(plan: Plan, *, yes: bool, allowed: frozenset[str], reviewed: bool) -> None:
+    """Make sure that the user said yes: to the plan, and to each deletion by its name, in this plan.
+
+    Args:
+        plan: what is going to be done.
+        yes: whether nobody is to be asked.
+        allowed: deletions, as ADDRESS@DIGEST; the plan's digest may be left out if it is `reviewed`.
+        reviewed: whether the plan itself was given, so that it is the one that was looked at.
 
     Raises:
         typer.Exit: 4 when a deletion lacks consent, 1 when the user said no.
-        Rejected: `apply.unknown-consent` when --allow-delete names nothing that the plan deletes.
+        Rejected: `apply.unknown-consent` when --allow-delete names nothing that the plan deletes,
+            `apply.stale-consent` when it was given to another plan.
     """
     deletions = [step for step in plan.steps if step.action is Action.DELETE]
-    unknown = allowed - {str(step.address) for step in deletions}
-    if unknown:
-        raise Rejected([_unknown_consent(name, deletions) for name in sorted(unknown)])
+    digest = plan.digest if deletions else ""
+    allowed = _named(allowed, deletions, digest, reviewed=reviewed)
     if yes or not sys.stdin.isatty():
-        _require_names(deletions, allowed)
+        _require_names(deletions, allowed, "" if reviewed else f"@{digest}")
         if not yes:
             raise Rejected([_NOBODY_TO_ASK])
         return
@@ -162,12 +180,38 @@ _NOBODY_TO_ASK = Diagnostic(
 )
 
 
-def _require_names(deletions: Sequence[Step], allowed: frozenset[str]) -> None:
+_CONSENT = re.compile(r"(.+)@([0-9a-f]{12})", re.ASCII)
+
+
+def _named(
+    allowed: Iterable[str], deletions: Sequence[Step], digest: str, *, reviewed: bool
+) -> frozenset[str]:
+    """The addresses that consent was given to; without a digest it counts for a plan that was reviewed alone."""
+    named = {text: _CONSENT.fullmatch(text) for text in allowed}
+    addresses = {text: found[1] if found else text for text, found in named.items()}
+    known = {str(step.address) for step in deletions}
+    if unknown := sorted(address for address in addresses.values() if address not in known):
+        raise Rejected([_unknown_consent(name, deletions) for name in unknown])
+    if stale := sorted(text for text, found in named.items() if found and found[2] != digest):
+        raise Rejected([_stale_consent(text, digest) for text in stale])
+    return frozenset(addresses[text] for text, found in named.items() if found or reviewed)
+
+
+def _stale_consent(text: str, digest: str) -> Diagnostic:
+    return Diagnostic(
+        code="apply.stale-consent",
+        summary=f"{safe_text(text)} consents to another plan than this one, which is {digest}",
+        cause="The manifest, or something on the hosts, changed since it was given.",
+        hint="look at the plan, then consent to this one.",
+    )
+
+
+def _require_names(deletions: Sequence[Step], allowed: frozenset[str], digest: str) -> None:
     missing = [str(step.address) for step in deletions if str(step.address) not in allowed]
     if missing:
         common.complain("Nothing was changed: these deletions need your consent by name:")
         for address in missing:
-            common.complain(f"    --allow-delete {safe_text(address)}")
+            common.complain(f"    --allow-delete {safe_text(address)}{digest}")
         raise typer.Exit(common.Exit.BLOCKED)
 
 

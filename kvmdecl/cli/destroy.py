@@ -37,7 +37,8 @@ def run(
       kvmdecl destroy clusters/demo
       kvmdecl destroy demo --confirm demo --volume kvm-1/volume/vms/a.root.qcow2
 
-    Exit codes: 0 done, 1 error or not confirmed, 3 done in part, 5 another run holds a host.
+    Exit codes: 0 done, 1 error, protected or not confirmed, 3 done in part, 4 beyond a limit,
+    5 another run holds a host.
     """
     from kvmdecl.cli import applying, planning
 
@@ -46,6 +47,7 @@ def run(
     applying.show(plan, progress)
     if not plan.steps:
         raise typer.Exit(planning.exit_code(plan, detailed=False))
+    applying.require_limits(plan)
     applying.confirm_destruction(cluster.name, len(plan.steps), confirm)
     errand = applying.Errand("destroy", str(path), made.seen, journal)
     raise typer.Exit(applying.carry_out(plan, errand, parallel=parallel, progress=progress))

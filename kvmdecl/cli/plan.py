@@ -77,7 +77,8 @@ def run(
       kvmdecl plan clusters/demo --deep
       kvmdecl plan plan.json --format markdown
 
-    Exit codes: 0 planned, 1 error or blocked objects, 2 changes (with --detailed-exitcode), 3 a host did not answer.
+    Exit codes: 0 planned, 1 error or blocked objects, 2 changes (with --detailed-exitcode), 3 a host did not answer,
+    4 it goes beyond a limit of the manifest.
     """
     from kvmdecl.cli import planning, showing
 

@@ -277,7 +277,9 @@ def make_destroy(
 
 
 def exit_code(plan: Plan, *, detailed: bool) -> common.Exit:
-    """What `plan` ends with. A host that did not answer outweighs the rest: the plan is not whole."""
+    """What `plan` ends with. Limits outweigh hosts that did not answer, and these the rest: the plan is not whole."""
+    if plan.exceeded:
+        return common.Exit.BLOCKED
     if not plan.complete:
         return common.Exit.PARTIAL
     if plan.blocked:

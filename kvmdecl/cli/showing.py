@@ -48,7 +48,7 @@ def show_plan(
 
         common.say_findings(findings(plan, warnings), form, "plan")
     if form in {common.PlanFormat.TEXT, common.PlanFormat.JSON}:
-        common.report((*plan.blocked, *warnings, *plan.notes))
+        common.report((*plan.exceeded, *plan.blocked, *warnings, *plan.notes))
 
 
 def as_json(plan: Plan) -> str:

@@ -61,6 +61,6 @@ def run(
     if plan.empty:
         raise typer.Exit(planning.exit_code(plan, detailed=False))
     applying.require_budget(plan)
-    applying.consent(plan, yes=yes, allowed=frozenset(allow_delete or ()))
+    applying.consent(plan, yes=yes, allowed=frozenset(allow_delete or ()), reviewed=False)
     errand = applying.Errand("undo", f"run {found.name}", seen, journal)
     raise typer.Exit(applying.carry_out(plan, errand, parallel=parallel, progress=progress))

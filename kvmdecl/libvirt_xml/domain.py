@@ -13,6 +13,7 @@ from kvmdecl.libvirt_xml.domain_disks import disks
 from kvmdecl.libvirt_xml.domain_memory import guest_numa, sizes, tuning
 from kvmdecl.libvirt_xml.domain_nics import interface
 from kvmdecl.libvirt_xml.overlay import to_text
+from kvmdecl.libvirt_xml.protection import protection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,6 +37,7 @@ def domain_xml(vm: ResolvedVm, pools: Mapping[str, Pool]) -> str:
             node("name", vm.name),
             node("uuid", vm.uuid),
             vm.spec.genid is not None and node("genid", vm.spec.genid if vm.spec.genid != "auto" else None),
+            vm.spec.protect and protection(),
             bool(description) and node("description", description),
             *sizes(vm),
             node("vcpu", str(vm.max_cpus), current=str(vm.cpus)),

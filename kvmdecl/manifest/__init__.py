@@ -14,6 +14,7 @@ from kvmdecl.manifest.filters import FilterRule, NetworkFilter
 from kvmdecl.manifest.firmware import Firmware
 from kvmdecl.manifest.hosts import Host, Reserve
 from kvmdecl.manifest.images import Image
+from kvmdecl.manifest.limits import DataLimit, DeleteLimit, GuestLimit, Limits
 from kvmdecl.manifest.memory import Balloon, Memory
 from kvmdecl.manifest.migration import Migration
 from kvmdecl.manifest.networks import Dhcp, DhcpHost, Network
@@ -31,12 +32,12 @@ from kvmdecl.names import Name
 
 __all__ = [
     "After", "Audio", "Balloon", "BandwidthShare", "CacheShare", "Cdrom", "Channel", "CloudInit", "Cpus",
-    "DeviceAlias", "DeviceRequest", "Dhcp", "DhcpHost", "Disk", "FilterRule", "Firmware", "Graphics", "Host",
-    "Ignition", "Image", "Input", "IoTune", "Manifest", "Memory", "Migration", "Network",
-    "NetworkFilter", "Nic", "Numa",
-    "Panic", "PciKind", "PlacementSection", "Pool", "Reserve", "Rollout", "RolloutGate", "RulesSection",
-    "Scheduler", "Secret", "Section", "SerialConsole", "Shutdown", "Snapshots", "Sound", "Topology", "Tpm",
-    "Video", "VirtualFunction", "Vm", "Vsock", "Watchdog",
+    "DataLimit", "DeleteLimit", "DeviceAlias", "DeviceRequest", "Dhcp", "DhcpHost", "Disk", "FilterRule",
+    "Firmware", "Graphics", "GuestLimit", "Host", "Ignition", "Image", "Input", "IoTune", "Limits", "Manifest",
+    "Memory", "Migration", "Network", "NetworkFilter", "Nic", "Numa", "Panic", "PciKind", "PlacementSection",
+    "Pool", "Reserve", "Rollout", "RolloutGate", "RulesSection", "Scheduler", "Secret", "Section",
+    "SerialConsole", "Shutdown", "Snapshots", "Sound", "Topology", "Tpm", "Video", "VirtualFunction", "Vm",
+    "Vsock", "Watchdog",
 ]  # fmt: skip
 
 
@@ -62,6 +63,8 @@ class Manifest(Section):
     """Solver for vms that name no host."""
     rollout: Rollout | None = None
     """In what order, and how much at once, `apply` works on the hosts; on all at once if not given."""
+    limits: Limits = Limits.unsaid()
+    """How much one plan may delete, restart, move and write."""
     rules: RulesSection = RulesSection.unsaid()
     """Which of the field's known pitfalls are looked for (`kvmdecl rules`)."""
     hosts: dict[Name, Host] = Field(default_factory=dict)

@@ -239,6 +239,9 @@ class Vm(Section):
     state: Literal["running", "stopped", "unmanaged", "absent"] = "running"
     """Power state. `unmanaged` neither starts nor stops it; `absent` plans the deletion of its definition (its volumes
     stay)."""
+    protect: Bool = False
+    """Never delete it. Its host remembers that, whatever becomes of its entry, so that to delete it takes an apply with
+    `protect: false` first."""
     after: tuple[After, ...] = ()
     """Vms that are started before it and stopped after it, where one run does both (`after: [db]`)."""
     ha: VmHa | None = None

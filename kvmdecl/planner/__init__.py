@@ -18,6 +18,7 @@ from kvmdecl.planner.domains import orphans, plan_absent_domain, plan_domain
 from kvmdecl.planner.filters import plan_absent_filter, plan_filter
 from kvmdecl.planner.foreign import foreign_objects
 from kvmdecl.planner.handover import handed_over
+from kvmdecl.planner.limits import limit_faults
 from kvmdecl.planner.moves import (
     brought_along,
     copies_left,
@@ -131,7 +132,8 @@ def make_plan(
         let_go=roll.let_go,
         foreign=foreign_objects(desired, views) if foreign else (),
     )
-    return in_waves(cluster, plan, desired)
+    exceeded = limit_faults(cluster, plan.steps, desired.resources, views)
+    return in_waves(cluster, replace(plan, exceeded=in_order(exceeded)), desired)
 
 
 def _waiting_there(step: Step, made_by: Mapping[Address, Address]) -> Step:

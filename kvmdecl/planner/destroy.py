@@ -7,13 +7,16 @@ from collections.abc import Iterator, Mapping
 from kvmdecl.cluster import ResolvedCluster
 from kvmdecl.diagnostics import Diagnostic, Severity, in_order
 from kvmdecl.libvirt_xml.fingerprint import fingerprint
-from kvmdecl.libvirt_xml.marker import belongs
+from kvmdecl.libvirt_xml.marker import belongs, owned_by, read_marker
 from kvmdecl.libvirt_xml.nwfilter import filters_in
+from kvmdecl.libvirt_xml.protection import may_be_protected
 from kvmdecl.libvirt_xml.safe import Element, parse_xml
 from kvmdecl.membership import membership
 from kvmdecl.names import derive_uuid, format_size
 from kvmdecl.plan import Action, Impact, Plan, Step
 from kvmdecl.planner.departed import departed_hosts
+from kvmdecl.planner.domains import protected
+from kvmdecl.planner.limits import data_faults
 from kvmdecl.planner.managed import was_handed_over
 from kvmdecl.planner.order import in_turn
 from kvmdecl.planner.secrets import what_goes_with
@@ -41,14 +44,14 @@ def make_destroy_plan(
 
     While a guest runs that a cluster manager started, nothing is: it would be started again, or lose what it stands on.
     `volumes` are those to delete too, each as `HOST/volume/POOL/NAME`, and `secrets`, each as `HOST/secret/NAME`; all
-    others are kept, and so is everything on a host that does not answer.
+    others are kept, and so is everything on a host that does not answer. Nothing is deleted if a guest is protected.
 
     Raises:
         Rejected: never; a volume or secret that does not exist is a note.
     """
     views = list(host_views(cluster.name, cluster.revision, dict(sorted(observations.items()))).values())
-    managed = tuple(_managed(cluster, views))
-    doomed = () if managed else (step for view in views for step in _host_steps(view, volumes, secrets))
+    kept = (*_managed(cluster, views), *(found for view in views for found in _protected(view)))
+    doomed = () if kept else (step for view in views for step in _host_steps(view, volumes, secrets))
     steps = in_turn(cluster, tuple(doomed))
     return Plan(
         cluster=cluster.name,
@@ -56,7 +59,8 @@ def make_destroy_plan(
         hosts=planned_hosts(cluster, observations),
         steps=steps,
         unchanged=0,
-        blocked=managed,
+        blocked=in_order(kept),
+        exceeded=in_order(data_faults(cluster, steps, {view.host: view for view in views})),
         notes=in_order(
             [
                 *_kept(views, volumes),
@@ -83,6 +87,14 @@ def _managed(cluster: ResolvedCluster, views: list[HostView]) -> Iterator[Diagno
                     hint="take its resource out of the cluster manager, which stops it, then destroy again.",
                     subject=f"{view.host}/domain/{domain.name}",
                 )
+
+
+def _protected(view: HostView) -> Iterator[Diagnostic]:
+    """Guests that stay, and with them all that the cluster has: nothing is taken away from under them."""
+    for domain in view.state.domains:
+        marker = read_marker(domain.xml)
+        if owned_by(marker, view.cluster, domain.uuid) and may_be_protected(marker):
+            yield protected(Address(view.host, Kind.DOMAIN, domain.name), marker)
 
 
 def _host_steps(view: HostView, volumes: frozenset[str], secrets: frozenset[str]) -> Iterator[Step]:

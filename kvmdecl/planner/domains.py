@@ -15,6 +15,7 @@ from kvmdecl.libvirt_xml.fields import fields
 from kvmdecl.libvirt_xml.holders import devices_in
 from kvmdecl.libvirt_xml.impact import Assessment, assess
 from kvmdecl.libvirt_xml.marker import Left, Marker, belongs, owned_by, read_marker
+from kvmdecl.libvirt_xml.protection import is_protected, may_be_protected
 from kvmdecl.libvirt_xml.trace import changed_outside, is_untouched
 from kvmdecl.names import format_duration, format_size
 from kvmdecl.plan import Action, Change, ChangeOrigin, Impact
@@ -194,6 +195,8 @@ def _update(
     )
     if not changes and not is_new:
         changes = _marker_changes(desired, base)
+    elif base is not None:
+        changes += tuple(_protection_changes(desired, base))
     found = changed_outside(marker, observed.xml, desired.xml, view.libvirt) if marker else ()
     notes = (
         *(() if is_new else _notes(desired, marker)),
@@ -313,12 +316,20 @@ def _marker_changes(desired: DesiredDomain, base: str | None) -> tuple[Change, .
     if base is not None and (
         base == desired.xml or fields(base, Kind.DOMAIN) == fields(desired.xml, Kind.DOMAIN)
     ):
-        return ()
+        return tuple(_protection_changes(desired, base))
     before = "what was applied before" if base is not None else "nothing readable"
     change = Change(
         "metadata", "marker", before, "what is declared now", Impact.METADATA, "virDomainDefineXMLFlags"
     )
     return (change,)
+
+
+def _protection_changes(desired: DesiredDomain, base: str) -> Iterator[Change]:
+    """No field of a definition, and remembered beside it."""
+    before, after = (str(is_protected(xml)).lower() for xml in (base, desired.xml))
+    if before != after:
+        at, how = desired.origin.find("protect"), "virDomainDefineXMLFlags"
+        yield Change("metadata", "protect", before, after, Impact.METADATA, how, at=at)
 
 
 def _notes(desired: DesiredDomain, marker: Marker | None) -> tuple[Diagnostic, ...]:
@@ -378,6 +389,8 @@ def plan_absent_domain(absent: Absent, uuid: str, view: HostView) -> Verdict:
             "It holds the memory of the guest, and what that had not written to its disks yet.",
             f"start it and have it shut down, or drop the image with `virsh managedsave-remove {observed.name}`.",
         )
+    if may_be_protected(marker := read_marker(observed.xml)):
+        return Verdict(blocked=replace(protected(absent.address, marker), at=absent.origin.find("state")))
     impact = Impact.DOWNTIME if observed.active else Impact.NONE
     forced = (
         f" (forced off after {format_duration(absent.power_off.timeout)})" if absent.power_off.force else ""
@@ -395,6 +408,20 @@ def _not_stopped(absent: Absent) -> Diagnostic:
         f"{name} on {absent.address.host} is left running: a cluster manager runs it",
         "Stopped behind its back, the guest would be started again.",
         "take its resource out of the cluster manager, then apply again.",
+    )
+
+
+def protected(address: Address, marker: Marker | None) -> Diagnostic:
+    """Why a guest is not deleted whose marker says so, or cannot be read."""
+    known = marker is not None and marker.applied is not None
+    summary = f"{address} is protected, and is not deleted"
+    unknown = f"whether {address} is protected cannot be read, so it is not deleted"
+    return Diagnostic(
+        code="plan.protected",
+        summary=summary if known else unknown,
+        cause="Its host remembers that, whatever the manifest says by now.",
+        hint="first apply it with `protect: false`, then with `state: absent`.",
+        subject=str(address),
     )
 
 

@@ -116,6 +116,7 @@ def undo_plan(plan: Plan, begun: Iterable[Begun], observations: Mapping[str, Obs
         notes=in_order(notes),
         let_go=(),
         foreign=(),
+        exceeded=(),
         rollout=replace(plan.rollout, gates=()) if plan.rollout else None,
     )
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def findings(plan: Plan, warnings: Sequence[Diagnostic] = ()) -> tuple[Diagnostic, ...]:
     """What is wrong or worth knowing, and each step that interrupts a guest or deletes something, at its line."""
-    return (*plan.blocked, *warnings, *plan.notes, *_interruptions(plan))
+    return (*plan.exceeded, *plan.blocked, *warnings, *plan.notes, *_interruptions(plan))
 
 
 def _interruptions(plan: Plan) -> Iterator[Diagnostic]:

@@ -15,14 +15,18 @@ from kvmdecl.diagnostics import Diagnostic, Rejected, Span
 from kvmdecl.plan import Plan
 from kvmdecl.text import safe_text
 
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
 MAX_FILE = 512 * 1024 * 1024
 _PLAN = TypeAdapter(Plan)
 
 
 def render_plan_json(plan: Plan) -> str:
     """The plan as JSON: sorted keys, no times, so that the same plan is the same bytes."""
-    document = {"formatVersion": FORMAT_VERSION, **_PLAN.dump_python(plan, mode="json")}
+    document = {
+        "formatVersion": FORMAT_VERSION,
+        "digest": plan.digest,
+        **_PLAN.dump_python(plan, mode="json"),
+    }
     return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=True) + "\n"
 
 
@@ -30,8 +34,9 @@ def plan_schema() -> dict[str, Any]:
     """JSON Schema of the document."""
     schema = _PLAN.json_schema(mode="serialization")
     version = {"type": "string", "pattern": r"^1\.[0-9]+$", "description": "MAJOR.MINOR"}
-    schema["properties"] = {"formatVersion": version, **schema["properties"]}
-    schema["required"] = ["formatVersion", *schema["required"]]
+    digest = {"type": "string", "pattern": "^[0-9a-f]{12}$", "description": "Consent is given to it."}
+    schema["properties"] = {"formatVersion": version, "digest": digest, **schema["properties"]}
+    schema["required"] = ["formatVersion", "digest", *schema["required"]]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "kvmdecl plan", **schema}
 
 

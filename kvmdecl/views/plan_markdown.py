@@ -82,6 +82,7 @@ def _summary(plan: Plan, warnings: Sequence[Diagnostic]) -> Iterator[str]:
         f"{count(len(plan.steps), 'change')} on {count(len(hosts), 'host')}" if plan.steps else "no changes"
     )
     blocked = f" · **{len(plan.blocked)} blocked**" if plan.blocked else ""
+    blocked += " · **beyond its limits**" if plan.exceeded else ""
     silent = f" · **{count(len(plan.silent), 'host')} unknown**" if plan.silent else ""
     yield f"### kvmdecl plan · {code(plan.cluster)} · {what}{blocked}{silent}"
     yield ""
@@ -95,7 +96,7 @@ def _summary(plan: Plan, warnings: Sequence[Diagnostic]) -> Iterator[str]:
         yield f"Not read, and left alone: {_names(list(plan.silent))}"
         yield ""
     yield from _waves(plan)
-    yield from _findings(in_order((*plan.blocked, *warnings, *plan.notes)))
+    yield from _findings(in_order((*plan.exceeded, *plan.blocked, *warnings, *plan.notes)))
 
 
 def _impacts(plan: Plan) -> Iterator[str]:

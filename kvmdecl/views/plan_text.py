@@ -232,7 +232,9 @@ def _closing(plan: Plan, next_command: str) -> Iterator[str]:
     blocked = f", {len(plan.blocked)} blocked" if plan.blocked else ""
     what = counts(plan.steps) or f"{count(len(plan.let_go), 'host')} to forget"
     yield f"Plan: {what}{detail}; {plan.unchanged} unchanged{blocked}."
-    if next_command:
+    if plan.exceeded:
+        yield f"Beyond {count(len(plan.exceeded), 'limit')} of the manifest: nothing of it can be carried out."
+    elif next_command:
         yield "Nothing has changed yet; to do it:"
         yield f"    {next_command}"
 

@@ -94,6 +94,11 @@ class Story:
         assert answer.code == 0, f"exit {answer.code}\n{answer.out}\n{answer.err}"
         return answer
 
+    def consents(self, *addresses: str) -> list[str]:
+        """Options that consent to deletions, in the plan as it is now."""
+        digest = self.run("plan", "--format", "json").plan["digest"]
+        return [part for address in addresses for part in ("--allow-delete", f"{address}@{digest}")]
+
     def connect(self, host: str) -> Connection:
         """A connection to a lab host, to look at it without kvmdecl."""
         return Connection(self.lab.hosts[host].uri())

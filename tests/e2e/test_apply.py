@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema_rs
@@ -138,14 +139,24 @@ def test_an_absent_vm_is_deleted_with_consent_by_name_and_its_disk_stays(story: 
     story.ok("apply", "--yes")
     host = find_vm(story, "web-1")
 
-    story.edit("count: 3", "count: 3\n    state: absent")
+    story.edit("count: 3", "count: 3\n    protect: true")
+    assert "protect  false -> true" in story.ok("apply", "--yes").out
+    story.edit("protect: true", "state: absent")
+    kept = story.run("apply", "--yes")
+    assert (kept.code, kept.err.count("error[plan.protected]")) == (1, 3)
+    refused = story.run("destroy", "--confirm", "story")
+    assert (refused.code, refused.err.count("error[plan.protected]")) == (1, 3)
+    story.edit("state: absent", "protect: false")
+    story.ok("apply", "--yes")
+
+    story.edit("protect: false", "state: absent")
     refused = story.run("apply", "--yes")
     assert refused.code == 4
-    assert f"--allow-delete {host}/domain/web-1" in refused.err
-    consents = [
-        part for n in (1, 2, 3) for part in ("--allow-delete", f"{find_vm(story, f'web-{n}')}/domain/web-{n}")
-    ]
-    story.ok("apply", "--yes", *consents)
+    consents = re.findall(r"--allow-delete (\S+/domain/web-\d@[0-9a-f]{12})", refused.err)
+    assert consents[0].startswith(f"{host}/domain/web-1@")
+    stale = story.run("apply", "--yes", "--allow-delete", f"{host}/domain/web-1@{'0' * 12}")
+    assert (stale.code, "error[apply.stale-consent]" in stale.err) == (1, True)
+    story.ok("apply", "--yes", *(part for each in consents for part in ("--allow-delete", each)))
 
     with story.connect(host) as connection:
         assert connection.listAllDomains() == []

@@ -65,7 +65,7 @@ def test_a_filter_is_in_force_changes_under_a_running_guest_and_goes(story: Stor
     story.edit("  web:\n", "  web:\n    state: absent\n")
     assert "reference.absent" in story.run("plan").err
     story.edit("{network: lan, filter: web}", "lan")
-    story.ok("apply", "--yes", "--allow-delete", "kvm-1/nwfilter/web")
+    story.ok("apply", "--yes", *story.consents("kvm-1/nwfilter/web"))
     assert "3333" not in rules(story)
     assert story.run("plan", "--detailed-exitcode").code == 0
     with story.connect("kvm-1") as connection:

@@ -128,6 +128,6 @@ def test_ha_is_switched_off_and_on_under_a_guest_that_runs_on_and_its_file_goes_
     assert ha.ok("plan", "--detailed-exitcode").err.count("plan.still-managed") == 4
     with ha.connect("kvm-3") as connection:
         connection.lookupByName("db").destroy()
-    consent = [f"--allow-delete={host}/volume/defs/db.xml" for host in HOSTS]
+    consent = ha.consents(*(f"{host}/volume/defs/db.xml" for host in HOSTS))
     ha.ok("apply", "--yes", *consent)
     assert not any(file(ha, host).exists() for host in HOSTS)

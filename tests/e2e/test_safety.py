@@ -90,7 +90,7 @@ def test_a_guest_that_was_absent_comes_back_to_its_disk(story: Story):
     story.ok("apply", "--yes")
     host = find_vm(story, "web")
     story.edit("web: {", "web: {state: absent, ")
-    story.ok("apply", "--yes", "--allow-delete", f"{host}/domain/web")
+    story.ok("apply", "--yes", *story.consents(f"{host}/domain/web"))
 
     story.edit("state: absent, ", "")
     plan = story.run("plan").out

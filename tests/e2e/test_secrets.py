@@ -154,7 +154,7 @@ def test_a_secret_is_deleted_by_name_once_no_guest_uses_it(encrypted: Story):
     assert "error[reference.absent]" in encrypted.run("plan").err
 
     encrypted.edit("    memory: 64MiB", "    memory: 64MiB\n    state: absent")
-    allow = ("--allow-delete", "kvm-1/domain/db", "--allow-delete", "kvm-1/secret/db")
+    allow = encrypted.consents("kvm-1/domain/db", "kvm-1/secret/db")
     refused = encrypted.run("apply", "--yes", *allow[:2])
     assert refused.code == 4
     assert "- secret  db  data-loss  undefined, with its value: on this host, nothing opens" in refused.out

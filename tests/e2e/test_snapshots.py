@@ -112,7 +112,7 @@ def test_a_guest_with_snapshots_neither_grows_nor_is_deleted_with_them(running: 
     running.edit("data: 8MiB", "data: 16MiB")
     assert "plan.disk-has-snapshots" in running.run("plan").err
     running.edit("    image: tiny\n", "    image: tiny\n    state: absent\n")
-    answer = running.run("apply", "--yes", "--allow-delete", "kvm-1/domain/db")
+    answer = running.run("apply", "--yes", *running.consents("kvm-1/domain/db"))
 
     assert "step.saved-states" in answer.out + answer.err
     assert len(layers(running)) == 3

@@ -110,9 +110,10 @@ def test_a_nic_goes_to_a_guest_and_comes_back(site: Site):
     off = ", state: stopped, shutdown: {timeout: 1s, force: true}"  # nothing in it hears the power button
     assert "1 of 1 step done" in site.run("apply", "--yes", vms=guest("web", ALONE, more=off))
     assert site.driver(ALONE) == "e1000e"
-    site.run(
-        "apply", "--yes", "--allow-delete", "kvm-1/domain/web", vms="  web: {state: absent, type: qemu}\n"
-    )
+    gone = "  web: {state: absent, type: qemu}\n"
+    consent = re.search(r"--allow-delete (\S+)", site.run("apply", "--yes", vms=gone))
+    assert consent
+    site.run("apply", "--yes", "--allow-delete", consent[1], vms=gone)
 
 
 def test_what_a_plan_says_about_virtual_functions_makes_them(site: Site):

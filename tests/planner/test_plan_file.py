@@ -72,7 +72,7 @@ def test_a_plan_from_before_networks_changed_live_is_read(plan: Plan, tmp_path: 
     ("damage", "said"),
     [
         (lambda text: text[: len(text) // 2], "plan.unreadable"),
-        (lambda text: text.replace('"1.0"', '"2.0"'), "formatVersion is 2.0"),
+        (lambda text: text.replace('"1.1"', '"2.0"'), "formatVersion is 2.0"),
         (lambda text: text.replace('"task": "create-pool"', '"task": "burn-pool"'), "create-pool"),
         (lambda text: "[]", "formatVersion is missing"),
         (lambda text: "\x00\xff", "plan.unreadable"),
