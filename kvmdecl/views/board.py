@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,11 +23,15 @@ from kvmdecl.events import (
 from kvmdecl.text import safe_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kvmdecl.events import Event
     from kvmdecl.plan import Plan
     from kvmdecl.state import Address
 
 _MOST_HOSTS = 6
+_PACE_FROM = 2.0  # seconds that a transfer has to go on before it can be told how long it will
+_IN_MINUTES = 120.0  # seconds from which on nobody counts them
 _SCALES = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
@@ -51,6 +56,7 @@ class Board:
     """Kept up to date by `note`, read by the views."""
 
     plan: Plan
+    clock: Callable[[], float] = time.monotonic
     hosts: dict[str, HostTally] = field(default_factory=dict)
     running: dict[Address, StepProgress | None] = field(default_factory=dict)
     problems: list[StepFailed | StepRefused] = field(default_factory=list)
@@ -58,6 +64,7 @@ class Board:
     gate: GateStarted | None = None
     finished: ApplyFinished | None = None
     _marks: dict[Address, str] = field(default_factory=dict)
+    _paces: dict[Address, tuple[float, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for step in self.plan.steps:
@@ -69,8 +76,9 @@ class Board:
         match event:
             case StepStarted(address):
                 self.running[address] = None
-            case StepProgress(address):
+            case StepProgress(address, done):
                 self.running[address] = event
+                self._paces.setdefault(address, (self.clock(), done))
             case StepDone(address):
                 self._end(address).done += 1
             case StepFailed(address):
@@ -91,6 +99,7 @@ class Board:
 
     def _end(self, address: Address) -> HostTally:
         self.running.pop(address, None)
+        self._paces.pop(address, None)
         return self.hosts.setdefault(address.host, HostTally())
 
     def title(self, address: Address) -> str:
@@ -100,7 +109,17 @@ class Board:
     def doing(self, address: Address) -> str:
         """A running step and how far it is."""
         progress = self.running.get(address)
-        return self.title(address) + (f"  {describe(progress)}" if progress else "")
+        return self.title(address) + (f"  {self.told(progress)}" if progress else "")
+
+    def told(self, progress: StepProgress) -> str:
+        """How far a step is, and of a transfer how long it will take at the pace that it had so far."""
+        began, first = self._paces.get(progress.address, (self.clock(), progress.done))
+        seconds, moved = self.clock() - began, progress.done - first
+        if progress.unit != "bytes" or seconds < _PACE_FROM or moved <= 0:
+            return describe(progress)
+        left = max(0.0, (progress.total - progress.done) * seconds / moved)
+        shown = f"{left / 60:.0f} min" if left >= _IN_MINUTES else f"{left:.0f} s"
+        return f"{describe(progress)}, about {shown} left"
 
 
 def describe(progress: StepProgress) -> str:

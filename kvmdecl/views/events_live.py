@@ -88,7 +88,7 @@ class LiveView:
     def _render(self) -> RenderableType:
         with self._lock:
             shown = [host for host, tally in self._board.hosts.items() if self._is_busy(host, tally)]
-            room = max(1, self._console.height - 2)
+            room = max(1, self._console.height - 2 - bool(self._board.gate))
             rows = shown[:room] if len(shown) <= room else shown[: room - 1]
             parts: list[RenderableType] = [self._table(rows)]
             if len(shown) > len(rows):

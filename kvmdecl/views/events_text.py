@@ -22,7 +22,7 @@ from kvmdecl.events import (
     WaveStarted,
 )
 from kvmdecl.text import safe_text
-from kvmdecl.views.board import Board, conclusion, describe, gate_line, problem_lines, rollout_line
+from kvmdecl.views.board import Board, conclusion, gate_line, problem_lines, rollout_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,7 +50,7 @@ class TextView:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Show the events of applying `plan`; `write` is given whole lines."""
-        self._board = Board(plan)
+        self._board = Board(plan, clock)
         self._write = write
         self._heartbeat = heartbeat
         self._clock = clock
@@ -84,7 +84,7 @@ class TextView:
             case StepProgress(address):
                 if self._clock() - self._told.setdefault(address, self._clock()) >= _PROGRESS_EVERY:
                     self._told[address] = self._clock()
-                    yield self._line(address, describe(event))
+                    yield self._line(address, self._board.told(event))
             case StepDone(address, seconds, remarks):
                 yield self._line(address, f"done  {seconds:.1f} s")
                 yield from (self._line(address, f"note: {safe_text(remark)}") for remark in remarks)

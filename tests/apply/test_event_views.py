@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import threading
 import time
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from kvmdecl.events import (
 from kvmdecl.plan import Action, Impact, Plan, Step
 from kvmdecl.state import Address, Kind
 from kvmdecl.tasks import DeleteVolume
+from kvmdecl.views.board import Board
 from kvmdecl.views.events_json import JsonView, events_schema
 from kvmdecl.views.events_live import LiveView
 from kvmdecl.views.events_text import TextView
@@ -105,8 +108,8 @@ def test_an_upload_tells_how_far_it_is_every_five_seconds_and_no_more_often():
             clock.now = float(second)
             view.show(StepProgress(IMAGE, second << 20, 12 << 20, "bytes"))
     assert out.getvalue() == (
-        "kvm-1   + volume vms/debian.qcow2  5.0 MiB of 12.0 MiB (41 %)\n"
-        "kvm-1   + volume vms/debian.qcow2  10.0 MiB of 12.0 MiB (83 %)\n"
+        "kvm-1   + volume vms/debian.qcow2  5.0 MiB of 12.0 MiB (41 %), about 7 s left\n"
+        "kvm-1   + volume vms/debian.qcow2  10.0 MiB of 12.0 MiB (83 %), about 2 s left\n"
     )
 
 
@@ -180,6 +183,81 @@ def test_no_moving_line_is_wider_than_the_terminal_and_all_busy_hosts_are_there(
     if width >= 120:
         assert "3.0 MiB of 10.0 MiB (30 %)" in frame[0]
         assert "##--------------" in frame[0]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "done", "left"),
+    [
+        (1, 50, ""),
+        (5, 0, ""),
+        (5, 10, "about 45 s left"),
+        (5, 1, "about 8 min left"),
+        (5, 100, "about 0 s left"),
+    ],
+)
+def test_how_long_a_transfer_will_take_is_told_once_its_pace_is_known(seconds: int, done: int, left: str):
+    clock = Clock()
+    board = Board(make_plan(), clock)
+    board.note(StepProgress(IMAGE, 0, 100, "bytes"))
+    clock.now = float(seconds)
+    assert board.told(StepProgress(IMAGE, done, 100, "bytes")).partition("), ")[2] == left
+    assert board.told(StepProgress(IMAGE, 5, 100, "seconds")) == "waiting, 5 s of at most 100 s"
+
+
+def screen(written: str, width: int) -> tuple[list[str], list[str]]:
+    """What is left on a terminal that was written to, and everything that was ever on its last line."""
+    lines, row, column, ever = [""], 0, 0, []
+    for token in re.findall(r"\x1b\[\??[\d;]*[A-Za-z]|.", written, re.DOTALL):
+        if re.fullmatch(r"\x1b\[[\d;]*m|\x1b\[\?25[lh]", token):
+            continue
+        if up := re.fullmatch(r"\x1b\[(\d*)A", token):
+            row = max(0, row - int(up[1] or 1))
+        elif token == "\x1b[2K":
+            lines[row] = ""
+        elif token == "\r":
+            column = 0
+        elif token == "\n" or column == width:
+            row, column = row + 1, column if token == "\n" else 0
+            lines += [""] * (row + 1 - len(lines))
+        if len(token) == 1 and token not in "\r\n":
+            assert token.isprintable(), token
+            lines[row] = lines[row].ljust(column)[:column] + token + lines[row][column + 1 :]
+            column += 1
+        elif token[0] == "\x1b":
+            assert token[-1] in "AK", f"{token!r} would clear or scroll what others wrote"
+        ever.append(lines[row])
+    return [line.rstrip() for line in lines if line.strip()], ever
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_on_a_terminal_lines_are_redrawn_in_place_and_nothing_but_the_outcome_is_left(width: int):
+    main, other = os.openpty()
+    seen: list[bytes] = []
+    reader = threading.Thread(target=lambda: seen.extend(iter(lambda: read(main), b"")))
+    reader.start()
+    with os.fdopen(other, "w") as out, LiveView(make_plan(), out, color=True, width=width, height=24) as view:
+        for event in RUN[:6]:
+            view.show(event)
+            time.sleep(0.15)
+        for event in RUN[6:]:
+            view.show(event)
+    reader.join(5)
+    os.close(main)
+
+    left, ever = screen(b"".join(seen).decode(), width)
+    assert any(line.startswith("kvm-1 ") and "vms/debian.qcow2" in line for line in ever), "a moving line"
+    written = b"".join(seen)
+    assert written.rfind(b"\x1b[?25h") > written.rfind(b"\x1b[?25l"), "the cursor is back"
+    assert left[0].startswith("refused[step.moved]")
+    assert left[-1] == "1 of 4 steps done, 1 failed, 1 refused, 1 not begun, in 3.2 s."
+    assert not any(re.search(r"\d/\d|of 4 steps$", line) for line in left), left
+
+
+def read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # the other end is closed
+        return b""
 
 
 def test_a_moving_picture_never_grows_higher_than_the_terminal():
