@@ -17,6 +17,7 @@ from kvmdecl.libvirt_xml.moving import at_home_only, bound_to_host, is_bound_fie
 from kvmdecl.names import format_duration
 from kvmdecl.plan import Action, Change, Impact, Step
 from kvmdecl.planner.domains import how_long, how_to_stop, saved_state, unusable
+from kvmdecl.planner.managed import was_handed_over
 from kvmdecl.planner.replaced import replaced_disk
 from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, blocked, is_derived, not_ours, note, step
 from kvmdecl.state import (
@@ -245,7 +246,11 @@ def copies_left(known: Iterable[Desired], views: Mapping[str, HostView]) -> Iter
             desired = homes[name]
             notes = (e.name for e in _notes_in(view, name))
             left = [v for v in notes if (name, v) not in shared and v in view.volumes]
-            if left and host not in {desired.address.host, desired.moves_from}:
+            if (
+                left
+                and host not in {desired.address.host, desired.moves_from}
+                and not was_handed_over(name, view)
+            ):
                 yield note(
                     desired,
                     "move.left-behind",
