@@ -29,7 +29,7 @@ def plan_volume(desired: DesiredVolume, view: HostView) -> Verdict:
     observed = view.volumes.get(desired.address.name)
     entry = view.ledger.find(Kind.VOLUME, desired.address.name)
     if desired.moves_from and entry is not None and entry.complete:
-        return _left_here(desired)
+        return _brought_back(desired, observed, view)
     if entry is None and desired.shared:
         entry = view.around.entry(desired.address.name)
         observed = view.around.volume(desired.address.name) or observed
@@ -134,6 +134,14 @@ def _is_used(desired: DesiredVolume, volume: ObservedVolume, view: HostView) -> 
     """Whether its guest has it here: a disk is part of a definition only once it is whole."""
     domain = view.domains.get(desired.vm or "")
     return domain is not None and writes_to(domain.xml, volume.pool, volume.name, volume.path)
+
+
+def _brought_back(desired: DesiredVolume, observed: ObservedVolume | None, view: HostView) -> Verdict:
+    """A volume that was made here before, and has to be again for what its guest brings: only if it is gone."""
+    pool = view.pools.get(desired.pool)
+    if observed is not None or pool is None or not pool.active:
+        return _left_here(desired)
+    return step(desired, Action.CREATE, _create(desired), None, _describe(desired), after=_after(desired))
 
 
 def _left_here(desired: DesiredVolume) -> Verdict:

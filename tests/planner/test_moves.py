@@ -13,8 +13,22 @@ from kvmdecl.names import derive_uuid
 from kvmdecl.pipeline import load_cluster
 from kvmdecl.placement import place
 from kvmdecl.plan import Action, Impact, Plan, Step
+from kvmdecl.planner.verdict import HostView
+from kvmdecl.planner.volumes import plan_volume
 from kvmdecl.scenario import example_host
-from kvmdecl.state import HostState, Kind, Ledger, LedgerEntry, Observation, ObservedDomain
+from kvmdecl.state import (
+    Address,
+    DesiredVolume,
+    HostState,
+    Kind,
+    Ledger,
+    LedgerEntry,
+    Observation,
+    ObservedDomain,
+    ObservedPool,
+    ObservedVolume,
+    Role,
+)
 from kvmdecl.tasks import CreateVolume, DefineDomain, LeaveDomain, MoveDomain
 from tests.safety.support import PLUGINS, plan_for, with_state
 
@@ -234,6 +248,22 @@ def swap(folder: Path, sizes: tuple[str, str], names: tuple[str, str], third: st
             there = ObservedDomain(task.name, task.uuid, task.xml, task.xml, True, True, True, False)
             seen[step.address.host] = with_state(step.address.host, HostState(domains=(there,)))
     return plan_for(at(*names, "kvm-3"), seen)
+
+
+@pytest.mark.parametrize(("left", "made"), [(True, False), (False, True)])
+def test_a_guest_that_comes_back_is_given_a_new_volume_once_what_it_left_is_deleted(left: bool, made: bool):
+    name = "own/db.data.qcow2"
+    volume = ObservedVolume("own", "db.data.qcow2", "/srv/own/db.data.qcow2", "qcow2", 8, 8, None)
+    pool = ObservedPool("own", "", "<pool/>", True, True, 100, 100, (volume,) if left else ())
+    noted = Ledger("story", (LedgerEntry(Kind.VOLUME, name, "db", "", complete=True),))
+    view = HostView("kvm-1", "story", "r1", HostState(pools=(pool,), ledgers=(noted,)))
+    address = Address("kvm-1", Kind.VOLUME, name)
+    wanted = DesiredVolume(address, Role.DISK, "qcow2", 8, vm="db", moves_from="kvm-2")
+
+    verdict = plan_volume(wanted, view)
+
+    assert (verdict.step is not None) is made
+    assert (verdict.blocked is not None) is left
 
 
 LIVE = """<domain><name>db</name><vcpu cpuset='1-2'>2</vcpu><cputune><shares>5</shares><vcpupin vcpu='0' cpuset='1'/>
