@@ -19,19 +19,11 @@ class Hold:
     what: str
 
 
-def local_disks(site: Site, vm: ResolvedVm) -> Iterator[Hold]:
-    """Disks that other hosts do not see. libvirt can copy them along, which takes as long as copying them."""
-    for disk in vm.disks:
-        pool = site.pools.get(disk.pool)
-        source = disk.spec.source
-        if pool is not None and not pool.spec.is_shared:
-            yield Hold(disk.key, f"{disk.name} is in the pool {pool.name} of its host")
-        elif source is not None and source.path and not disk.spec.shareable and disk.spec.format == "qcow2":
-            yield Hold(disk.key, f"{disk.name} is a file of its host")
-
-
 def holders_of(site: Site, vm: ResolvedVm) -> Iterator[Hold]:
-    """Everything else (qemuMigrationSrcIsAllowed and QEMU's migration blockers). NICs of a team leave and come back."""
+    """Every cause (qemuMigrationSrcIsAllowed and QEMU's migration blockers). NICs of a team leave and come back.
+
+    Disks that only its host sees are none: a move copies them along.
+    """
     spec = vm.spec
     for key in ("hostdevs", "devices"):
         if getattr(spec, key):

@@ -37,7 +37,11 @@ CASES = (
     ("security.open-console", "a: {graphics: {type: spice, listen: '::1'}}", []),
     ("security.open-console", "a: {graphics: {type: none, listen: 10.0.0.5}}", []),
     ("cpu.nested", "a: {cpus: {count: 1, nested: host}}, b: {cpus: {count: 1, nested: true}}", ["vm/b"]),
-    ("operations.stays-put", "a: {host: kvm-1, disks: {d: 1GiB}}, b: {disks: {d: 1GiB}}", ["vm/b"]),
+    (
+        "operations.stays-put",
+        "a: {host: kvm-1, nics: [fast]}, b: {nics: [fast]}, c: {disks: {d: 1GiB}}",
+        ["vm/b"],
+    ),
     ("operations.ha-cannot-move", "a: {ha: true, nics: [fast]}, b: {ha: true}", ["vm/a"]),
     ("security.secret-inline", f"a: {{ignition: {{config: '{_IGNITION}'}}}}", ["vm/a"]),
     ("guest.slow-clock", "a: {os: windows, timers: {kvmclock: false}}", []),
@@ -63,7 +67,7 @@ def test_a_finding_about_moving_tells_all_that_holds_the_guest(tmp_path: Path) -
     seen = site(tmp_path, _BASE + "vms: {a: {disks: {d: 1GiB}, nics: [fast], shared_memory: {ring: 4MiB}}}\n")
     ((_, found),) = findings([BY_CODE["operations.stays-put"]], seen)
     assert found.summary == (
-        "a stays where it is: d is in the pool vms of its host; NIC 0 is a function of a network card, and of no team;"
+        "a stays where it is: NIC 0 is a function of a network card, and of no team;"
         " it shares memory with others of its host"
     )
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check(site: Site) -> Iterator[Finding]:
-    """Find each of them; what is on local disks cannot be `ha` at all, and is refused without any rule."""
+    """Find each of them."""
     for vm in site.saying("ha"):
         if vm.spec.ha is None or not vm.spec.is_ha or not vm.spec.ha.migrate:
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmdecl.api import Finding, Rule, Severity
-from kvmdecl_rules.moving import holders_of, local_disks
+from kvmdecl_rules.moving import holders_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,13 +15,12 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them, with all that holds it; of `ha` guests Pacemaker's checks and another rule tell."""
-    for vm in site.vms if len(site.cluster.hosts) > 1 else ():
-        if vm.spec.host is None and vm.spec.ha is None:
-            holds = [*local_disks(site, vm), *holders_of(site, vm)]
-            if holds:
-                yield Finding(
-                    vm, holds[0].key, f"{vm.name} stays where it is: {'; '.join(h.what for h in holds)}"
-                )
+    free = [vm for vm in site.vms if vm.spec.host is None and vm.spec.ha is None]
+    for vm in free if len(site.cluster.hosts) > 1 else ():
+        if holds := list(holders_of(site, vm)):
+            yield Finding(
+                vm, holds[0].key, f"{vm.name} stays where it is: {'; '.join(h.what for h in holds)}"
+            )
 
 
 RULE = Rule(
@@ -33,7 +32,7 @@ RULE = Rule(
         "Somebody should know before that day: a guest that names its `host` says so."
     ),
     source="libvirt, Guest migration; QEMU, docs/devel/migration/main.rst (migration blockers)",
-    fix="put its disks into a pool that all its hosts see, leave out what holds it, or name its `host`",
+    fix="leave out what holds it, or name its `host`",
     bad="""\
 hosts:
   kvm-2: qemu+tls://kvm-2.example/system
