@@ -103,7 +103,7 @@ def _has_room(case: Case) -> bool:
     """
     live = case.live
     ports = {
-        live.observed[f"{path.removesuffix('model')}index"]
+        live.observed.get(f"{path.removesuffix('model')}index", path)  # libvirt tells it, but who knows
         for path, model in live.observed.items()
         if model == "pcie-root-port" and path.endswith("@model")
     }

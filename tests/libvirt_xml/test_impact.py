@@ -346,6 +346,12 @@ def with_ports(xml: str, *free: int) -> str:
     return etree.tostring(root, encoding="unicode")
 
 
+def test_a_host_that_tells_no_number_of_a_port_breaks_nothing():
+    was = with_ports(kept(declared()), 30).replace(' index="30"', "")
+    found = assess(declared(disks=TWO), declared(), observed(was, was), NOWHERE)
+    assert [change.impact for change in found.changes] == [Impact.LIVE]
+
+
 def test_devices_for_which_no_port_is_left_wait_for_the_next_boot():
     was = with_ports(kept(declared()), 30, 31)
     more = declared(disks=(*TWO, disk("scsi", bus="scsi")), nics=(nic(), nic(2), nic(3)), rng=True)
