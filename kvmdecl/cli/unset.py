@@ -19,6 +19,7 @@ def run(
 
     Examples:
       kvmdecl unset vms.web.clock clusters/demo
+      kvmdecl unset vms.web.cpus.pins --dry-run
 
     Exit codes: 0 taken out; 1 error, and nothing was written.
     """

@@ -47,7 +47,7 @@ def run(
 
     Examples:
       kvmdecl validate clusters/demo
-      kvmdecl validate cluster.yaml --format sarif >kvmdecl.sarif
+      kvmdecl validate cluster.yaml --format sarif
       kvmdecl validate cluster.yaml --select advice --ignore network
 
     Exit codes: 0 valid (perhaps with warnings), 1 not valid.
