@@ -62,13 +62,13 @@ class Effort:
     Attributes:
         steps: how often a cell of a host is looked at for one of a guest, for each thing that is tried beyond
             the quick passes.
-        all_or_none: whether nobody wants a packing that lacks a guest.
         stop: asked now and then; a clock there makes the answer depend on the machine.
+        all_or_none: whether nobody wants a packing that lacks a guest.
     """
 
     steps: int = 200_000
-    all_or_none: bool = False
     stop: Callable[[], bool] = lambda: False
+    all_or_none: bool = False
 
 
 class Search:

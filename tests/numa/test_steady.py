@@ -76,3 +76,12 @@ def test_work_grows_as_the_cluster_does():
         assert len(packing.fits) == 8 * number
         steps[number] = packing.steps
     assert steps[40] < 6 * steps[10]
+
+
+def test_a_search_that_is_told_to_stop_does():
+    sizes = (5, 5, 6, 9, 9, 7, 5, 5, 12, 9, 5, 6, 15, 8, 5, 15, 14, 7, 13)  # 4 x 40
+    names = ("kvm-1", "kvm-2", "kvm-3", "kvm-4")
+    rooms = tuple(host(name, cell(0, cores=40, threads=1)) for name in names)
+    vms = tuple(vm(f"vm-{n:02}", shape((cpus, 0, 1)), *names) for n, cpus in enumerate(sizes))
+    request = PlaceRequest(vms, rooms)
+    assert pack(request, Effort(20_000, lambda: True)).steps < pack(request, Effort(20_000)).steps / 2
