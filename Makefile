@@ -68,6 +68,7 @@ schemas: $(READY)  ## write schemas/ and docs/manifest.md again from the models
 	$(BIN)/kvmdecl schema devices --output schemas/devices.v1.json
 	$(BIN)/kvmdecl schema events --output schemas/events.v1.json
 	$(BIN)/kvmdecl schema ha --output schemas/ha.v1.json
+	$(BIN)/kvmdecl schema ha-status --output schemas/ha-status.v1.json
 	$(BIN)/kvmdecl schema doctor --output schemas/doctor.v1.json
 	$(BIN)/python scripts/manifest_reference.py
 	$(BIN)/python scripts/rules_reference.py

@@ -16,7 +16,7 @@ from kvmdecl.cluster import (
     ResolvedVm,
 )
 from kvmdecl.dependents import with_uses
-from kvmdecl.diagnostics import Diagnostic, Note, Rejected, Severity, Span, reject_errors
+from kvmdecl.diagnostics import Diagnostic, Moved, Note, Rejected, Severity, Span, TaskFailed, reject_errors
 from kvmdecl.events import Outcome
 from kvmdecl.facts import (
     Cell,
@@ -35,6 +35,21 @@ from kvmdecl.groups import groups_of
 from kvmdecl.hooks import hookimpl
 from kvmdecl.libvirt_xml.declared import whole_domain
 from kvmdecl.libvirt_xml.holders import Holder, holders
+from kvmdecl.manager import (
+    Comparison,
+    Configuration,
+    Failure,
+    Manager,
+    ManagerStatus,
+    MemberState,
+    NoAnswer,
+    Observed,
+    Reach,
+    ResourceState,
+    Said,
+    Shell,
+    Unknown,
+)
 from kvmdecl.manifest import Section
 from kvmdecl.manifest.base import refusal
 from kvmdecl.manifest.cpus import numbers_of
@@ -68,6 +83,8 @@ from kvmdecl.nodedevs import (
 from kvmdecl.pages import nodes_of, set_aside
 from kvmdecl.passed import Passed, passed_on
 from kvmdecl.pci import Function, Link, PciTree, pci_tree
+from kvmdecl.plan import Action, ChangeOrigin, Impact, Step
+from kvmdecl.plan import Change as FieldChange
 from kvmdecl.rules import Change, Finding, Rule, Site
 from kvmdecl.solver import (
     Budget,
@@ -91,15 +108,18 @@ from kvmdecl.state import (
     Artifact,
     Definition,
     HostState,
+    Kind,
     ObservedDomain,
     ObservedNetwork,
     ObservedPool,
     Origin,
 )
 from kvmdecl.takeover import Takeover, Takeovers
+from kvmdecl.tasks import ConfigureManager
 from kvmdecl.text import did_you_mean, quoted, safe_text
 
 __all__ = [
+    "Action",
     "Address",
     "Agent",
     "Artifact",
@@ -110,11 +130,17 @@ __all__ = [
     "CellPlace",
     "CellRoom",
     "Change",
+    "ChangeOrigin",
+    "Comparison",
+    "Configuration",
+    "ConfigureManager",
     "Definition",
     "DeviceDemand",
     "Diagnostic",
     "DomainSupport",
     "Duration",
+    "Failure",
+    "FieldChange",
     "Finding",
     "Footprint",
     "Form",
@@ -131,17 +157,25 @@ __all__ = [
     "HostPath",
     "HostRoom",
     "HostState",
+    "Impact",
     "Integer",
     "IpAddress",
+    "Kind",
     "Link",
     "Load",
     "Mac",
     "Machine",
+    "Manager",
+    "ManagerStatus",
     "Mdev",
     "MdevType",
+    "MemberState",
+    "Moved",
     "Name",
+    "NoAnswer",
     "NodeDevice",
     "Note",
+    "Observed",
     "ObservedDomain",
     "ObservedNetwork",
     "ObservedPool",
@@ -156,6 +190,7 @@ __all__ = [
     "PlaceRequest",
     "PlacedCluster",
     "Positive",
+    "Reach",
     "Rejected",
     "ResolvedCluster",
     "ResolvedDisk",
@@ -165,18 +200,24 @@ __all__ = [
     "ResolvedNic",
     "ResolvedPool",
     "ResolvedVm",
+    "ResourceState",
     "Rule",
+    "Said",
     "ScsiDevice",
     "Section",
     "Severity",
     "Shape",
+    "Shell",
     "Site",
     "Size",
     "Solver",
     "Span",
+    "Step",
     "Subnet",
     "Takeover",
     "Takeovers",
+    "TaskFailed",
+    "Unknown",
     "UsbDevice",
     "Use",
     "Verdict",

@@ -41,7 +41,7 @@ class DriftFinding:
 
 @dataclass(frozen=True, slots=True)
 class DriftHost:
-    """A host of the manifest, and why it was not read if it was not."""
+    """A host of the manifest, or a cluster manager, and why it was not read if it was not."""
 
     name: str
     status: HostStatus
@@ -79,7 +79,10 @@ def find_drift(plan: Plan) -> Drift:
         *(_of_diagnostic(blocked, _BLOCKED) for blocked in plan.blocked),
         *(_of_diagnostic(note, _NOTES) for note in plan.notes if note.code in _NOTES),
     ]
-    hosts = tuple(DriftHost(host.name, host.status, host.reason) for host in plan.hosts)
+    hosts = (
+        *(DriftHost(host.name, host.status, host.reason) for host in plan.hosts),
+        *(DriftHost(manager.name, manager.status, manager.reason) for manager in plan.managers),
+    )
     ordered = tuple(sorted(found, key=lambda f: (f.host, f.drift, f.subject, f.field, f.summary)))
     return Drift(plan.cluster, plan.revision, hosts, ordered)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kvmdecl.diagnostics import Diagnostic
     from kvmdecl.facts import HostFacts
     from kvmdecl.gates import Gate
+    from kvmdecl.manager import Manager
     from kvmdecl.manifest import Section
     from kvmdecl.rules import Rule
     from kvmdecl.solver import Solver
@@ -169,5 +170,19 @@ def kvmdecl_takeover(
     Returns:
         At most one answer, if it is this plugin whose cluster manager runs vms of this cluster. Rejected
         (`kvmdecl.api.Rejected`) is raised if nothing can be said, with the reasons.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def kvmdecl_managers() -> Mapping[str, Manager]:
+    """Offer cluster managers: programs that run vms by a configuration of their own.
+
+    Called once, when a manifest is planned or applied. What the plan shows of a manager's configuration, and
+    does about it, its plugin says; the core brings programs to hosts, asks for consent, waits for what has to be there
+    before, and notes down what was done.
+
+    Returns:
+        Name -> manager. Two managers with one name are an error. The name is in addresses: `pacemaker/cluster/edge`.
     """
     raise NotImplementedError

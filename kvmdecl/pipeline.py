@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from kvmdecl.asking import Relock
@@ -20,11 +21,13 @@ from kvmdecl.hosts.sanity import believable
 from kvmdecl.images import Care, read_inputs
 from kvmdecl.load import NO_TEXTS, LoadedManifest, load, profile_names
 from kvmdecl.lock import lock_path, read_lock
+from kvmdecl.manager import Reach
 from kvmdecl.membership import membership_faults
 from kvmdecl.passed import passed_on
 from kvmdecl.placement import place
 from kvmdecl.plan import Plan
 from kvmdecl.planner import make_plan
+from kvmdecl.planner.clusters import with_manager
 from kvmdecl.pluginhost import Plugins
 from kvmdecl.resolve import resolve
 from kvmdecl.rules import accepted, choice_faults, judge, placed_site
@@ -202,8 +205,11 @@ def plan_cluster(
     *,
     foreign: bool = False,
     to_apply: bool = False,
+    reach: Reach | None = None,
 ) -> tuple[Plan, tuple[Diagnostic, ...]]:
     """Read the hosts, compile, compare. Returns the plan, with what nobody declares if `foreign`, and the warnings.
+
+    Cluster managers are asked by way of `reach`; without, what they go by is left out.
 
     `to_apply` also asks the hosts what new guests can have (virConnectGetDomainCapabilities), for which libvirt demands
     read-write connections, and holds the vms against it that the plan makes or changes.
@@ -222,10 +228,27 @@ def plan_cluster(
         observations = {name: _without_support(seen) for name, seen in observations.items()}
     compiled = compile_cluster(cluster, observations, plugins)
     plan = make_plan(cluster, compiled.desired, observations, foreign=foreign)
+    if reach is not None:
+        plan = _with_managers(plan, compiled.placed, observations, plugins, reach)
     changed = {step.task.name for step in plan.steps if isinstance(step.task, DefineDomain | MoveDomain)}
     changed |= {step.task.owner for step in plan.steps if isinstance(step.task, WriteDefinition)}
     found = reject_errors(check_support(compiled.placed, support, changed))
     return plan, in_order((*compiled.warnings, *found))
+
+
+def _with_managers(
+    plan: Plan,
+    placed: PlacedCluster,
+    observations: Mapping[str, Observation],
+    plugins: Plugins,
+    reach: Reach,
+) -> Plan:
+    facts = facts_of(observations)
+    for name, manager in plugins.managers().items():
+        observed = manager.observe(placed.cluster, reach, frozenset(facts))
+        if observed is not None:
+            plan = with_manager(plan, name, observed, partial(manager.compare, placed, facts))
+    return plan
 
 
 def facts_of(observations: Mapping[str, Observation]) -> dict[str, HostFacts]:

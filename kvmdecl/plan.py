@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from kvmdecl.diagnostics import Diagnostic, Span
 from kvmdecl.state import Address, Kind, Member
-from kvmdecl.tasks import CreateVolume, MoveDomain, Task
+from kvmdecl.tasks import ConfigureManager, CreateVolume, MoveDomain, Task
 
 _DIGEST = 12  # hex digits
 GateOption = str | tuple[str, ...]
@@ -146,6 +146,13 @@ class Step:
             return self.task.owner
         return self.address.name if self.address.kind is Kind.DOMAIN else ""
 
+    @property
+    def deletions(self) -> tuple[str, ...]:
+        """What it takes away for good, by the names that consent is given with."""
+        if isinstance(self.task, ConfigureManager):
+            return tuple(f"{self.address.host}/vm/{name}" for name in self.task.deletes)
+        return (str(self.address),) if self.action is Action.DELETE else ()
+
 
 class HostStatus(StrEnum):
     """Whether a host's part of the plan is whole."""
@@ -169,6 +176,16 @@ class PlannedHost:
     frozen: tuple[str, ...] = ()
     machine: str = ""
     noted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedManager:
+    """A cluster manager that runs vms of the manifest. `host` told its configuration, `reason` says why nobody did."""
+
+    name: str
+    status: HostStatus
+    host: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +282,7 @@ class Plan:
     it goes beyond; then nothing of it may be carried out. `members` are the hosts that every host
     shall remember before anything is made, `let_go` those that it shall forget. `foreign` is what
     nobody declares, if it was asked for; nothing is done about it. `rollout` is None where the manifest has none.
+    `managers` are the cluster managers whose configuration was read, or should have been.
     """
 
     cluster: str
@@ -279,6 +297,7 @@ class Plan:
     foreign: tuple[ForeignObject, ...] = ()
     rollout: Rollout | None = None
     exceeded: tuple[Diagnostic, ...] = ()
+    managers: tuple[PlannedManager, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -298,5 +317,6 @@ class Plan:
 
     @property
     def complete(self) -> bool:
-        """Whether every host answered."""
-        return all(host.status is HostStatus.OK for host in self.hosts)
+        """Whether every host answered, and every cluster manager."""
+        states = [*(host.status for host in self.hosts), *(manager.status for manager in self.managers)]
+        return all(status is HostStatus.OK for status in states)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from kvmdecl.cluster import PlacedCluster
     from kvmdecl.facts import HostFacts
+    from kvmdecl.manager import Manager
     from kvmdecl.state import HostState
 
 HOOKS = tuple(sorted(name for name in vars(hooks) if name.startswith("kvmdecl_")))
@@ -37,6 +38,8 @@ HOOKS = tuple(sorted(name for name in vars(hooks) if name.startswith("kvmdecl_")
 _OURS = "kvmdecl"
 _FILE = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.@+-]*/)*[A-Za-z0-9_][A-Za-z0-9_.@+-]*", re.ASCII)
 _RULE = re.compile(r"[a-z]+\.[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
+_MANAGER = re.compile(r"[a-z][a-z0-9-]{0,30}", re.ASCII)
+_MANAGES = ("observe", "compare", "shows", "perform", "status")
 _SECTION = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
 # `defaults` and `profiles` are gone by the time the models see the manifest.
 _CORE_KEYS = frozenset(
@@ -233,6 +236,15 @@ class Plugins:
                     raise ValueError("there are two answers to kvmdecl_takeover")
         return next(iter(found), None)
 
+    def managers(self) -> dict[str, Manager]:
+        """The cluster managers of all plugins, by name.
+
+        Raises:
+            PluginError: an offer is none, or two have one name.
+        """
+        found = self._collect_named("kvmdecl_managers", _refuse_manager)
+        return {name: manager for name, (_, manager) in sorted(found.items())}
+
     def _callers(self, hook: str) -> Iterator[tuple[PluginInfo, Any]]:
         """Each plugin that implements a hook, with a function that calls its implementation alone."""
         for info in self._loaded:
@@ -388,6 +400,13 @@ def _unknown(what: str, name: str, known: Mapping[str, object], at: Span | None)
         f"Installed {what}s: {', '.join(sorted(known)) or 'none'}.",
         did_you_mean(name, known) or "`kvmdecl plugins` lists what is installed",
     )
+
+
+def _refuse_manager(name: object, manager: object) -> None:
+    if not isinstance(name, str) or not _MANAGER.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of a cluster manager: lower case letters, digits and `-`")
+    if not all(callable(getattr(manager, each, None)) for each in _MANAGES):
+        raise TypeError(f"the cluster manager {name!r} lacks one of {', '.join(_MANAGES)}")
 
 
 def _refuse_rule(rule: object, known: Mapping[str, Rule]) -> None:

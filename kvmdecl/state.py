@@ -14,7 +14,7 @@ from kvmdecl.facts import HostFacts
 
 
 class Kind(StrEnum):
-    """Kinds of objects, in libvirt's words; each stands on those before it."""
+    """Kinds of objects, in libvirt's words; each stands on those before it. `cluster` is what its manager goes by."""
 
     HOST = "host"
     SECRET = "secret"  # noqa: S105 - a kind of object
@@ -23,6 +23,7 @@ class Kind(StrEnum):
     NETWORK = "network"
     VOLUME = "volume"
     DOMAIN = "domain"
+    CLUSTER = "cluster"
 
     @property
     def tag(self) -> str:
@@ -34,7 +35,8 @@ class Kind(StrEnum):
 class Address:
     """Name of one object in the cluster, written `kvm-1/domain/web-1`. A volume's name is `POOL/VOLUME`.
 
-    What a host itself has is `kvm-1/host/huge-pages` and `kvm-1/host/ksm`.
+    What a host itself has is `kvm-1/host/huge-pages` and `kvm-1/host/ksm`. What a cluster manager goes by is on no
+    host: `pacemaker/cluster/edge`.
     """
 
     host: str

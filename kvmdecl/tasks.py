@@ -437,6 +437,26 @@ class RevertSnapshot:
     task: Literal["revert-snapshot"] = "revert-snapshot"
 
 
+@dataclass(frozen=True, slots=True)
+class ConfigureManager:
+    """Bring a cluster manager's configuration to `wanted`, the manager's own document. Its plugin carries it out.
+
+    `host` gave the configuration that the plan is about; `control` says how hosts are reached, empty for their URIs.
+    `deletes` are vms that are shut down and forgotten, `releases` those that go on without the manager, `refreshes`
+    those that would be restarted if they were not handled with care.
+    """
+
+    manager: str
+    cluster: str
+    wanted: str
+    host: str
+    control: str
+    deletes: tuple[str, ...]
+    releases: tuple[str, ...]
+    refreshes: tuple[str, ...]
+    task: Literal["configure-manager"] = "configure-manager"
+
+
 Task = (
     CreatePool
     | UpdatePool
@@ -462,4 +482,5 @@ Task = (
     | ChangeSnapshots
     | UpdateHost
     | RevertSnapshot
+    | ConfigureManager
 )

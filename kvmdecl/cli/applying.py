@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from kvmdecl.apply import Busy, apply
 from kvmdecl.cli import common, planning
+from kvmdecl.delegate import Delegating
 from kvmdecl.diagnostics import Diagnostic, Rejected
 from kvmdecl.events import ApplyFinished, Event, GateEnded, Outcome
 from kvmdecl.gatekeeper import Gatekeeper, gates_of
@@ -27,13 +28,14 @@ from kvmdecl.hosts.processes import this_run
 from kvmdecl.hosts.protocol import Scope
 from kvmdecl.hosts.sanity import believable
 from kvmdecl.journal import Journal, Run, find_run
-from kvmdecl.plan import Action, HostStatus, Plan, Step
+from kvmdecl.plan import HostStatus, Plan
 from kvmdecl.planner.resumed import resumed
-from kvmdecl.planner.saved import observed_at, require_consistent, retrace
+from kvmdecl.planner.saved import not_as_shown, observed_at, require_consistent, retrace
 from kvmdecl.planner.verdict import HostView
 from kvmdecl.planner.waves import until_wave
 from kvmdecl.pluginhost import load_plugins
 from kvmdecl.state import Address, HostSnapshot, Kind, Observation, Observed
+from kvmdecl.tasks import ConfigureManager
 from kvmdecl.text import safe_text
 from kvmdecl.uri import HostUri, parse_manifest_uri
 from kvmdecl.views.events_json import JsonView
@@ -53,7 +55,25 @@ def read_saved(path: Path) -> tuple[Plan, Mapping[str, Observation]]:
     plan = read_plan(path)
     require_consistent(plan)
     seen = observe(plan)
+    _require_shown(plan)
     return retrace(plan, seen), seen
+
+
+def _require_shown(plan: Plan) -> None:
+    """Make sure that what a file shows of a cluster manager is what its task does, as long as nothing moved.
+
+    Raises:
+        Rejected: `plan.inconsistent`.
+    """
+    if not _is_managed(plan):
+        return
+    managers, uris = load_plugins().managers(), _uris(plan, answering(plan))
+    reach = common.reach(uris)
+    for step in plan.steps:
+        if isinstance(step.task, ConfigureManager):
+            manager = managers.get(step.task.manager)
+            if manager is None or not manager.shows(step, reach, sorted(uris)):
+                raise Rejected([not_as_shown(step)])
 
 
 def read_rest(name: str, directory: Path | None) -> tuple[Plan, Mapping[str, Observation]]:
@@ -131,7 +151,7 @@ def consent(plan: Plan, *, yes: bool, allowed: frozenset[str], reviewed: bool) -
         Rejected: `apply.unknown-consent` when --allow-delete names nothing that the plan deletes,
             `apply.stale-consent` when it was given to another plan.
     """
-    deletions = [step for step in plan.steps if step.action is Action.DELETE]
+    deletions = [name for step in plan.steps for name in step.deletions]
     digest = plan.digest if deletions else ""
     allowed = _named(allowed, deletions, digest, reviewed=reviewed)
     if yes or not sys.stdin.isatty():
@@ -139,7 +159,7 @@ def consent(plan: Plan, *, yes: bool, allowed: frozenset[str], reviewed: bool) -
         if not yes:
             raise Rejected([_NOBODY_TO_ASK])
         return
-    missing = [step for step in deletions if str(step.address) not in allowed]
+    missing = [name for name in deletions if name not in allowed]
     if missing and not _confirmed(f"Delete {_listed(missing)}?"):
         raise typer.Exit(common.Exit.BLOCKED)
     if not _confirmed(f"Carry out {count(len(plan.steps), 'step')}?"):
@@ -184,12 +204,12 @@ _CONSENT = re.compile(r"(.+)@([0-9a-f]{12})", re.ASCII)
 
 
 def _named(
-    allowed: Iterable[str], deletions: Sequence[Step], digest: str, *, reviewed: bool
+    allowed: Iterable[str], deletions: Sequence[str], digest: str, *, reviewed: bool
 ) -> frozenset[str]:
     """The addresses that consent was given to; without a digest it counts for a plan that was reviewed alone."""
     named = {text: _CONSENT.fullmatch(text) for text in allowed}
     addresses = {text: found[1] if found else text for text, found in named.items()}
-    known = {str(step.address) for step in deletions}
+    known = set(deletions)
     if unknown := sorted(address for address in addresses.values() if address not in known):
         raise Rejected([_unknown_consent(name, deletions) for name in unknown])
     if stale := sorted(text for text, found in named.items() if found and found[2] != digest):
@@ -206,8 +226,8 @@ def _stale_consent(text: str, digest: str) -> Diagnostic:
     )
 
 
-def _require_names(deletions: Sequence[Step], allowed: frozenset[str], digest: str) -> None:
-    missing = [str(step.address) for step in deletions if str(step.address) not in allowed]
+def _require_names(deletions: Sequence[str], allowed: frozenset[str], digest: str) -> None:
+    missing = [name for name in deletions if name not in allowed]
     if missing:
         common.complain("Nothing was changed: these deletions need your consent by name:")
         for address in missing:
@@ -215,7 +235,7 @@ def _require_names(deletions: Sequence[Step], allowed: frozenset[str], digest: s
         raise typer.Exit(common.Exit.BLOCKED)
 
 
-def _unknown_consent(name: str, deletions: Sequence[Step]) -> Diagnostic:
+def _unknown_consent(name: str, deletions: Sequence[str]) -> Diagnostic:
     return Diagnostic(
         code="apply.unknown-consent",
         summary=f"the plan does not delete {safe_text(name)}",
@@ -224,8 +244,8 @@ def _unknown_consent(name: str, deletions: Sequence[Step]) -> Diagnostic:
     )
 
 
-def _listed(steps: Iterable[Step]) -> str:
-    return ", ".join(safe_text(str(step.address)) for step in steps)
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(safe_text, names))
 
 
 def _confirmed(question: str) -> bool:
@@ -302,9 +322,10 @@ def carry_out(plan: Plan, errand: Errand, *, parallel: int, progress: common.Pro
     with Journal.create(directory, holder, errand.command, errand.source, plan) as journal:
         go_on = errand.go_on(holder.run)
         with _interruptible(cancelled, go_on), WritingFleet(uris) as fleet:
+            managers = load_plugins().managers() if _is_managed(plan) else {}
             events = apply(
                 plan,
-                fleet,
+                Delegating(fleet, managers, common.reach(uris), sorted(uris)),
                 parallel=parallel,
                 cancelled=cancelled,
                 holder=holder,
@@ -329,6 +350,10 @@ def carry_out(plan: Plan, errand: Errand, *, parallel: int, progress: common.Pro
         paused = gate is not None and gate.outcome is Outcome.INCONCLUSIVE
         return common.Exit.PAUSED if paused else common.Exit.PARTIAL
     return planning.exit_code(plan, detailed=False)
+
+
+def _is_managed(plan: Plan) -> bool:
+    return any(isinstance(step.task, ConfigureManager) for step in plan.steps)
 
 
 def _noted(events: Iterator[Event], journal: Journal) -> Iterator[Event]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from kvmdecl.cluster import ResolvedCluster
     from kvmdecl.diagnostics import Diagnostic
+    from kvmdecl.lab import Lab
+    from kvmdecl.manager import Reach, Shell
     from kvmdecl.uri import HostUri
 
 DEFAULT_PATH = Path("cluster.yaml")
@@ -372,3 +375,39 @@ def host_uris(cluster: ResolvedCluster) -> dict[str, HostUri]:
     }
     complain(f"Rehearsal: the hosts are those of the lab in {safe_text(str(lab.directory))} (KVMDECL_LAB).")
     return uris
+
+
+def reach(uris: Mapping[str, HostUri]) -> Reach:
+    """Return the way to run programs on these hosts; in a rehearsal on those of the lab, whatever else is said.
+
+    Raises:
+        Rejected: `lab.not-found`, `lab.state-broken`.
+    """
+    from kvmdecl.hosts.shell import UriReach
+
+    if not rehearsing():
+        return UriReach(uris)
+    from kvmdecl.lab import Lab
+
+    return LabReach(Lab.load(Path(os.environ["KVMDECL_LAB"])))
+
+
+@dataclass(frozen=True, slots=True)
+class LabReach:
+    """Leads to the hosts of a lab; see `kvmdecl.manager.Reach`."""
+
+    lab: Lab
+
+    def shell(self, host: str, way: str = "") -> Shell | None:
+        """A host of the lab, whatever the manifest says of the way to the real one."""
+        from kvmdecl.diagnostics import Rejected
+        from kvmdecl.hosts.shell import CommandShell
+        from kvmdecl.manager import NoAnswer
+
+        def wrap(argv: Sequence[str]) -> Sequence[str]:
+            try:
+                return self.lab.host_command(host, argv)
+            except Rejected as rejected:
+                raise NoAnswer(f"{host}: {rejected.diagnostics[0].summary}") from None
+
+        return CommandShell(host, wrap) if host in self.lab.hosts else None

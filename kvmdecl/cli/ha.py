@@ -26,6 +26,7 @@ def group() -> None:
       kvmdecl ha emit clusters/edge
       kvmdecl ha emit clusters/edge --facts facts/ --out ha/
       kvmdecl ha simulate clusters/edge
+      kvmdecl ha status clusters/edge
     """
 
 
@@ -100,6 +101,34 @@ def simulate(
     common.report(proof.findings)
     common.say(render_proof_json(proof) if format_ is common.Format.JSON else render_proof(proof), end="")
     raise typer.Exit(common.Exit.OK if proof.survives else common.Exit.ERROR)
+
+
+@app.command()
+def status(
+    path: common.ClusterPath = common.DEFAULT_PATH,
+    format_: Annotated[common.Format, typer.Option("--format", help="Output format.")] = common.Format.TEXT,
+    detailed_exitcode: Annotated[
+        bool, typer.Option("--detailed-exitcode", help="Exit 2 when something is not as it should be.")
+    ] = False,
+) -> None:
+    """Show how the cluster is: hosts, vms, what failed, and whether it has quorum.
+
+    One of the hosts is asked, by way of its URI (`qemu+ssh://`) or as `ha.control` says; nothing is changed.
+
+    Examples:
+      kvmdecl ha status clusters/edge
+      kvmdecl ha status clusters/edge --format json --detailed-exitcode
+
+    Exit codes: 0 asked, 1 error, 2 a host is away, a vm is down, something failed or there is no quorum (with
+    --detailed-exitcode).
+    """
+    from kvmdecl.cli import planning
+    from kvmdecl.views.cluster_status import render_status, render_status_json
+
+    found = planning.manager_status(path, SECTION)
+    render = render_status_json if format_ is common.Format.JSON else render_status
+    common.say(render(found), end="")
+    raise typer.Exit(common.Exit.CHANGES if detailed_exitcode and not found.healthy else common.Exit.OK)
 
 
 def _write(folder: Path, artifact: Artifact) -> None:

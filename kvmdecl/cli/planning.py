@@ -39,6 +39,7 @@ from kvmdecl.text import did_you_mean, members_of, quoted
 if TYPE_CHECKING:
     from kvmdecl.capacity import Capacity
     from kvmdecl.failover import Survival
+    from kvmdecl.manager import ManagerStatus
     from kvmdecl.state import Artifact
     from kvmdecl.takeover import Proof
     from kvmdecl.whatif import Whereabouts
@@ -83,7 +84,10 @@ def make(
         return Made(*plan_cluster(cluster, hosts, plugins, foreign=foreign), hosts.seen)
     with ReadingFleet(uris) as fleet:
         hosts = _Remembering(fleet)
-        plan, warnings = plan_cluster(cluster, hosts, plugins, foreign=foreign, to_apply=to_apply)
+        reach = common.reach(uris)
+        plan, warnings = plan_cluster(
+            cluster, hosts, plugins, foreign=foreign, to_apply=to_apply, reach=reach
+        )
     if deep:
         with ConvertingFleet(uris) as converter:
             plan = deepen(plan, converter)
@@ -183,20 +187,36 @@ def simulate(path: Path, facts: Path | None, section: str, lose: int | None) -> 
     return prove(placed, seen, lose or max(1, said), plugins)
 
 
+def manager_status(path: Path, section: str) -> ManagerStatus:
+    """How the cluster is that the manifest at `path` describes, as its manager sees it.
+
+    Raises:
+        Rejected: with everything that is wrong in the manifest, `ha.no-section`, and what keeps from asking.
+    """
+    plugins = load_plugins()
+    cluster = read_cluster(path, plugins)
+    _require_section(cluster, section)
+    manager = plugins.managers()[_MANAGERS[section]]
+    return manager.status(cluster, common.reach(read_from(cluster)))
+
+
+_MANAGERS = {"ha": "pacemaker"}
+"""Who manages what a section is about."""
+
+
+def _require_section(cluster: ResolvedCluster, section: str) -> None:
+    if section not in cluster.sections:
+        hint = f"add `{section}:`; docs/{section}.md says what it can hold"
+        summary = f"the manifest has no section `{section}`"
+        raise Rejected([Diagnostic("ha.no-section", summary, cluster.origin.at, hint=hint)])
+
+
 def _with_section(
     path: Path, facts: Path | None, section: str, plugins: Plugins
 ) -> tuple[PlacedCluster, Mapping[str, Observation]]:
     """A cluster that has the section, placed and checked, and how its hosts are; warnings are told."""
     cluster = read_cluster(path, plugins)
-    if section not in cluster.sections:
-        hint = f"add `{section}:`; docs/{section}.md says what it can hold"
-        raise Rejected(
-            [
-                Diagnostic(
-                    "ha.no-section", f"the manifest has no section `{section}`", cluster.origin.at, hint=hint
-                )
-            ]
-        )
+    _require_section(cluster, section)
     uris = read_from(cluster)
     if facts is not None:
         seen = believable(SnapshotReader(facts, uris).observe(scope_of(cluster)))

@@ -21,6 +21,7 @@ class Document(StrEnum):
     DEVICES = "devices"
     EVENTS = "events"
     HA = "ha"
+    HA_STATUS = "ha-status"
     DOCTOR = "doctor"
     CAPACITY = "capacity"
     SURVIVAL = "survival"
@@ -46,7 +47,7 @@ def run(
     """Write the JSON Schema of the manifest, or of what commands write as JSON.
 
     That is a saved plan, a map, devices, drift, what the doctor found, apply's events, or the answer of `ha simulate`,
-    of `capacity`, or (`survival`) of `capacity --lose`, or what `advise` proposes.
+    of (`ha-status`) `ha status`, of `capacity`, or (`survival`) of `capacity --lose`, or what `advise` proposes.
 
     That of the manifest has the sections of all installed plugins. Editors use it for
     completion and for checks while you type: put
@@ -74,6 +75,7 @@ def _render(document: Document) -> str:
     from kvmdecl.schema import render_schema
     from kvmdecl.views.advice import advice_schema
     from kvmdecl.views.capacity import capacity_schema
+    from kvmdecl.views.cluster_status import status_schema
     from kvmdecl.views.devices_json import devices_schema
     from kvmdecl.views.doctor import doctor_schema
     from kvmdecl.views.drift import drift_schema
@@ -92,6 +94,7 @@ def _render(document: Document) -> str:
         Document.DEVICES: devices_schema,
         Document.EVENTS: events_schema,
         Document.HA: proof_schema,
+        Document.HA_STATUS: status_schema,
         Document.DOCTOR: doctor_schema,
         Document.CAPACITY: capacity_schema,
         Document.SURVIVAL: survival_schema,

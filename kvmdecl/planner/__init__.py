@@ -252,10 +252,10 @@ def _handed_over(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
         names = ", ".join(vm.name for vm in vms[:5]) + (f" and {len(vms) - 5} more" if len(vms) > 5 else "")
         yield Diagnostic(
             code="plan.ha-not-applied",
-            summary=f"the cluster manager is not told of its vms by this version: {names}",
+            summary=f"the cluster manager of these vms is not asked: {names}",
             at=vms[0].origin.find("ha"),
-            cause="Their disks and definitions are put onto the hosts; its own configuration is not.",
-            hint="`kvmdecl ha emit` writes it, for you to load",
+            cause="Their disks and definitions are in this plan; what it goes by itself is not.",
+            hint="a plan that reads the hosts asks it, too",
             severity=Severity.WARNING,
         )
 

@@ -61,6 +61,7 @@ from kvmdecl.state import (
 from kvmdecl.tasks import (
     AdoptDomain,
     ChangeSnapshots,
+    ConfigureManager,
     CreatePool,
     CreateVolume,
     DefineDomain,
@@ -88,6 +89,7 @@ from kvmdecl.tasks import (
 from kvmdecl.text import quoted
 
 _KINDS: Mapping[type[Task], Kind] = {
+    ConfigureManager: Kind.CLUSTER,
     UpdateHost: Kind.HOST,
     DefineSecret: Kind.SECRET,
     DeleteSecret: Kind.SECRET,
@@ -181,6 +183,9 @@ def _plan_faults(plan: Plan) -> Iterator[str]:
 
 def _faults(step: Step, plan: Plan, hosts: Mapping[str, PlannedHost]) -> Iterator[str]:
     address, task = step.address, step.task
+    if isinstance(task, ConfigureManager):
+        yield from _manager_faults(step, task, plan)
+        return
     answered = {name for name, host in hosts.items() if host.status is HostStatus.OK}
     if not answered.issuperset(step.hosts):
         yield "its host is not among the plan's hosts that answered"
@@ -195,10 +200,26 @@ def _faults(step: Step, plan: Plan, hosts: Mapping[str, PlannedHost]) -> Iterato
     yield from _identity_faults(task, plan)
 
 
+def _manager_faults(step: Step, task: ConfigureManager, plan: Plan) -> Iterator[str]:
+    if step.address != Address(task.manager, Kind.CLUSTER, plan.cluster) or task.cluster != plan.cluster:
+        yield "its task is about another object"
+    if step.action not in {Action.CREATE, Action.UPDATE}:
+        yield f"its task does not {step.action} it"
+    if any(change.impact > step.impact for change in step.changes):
+        yield "one of its changes does more to the guest than the step says"
+
+
+def not_as_shown(step: Step) -> Diagnostic:
+    """The diagnostic for a step of a file that shows something else than it does."""
+    return _inconsistent(str(step.address), "what it shows is not what comes of its task")
+
+
 def _identity_faults(task: Task, plan: Plan) -> Iterator[str]:
     if isinstance(task, CreateVolume | ResizeVolume | DeleteVolume):
         if isinstance(task, CreateVolume):
             yield from _content_faults(task)
+        return
+    if isinstance(task, ConfigureManager):
         return
     if isinstance(task, WriteDefinition | DeleteDefinition):
         if task.name != f"{task.owner}{DEFINITION_SUFFIX}":
@@ -286,7 +307,7 @@ def _content_faults(task: CreateVolume) -> Iterator[str]:
 def _target(task: Task) -> str:
     if isinstance(task, CreateVolume | ResizeVolume | DeleteVolume | WriteDefinition | DeleteDefinition):
         return f"{task.pool}/{task.name}"
-    return task.name
+    return task.cluster if isinstance(task, ConfigureManager) else task.name
 
 
 def _action(step: Step) -> Action:
@@ -439,6 +460,8 @@ def plan_again(step: Step, observed: Observed | None, views: Mapping[str, HostVi
             return plan_absent_domain(Absent(step.address, power_off=task.power_off), task.uuid, view)
         case DeleteVolume() | ChangeSnapshots() | RevertSnapshot():
             return Verdict()  # no plan that is saved deletes a volume, takes a snapshot or goes back to one
+        case ConfigureManager():
+            return Verdict()  # its plugin says what it is
 
 
 def _as_part(verdict: Verdict, task: MoveDomain) -> Verdict:

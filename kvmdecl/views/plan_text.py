@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from kvmdecl.names import format_duration
 from kvmdecl.plan import (
@@ -16,6 +17,7 @@ from kvmdecl.plan import (
     Plan,
     PlannedGate,
     PlannedHost,
+    PlannedManager,
     Step,
 )
 from kvmdecl.state import Kind
@@ -42,6 +44,7 @@ _VERBS = {
 MAX_LINES = 80
 """What is longer is folded."""
 _MAX_WAVES = 16
+_MAX_CHANGES = 40
 
 
 def render_plan(plan: Plan, *, color: bool, next_command: str = "", expand: bool = False) -> str:
@@ -54,13 +57,15 @@ def render_plan(plan: Plan, *, color: bool, next_command: str = "", expand: bool
     end = [*_waves(plan), *_closing(plan, next_command)]
     forgotten = [line for member in plan.let_go for line in (f"{safe_text(member.name)}  let go", "")]
     steps: dict[str, list[Step]] = {}
-    for step in plan.steps:
+    on_hosts = tuple(step for step in plan.steps if step.address.kind is not Kind.CLUSTER)
+    for step in on_hosts:
         steps.setdefault(step.address.host, []).append(step)
+    managers = [line for each in plan.managers for line in _manager(each, plan, color=color, expand=expand)]
     blocks = [block for host in plan.hosts for block in _host(host, steps.get(host.name, []), color=color)]
     if not expand and len(blocks) + len(forgotten) + len(end) > MAX_LINES:
-        blocks = list(_folds(plan, MAX_LINES - len(end), color=color))
+        blocks = list(_folds(replace(plan, steps=on_hosts), MAX_LINES - len(end), color=color))
         forgotten = []
-    return "\n".join([*blocks, *foreign, *forgotten, *end]) + "\n"
+    return "\n".join([*blocks, *managers, *foreign, *forgotten, *end]) + "\n"
 
 
 def _folds(plan: Plan, room: int, *, color: bool) -> Iterator[str]:
@@ -111,6 +116,25 @@ def _host(host: PlannedHost, steps: list[Step], *, color: bool) -> Iterator[str]
         for step in steps:
             yield from step_lines(step, safe_text(step.address.name), width, color=color)
         yield ""
+
+
+def _manager(manager: PlannedManager, plan: Plan, *, color: bool, expand: bool) -> Iterator[str]:
+    """What a cluster manager goes by: one step, with the most dangerous of its changes first where they are many."""
+    name = safe_text(manager.name)
+    if manager.status is HostStatus.UNREACHABLE:
+        yield _paint(f"{name}  unreachable: {safe_text(manager.reason)}; left alone", "31", color=color)
+        yield ""
+    for step in plan.steps:
+        if step.address.kind is Kind.CLUSTER and step.address.host == manager.name:
+            yield _paint(f"{name}  {counts([step])}", "1", color=color)
+            more = 0 if expand else max(0, len(step.changes) - _MAX_CHANGES)
+            if more:
+                by_danger = sorted(step.changes, key=lambda change: -change.impact)
+                step = replace(step, changes=tuple(by_danger[:_MAX_CHANGES]))  # noqa: PLW2901 - the same, shorter
+            yield from step_lines(step, safe_text(step.address.name), 0, color=color)
+            if more:
+                yield f"      and {count(more, 'further change')}; `kvmdecl plan --expand` shows each"
+            yield ""
 
 
 def _waves(plan: Plan) -> Iterator[str]:

@@ -9,7 +9,16 @@ from kvmdecl.api import hookimpl
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from kvmdecl.api import Artifact, Definition, Diagnostic, HostFacts, PlacedCluster, Section, Takeovers
+    from kvmdecl.api import (
+        Artifact,
+        Definition,
+        Diagnostic,
+        HostFacts,
+        Manager,
+        PlacedCluster,
+        Section,
+        Takeovers,
+    )
 
 
 @hookimpl
@@ -57,3 +66,11 @@ def kvmdecl_takeover(
     from kvmdecl_pacemaker.proof import takeovers
 
     return [takeovers(cluster, facts, running, losses)] if "ha" in cluster.cluster.sections else ()
+
+
+@hookimpl
+def kvmdecl_managers() -> Mapping[str, Manager]:
+    """Plan Pacemaker's configuration like libvirt's objects."""
+    from kvmdecl_pacemaker.manager import NAME, Pacemaker
+
+    return {NAME: Pacemaker()}

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from lxml import etree
 
+from kvmdecl_pacemaker.ours import marked
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -68,7 +70,7 @@ def cib(configuration: Configuration) -> Element:
         validate_with=release.schema,
     )
     root.set("validate-with", root.attrib.pop("validate_with"))
-    return root
+    return marked(root, configuration.corosync.cluster_name)
 
 
 def _node(tag: str, *children: Element | None, **attributes: str) -> Element:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from kvmdecl_pacemaker.cib import cib
 from kvmdecl_pacemaker.fencing import WATCHDOG
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ def cib_commands(configuration: Configuration) -> Iterator[str]:
         yield _line("constraint order", *first, *then, "setoptions", f"id={order.id}", f"kind={order.kind}")
     for colocation in configuration.colocations:
         yield from _colocation(colocation)
-    for tag in configuration.tags:
-        yield _line("tag create", tag.id, *tag.resources)
+    for tag in cib(configuration).iterfind("configuration/tags/tag"):
+        yield _line("tag create", tag.get("id", ""), *(ref.get("id", "") for ref in tag))
 
 
 def _setup(configuration: Configuration) -> Iterator[str]:

@@ -33,6 +33,17 @@ Version = Annotated[
     str, Form(r"[23]\.[0-9]{1,2}\.[0-9]{1,2}", "is no version of Pacemaker from 2.0.5 on", "2.1.5")
 ]
 
+Control = Annotated[
+    str,
+    Form(
+        r"local|(?:[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}@)?[A-Za-z0-9_.:-]*(?:\{name\}[A-Za-z0-9_.:-]*)?",
+        "leads to no host",
+        "root@{name}.example",
+    ),
+    Field(min_length=1, max_length=253),
+]
+"""Whom SSH connects to."""
+
 _SECRET = re.compile(r"pass(w(or)?d|phrase)?$|secret|token$|community$|_key$")
 
 
@@ -256,5 +267,8 @@ class Ha(Section):
     node_ids: dict[Name, Annotated[Integer, Field(ge=1, le=65535)]] = Field(default_factory=dict)
     """corosync's number of each host, which never changes; made of the number at the end of its name, or of the name,
     if not given."""
+    control: Control | None = None
+    """How Pacemaker's programs are run on the hosts, to read and to change its configuration: whom SSH connects to
+    (`root@{name}.example`), or `local`. As the hosts' URIs say if not given (`qemu+ssh://`)."""
     pacemaker: Version = "2.1.0"
     """Oldest Pacemaker among the hosts (`pacemakerd --version`)."""

@@ -80,7 +80,7 @@ def pacemaker() -> str:
         Rejected: `ha.missing-tool`.
     """
     with tempfile.TemporaryDirectory(prefix="kvmdecl-") as folder:
-        said = _run(["crm_simulate", "--version"], Path(folder)).stdout
+        said = run_tool(["crm_simulate", "--version"], Path(folder)).stdout
     return safe_text(said.partition("\n")[0].removeprefix("Pacemaker ").strip())
 
 
@@ -92,7 +92,7 @@ def verify(cib: Element) -> tuple[str, ...]:
     """
     with tempfile.TemporaryDirectory(prefix="kvmdecl-") as folder:
         file = _write(Path(folder), cib)
-        done = _run(["crm_verify", "--xml-file", file.name, "--verbose"], Path(folder))
+        done = run_tool(["crm_verify", "--xml-file", file.name, "--verbose"], Path(folder))
     if done.returncode == 0:
         return ()
     lines = [line for line in done.stderr.splitlines() if not line.startswith("crm_verify:")]
@@ -113,7 +113,7 @@ def settle(cib: Element, running: Mapping[str, Collection[str]] | None = None) -
         now = dict.fromkeys(cloned(cib), frozenset(nodes_of(cib)))
         now |= {name: frozenset(nodes) for name, nodes in running.items()}
     for _ in range(_MOST_PASSES):
-        actions = _ask(with_status(cib, now))
+        actions = ask(with_status(cib, now))
         if not any(not action.blocked for action in actions):
             break
         now = after(now, actions)
@@ -129,7 +129,7 @@ def lose(settled: Settled, losses: Iterable[Sequence[str]]) -> tuple[Outcome, ..
     whole = with_status(settled.cib, settled.running)
 
     def one(lost: Sequence[str]) -> Outcome:
-        actions = _ask(silenced(whole, lost))
+        actions = ask(silenced(whole, lost))
         there = {name: nodes - set(lost) for name, nodes in after(settled.running, actions).items()}
         return Outcome(tuple(lost), there, actions)
 
@@ -147,11 +147,16 @@ def after(running: Mapping[str, frozenset[str]], actions: Iterable[Action]) -> R
     return {name: nodes for name, nodes in there.items() if nodes}
 
 
-def _ask(cib: Element) -> tuple[Action, ...]:
+def ask(cib: Element) -> tuple[Action, ...]:
+    """What the scheduler would do about a CIB that has a status.
+
+    Raises:
+        Rejected: `ha.missing-tool`, `ha.tool-failed`.
+    """
     with tempfile.TemporaryDirectory(prefix="kvmdecl-") as folder:
         file = _write(Path(folder), cib)
         argv = ["crm_simulate", "--xml-file", file.name, "--run", "--output-as=xml"]
-        done = _run(argv, Path(folder))
+        done = run_tool(argv, Path(folder))
     parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True)
     try:
         answer = etree.fromstring(done.stdout.encode(), parser)
@@ -183,7 +188,12 @@ def _write(folder: Path, cib: Element) -> Path:
     return file
 
 
-def _run(argv: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
+def run_tool(argv: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run one of Pacemaker's programs here, in a directory of its own.
+
+    Raises:
+        Rejected: `ha.missing-tool`, `ha.tool-failed` if it does not end.
+    """
     program = shutil.which(argv[0]) or shutil.which(argv[0], path=_SEARCH_PATH)
     if program is None:
         raise _missing(argv[0])

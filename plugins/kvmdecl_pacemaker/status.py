@@ -60,7 +60,7 @@ def with_status(cib: Element, running: Mapping[str, Collection[str]]) -> Element
         executors[name] = etree.SubElement(etree.SubElement(state, "lrm", id=number), "lrm_resources")
     for primitive in primitives_of(whole):
         there = running.get(primitive.get("id", ""), ())
-        operations = _operations(whole, primitive) if there else ()
+        operations = operations_of(whole, primitive) if there else ()
         for name in sorted(there):
             _write(executors[name], primitive, operations, whole.get("crm_feature_set", ""))
     return whole
@@ -122,7 +122,7 @@ def _without_probes(cib: Element) -> None:
     etree.SubElement(options, "nvpair", id="kvmdecl-what-if-no-probes", name=name, value="false")
 
 
-def _operations(cib: Element, primitive: Element) -> tuple[tuple[str, int, str], ...]:
+def operations_of(cib: Element, primitive: Element) -> tuple[tuple[str, int, str], ...]:
     """What ran where a primitive runs, its start and its recurring operations: name, interval in ms, and digest."""
     # What the primitive says itself outweighs the template that it is written with.
     template = [

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
     from kvmdecl_pacemaker.configuration import Configuration
 
+    from kvmdecl.cluster import PlacedCluster
     from kvmdecl.diagnostics import Diagnostic
+    from kvmdecl.facts import HostFacts
+    from kvmdecl.pipeline import Compiled
     from kvmdecl.pluginhost import Plugins
     from kvmdecl.state import Observation
 
@@ -78,17 +81,31 @@ def configured(text: str, seen: Mapping[str, Observation] | None = None) -> Conf
     return _compiled(text, seen)[0]
 
 
+def placed(
+    text: str, seen: Mapping[str, Observation] | None = None
+) -> tuple[PlacedCluster, Mapping[str, HostFacts]]:
+    """A manifest's vms on its hosts, and what these are."""
+    compiled, observations = _compiled_on(text, seen)
+    return compiled.placed, facts_of(observations)
+
+
 def _compiled(
     text: str, seen: Mapping[str, Observation] | None
 ) -> tuple[Configuration, tuple[Diagnostic, ...]]:
+    compiled, observations = _compiled_on(text, seen)
+    return configure(compiled.placed, facts_of(observations)), compiled.warnings
+
+
+def _compiled_on(
+    text: str, seen: Mapping[str, Observation] | None
+) -> tuple[Compiled, Mapping[str, Observation]]:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "cluster.yaml"
         path.write_text(text)
         plugins = _plugins()
         cluster = load_cluster(path, plugins)
         observations = {host.name: example_host(host.name) for host in cluster.hosts} | dict(seen or {})
-        compiled = compile_cluster(cluster, observations, plugins)
-        return configure(compiled.placed, facts_of(observations)), compiled.warnings
+        return compile_cluster(cluster, observations, plugins), observations
 
 
 @cache

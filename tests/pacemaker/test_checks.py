@@ -215,4 +215,6 @@ def test_every_code_of_a_check_is_tried():
     assert pages - tried == {
         *("ha.host-unknown", "ha.vm-unknown"),  # of test_emission
         *("ha.missing-tool", "ha.not-started", "ha.refused", "ha.tool-failed"),  # of test_proof
+        *("ha.down", "ha.left-over-rule", "ha.moved", "ha.no-answer", "ha.no-way", "ha.not-applied"),
+        *("ha.not-at-rest", "ha.not-ours", "ha.not-read", "ha.paused", "ha.set-by-hand"),  # of test_manager
     }

@@ -26,6 +26,7 @@ from kvmdecl.hosts.perform.volumes import create_volume, delete_volume, resize_v
 from kvmdecl.tasks import (
     AdoptDomain,
     ChangeSnapshots,
+    ConfigureManager,
     CreatePool,
     CreateVolume,
     DefineDomain,
@@ -146,3 +147,5 @@ def _dispatch(job: Job) -> TaskResult:
             return change_snapshots(job, task)
         case RevertSnapshot() as task:
             return revert_snapshot(job, task)
+        case ConfigureManager() as task:
+            raise AssertionError(f"{task.manager} is configured by its plugin, and not by way of libvirt")

@@ -81,6 +81,7 @@ pcs -f plant.cib constraint colocation set mount-vms-clone sequential=false set 
 pcs -f plant.cib constraint colocation set cache db-1 db-2 legacy shop worker-1 worker-2 worker-3 worker-4 sequential=false set mount-vms-clone sequential=false setoptions id=with-mount-vms score=INFINITY
 pcs -f plant.cib constraint colocation set cache db-1 db-2 legacy shop worker-1 worker-2 worker-3 worker-4 sequential=false set libvirtd-clone virtlockd-clone sequential=false setoptions id=with-services score=INFINITY
 pcs -f plant.cib tag create plant-vms cache db-1 db-2 legacy shop worker-1 worker-2 worker-3 worker-4
+pcs -f plant.cib tag create kvmdecl-plant.978283029180 fence-kvm-1 fence-kvm-2 fence-kvm-3 fence-kvm-4 fence-kvm-5 dlm-clone libvirtd-clone mount-vms-clone virtlockd-clone cache db-1 db-2 legacy shop worker-1 worker-2 worker-3 worker-4
 pcs cluster cib-push plant.cib
 
 # -- secrets, which are in no file but on the hosts

@@ -41,6 +41,7 @@ pcs -f edge.cib constraint order set libvirtd-clone virtlockd-clone sequential=f
 pcs -f edge.cib constraint colocation add -- web-2 with web-1 -INFINITY node-attribute=label-rack id=apart-rack-web-1-web-2-web-1
 pcs -f edge.cib constraint colocation set db web-1 web-2 sequential=false set libvirtd-clone virtlockd-clone sequential=false setoptions id=with-services score=INFINITY
 pcs -f edge.cib tag create edge-vms db web-1 web-2
+pcs -f edge.cib tag create kvmdecl-edge.b27d3d0bb32b fence-kvm-1 fence-kvm-2 fence-kvm-3 libvirtd-clone virtlockd-clone db web-1 web-2
 pcs cluster cib-push edge.cib
 
 # -- secrets, which are in no file but on the hosts

@@ -37,4 +37,5 @@ pcs -f branch.cib constraint location add -- files-likes-left files left 100
 pcs -f branch.cib constraint order set libvirtd-clone virtlockd-clone sequential=false set files proxy sequential=false setoptions id=order-services kind=Optional
 pcs -f branch.cib constraint colocation set files proxy sequential=false set libvirtd-clone virtlockd-clone sequential=false setoptions id=with-services score=INFINITY
 pcs -f branch.cib tag create branch-vms files proxy
+pcs -f branch.cib tag create kvmdecl-branch.ff6c2d428a00 bmc-left bmc-right pdu libvirtd-clone virtlockd-clone files proxy
 pcs cluster cib-push branch.cib
