@@ -1,9 +1,8 @@
-"""A real cluster: what is written out is loaded, vms run, a host dies, and all comes as it was proven to."""
+"""A real cluster, applied to: vms come, change and go; a host dies, and all comes as it was proven to."""
 
 from __future__ import annotations
 
 import json
-import subprocess
 import threading
 import time
 from collections import defaultdict
@@ -14,7 +13,6 @@ from uuid import uuid4
 import pytest
 from lxml import etree
 
-from kvmdecl.lab.guest import tiny_image
 from kvmdecl.lab.namespaces import find_init
 from tests.e2e.conftest import HOSTS, Story
 from tests.lab.helpers import eventually
@@ -135,33 +133,26 @@ def story(make_lab: MakeLab, tmp_path: Path) -> Story:
 
 @pytest.fixture
 def watch(story: Story) -> Iterator[Watch]:
-    """With disks and definitions on shared storage, where `apply` puts them, and a system on the disks."""
-    story.ok("apply", "--yes")
+    """With corosync and Pacemaker up, and the manifest applied: files first, then Pacemaker's configuration."""
     story.ok("ha", "emit", "--out", "ha")
-    shared = story.lab.directory / "shared/vms"
-    tiny_image(story.folder / "tiny.raw")
-    uuids = {}
-    for name in VMS:
-        definition = etree.parse(story.folder / f"ha/definitions/{name}.xml")
-        uuids[name] = str(definition.findtext("uuid"))
-        disk = Path(str(definition.find("devices/disk/source").get("file"))).name
-        convert = ["qemu-img", "convert", "-O", "qcow2", story.folder / "tiny.raw", shared / disk]
-        subprocess.run(convert, check=True)
-        assert (shared / f"{name}.xml").read_text() == (
-            story.folder / f"ha/definitions/{name}.xml"
-        ).read_text()
-    with Watch(uuids) as watch:
+    story.lab.start_cluster((story.folder / "ha/corosync.conf").read_text())
+    with Watch({}) as watch:
+        cluster = Cluster(story.lab, watch)
+        assert eventually(lambda: is_there(lambda: cluster.online() == set(HOSTS)), 40)
+        for name in VMS:
+            watch.uuids[name] = uuid_of(story, name)
+        story.ok("apply", "--yes")
         yield watch
+
+
+def uuid_of(story: Story, name: str) -> str:
+    """The UUID in the definition that is written out for a vm."""
+    return str(etree.parse(story.folder / f"ha/definitions/{name}.xml").findtext("uuid"))
 
 
 def test_a_host_dies_and_its_vms_run_again_where_it_was_proven(story: Story, watch: Watch):
     cluster = Cluster(story.lab, watch)
-    story.lab.start_cluster((story.folder / "ha/corosync.conf").read_text())
-    assert eventually(lambda: is_there(lambda: cluster.online() == set(HOSTS)), 40)
-    cib = story.folder / "ha/cib.xml"
-    load = ["cibadmin", "--replace", "--scope", "configuration", "--xml-text", cib.read_text()]
-    cluster.says(*load)
-    assert eventually(lambda: set(cluster.homes()) == set(VMS), 40)
+    assert set(cluster.homes()) == set(VMS), "apply returns when they run"
     cluster.says("crm_verify", "--live-check", "--verbose")
 
     # What is changed meanwhile is changed where the guest runs, or waits in its file; nobody is restarted for it.
@@ -194,6 +185,48 @@ def test_a_host_dies_and_its_vms_run_again_where_it_was_proven(story: Story, wat
     assert {name: len(watch.seen[name]) for name in takeover["homes"]} == dict.fromkeys(takeover["homes"], 2)
     assert watch.twice == []
     assert watch.looks > 100
+
+
+def test_vms_come_change_and_go_by_apply_and_nobody_else_is_restarted(story: Story, watch: Watch):
+    cluster = Cluster(story.lab, watch)
+    processes = watch.now()
+    assert set(processes) == set(VMS)
+    assert story.run("plan", "--detailed-exitcode").code == 0
+
+    story.edit("  web: {", "  new: {memory: 48MiB, disk: 1MiB, shutdown: 10s, ha: {monitor: 5s}}\n  web: {")
+    story.ok("ha", "emit", "--out", "ha")
+    watch.uuids["new"] = uuid_of(story, "new")
+    story.ok("apply", "--yes")
+    assert "new" in cluster.homes()
+
+    # A parameter of each would restart all of them, if it were just written.
+    story.edit("  services: []", "  services: []\n  migration: {options: --auto-converge}")
+    story.edit("db: {memory: 128MiB, disk: 1MiB, shutdown: 10s, ha: {monitor: 5s}}",
+               "db: {memory: 128MiB, disk: 1MiB, shutdown: 10s, ha: {monitor: 5s, priority: 9}}")  # fmt: skip
+    assert {step["impact"] for step in story.ok("plan", "--format", "json").plan["steps"]} == {"live"}
+    story.ok("apply", "--yes")
+
+    story.edit("  web: {memory: 64MiB, disk: 1MiB, shutdown: 10s, ha: {monitor: 5s}}\n", "")
+    assert story.run("apply", "--yes").code == 4
+    assert "web" in cluster.homes(), "its end lacks consent"
+    story.ok("apply", "--yes", *story.consents("pacemaker/vm/web"))
+    assert "web" not in cluster.homes()
+
+    story.edit(
+        "api: {memory: 96MiB, disk: 1MiB, shutdown: 10s, ha: {monitor: 5s}}",
+        "api: {memory: 96MiB, disk: 1MiB}",
+    )
+    story.ok("apply", "--yes")
+
+    assert story.run("plan", "--detailed-exitcode").code == 0
+    assert {name: watch.seen[name] for name in VMS} == processes
+    assert watch.now().keys() == {"db", "api", "new"}
+    with story.connect(cluster.homes()["api"]) as connection:
+        assert connection.lookupByName("api").isPersistent()
+    status = json.loads(story.ok("ha", "status", "--format", "json").out)
+    assert status["healthy"]
+    assert {each["name"] for each in status["resources"] if each["kind"] == "vm"} == {"db", "new"}
+    assert watch.twice == []
 
 
 def is_there(question: Callable[[], bool]) -> bool:
