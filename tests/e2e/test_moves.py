@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import struct
 import threading
@@ -167,3 +168,37 @@ def test_guests_of_full_hosts_swap_by_a_third_one_and_leave_a_drained_one(story:
     assert [find_vm(story, name) for name in ("a", "b")] == ["kvm-2", "kvm-3"]
     require_went_on(story, before)
     require_nothing_left(story)
+
+
+@pytest.mark.proof
+def test_a_move_whose_apply_is_killed_is_ended_by_the_next_one(story: Story):
+    text = CLUSTER.replace("  b: {host: kvm-2}\n", "")
+    story.write(text)
+    story.ok("apply", "--yes")
+    time.sleep(1.5)
+    before = halted_for_a_moment(story, "a")
+    dice, there = random.Random(7), "kvm-1"
+
+    for _ in range(10):
+        there = dice.choice([host for host in HOSTS if host != there])
+        delete_what_it_left(story, there)
+        story.write(text.replace("host: kvm-1", f"host: {there}"))
+        with watched(story, "a"):
+            killed = story.start("apply", "--yes")
+            time.sleep(dice.uniform(1.5, 6))
+            killed.kill()
+            killed.communicate()
+            story.ok("apply", "--yes")
+
+        assert find_vm(story, "a") == there
+        require_went_on(story, before)
+        require_nothing_left(story)
+
+
+def delete_what_it_left(story: Story, host: str) -> None:
+    """As the hint of `move.disk-there` says, before the guest comes back to a host that it was on."""
+    with story.connect(host) as connection:
+        pool = connection.storagePoolLookupByName("vms")
+        for volume in pool.listAllVolumes():
+            if volume.name().startswith("a.root."):
+                volume.delete()
