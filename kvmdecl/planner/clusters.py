@@ -27,6 +27,7 @@ def with_manager(
     if isinstance(observed, Unknown):
         reason = observed.diagnostic.summary
         managers = (PlannedManager(name, HostStatus.UNREACHABLE, reason=reason),) if observed.asked else ()
+        plan = _without_hand_overs(plan, f"manager/{name}") if observed.asked else plan
         return replace(
             plan, notes=in_order((*notes, observed.diagnostic)), managers=(*plan.managers, *managers)
         )
@@ -34,6 +35,8 @@ def with_manager(
         compared = compare(observed)
     except Rejected as rejected:
         compared = Comparison(None, 0, tuple(rejected.diagnostics))
+    if compared.blocked and compared.step is None:
+        plan = _without_hand_overs(plan, compared.blocked[0].subject or f"manager/{name}")
     steps, blocked = _joined(plan, compared)
     return replace(
         plan,
@@ -43,6 +46,24 @@ def with_manager(
         notes=in_order((*notes, *compared.notes)),
         managers=(*plan.managers, PlannedManager(name, HostStatus.OK, observed.host)),
     )
+
+
+def _without_hand_overs(plan: Plan, waits_for: str) -> Plan:
+    """The plan with each guest left to libvirt: whom it is handed to cannot be told of it now, and would not run it."""
+    held = [step for step in plan.steps if isinstance(step.task, HandOverDomain)]
+    blocked = [
+        Diagnostic(
+            code="plan.held",
+            summary=f"{step.address} waits for {waits_for}",
+            at=step.at,
+            cause="Libvirt forgets the guest when it stops, and nobody else knows it yet.",
+            hint="mend that one first.",
+            subject=str(step.address),
+        )
+        for step in held
+    ]
+    steps = tuple(step for step in plan.steps if step not in held)
+    return replace(plan, steps=steps, blocked=in_order((*plan.blocked, *blocked)))
 
 
 def _joined(plan: Plan, compared: Comparison) -> tuple[tuple[Step, ...], tuple[Diagnostic, ...]]:
