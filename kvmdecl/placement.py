@@ -240,11 +240,21 @@ class _Placer:
     def may_have_left(self, vm: ResolvedVm, host: str) -> bool:
         """Whether a vm that names a host may be elsewhere: on one that left the manifest, or on a silent one.
 
-        The latter only if it was made on the host that it names and is not there any more.
+        The latter only if it was made before, which its disks tell: those that hosts made, and those in a pool that the
+        host shares with others.
         """
         if vm.state == "absent" or vm.uuid in self._where or host not in self._snapshots:
             return False
-        return self._departed or (bool(self._unknown) and self._has_disks(vm, host))
+        return self._departed or (bool(self._unknown) and self._was_made(vm, host))
+
+    def _was_made(self, vm: ResolvedVm, host: str) -> bool:
+        """Whether a host that answered made disks of the vm, or the host that it names sees some of another one."""
+        if any(self._has_disks(vm, name) for name in self._snapshots):
+            return True
+        wanted = {(disk.pool, disk.volume) for disk in vm.disks if disk.spec.volume is None}
+        shared = {pool.name for pool in self._cluster.pools if pool.spec.is_shared}
+        pools = (pool for pool in self._snapshots[host].state.pools if pool.name in shared)
+        return any((pool.name, volume.name) in wanted for pool in pools for volume in pool.volumes)
 
     def _has_disks(self, vm: ResolvedVm, host: str) -> bool:
         """Whether the host's ledger says that disks of the vm were made there."""

@@ -13,6 +13,7 @@ from kvmdecl.facts import PagePool
 from kvmdecl.names import GIB, KIB
 from kvmdecl.placement import place
 from kvmdecl.solver import PlaceAnswer, PlaceRequest
+from kvmdecl.state import HostState, Kind, Ledger, LedgerEntry, ObservedPool, ObservedVolume
 from tests.placement.support import domain, host, hosts, silent
 from tests.resolve.support import HEAD, resolved
 
@@ -88,6 +89,34 @@ def test_a_vm_that_was_found_does_not_wait_for_silent_hosts() -> None:
     there = host("kvm-1", domain(cluster.vms[0].uuid))
     placed = place(cluster, hosts(kvm_1=there) | {"kvm-2": silent("kvm-2")}, never)
     assert (where(placed), placed.undecided) == ({"web": "kvm-1"}, ())
+
+
+DISK = "vms: {web: {host: kvm-1, disk: {size: 1GiB, pool: all}}}"
+NOTED = LedgerEntry(Kind.VOLUME, "all/web.root.qcow2", "web", "", complete=True)
+VOLUME = ObservedVolume("all", "web.root.qcow2", "/srv/all/web.root.qcow2", "qcow2", GIB, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("where", "state"),
+    [
+        (
+            "kvm-3",
+            HostState(
+                ledgers=(Ledger("demo", (LedgerEntry(Kind.VOLUME, "all/web.root.qcow2", "web", "", True),)),)
+            ),
+        ),
+        ("kvm-1", HostState(pools=(ObservedPool("all", "", "", True, True, 0, 0, (VOLUME,)),))),
+    ],
+    ids=["another host made its disk", "its disk is in a pool that hosts share"],
+)
+def test_a_vm_that_was_made_and_is_nowhere_waits_for_silent_hosts_though_it_names_another(
+    where: str, state: HostState
+) -> None:
+    cluster = resolved("storage: {all: {path: /srv/all, shared: true}}\n" + DISK)
+    seen = hosts() | {where: replace(host(where), state=state)}
+
+    assert place(cluster, seen, never).undecided == ()
+    assert place(cluster, seen | {"kvm-2": silent("kvm-2")}, never).undecided == ("web",)
 
 
 def test_a_vm_waits_for_any_silent_host_since_an_older_manifest_may_have_put_it_there() -> None:
