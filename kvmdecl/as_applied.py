@@ -82,7 +82,7 @@ def _state(
     files = [each for each in own if isinstance(each, DesiredDefinition)]
     entries = (
         *_entries(own, host.facts.libvirt),
-        *map(_volume_entry, volumes),
+        *(_volume_entry(each) for each in volumes if not each.shared or each.address.host == host.host),
         *map(_file_entry, files),
     )
     settings = [each for each in own if isinstance(each, DesiredSettings)]

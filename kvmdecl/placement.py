@@ -391,8 +391,8 @@ class _Placer:
             if self._hosts[there[0]].maintenance and not self._named.get(vm.name):
                 return f"it leaves {there[0]}, which is in maintenance, and the solver {self._cluster.solver} chose it"
             return f"the manifest says `host: {vm.host}`; it is on {there[0]} and moves"
-        if vm.host is not None:
-            return f"the manifest says `host: {vm.host}`"
+        if (named := self._named.get(vm.name)) is not None:
+            return f"the manifest says `host: {named}`"
         if locked is not None:
             return "the lock file says so"
         if self.home(vm) is not None:

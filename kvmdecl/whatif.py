@@ -142,7 +142,7 @@ def whereabouts(
         return Whereabouts(vm.name, place, "it shall be absent" if vm.state == "absent" else why, {})
     place = placed.places[vm.name]
     wishes = [text for group, text in unkept(placed) if vm.name in group.members]
-    why = "; not as wished: ".join([why_there(placed.cluster, observations, vm), *wishes])
+    why = "; not as wished: ".join([why_there(placed.cluster, observations, vm.on(place.host)), *wishes])
     request = standing(placed, observations, {})
     others = [each.name for each in placed.cluster.hosts if each.name != place.host]
     free = to_place(replace(vm, host=None), ())

@@ -111,9 +111,10 @@ def status(
         bool, typer.Option("--detailed-exitcode", help="Exit 2 when something is not as it should be.")
     ] = False,
 ) -> None:
-    """Show how the cluster is: hosts, vms, what failed, and whether it has quorum.
+    """Show how the cluster is.
 
-    One of the hosts is asked, by way of its URI (`qemu+ssh://`) or as `ha.control` says; nothing is changed.
+    That is its hosts, its vms, what failed, and whether it has quorum. One of the hosts is asked, by way of its URI
+    (`qemu+ssh://`) or as `ha.control` says; nothing is changed.
 
     Examples:
       kvmdecl ha status clusters/edge

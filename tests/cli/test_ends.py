@@ -52,8 +52,9 @@ def test_wrong_usage_ends_with_64_because_2_means_changes(kvmdecl: Kvmdecl, argu
 
 
 def test_a_word_that_is_no_choice_is_answered_with_those_that_are(kvmdecl: Kvmdecl):
-    assert "Invalid value for '--format': 'yaml' is not one of 'text', 'json'." in (
-        kvmdecl("validate", "--format", "yaml").stderr
+    assert (
+        "Invalid value for '--format': 'yaml' is not one of 'text', 'json', 'sarif', 'github', 'gitlab', 'junit'."
+        in (kvmdecl("validate", "--format", "yaml").stderr)
     )
 
 

@@ -59,6 +59,8 @@ def test_only_what_deletes_an_object_undefines_it():
     assert callers - made_just_now - locks == {
         "domains.delete_domain", "filters.delete_filter", "networks.delete_network", "pools.delete_pool",
         "secrets.delete_secret",
+        # What these undefine runs, or is, on another host, or with a cluster manager; it was seen there before.
+        "domains.hand_over_domain", "moves._go_cold", "moves.leave_domain",
     }  # fmt: skip
 
 

@@ -39,6 +39,7 @@ EXAMPLES = [
 def test_every_code_has_a_page_and_every_page_a_code() -> None:
     used = {code for file in PACKAGE.rglob("*.py") for code in _CODE.findall(file.read_text())}
     used |= {f"reference.unknown-{kind}" for kind in _KIND.findall((PACKAGE / "resolve.py").read_text())}
+    used |= {f"plugin.unknown-{kind}" for kind in ("gate", "solver")}
     assert set(PAGES) == used
 
 

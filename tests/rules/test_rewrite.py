@@ -57,7 +57,7 @@ def path(tmp_path: Path) -> Path:
         ("vms.web.memory", "3GiB", "    nics:\n", "    memory: 3GiB\n    nics:\n"),
         ("vms.web.cpus", "4", "    cpus:\n", "    cpus: 4\n"),
         ("vms.web.cpus.count", "4", "    cpus:\n", "    cpus: {count: 4}\n"),
-        ("vms.db.cpus.count", "4", "clock: utc}", "clock: utc, cpus: {count: 4}}"),
+        ("vms.db.cpus.count", "4", "clock: utc}", "clock: utc, cpus: 4}"),
         ("vms.db.disk.pool", "vms", "disk: 40GiB", "disk: {size: 40GiB, pool: vms}"),
         ("vms.db.clock", None, ", clock: utc", ""),
         ("vms.web.count", None, "    count: 2\n", ""),
