@@ -29,12 +29,13 @@ class Splice:
 def setting(place: Place, path: Path, value: str) -> Splice | None:
     """Set what is at `path`, of which `place` is the nearest that is written, to a YAML value on one line.
 
-    None if that cannot be done by one splice: something on the way is a list or has several lines.
+    None if that cannot be done by one splice: something on the way is a list or has several lines; or if a collection
+    stands there, which may say more (`instead`).
     """
     missing = path[len(place.path) :]
     node = place.node
     if not missing:
-        return _replaced(node, value) if isinstance(node, Scalar) else None
+        return instead(place, value) if isinstance(node, Scalar) else None
     if any(isinstance(part, int) for part in missing):
         return None
     inner = missing[1:]
@@ -81,6 +82,16 @@ def applied(text: str, splices: Iterable[Splice]) -> str:
             pieces += [text[at : splice.start], splice.text]
             at = splice.end
     return "".join([*pieces, text[at:]])
+
+
+def instead(place: Place, value: str) -> Splice | None:
+    """Another value in the place of one that is written: of text, or of a collection on one line; None if on more."""
+    start, end = places(place.node)
+    if start == end and place.key is not None:
+        return _valued(place, value)
+    if not isinstance(place.node, Scalar) and "\n" in place.node.source.text[start:end]:
+        return None
+    return Splice(place.node.source.name, start, end, value)
 
 
 def _replaced(node: Scalar, value: str) -> Splice:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmdecl.diagnostics import Diagnostic, Rejected
-from kvmdecl.edit import Splice, applied, removal, setting
+from kvmdecl.edit import applied, instead, removal, setting
 from kvmdecl.load import written_place
 from kvmdecl.source import Mapping, Source, parse, places
 from kvmdecl.text import did_you_mean, quoted
 
 if TYPE_CHECKING:
+    from kvmdecl.edit import Splice
     from kvmdecl.locate import Place
 
 _BEFORE = "{value: "
@@ -44,20 +45,8 @@ def rewritten(path: Path, key: str, value: str | None) -> dict[Path, str]:
 
 def _splice(place: Place, way: tuple[str | int, ...], value: str | None) -> Splice | None:
     if value is not None:
-        return _whole_value(place, value) if place.path == way else setting(place, way, value)
+        return instead(place, value) if place.path == way else setting(place, way, value)
     return removal(place, str(way[-1])) if place.path == way[:-1] else None
-
-
-def _whole_value(place: Place, value: str) -> Splice | None:
-    """Another value in the place of one that stands on one line, whatever that is."""
-    source = place.node.source
-    start, end = places(place.node)
-    if "\n" in source.text[start:end]:
-        return None
-    if place.key is not None and start == end:  # `key:` with nothing behind it
-        colon = source.text.find(":", places(place.key)[1])
-        return Splice(source.name, colon + 1, colon + 1, f" {value}") if colon >= 0 else None
-    return Splice(source.name, start, end, value)
 
 
 def _require_one_value(value: str) -> None:
