@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kvmdecl.diagnostics import Severity, in_order
 from kvmdecl.text import safe_text
-from kvmdecl.views.markdown import code, short
+from kvmdecl.views.markdown import cell, code, short
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -50,7 +50,7 @@ def render_summary(found: list[Diagnostic], title: str) -> str:
     for number, each in enumerate(found):
         where = str(each.at) if each.at is not None else each.subject
         cells = (code(each.code), code(where) if where else "", code(short(each.summary)))
-        row = f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+        row = f"| {' | '.join(map(cell, cells))} |"
         size += len(row.encode()) + 1
         if size > _LONGEST_SUMMARY:
             rows.append(f"\nand {len(found) - number} more")

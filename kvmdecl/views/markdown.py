@@ -18,6 +18,11 @@ def code(text: str) -> str:
     return f"{ticks}{space}{shown}{space}{ticks}"
 
 
+def cell(text: str) -> str:
+    """Markdown as a cell of a table, which a bar would end, also within code (GFM 0.29, section 4.10)."""
+    return text.replace("|", "\\|")
+
+
 def fenced(text: str) -> str:
     """Lines as a block of code that nothing in them can end."""
     fence = "`" * max(3, longest_ticks(text) + 1)

@@ -13,7 +13,7 @@ from kvmdecl.diagnostics import Severity, in_order
 from kvmdecl.plan import Action, HostStatus, Impact, Plan, Step
 from kvmdecl.text import safe_text
 from kvmdecl.views.folding import Fold, danger, folded
-from kvmdecl.views.markdown import code, fenced, short
+from kvmdecl.views.markdown import cell, code, fenced, short
 from kvmdecl.views.plan_text import count, counts, step_lines, whose
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _impacts(plan: Plan) -> Iterator[str]:
     for (weight, word), steps in sorted(rows.items(), key=lambda row: row[0]):
         shown = f"**{word}**" if -weight >= Impact.RESTART else word
         names = _names([f"{step.address.kind}/{step.address.name}" for step in steps])
-        yield f"| {shown} | {len(steps)} | {names.replace('|', chr(92) + '|')} |"
+        yield f"| {shown} | {len(steps)} | {cell(names)} |"
 
 
 def _waves(plan: Plan) -> Iterator[str]:
