@@ -37,7 +37,7 @@ from kvmdecl.planner.secrets import plan_absent_secret, plan_secret
 from kvmdecl.planner.seeds import changed_seeds
 from kvmdecl.planner.settings import plan_settings, settings_left
 from kvmdecl.planner.shared import makers
-from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, host_views
+from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, held_back, host_views
 from kvmdecl.planner.volumes import plan_volume
 from kvmdecl.planner.waves import in_waves
 from kvmdecl.state import (
@@ -60,6 +60,7 @@ from kvmdecl.state import (
     remembered,
 )
 
+_STANDS_ON = "It stands on an object that is not, and cannot be made, what the manifest says."
 _ORDER = {kind: number for number, kind in enumerate(Kind)}
 
 
@@ -189,21 +190,14 @@ def _without_held(steps: list[Step], unusable: set[Address]) -> tuple[list[Step]
     while waiting := {
         step.address: need for step in going if (need := next(iter(unusable & set(step.after)), None))
     }:
-        held += [_held(step, waiting[step.address]) for step in going if step.address in waiting]
+        held += [
+            held_back(step, f"{waiting[step.address]}, which is blocked", _STANDS_ON)
+            for step in going
+            if step.address in waiting
+        ]
         going = [step for step in going if step.address not in waiting]
         unusable = unusable | set(waiting)
     return going, held
-
-
-def _held(step: Step, need: Address) -> Diagnostic:
-    return Diagnostic(
-        code="plan.held",
-        summary=f"{step.address} waits for {need}, which is blocked",
-        at=step.at,
-        cause="It stands on an object that is not, and cannot be made, what the manifest says.",
-        hint="mend that one first.",
-        subject=str(step.address),
-    )
 
 
 def linked(steps: Iterable[Step]) -> tuple[Step, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kvmdecl.diagnostics import Diagnostic, Rejected, in_order
 from kvmdecl.manager import Comparison, Configuration, Unknown
 from kvmdecl.plan import Action, HostStatus, Plan, PlannedManager, Step
+from kvmdecl.planner.verdict import held_back
 from kvmdecl.state import Kind
 from kvmdecl.tasks import ConfigureManager, DefineDomain, DeleteDefinition, HandOverDomain
 
@@ -52,14 +53,7 @@ def _without_hand_overs(plan: Plan, waits_for: str) -> Plan:
     """The plan with each guest left to libvirt: whom it is handed to cannot be told of it now, and would not run it."""
     held = [step for step in plan.steps if isinstance(step.task, HandOverDomain)]
     blocked = [
-        Diagnostic(
-            code="plan.held",
-            summary=f"{step.address} waits for {waits_for}",
-            at=step.at,
-            cause="Libvirt forgets the guest when it stops, and nobody else knows it yet.",
-            hint="mend that one first.",
-            subject=str(step.address),
-        )
+        held_back(step, waits_for, "Libvirt forgets the guest when it stops, and nobody else knows it yet.")
         for step in held
     ]
     steps = tuple(step for step in plan.steps if step not in held)
@@ -73,13 +67,10 @@ def _joined(plan: Plan, compared: Comparison) -> tuple[tuple[Step, ...], tuple[D
         return plan.steps, compared.blocked
     missing = [each for each in plan.blocked if _kind_of(each.subject) in _FOUNDATIONS]
     if missing:
-        held = Diagnostic(
-            code="plan.held",
-            summary=f"{step.address} waits for {missing[0].subject}, which is blocked",
-            at=step.at,
-            cause="A cluster manager may start a guest on any of its hosts, and finds there what is blocked.",
-            hint="mend that one first.",
-            subject=str(step.address),
+        held = held_back(
+            step,
+            f"{missing[0].subject}, which is blocked",
+            "A cluster manager may start a guest on any of its hosts, and finds there what is blocked.",
         )
         return plan.steps, (*compared.blocked, held)
     before = tuple(other.address for other in plan.steps if _comes_before(other))

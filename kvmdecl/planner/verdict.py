@@ -279,3 +279,15 @@ def power_changes(
         at, how = desired.origin.find("autostart"), f"{functions}SetAutostart"
         changes.append(Change("autostart", "autostart", before, after, Impact.NONE, how, at=at))
     return tuple(changes)
+
+
+def held_back(step: Step, waits_for: str, cause: str) -> Diagnostic:
+    """That a step is not in the plan, for what it waits for does not come."""
+    return Diagnostic(
+        code="plan.held",
+        summary=f"{step.address} waits for {waits_for}",
+        at=step.at,
+        cause=cause,
+        hint="mend that one first.",
+        subject=str(step.address),
+    )
