@@ -221,10 +221,20 @@ def roomy_host(name: str) -> HostSnapshot:
 
 
 def _roomy_cell(number: int) -> Cell:
-    first = number * 64
-    cpus = tuple(
-        HostCpu(first + i, number, 0, i // 2, (first + i // 2 * 2, first + i // 2 * 2 + 1)) for i in range(64)
-    )
     pages = (PagePool(4 * KIB, 128 * 1024 * MIB // KIB), PagePool(2 * MIB, 128 * 1024), PagePool(GIB, 512))
-    distances = tuple((other, 10 if other == number else 20) for other in range(64))
-    return Cell(number, TIB, cpus, pages, distances)
+    return plain_cell(number, 64, 64, TIB, pages)
+
+
+def plain_cell(number: int, cells: int, cpus: int, memory: int, pages: tuple[PagePool, ...]) -> Cell:
+    """A cell of a machine that is made up: `cells` alike, each a socket with so many CPUs, two threads to a core.
+
+    CPUs are numbered through, the threads of a core beside each other; every other cell is twice as far as its own.
+    `memory` in bytes.
+    """
+    first = number * cpus
+    threads = tuple(
+        HostCpu(first + i, number, 0, i // 2, (first + i // 2 * 2, first + i // 2 * 2 + 1))
+        for i in range(cpus)
+    )
+    distances = tuple((other, 10 if other == number else 20) for other in range(cells))
+    return Cell(number, memory, threads, pages, distances)

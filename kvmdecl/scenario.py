@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from kvmdecl.as_applied import plain_cell
 from kvmdecl.cluster import ResolvedCluster
 from kvmdecl.diagnostics import Diagnostic, Rejected
-from kvmdecl.facts import Cell, GuestType, HostCpu, HostFacts, Machine, PagePool
+from kvmdecl.facts import Cell, GuestType, HostFacts, Machine, PagePool
 from kvmdecl.names import GIB, KIB, MIB, derive_uuid
 from kvmdecl.pipeline import compile_cluster, facts_of, load_cluster
 from kvmdecl.planner import make_plan
@@ -62,14 +63,8 @@ def example_host(name: str) -> HostSnapshot:
 
 
 def _example_cell(number: int) -> Cell:
-    first = number * 8
-    cpus = tuple(
-        HostCpu(first + i, number, 0, i // 2, (first + i // 2 * 2, first + i // 2 * 2 + 1)) for i in range(8)
-    )
     pages = (PagePool(4 * KIB, 8 * MIB), PagePool(2 * MIB, 0), PagePool(GIB, 0))
-    return Cell(
-        number, 32 * GIB, cpus, pages, tuple((other, 10 if other == number else 20) for other in (0, 1))
-    )
+    return plain_cell(number, 2, 8, 32 * GIB, pages)
 
 
 def run_scenario(folder: Path, plugins: Plugins | None = None) -> dict[str, str]:
