@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kvmdecl.cli import common
+from kvmdecl.cli import common, showing
 
 if TYPE_CHECKING:
     from kvmdecl.cluster import ResolvedCluster
@@ -29,18 +29,10 @@ def run(
     facts: Annotated[
         Path | None, typer.Option(help="What the hosts are, as `kvmdecl facts` wrote it.")
     ] = None,
-    detailed_exitcode: Annotated[
-        bool, typer.Option("--detailed-exitcode", help="Exit 2 when there are changes.")
-    ] = False,
-    format_: Annotated[
-        common.PlanFormat, typer.Option("--format", help="Output format.")
-    ] = common.PlanFormat.TEXT,
-    expand: Annotated[
-        bool, typer.Option("--expand", help="Show each step of a long plan, and nothing folded.")
-    ] = False,
-    max_bytes: Annotated[
-        int, typer.Option(min=8_000, metavar="N", help="Length of the Markdown, at most.")
-    ] = 60_000,
+    detailed_exitcode: showing.DetailedExitcode = False,
+    format_: showing.Form = common.PlanFormat.TEXT,
+    expand: showing.Expand = False,
+    max_bytes: showing.MaxBytes = showing.MOST_BYTES,
 ) -> None:
     """Show what a change of the manifest means for hosts that hold what it said before. Contacts nobody.
 
@@ -55,7 +47,7 @@ def run(
 
     Exit codes: 0 compared, 1 error or blocked objects, 2 changes (with --detailed-exitcode).
     """
-    from kvmdecl.cli import planning, showing
+    from kvmdecl.cli import planning
 
     plan = _compare(revisions, path, facts)
     showing.show_plan(plan, (), format_, expand=expand, max_bytes=max_bytes)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kvmdecl.cli import common
+from kvmdecl.cli import common, showing
 
 if TYPE_CHECKING:
     from kvmdecl.diagnostics import Diagnostic
@@ -19,15 +19,9 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="Save the plan to this file, for `kvmdecl apply FILE`.")
     ] = None,
-    detailed_exitcode: Annotated[
-        bool, typer.Option("--detailed-exitcode", help="Exit 2 when there are changes.")
-    ] = False,
-    format_: Annotated[
-        common.PlanFormat, typer.Option("--format", help="Output format.")
-    ] = common.PlanFormat.TEXT,
-    max_bytes: Annotated[
-        int, typer.Option(min=8_000, metavar="N", help="Length of the Markdown, at most.")
-    ] = 60_000,
+    detailed_exitcode: showing.DetailedExitcode = False,
+    format_: showing.Form = common.PlanFormat.TEXT,
+    max_bytes: showing.MaxBytes = showing.MOST_BYTES,
     facts: Annotated[
         Path | None, typer.Option(help="Plan offline, from the files that `kvmdecl facts` wrote.")
     ] = None,
@@ -45,9 +39,7 @@ def run(
         bool,
         typer.Option("--foreign", help="Also show what no manifest declares: fields, and objects of others."),
     ] = False,
-    expand: Annotated[
-        bool, typer.Option("--expand", help="Show each step of a long plan, and nothing folded.")
-    ] = False,
+    expand: showing.Expand = False,
     forget_host: Annotated[
         list[str] | None,
         typer.Option(
@@ -80,7 +72,7 @@ def run(
     Exit codes: 0 planned, 1 error or blocked objects, 2 changes (with --detailed-exitcode), 3 a host did not answer,
     4 it goes beyond a limit of the manifest.
     """
-    from kvmdecl.cli import planning, showing
+    from kvmdecl.cli import planning
 
     warnings: tuple[Diagnostic, ...] = ()
     if path.suffix == ".json":

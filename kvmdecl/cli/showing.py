@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from kvmdecl.cli import common
 
 if TYPE_CHECKING:
     from kvmdecl.diagnostics import Diagnostic
     from kvmdecl.plan import Plan
+
+DetailedExitcode = Annotated[bool, typer.Option("--detailed-exitcode", help="Exit 2 when there are changes.")]
+Form = Annotated[common.PlanFormat, typer.Option("--format", help="Output format.")]
+Expand = Annotated[bool, typer.Option("--expand", help="Show each step of a long plan, and nothing folded.")]
+MaxBytes = Annotated[int, typer.Option(min=8_000, metavar="N", help="Length of the Markdown, at most.")]
+MOST_BYTES = 60_000
+"""`plan_markdown.MAX_BYTES`, which no `--help` has to read; `MaxBytes` begins with its `LEAST_BYTES`."""
 
 
 def show_plan(
