@@ -62,7 +62,8 @@ Environment:
   NO_COLOR          no colours
 
 Exit codes: 0 done, 1 error, 2 changes pending (plan --detailed-exitcode) or drift, 3 done in part,
-4 consent is missing, 5 another run holds a host, 64 wrong usage, 130 interrupted.
+4 consent is missing, 5 another run holds a host, 6 a gate is inconclusive, 64 wrong
+usage, 130 interrupted.
 """
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 
