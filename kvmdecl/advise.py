@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmdecl.diagnostics import Diagnostic, Rejected, Severity
 from kvmdecl.edit import applied, removal, setting
-from kvmdecl.images import Care
+from kvmdecl.excerpt import Excerpt, excerpt
+from kvmdecl.images import Care, read_inputs
 from kvmdecl.load import load, own_entry
-from kvmdecl.pipeline import compile_cluster, facts_of, load_cluster, states_of
+from kvmdecl.pipeline import check_cluster, facts_of, link, load_cluster, states_of
 from kvmdecl.proposals import Advice, Left, Proposal
-from kvmdecl.resolve import parts_of
+from kvmdecl.resolve import parts_of, resolve, usual_solver
 from kvmdecl.rules import findings, placed_site, site_of
-from kvmdecl.source import Scalar, Source, places
-from kvmdecl.text import did_you_mean, quoted
+from kvmdecl.source import Scalar, Source, places, read_text
+from kvmdecl.text import did_you_mean, quoted, with_entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from kvmdecl.cluster import ResolvedCluster
+    from kvmdecl.cluster import ResolvedCluster, ResolvedVm
     from kvmdecl.edit import Splice
     from kvmdecl.load import LoadedManifest
     from kvmdecl.locate import Place
@@ -50,7 +51,20 @@ def advise(
     Raises:
         Rejected: `advise.unknown-vm`, or with everything that is wrong before any change.
     """
-    desk = _Desk(path, name, workload, plugins, seen, stage)
+    loaded = load(path, plugins.sections())
+    cluster = link(loaded, path, plugins, Care.IGNORE)
+    entry = _entry_of(loaded, name)
+    alone = excerpt(loaded.roots, "vms", entry.file, entry.key)
+    desk = _Desk(path, entry, workload, plugins, seen, stage, cluster, alone)
+    if desk.is_sound():
+        advice = _advise(desk)
+        if advice.before == advice.after or desk.holds(advice.after):
+            return advice
+    # It cannot be told without the others: each change is tried on the whole manifest.
+    return _advise(_Desk(path, entry, workload, plugins, seen, stage, cluster, Excerpt(entry.file, {})))
+
+
+def _advise(desk: _Desk) -> Advice:
     texts: dict[Path, str] = {}
     made: dict[tuple[str, str], Proposal] = {}
     left: dict[tuple[str, str], Left] = {}
@@ -85,28 +99,60 @@ def _changes(finding: Finding) -> tuple[Change, ...]:
     return finding.proposal or ((finding.change,) if finding.change is not None else ())
 
 
-class _Desk:
-    """The manifest, the hosts as far as they were read, and the entry that is looked at."""
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An entry of vms: the file and key that say it, and all vms that it says."""
 
-    def __init__(
-        self,
-        path: Path,
-        name: str,
-        workload: str,
-        plugins: Plugins,
-        seen: Mapping[str, Observation] | None,
-        stage: Callable[[ResolvedCluster], ResolvedCluster],
-    ) -> None:
-        self._path, self._workload, self._plugins, self._seen = path, workload, plugins, seen
-        self._stage = stage
-        loaded = load(path, plugins.sections())
-        self._file, self._entry, self._vms = _entry_of(loaded, name)
-        self._before = Path(self._file).read_text("utf-8")
+    file: Path
+    key: str
+    vms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """The manifest as it is (`cluster`), the hosts as far as they were read, and the entry that is looked at.
+
+    Changes are made and tried in an excerpt of the manifest, of which only the entry's vms are taken. An empty excerpt
+    stands for all of it.
+    """
+
+    path: Path
+    entry: _Entry
+    workload: str
+    plugins: Plugins
+    seen: Mapping[str, Observation] | None
+    stage: Callable[[ResolvedCluster], ResolvedCluster]
+    cluster: ResolvedCluster
+    excerpt: Excerpt
+
+    @property
+    def before(self) -> str:
+        """The text of the entry's file as it is."""
+        return self.excerpt.whole(self._text({})) if self.excerpt.texts else self._text({})
+
+    def is_sound(self) -> bool:
+        """Whether the excerpt says of the entry's vms what the whole manifest says of them."""
+        if self.entry.file not in self.excerpt.texts:
+            return False
+        try:
+            _, found = self._own({})
+        except Rejected:
+            return False
+        return found == {vm.name: vm for vm in self.cluster.vms if vm.name in self.entry.vms}
+
+    def holds(self, after: str) -> bool:
+        """Whether the whole manifest is valid with a text of the entry's file."""
+        try:
+            loaded = load(self.path, self.plugins.sections(), {self.entry.file: after})
+            resolve(loaded, read_inputs(loaded, Care.IGNORE), "")
+        except Rejected:
+            return False
+        return True
 
     def findings(self, texts: Mapping[Path, str]) -> list[tuple[Rule, Finding]]:
         """What the rules find of the vms; of several that one line says, the first."""
-        every = findings(self._rules(), self._site(texts))
-        mine = [(rule, found) for rule, found in every if found.owner in {f"vm/{vm}" for vm in self._vms}]
+        every, owners = findings(self._rules(), self._site(texts)), {f"vm/{vm}" for vm in self.entry.vms}
+        mine = [(rule, found) for rule, found in every if found.owner in owners]
         return list({_key(each): each for each in reversed(mine)}.values())[::-1]
 
     def best(
@@ -135,34 +181,50 @@ class _Desk:
         return good, refused
 
     def advice(self, texts: Mapping[Path, str], made: tuple[Proposal, ...], left: tuple[Left, ...]) -> Advice:
-        after = texts.get(self._file, self._before)
-        unknown = (
-            [rule for rule in self._rules() if rule.needs_hosts and rule.workloads]
-            if self._seen is None
-            else []
-        )
+        """What comes of it, of the whole file."""
+        text = self._text(texts)
+        after = self.excerpt.whole(text) if self.excerpt.texts else text
+        asks = (rule for rule in self._rules() if rule.needs_hosts and rule.workloads and self.seen is None)
+        entry = self.entry
         return Advice(
-            self._entry, self._vms, self._workload, self._file, self._before, after, made, left, tuple(unknown)
+            entry.key, entry.vms, self.workload, entry.file, self.before, after, made, left, tuple(asks)
         )  # fmt: skip
 
     def _rules(self) -> Iterator[Rule]:
         """Those of the workload, and those that always hold."""
-        for rule in self._plugins.rules():
+        for rule in self.plugins.rules():
             always = rule.severity is not Severity.INFO and not rule.workloads
-            if always or self._workload in rule.workloads:
+            if always or self.workload in rule.workloads:
                 yield rule
 
+    def _text(self, texts: Mapping[Path, str]) -> str:
+        """The text of the entry's file, or of its excerpt."""
+        known = {**self.excerpt.texts, **texts}
+        return known[self.entry.file] if self.entry.file in known else read_text(self.entry.file)
+
     def _cluster(self, texts: Mapping[Path, str]) -> ResolvedCluster:
-        return self._stage(load_cluster(self._path, self._plugins, Care.IGNORE, texts))
+        if not texts:
+            return self.stage(self.cluster)
+        if not self.excerpt.texts:
+            return self.stage(load_cluster(self.path, self.plugins, Care.IGNORE, texts))
+        loaded, own = self._own(texts)
+        vms = tuple(own.get(vm.name, vm) for vm in self.cluster.vms)
+        solver = loaded.manifest.placement.solver or usual_solver(vms)
+        return self.stage(replace(self.cluster, vms=vms, solver=solver))
+
+    def _own(self, texts: Mapping[Path, str]) -> tuple[LoadedManifest, dict[str, ResolvedVm]]:
+        """The excerpt, and the entry's vms as it says them."""
+        loaded = load(self.path, self.plugins.sections(), {**self.excerpt.texts, **texts})
+        return loaded, {vm.name: vm for vm in resolve(loaded, read_inputs(loaded, Care.IGNORE), "").vms}
 
     def _site(self, texts: Mapping[Path, str]) -> Site:
         cluster = self._cluster(texts)
-        given = tuple((vm, self._workload) for vm in self._vms)
+        given = tuple((vm, self.workload) for vm in self.entry.vms)
         cluster = replace(cluster, rules=replace(cluster.rules, workloads=given))
-        if self._seen is None:
+        if self.seen is None:
             return site_of(cluster)
-        placed = compile_cluster(cluster, self._seen, self._plugins).placed
-        return placed_site(placed, facts_of(self._seen), states_of(self._seen))
+        placed, _ = check_cluster(cluster, self.seen, self.plugins)
+        return placed_site(placed, facts_of(self.seen), states_of(self.seen))
 
     def _fault(self, texts: Mapping[Path, str]) -> str | None:
         """Why the manifest cannot be so, on its own or on the hosts."""
@@ -175,13 +237,13 @@ class _Desk:
 
     def _changed(self, texts: dict[Path, str], changes: tuple[Change, ...]) -> dict[Path, str] | None:
         """The texts with some changes made in the entry; None if one of them cannot be made there."""
-        text = texts.get(self._file, self._before)
+        text = self._text(texts)
         for change in changes:
-            splice = _splice(Source(str(self._file), text), self._entry, change)
+            splice = _splice(Source(str(self.entry.file), text), self.entry.key, change)
             if splice is None:
                 return None
             text = applied(text, [splice])
-        return {**texts, self._file: text} if changes else None
+        return {**texts, self.entry.file: text} if changes else None
 
 
 def _splice(file: Source, entry: str, change: Change) -> Splice | None:
@@ -198,7 +260,8 @@ def _splice(file: Source, entry: str, change: Change) -> Splice | None:
     if splice is None or splice.start < places(own.key)[0]:
         return None
     is_null = isinstance(own.node, Scalar) and own.node.is_null
-    return splice if is_null or splice.end <= places(own.node)[1] + 1 else None
+    line_end = file.text.find("\n", places(own.node)[1]) + 1 or len(file.text)
+    return splice if is_null or splice.end <= line_end else None
 
 
 def _below(place: Place, way: tuple[str | int, ...]) -> Place:
@@ -212,8 +275,8 @@ def _below(place: Place, way: tuple[str | int, ...]) -> Place:
     return place
 
 
-def _entry_of(loaded: LoadedManifest, name: str) -> tuple[Path, str, tuple[str, ...]]:
-    """The file and key of the entry that says a vm, and all vms that it says; `name` may be its key, too."""
+def _entry_of(loaded: LoadedManifest, name: str) -> _Entry:
+    """The entry that says a vm; `name` may be its key, too."""
     written: dict[tuple[str, str], list[str]] = {}
     for vm in loaded.manifest.vms:
         key = loaded.place("vms", vm).key
@@ -222,7 +285,7 @@ def _entry_of(loaded: LoadedManifest, name: str) -> tuple[Path, str, tuple[str, 
             written.setdefault((key.source.name, key.source.text[start:end].strip("\"'")), []).append(vm)
     for (file, entry), vms in written.items():
         if name in vms or name == entry:
-            return Path(file), entry, tuple(vms)
-    hint = did_you_mean(name, loaded.manifest.vms) or "name a vm of the manifest, or its entry"
+            return _Entry(Path(file), entry, tuple(vms))
+    hint = did_you_mean(name, with_entries(loaded.manifest.vms)) or "name a vm of the manifest, or its entry"
     summary = f"there is no vm {quoted(name)}"
     raise Rejected([Diagnostic("advise.unknown-vm", summary, loaded.span("vms"), hint=hint)])

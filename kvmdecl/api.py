@@ -3,6 +3,7 @@
 from kvmdecl.api import Diagnostic, hookimpl
 """
 
+from kvmdecl.answers import Answer
 from kvmdecl.candidates import homes, networks_of, pools_of
 from kvmdecl.cluster import (
     PlacedCluster,
@@ -80,11 +81,15 @@ from kvmdecl.nodedevs import (
     scsi_devices,
     usb_devices,
 )
+from kvmdecl.notices import Notifier
 from kvmdecl.pages import nodes_of, set_aside
 from kvmdecl.passed import Passed, passed_on
 from kvmdecl.pci import Function, Link, PciTree, pci_tree
-from kvmdecl.plan import Action, ChangeOrigin, Impact, Step
+from kvmdecl.plan import Action, ChangeOrigin, Fate, HostStatus, Impact, Plan, PlannedHost, Prospect, Step
 from kvmdecl.plan import Change as FieldChange
+from kvmdecl.policing import PlanPolicy, PolicyContext, PolicyVerdict
+from kvmdecl.policy import Effect
+from kvmdecl.renamed import Renamed
 from kvmdecl.rules import Change, Finding, Rule, Site
 from kvmdecl.solver import (
     Budget,
@@ -116,12 +121,13 @@ from kvmdecl.state import (
 )
 from kvmdecl.takeover import Takeover, Takeovers
 from kvmdecl.tasks import ConfigureManager
-from kvmdecl.text import did_you_mean, quoted, safe_text
+from kvmdecl.text import did_you_mean, is_member, quoted, safe_text
 
 __all__ = [
     "Action",
     "Address",
     "Agent",
+    "Answer",
     "Artifact",
     "Bool",
     "Budget",
@@ -139,7 +145,9 @@ __all__ = [
     "Diagnostic",
     "DomainSupport",
     "Duration",
+    "Effect",
     "Failure",
+    "Fate",
     "FieldChange",
     "Finding",
     "Footprint",
@@ -157,6 +165,7 @@ __all__ = [
     "HostPath",
     "HostRoom",
     "HostState",
+    "HostStatus",
     "Impact",
     "Integer",
     "IpAddress",
@@ -175,6 +184,7 @@ __all__ = [
     "NoAnswer",
     "NodeDevice",
     "Note",
+    "Notifier",
     "Observed",
     "ObservedDomain",
     "ObservedNetwork",
@@ -189,9 +199,16 @@ __all__ = [
     "PlaceAnswer",
     "PlaceRequest",
     "PlacedCluster",
+    "Plan",
+    "PlanPolicy",
+    "PlannedHost",
+    "PolicyContext",
+    "PolicyVerdict",
     "Positive",
+    "Prospect",
     "Reach",
     "Rejected",
+    "Renamed",
     "ResolvedCluster",
     "ResolvedDisk",
     "ResolvedHost",
@@ -231,6 +248,7 @@ __all__ = [
     "holders",
     "homes",
     "hookimpl",
+    "is_member",
     "mdev_types",
     "mdevs",
     "networks_of",

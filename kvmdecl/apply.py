@@ -190,8 +190,8 @@ class _Run:
         _moving: how many guests are being moved from or to each host.
         _unfit: hosts that could not be taken or did not check in, and why.
         _held: hosts that this run holds.
-        _guests: which of them had a guest when it was taken, by UUID.
-        _twins: guests that are not made, by name, and why.
+        _guests: which of them had a guest when they were taken, by UUID.
+        _twins: guests that are not made, or do not go on, by name, and why.
         _wave: the wave that is being worked on, from 0; `_waves` has that of each step if the plan has any.
         _left: how many steps of each wave have not ended.
         _worked: waves that had steps.
@@ -220,7 +220,7 @@ class _Run:
     _moving: Counter[str] = field(default_factory=Counter)
     _unfit: dict[str, BaseException] = field(default_factory=dict)
     _held: list[str] = field(default_factory=list)
-    _guests: dict[str, str] = field(default_factory=dict)
+    _guests: dict[str, list[str]] = field(default_factory=dict)
     _twins: dict[str, Moved] = field(default_factory=dict)
     _wave: int = -1
     _waves: Mapping[Address, int] = field(default_factory=dict)
@@ -265,7 +265,7 @@ class _Run:
         """The first host by name decides between runs that begin at once; then the others are taken all together."""
         if self.holder is None:
             return
-        makes_guests = any(_is_new_guest(step) for step in self.plan.steps)
+        makes_guests = any(_may_double(step) for step in self.plan.steps)
         asked = [
             TakeLock(host.name, self.holder, makes_guests)
             for host in sorted(self.plan.hosts, key=lambda host: host.name)
@@ -288,17 +288,18 @@ class _Run:
                 self._unfit[host] = error
             else:
                 self._held.append(host)
-                self._guests |= dict.fromkeys(future.result().present, host)
+                for guest in future.result().present:
+                    self._guests.setdefault(guest, []).append(host)
         return found
 
     def _find_twins(self) -> dict[str, Moved]:
-        """Guests that the plan makes and that another host has by now, without the plan taking them away there."""
+        """Guests that the plan has begin or go on, and that another host has by now, without being taken away there."""
         gone = {step.address for step in self.plan.steps if step.action is Action.DELETE}
-        new = [step for step in self.plan.steps if _is_new_guest(step)]
         return {
             step.guest: Moved(_second_copy(step, there))
-            for step in new
-            if isinstance(step.task, DefineDomain) and (there := self._guests.get(step.task.uuid))
+            for step in self.plan.steps
+            if isinstance(step.task, DefineDomain) and _may_double(step)
+            for there in self._guests.get(step.task.uuid, ())
             if there != step.address.host and Address(there, Kind.DOMAIN, step.guest) not in gone
         }
 
@@ -533,8 +534,10 @@ class _Run:
             yield StepSkipped(address, because, self._closed)
 
 
-def _is_new_guest(step: Step) -> bool:
-    return isinstance(step.task, DefineDomain) and step.action is Action.CREATE
+def _may_double(step: Step) -> bool:
+    """Whether a guest begins or goes on by it that must be on no other host."""
+    makes = isinstance(step.task, DefineDomain) and step.action is Action.CREATE
+    return makes or (isinstance(step.task, DefineDomain) and step.task.power == "resume")
 
 
 def _is_move(step: Step) -> bool:
@@ -544,7 +547,7 @@ def _is_move(step: Step) -> bool:
 def _second_copy(step: Step, there: str) -> Diagnostic:
     return Diagnostic(
         code="step.second-copy",
-        summary=f"{step.address} is not made: since the plan was made, {there} has it",
+        summary=f"nothing was done to {step.address}: since the plan was made, {there} has it",
         cause="A guest that runs twice destroys its data or fights its twin for its address.",
         hint="plan again.",
         subject=str(step.address),

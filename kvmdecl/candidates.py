@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvmdecl.text import listed
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -54,25 +56,57 @@ def networks_of(vm: ResolvedVm) -> frozenset[str]:
     return plugged.union(listening) if listening else plugged
 
 
+class Barred:
+    """Why hosts can not have vms, as far as the manifest and the facts tell; room is not looked at."""
+
+    def __init__(self, placed: PlacedCluster, facts: Mapping[str, HostFacts]) -> None:
+        cluster = placed.cluster
+        self._elsewhere = placed.elsewhere
+        self.candidates = Candidates([host.name for host in cluster.hosts], cluster.pools, cluster.networks)
+        self._labels = {host.name: host.labels.items() for host in cluster.hosts}
+        self._offered = {
+            name: {
+                (guest.arch, guest.type, machine.name) for guest in fact.guests for machine in guest.machines
+            }
+            for name, fact in facts.items()
+        }
+
+    def why(self, vm: ResolvedVm, host: str) -> str:
+        """What keeps a vm from a host, as `gets no pool ssd`; empty if nothing does."""
+        if missing := self.candidates.missing(vm, host):
+            return f"gets no {listed(missing)}"
+        if not self.has_place(vm, host):
+            return "has no place for its CPUs, cells or devices"
+        if lacking := sorted(vm.spec.host_labels.items() - self._labels[host]):
+            return f"has no label {listed([f'{key}={value}' for key, value in lacking])}"
+        return "" if self.offers(vm, host) else f"offers no {vm.machine} for {vm.arch} guests of {vm.type}"
+
+    def has_place(self, vm: ResolvedVm, host: str) -> bool:
+        """Whether there is a place for one that differs by host; others have one wherever there is room."""
+        return vm.name not in self._elsewhere or host == vm.host or host in self._elsewhere[vm.name]
+
+    def is_labelled(self, vm: ResolvedVm, host: str) -> bool:
+        """Whether a host has the labels that a vm asks for."""
+        return vm.spec.host_labels.items() <= self._labels[host]
+
+    def offers(self, vm: ResolvedVm, host: str) -> bool:
+        """Whether a host offers such guests on such a machine, as far as that is known."""
+        return host not in self._offered or (vm.arch, vm.type, vm.machine) in self._offered[host]
+
+
 def homes(placed: PlacedCluster, facts: Mapping[str, HostFacts]) -> dict[str, tuple[str, ...]]:
     """By name of vm, the hosts that could run it if they had room, in order of the manifest.
 
     They get its pools and networks, have its labels, and offer such guests on such a machine, as far as that is known.
-    Which of them the manifest names, or the vm is on, does not matter.
+    One that differs by host is at home where there is a place for it. Which of them the manifest names, or the vm
+    is on, does not matter.
     """
-    cluster = placed.cluster
-    candidates = Candidates([host.name for host in cluster.hosts], cluster.pools, cluster.networks)
-    labels = {host.name: host.labels.items() for host in cluster.hosts}
-    offered = {
-        name: {(guest.arch, guest.type, machine.name) for guest in fact.guests for machine in guest.machines}
-        for name, fact in facts.items()
-    }
+    barred = Barred(placed, facts)
     return {
         vm.name: tuple(
             host
-            for host in candidates.of(vm)
-            if vm.spec.host_labels.items() <= labels[host]
-            and (host not in offered or (vm.arch, vm.type, vm.machine) in offered[host])
+            for host in barred.candidates.of(vm)
+            if barred.has_place(vm, host) and barred.is_labelled(vm, host) and barred.offers(vm, host)
         )
         for vm in placed.vms
         if vm.state != "absent"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
 from typing import Literal
 
 from pydantic import BaseModel
@@ -26,9 +25,11 @@ from kvmdecl.manifest import (
 )
 from kvmdecl.manifest.hostdevs import HostDevice
 from kvmdecl.names import DIGEST_LENGTH
+from kvmdecl.policy import NO_POLICIES, Policies
 from kvmdecl.solver import Place
 from kvmdecl.state import Baseline, FileContent, Leg, Origin, SecretSource, SeedContent
 from kvmdecl.uri import HostUri
+from kvmdecl.waivers import Waiver
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class ResolvedHost:
     `huge_pages` are those that it sets aside: size in bytes, number of a cell or None for all cells together, and how
     many. `ksm` are KSM's numbers by name. `dedicated` are the CPUs that vCPUs may have for themselves; at most
     `overcommit` vCPUs share one of the others. `sriov` is how many virtual functions its cards have, by address.
-    `migration_address` is where guests are migrated to, empty for the name that the host has.
+    `migration_address` is where guests are migrated to, empty for the name that the host has. `peer_uri` is how the
+    other hosts reach its libvirt, None for as `uri` says.
     """
 
     name: str
@@ -54,6 +56,7 @@ class ResolvedHost:
     sriov: tuple[tuple[str, int], ...] = ()
     migration_address: str = ""
     origin: Origin = field(compare=False, default=Origin())
+    peer_uri: HostUri | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,17 +301,6 @@ class LockedPlace:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiver:
-    """A rule that some objects (`vm/web-*`) need not follow up to a day."""
-
-    rule: str
-    on: tuple[str, ...]
-    until: date
-    reason: str
-    at: Span | None = field(compare=False, default=None)
-
-
-@dataclass(frozen=True, slots=True)
 class RuleChoice:
     """Which rules hold for a cluster.
 
@@ -336,9 +328,9 @@ class ResolvedCluster:
     """The whole manifest, linked. `sections` are the validated sections of plugins, by name.
 
     `hosts` are those that are in use; `retired` those that the manifest lets go, `forgotten` the names of those that
-    the user lets go. `lock` is where the lock file puts which vm, None without such a file. `devices` are names for
-    devices of hosts. `origin` finds keys
-    from the top of the manifest: `origin.find("ha.survive")` is a key of a plugin's section.
+    the user lets go, `newcomers` those of vms that exist nowhere, as the user says. `lock` is where the lock file puts
+    which vm, None without such a file. `devices` are names for devices of hosts. `origin` finds keys from the top of
+    the manifest: `origin.find("ha.survive")` is a key of a plugin's section.
     """
 
     name: str
@@ -352,6 +344,7 @@ class ResolvedCluster:
     sections: Mapping[str, BaseModel] = field(default_factory=dict)
     retired: tuple[RetiredHost, ...] = ()
     forgotten: frozenset[str] = frozenset()
+    newcomers: frozenset[str] = frozenset()
     filters: tuple[ResolvedFilter, ...] = ()
     secrets: tuple[ResolvedSecret, ...] = ()
     lock: Mapping[str, LockedPlace] | None = None
@@ -360,6 +353,7 @@ class ResolvedCluster:
     rules: RuleChoice = RuleChoice()
     rollout: Rollout | None = None
     limits: Limits = field(default_factory=Limits.unsaid)
+    policies: Policies = NO_POLICIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,7 +363,9 @@ class PlacedCluster:
     Nor are those in `frozen` among `vms`: of what they shall be something depends on a host that did not answer.
     `places` are those of the vms whose hosts were read. `moves` leads from the names of vms that are on another host by
     now, and have to leave it, to that host. `stays` says of vms why they stay on a host that is in maintenance,
-    `legs` in which turn they move, and `stuck` why some cannot: there is no room for them at any time.
+    `legs` in which turn they move, and `stuck` why some cannot: there is no room for them at any time. `elsewhere` are
+    vms that a cluster manager runs and that differ by host, as they would be on each other host that has a place for
+    them.
     """
 
     cluster: ResolvedCluster
@@ -382,3 +378,4 @@ class PlacedCluster:
     stays: tuple[Diagnostic, ...] = ()
     legs: tuple[Leg, ...] = ()
     stuck: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: Mapping[str, Mapping[str, ResolvedVm]] = field(default_factory=dict)

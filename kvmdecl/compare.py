@@ -10,15 +10,16 @@ from kvmdecl.baseline import with_baselines
 from kvmdecl.emit import emit
 from kvmdecl.placement import place
 from kvmdecl.planner import make_plan
+from kvmdecl.seating import with_guests
 from kvmdecl.state import HostSnapshot, HostState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kvmdecl.cluster import ResolvedCluster
+    from kvmdecl.cluster import PlacedCluster, ResolvedCluster
     from kvmdecl.plan import Plan
     from kvmdecl.pluginhost import Plugins
-    from kvmdecl.state import DesiredState, Observation
+    from kvmdecl.state import Observation
 
 
 def compare(
@@ -40,7 +41,9 @@ def compare(
     held = _held(old, {host.name: _bare(host.name, facts) for host in old.hosts}, plugins) if old else {}
     seen = {host.name: held.get(host.name) or _bare(host.name, facts) for host in new.hosts}
     seen |= {host.name: held[host.name] for host in new.retired if host.name in held}
-    return make_plan(new, _desired(new, seen, plugins), seen)
+    placed = _placed(new, seen, plugins)
+    known = {name: host for name, host in seen.items() if name in facts}
+    return with_guests(make_plan(new, emit(placed, seen), seen), placed, known)
 
 
 def _by_host(cluster: ResolvedCluster) -> ResolvedCluster:
@@ -64,9 +67,9 @@ def _bare(host: str, facts: Mapping[str, HostSnapshot]) -> HostSnapshot:
 def _held(
     cluster: ResolvedCluster, bare: Mapping[str, HostSnapshot], plugins: Plugins
 ) -> Mapping[str, HostSnapshot]:
-    return as_applied(_desired(cluster, bare, plugins), bare)
+    return as_applied(emit(_placed(cluster, bare, plugins), bare), bare)
 
 
-def _desired(cluster: ResolvedCluster, seen: Mapping[str, Observation], plugins: Plugins) -> DesiredState:
+def _placed(cluster: ResolvedCluster, seen: Mapping[str, Observation], plugins: Plugins) -> PlacedCluster:
     placed, _ = with_baselines(place(cluster, seen, plugins.solver(cluster.solver)), seen)
-    return emit(placed, seen)
+    return placed

@@ -15,10 +15,10 @@ from kvmdecl.diagnostics import Diagnostic, TaskFailed, in_order
 from kvmdecl.hosts.protocol import ConversionRequest
 from kvmdecl.plan import HostStatus
 from kvmdecl.state import Kind
-from kvmdecl.tasks import DefineDomain
+from kvmdecl.tasks import DefineDomain, WriteDefinition
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from concurrent.futures import Future
 
     from kvmdecl.diagnostics import Span
@@ -68,38 +68,51 @@ _UNKNOWN = _Known("", "", "compare with `virsh domcapabilities` on the host.")
 def deepen(plan: Plan, converter: HostConverter) -> Plan:
     """Have every new or changed domain of a plan converted by its host, all at once.
 
+    The file from which a cluster manager starts a guest is tried by each host that may start it from there.
+
     Returns:
-        The plan without the domains that their hosts refuse; these are blocked (`plan.deep-refused`). A host that
+        The plan without the domains and files that hosts refuse; these are blocked (`plan.deep-refused`). A host that
         does not answer is unreachable then, and its objects are left alone.
     """
+    up = {host.name for host in plan.hosts if host.status is HostStatus.OK}
     asked = {
-        step.address: converter.submit(ConversionRequest(step.address, step.task))
+        (step.address, host): converter.submit(ConversionRequest(replace(step.address, host=host), step.task))
         for step in plan.steps
-        if isinstance(step.task, DefineDomain)
+        if isinstance(step.task, DefineDomain | WriteDefinition)
+        for host in _starters(step, up)
     }
     wait(asked.values())
     silent = _silent(asked)
     steps = [step for step in plan.steps if step.address.host not in silent]
-    refused = {
-        step.address: found
+    refused = [
+        (step.address, found)
         for step in steps
-        if step.address in asked and (found := _refusal(step, asked[step.address].result()))
-    }
+        for host in _starters(step, up - silent.keys())
+        if (step.address, host) in asked
+        if (found := _refusal(step, host, plan.steps, asked[step.address, host].result()))
+    ]
+    blocked = {address for address, _ in refused}
     return replace(
         plan,
         hosts=tuple(_host(host, silent, plan.steps) for host in plan.hosts),
-        steps=tuple(step for step in steps if step.address not in refused),
-        blocked=in_order([*plan.blocked, *refused.values()]),
+        steps=tuple(step for step in steps if step.address not in blocked),
+        blocked=in_order([*plan.blocked, *(found for _, found in refused)]),
     )
 
 
-def _silent(asked: Mapping[Address, Future[Conversion]]) -> dict[str, Diagnostic]:
+def _starters(step: Step, up: Collection[str]) -> tuple[str, ...]:
+    """The hosts that start a guest from what a step makes, of those that answer."""
+    readers = step.task.readers if isinstance(step.task, WriteDefinition) else ()
+    return (step.address.host, *(host for host in readers if host in up))
+
+
+def _silent(asked: Mapping[tuple[Address, str], Future[Conversion]]) -> dict[str, Diagnostic]:
     """The hosts that gave no answer to one of their questions, with the reason."""
     found: dict[str, Diagnostic] = {}
-    for address, future in asked.items():
+    for (_, host), future in asked.items():
         error = future.exception()
         if isinstance(error, TaskFailed):
-            found.setdefault(address.host, error.diagnostic)
+            found.setdefault(host, error.diagnostic)
     return found
 
 
@@ -111,15 +124,20 @@ def _host(host: PlannedHost, silent: Mapping[str, Diagnostic], steps: tuple[Step
     return replace(host, status=HostStatus.UNREACHABLE, reason=reason, frozen=frozen)
 
 
-def _refusal(step: Step, answer: Conversion) -> Diagnostic | None:
+def _refusal(step: Step, host: str, steps: Iterable[Step], answer: Conversion) -> Diagnostic | None:
     """What is wrong with a domain, None if nothing is that the plan itself will not have mended by then."""
-    made = {address.kind for address in step.after}
-    if not answer.refusal or _MISSING.get(answer.number) in made:
+    if not answer.refusal:
         return None
+    made = {address.kind for address in step.after}
+    if host != step.address.host:
+        made = {other.address.kind for other in steps if other.address.host == host}
+    if _MISSING.get(answer.number) in made:
+        return None
+    guest = step.task.owner if isinstance(step.task, WriteDefinition) else step.address.name
     known = next((k for k in _KNOWN if re.search(k.pattern, answer.refusal, re.IGNORECASE)), _UNKNOWN)
     return Diagnostic(
         code="plan.deep-refused",
-        summary=f"{step.address.host} could not start {step.address.name}: {answer.refusal}",
+        summary=f"{host} could not start {guest}: {answer.refusal}",
         at=_place(step, known.key),
         cause="Its libvirt can make no QEMU command line of the definition. Nothing was defined.",
         hint=known.hint,

@@ -83,6 +83,12 @@ def in_order(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
     return tuple(sorted(dict.fromkeys(diagnostics), key=lambda d: d.sort_key))
 
 
+def worst_first(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """The same, errors before warnings and these before infos."""
+    order = list(Severity)
+    return sorted(in_order(diagnostics), key=lambda d: order.index(d.severity))
+
+
 def reject_errors(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
     """Return the warnings and infos if there are no errors.
 

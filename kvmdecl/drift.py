@@ -71,6 +71,15 @@ class Drift:
         """How many objects of a host are in a class."""
         return len({f.subject for f in self.findings if (f.host, f.drift) == (host, drift)})
 
+    @property
+    def silent(self) -> int:
+        """How many hosts did not answer."""
+        return sum(host.status is not HostStatus.OK for host in self.hosts)
+
+    def total(self, drift: DriftClass) -> int:
+        """How many objects of all hosts are in a class."""
+        return sum(self.objects(host.name, drift) for host in self.hosts)
+
 
 def find_drift(plan: Plan) -> Drift:
     """Sort what a plan shows by who caused it. Where that cannot be known, it is `unapplied`."""

@@ -186,7 +186,10 @@ def _guests(
         xml = declared_domain(vm, made.pools)
         if vm.spec.is_ha:
             if vm.name in definitions:
-                yield from _handed_over(vm, xml, made, definitions[vm.name], seen.get(vm.uuid, ()))
+                others = placed.elsewhere.get(vm.name, {})
+                texts = {host: declared_domain(each, made.pools) for host, each in others.items()}
+                texts[vm.host] = xml
+                yield from _handed_over(vm, texts, made, definitions[vm.name], seen.get(vm.uuid, ()))
             continue
         source = placed.moves.get(vm.name, "")
         resources, needs = made.of(vm, vm.host, source)
@@ -206,6 +209,8 @@ def _guests(
             migration=_policy(vm, addresses[vm.host]) if source else PLAINLY,
             copied=tuple(f"{disk.pool}/{disk.volume}" for disk in _brought(vm, made.pools)) if source else (),
             kept=_kept(vm, made.pools, placed.stuck) if source else (),
+            devices=tuple(_shared_devices(vm, made.pools)) if source else (),
+            drops_left=vm.spec.migration.left == "delete",
             origin=vm.origin,
         )
 
@@ -225,20 +230,23 @@ def _seen(
 
 def _handed_over(
     vm: ResolvedVm,
-    xml: str,
+    texts: Mapping[str, str],
     made: _Foundations,
     definition: Definition,
     seen: Iterable[tuple[str, ObservedDomain]],
 ) -> Iterator[Desired]:
     """What a vm stands on, and its file, on each host that it may run on; and the vm where it was seen.
 
+    `texts` are what is declared of it by host, where that differs; then each has a file of its own.
+
     A guest that is changed while it runs is changed first, and its file then. One of which libvirt still keeps a
     definition has to have its file before it loses that.
     """
-    there = tuple(seen)
+    there, xml = tuple(seen), texts[vm.host or ""]
     homes = {host: made.of(vm, host) for host in definition.hosts}
     changed = tuple(Address(host, Kind.DOMAIN, vm.name) for host, found in there if not found.persistent)
     files = tuple(Address(host, Kind.VOLUME, definition.volume) for host in homes if definition.pool)
+    is_shared = bool(definition.pool) and made.pools[definition.pool].is_shared
     for host, (resources, needs) in homes.items():
         yield from resources
         if definition.pool:
@@ -246,10 +254,11 @@ def _handed_over(
                 address=Address(host, Kind.VOLUME, definition.volume),
                 vm=vm.name,
                 uuid=vm.uuid,
-                xml=xml,
+                xml=texts.get(host, xml),
                 by=definition.by,
-                shared=made.pools[definition.pool].is_shared,
-                bound_to=vm.host or "" if vm.spec.is_bound and len(homes) > 1 else "",
+                shared=is_shared,
+                bound_to=vm.host or "" if is_shared and vm.spec.is_placed and len(homes) > 1 else "",
+                readers=tuple(homes) if is_shared else (),
                 needs=(*needs, *changed),
                 origin=vm.origin,
             )
@@ -258,7 +267,7 @@ def _handed_over(
         yield DesiredDomain(
             address=Address(host, Kind.DOMAIN, vm.name),
             uuid=vm.uuid,
-            xml=xml,
+            xml=texts.get(host, xml),
             running=None,
             autostart=False,
             needs=(*needs, *files) if found.persistent else needs,
@@ -305,7 +314,8 @@ class _Foundations:
         for of in _volumes(vm, host, self._images, self.pools):
             volume = _as_it_comes(of, source) if of.name in brought else of
             made.append(_with_secret(volume, self._cluster))
-            if volume.role is not Role.IMAGE or _is_medium(volume, vm):  # else it is a disk's own need
+            # Else it is a disk's own need; but what a disk stands on that comes along has to be there before.
+            if volume.role is not Role.IMAGE or brought or _is_medium(volume, vm):
                 needs += (Address(host, Kind.POOL, volume.pool), volume.address)
         return made, tuple(sorted(set(needs)))
 
@@ -439,6 +449,14 @@ def _brought(vm: ResolvedVm, pools: Mapping[str, Pool]) -> Iterator[ResolvedDisk
         for disk in vm.disks
         if disk.volume and disk.spec.volume is None and not pools[disk.pool].is_shared
     )
+
+
+def _shared_devices(vm: ResolvedVm, pools: Mapping[str, Pool]) -> Iterator[str]:
+    """Devices of its disks that the hosts of their pools see alike."""
+    for disk in vm.disks:
+        pool = pools[disk.pool] if disk.volume else None
+        if pool is not None and pool.is_shared and pool.place is not None and pool.traits.holds != "files":
+            yield f"{pool.place}/{disk.volume}"
 
 
 def _kept(vm: ResolvedVm, pools: Mapping[str, Pool], stuck: Mapping[str, str]) -> tuple[str, ...]:

@@ -427,7 +427,10 @@ def _loop(work: _Work, key: Scalar, loop: Node, ranges: dict[str, list[str]]) ->
             work.refuse("expand.bad-for", f"{quoted(variable)} cannot be a variable here", name, hint=hint)
         elif variable not in used:
             cause = "All of its values would give the same name."
+            strange = sorted(used - loop.entries.keys() - ranges.keys() - {"name"})
             hint = f"add it to the name, for example `{key.text}-{{{variable}}}`"
+            if strange:
+                hint = f"write `{key.text.replace(f'{{{strange[0]}}}', f'{{{variable}}}')}`"
             work.refuse(
                 "expand.unused-variable", f"the key does not use {quoted(variable)}", name, cause, hint
             )

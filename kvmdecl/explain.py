@@ -24,6 +24,11 @@ def codes() -> dict[str, Path]:
     return dict(sorted(pages.items()))
 
 
+def core_codes() -> frozenset[str]:
+    """The codes that the core has a page for."""
+    return frozenset(file.stem for file in _CORE.glob("*.md"))
+
+
 def page(code: str) -> str:
     """The page of a code, as Markdown.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +18,9 @@ from kvmdecl.hosts.protocol import GuestWatcher, LookAtGuests
 from kvmdecl.text import quoted, safe_text
 
 if TYPE_CHECKING:
+    from kvmdecl.cluster import ResolvedCluster
+    from kvmdecl.load import LoadedManifest
+    from kvmdecl.manager import ManagerStatus
     from kvmdecl.plan import Plan, PlannedGate
     from kvmdecl.pluginhost import Plugins
     from kvmdecl.state import Address
@@ -39,6 +42,26 @@ def gates_of(plan: Plan, plugins: Plugins) -> Mapping[str, Gate]:
     return found
 
 
+def gate_faults(loaded: LoadedManifest, cluster: ResolvedCluster, plugins: Plugins) -> Iterator[Diagnostic]:
+    """What the gates of a manifest cannot be told.
+
+    Raises:
+        Rejected: `plugin.unknown-gate`.
+    """
+    for number, gate in enumerate(cluster.rollout.gates if cluster.rollout else ()):
+        at = ("rollout", "gates", number)
+        offered = plugins.gate(gate.check, loaded.span(*at, "check"))
+        yield from loaded.faults(offered.options, *at, "with")
+        if offered.timed and not gate.for_:
+            yield Diagnostic(
+                code="manifest.missing-key",
+                summary=f"the gate {quoted(gate.check)} needs `for`",
+                at=loaded.span(*at),
+                cause="It is nothing but time: without, the next wave begins at once.",
+                hint=f"say how long, for example `{{check: {gate.check}, for: 1m}}`",
+            )
+
+
 def _bad_options(gate: PlannedGate) -> Diagnostic:
     return Diagnostic(
         code="plan.inconsistent",
@@ -54,6 +77,8 @@ class Gatekeeper:
 
     gates: Mapping[str, Gate]
     watcher: GuestWatcher
+    managers: Callable[[], Mapping[str, ManagerStatus | str]] = dict
+    """Tells how cluster managers are, or why that is not known."""
 
     def look(self, planned: PlannedGate, wave: str, guests: Sequence[Address]) -> Future[Verdict]:
         """Look once. The future never raises: what goes wrong is inconclusive."""
@@ -76,7 +101,8 @@ class Gatekeeper:
             seen = self._see(gate, guests)
         except TaskFailed as failed:
             return Verdict(Outcome.INCONCLUSIVE, safe_text(failed.diagnostic.summary))
-        verdict = gate.look(GateRequest(options, wave, seen, LONGEST_LOOK))
+        managers = self.managers() if "managers" in gate.reads else {}
+        verdict = gate.look(GateRequest(options, wave, seen, LONGEST_LOOK, managers))
         if not isinstance(verdict, Verdict):
             raise TypeError(f"it gave {type(verdict).__name__} and no Verdict")
         return verdict
@@ -87,13 +113,13 @@ class Gatekeeper:
         Raises:
             TaskFailed: a host does not answer, so that what its guests do is not known.
         """
-        if not gate.reads:
+        reads = gate.reads - {"managers"}
+        if not reads:
             return tuple(map(Guest, guests))
         names: defaultdict[str, list[str]] = defaultdict(list)
         for guest in guests:
             names[guest.host].append(guest.name)
         asked = [
-            self.watcher.look_at(LookAtGuests(host, tuple(there), gate.reads))
-            for host, there in names.items()
+            self.watcher.look_at(LookAtGuests(host, tuple(there), reads)) for host, there in names.items()
         ]
         return tuple(guest for future in asked for guest in future.result().guests)

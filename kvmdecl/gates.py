@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
 from kvmdecl.events import Outcome
 
 if TYPE_CHECKING:
+    from kvmdecl.manager import ManagerStatus
     from kvmdecl.manifest import Section
     from kvmdecl.plan import PlannedGate
     from kvmdecl.state import Address
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
 LONGEST_LOOK = 30.0
 """Seconds that one look may take."""
 _NOTICE_A_CANCEL = 0.2  # seconds
-Reading = Literal["power", "agent", "addresses"]
-"""What a host can be asked of its guests: whether they run, their agents, the addresses that it leased to them."""
+Reading = Literal["power", "agent", "addresses", "managers"]
+"""What a host can be asked of its guests: whether they run, their agents, the addresses that it leased to them.
+
+`managers` is how cluster managers are, of which their own hosts are asked.
+"""
 
 
 class Agent(StrEnum):
@@ -59,12 +63,14 @@ class GateRequest:
         wave: name of the wave that has ended.
         guests: of that wave, which should run.
         seconds: that the answer may take.
+        managers: how each cluster manager of the plan is, or why that is not known, if the gate reads it.
     """
 
     options: Section
     wave: str
     guests: tuple[Guest, ...]
     seconds: float = LONGEST_LOOK
+    managers: Mapping[str, ManagerStatus | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +90,13 @@ class Gate:
         look: looks once and says what it found. It may ask others, on the machine that runs kvmdecl, for as long as the
             request says. Failed and inconclusive are not the same: the second says that nobody knows.
         reads: what it needs to know of guests; only that is asked of their hosts.
+        timed: whether it is nothing but time, so that the manifest has to say `for`.
     """
 
     options: type[Section]
     look: Callable[[GateRequest], Verdict]
     reads: frozenset[Reading] = frozenset()
+    timed: bool = False
 
 
 @dataclass(slots=True)

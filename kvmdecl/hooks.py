@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from kvmdecl.cluster import PlacedCluster
+    from kvmdecl.answers import Answer
+    from kvmdecl.cluster import PlacedCluster, ResolvedCluster
     from kvmdecl.diagnostics import Diagnostic
     from kvmdecl.facts import HostFacts
     from kvmdecl.gates import Gate
-    from kvmdecl.manager import Manager
+    from kvmdecl.manager import Manager, Reach
     from kvmdecl.manifest import Section
+    from kvmdecl.notices import Notifier
+    from kvmdecl.policing import PlanPolicy
     from kvmdecl.rules import Rule
     from kvmdecl.solver import Solver
     from kvmdecl.state import Artifact, Definition, HostState
@@ -40,7 +43,8 @@ def kvmdecl_sections() -> Mapping[str, type[Section]]:
 
     Returns:
         Key at the top of the manifest -> model, a subclass of `Section` with a docstring per field. A key is
-        lower case letters, digits and `_`. A key that kvmdecl or another plugin uses is an error.
+        lower case letters, digits and `_`. A key that kvmdecl or another plugin uses is an error. What the keys of a
+        model were called before, its `formerly` tells (`Renamed`).
     """
     raise NotImplementedError
 
@@ -85,6 +89,37 @@ def kvmdecl_rules() -> Iterable[Rule]:
     Returns:
         Rules. A code is `GROUP.NAME`; two rules with one code are an error. Its page is `codes/CODE.md` in the
         plugin's package (`kvmdecl explain CODE`).
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def kvmdecl_policies() -> Iterable[PlanPolicy]:
+    """Offer policies: functions that look at a finished plan and say what of it must not be carried out.
+
+    Called once, when a plan is made or carried out. A policy is judged both times, so that a saved plan is, too: the
+    plan is a frozen value, and the context says who asks, from where and, while it is carried out, when. It must be a
+    pure function: nothing read, no random numbers.
+
+    Returns:
+        Policies; two with one name are an error. A file of policies accepts what one finds by its name
+        (`waive: [{policy: NAME, ...}]`), a manifest cannot.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def kvmdecl_notifiers() -> Mapping[str, Notifier]:
+    """Offer notifiers: they tell others what a run does and how it ended, and of drift.
+
+    Called once, when a plan is carried out or drift was looked for. A notifier is a function of an iterator that gives
+    each notice when there is one (`kvmdecl schema notices`), the last of a run always `run-ended`, also if kvmdecl was
+    killed. It runs in a process of its own, where this hook is called again: it can be as slow as it likes, and fail.
+    Nothing waits for it but the end of the command, for 10 seconds at most. What it prints goes nowhere, and what it
+    raises is told as a warning: neither should hold a secret.
+
+    Returns:
+        Name -> notifier; none where nobody is to be told. Two notifiers with one name are an error.
     """
     raise NotImplementedError
 
@@ -184,5 +219,23 @@ def kvmdecl_managers() -> Mapping[str, Manager]:
 
     Returns:
         Name -> manager. Two managers with one name are an error. The name is in addresses: `pacemaker/cluster/edge`.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def kvmdecl_doctor(cluster: ResolvedCluster, reach: Reach, up: Collection[str]) -> Iterable[Answer]:
+    """Answer more questions about hosts: whether what this plugin is about works there.
+
+    Called when somebody asks (`kvmdecl doctor`), unless programs are not to be run on hosts. What is run there reads,
+    and changes nothing.
+
+    Args:
+        cluster: the manifest.
+        reach: leads to the hosts' shells.
+        up: the hosts that are asked about and whose libvirtd answered.
+
+    Returns:
+        Answers, each about one of these hosts, or about all of them together. What cannot be seen is `unknown`.
     """
     raise NotImplementedError

@@ -109,6 +109,23 @@ def read_inputs(loaded: LoadedManifest, care: Care = Care.LOOK) -> Inputs:
     return Inputs(images, texts, baseline)
 
 
+def input_paths(loaded: LoadedManifest) -> frozenset[Path]:
+    """The files to which a manifest leads, whether or not they are there."""
+    manifest = loaded.manifest
+    found = {
+        _reached(loaded, spec.source, "images", name, "source") for name, spec in manifest.images.items()
+    }
+    for vm, spec in manifest.vms.items():
+        if spec.ignition is not None and spec.ignition.config_file is not None:
+            found.add(_reached(loaded, spec.ignition.config_file, "vms", vm, "ignition", "config_file"))
+        for key in _TEXT_KEYS if spec.cloud_init else ():
+            if (given := getattr(spec.cloud_init, key)) is not None:
+                found.add(_reached(loaded, given, "vms", vm, "cloud_init", key))
+    if manifest.rules.baseline is not None:
+        found.add(_reached(loaded, manifest.rules.baseline, "rules", "baseline"))
+    return frozenset(found)
+
+
 def _reached(loaded: LoadedManifest, source: str, *path: str) -> Path:
     """A path of the manifest, seen from the working directory; it is relative to the file that names it."""
     return Path(os.path.normpath(loaded.file_of(*path).parent / source))

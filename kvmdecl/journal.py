@@ -2,7 +2,8 @@
 
 A line of JSON for each record: what the run is, its plan, then for each step the intent with how the object was before
 (on disk before the host is asked), and how it ended. A run that was cut off leaves a torn last line, which is not read.
-What a plan and a read-only connection do not show is not in it: no secret, no password.
+What a plan and a read-only connection do not show is not in it: no secret, no password. Its records, and the runs of a
+directory, are a chain of hashes (`chain`).
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import TypeAdapter, ValidationError
 
+from kvmdecl.chain import enlist, linked
 from kvmdecl.diagnostics import Diagnostic, Rejected, TaskFailed
 from kvmdecl.events import (
     ApplyFinished,
@@ -30,11 +33,11 @@ from kvmdecl.events import (
     StepSkipped,
 )
 from kvmdecl.plan import Plan
-from kvmdecl.runs import Holder, utc
+from kvmdecl.runs import Agreement, Holder, Way, utc
 from kvmdecl.state import Address, Kind, Observed
 from kvmdecl.text import quoted, safe_text
 
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.2"
 SUFFIX = ".jsonl"
 LATEST = "last"
 """In the place of a run's name: the one that began last."""
@@ -53,11 +56,23 @@ class Journal:
         self.path = path
         self._file = os.fdopen(descriptor, "w", encoding="utf-8")
         self._how = "ended by an error"
+        self._link = ""
+        self._records = 0
         self._paused = False
+        self._discarded = False
 
     @classmethod
-    def create(cls, directory: Path, holder: Holder, command: str, source: str, plan: Plan) -> Journal:
-        """Begin a journal with what the run is and what it is going to do.
+    def create(
+        cls,
+        directory: Path,
+        holder: Holder,
+        command: str,
+        source: str,
+        plan: Plan,
+        agreed: Sequence[Agreement] = (),
+        job: str = "",
+    ) -> Journal:
+        """Begin a journal with what the run is, who agreed to it, and what it is going to do.
 
         Raises:
             Rejected: `run.no-journal`; nothing was changed.
@@ -67,9 +82,14 @@ class Journal:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             journal = cls(path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
             head = {"format": FORMAT_VERSION, "command": command, "source": source, "began": utc()}
-            journal._write({"record": "run", **head, "steps": len(plan.steps), "holder": asdict(holder)})
-            journal._write({"record": "plan", "plan": _PLAN.dump_python(plan, mode="json")})
+            consents = [asdict(each) for each in agreed]
+            told = {"steps": len(plan.steps), "holder": asdict(holder), "job": job, "consents": consents}
+            journal._write({"record": "run", **head, **told})
+            first = journal._link
+            shown = replace(plan, guests=())  # thousands that stay as they are are no part of what a run does
+            journal._write({"record": "plan", "plan": _PLAN.dump_python(shown, mode="json")})
             journal._flush()
+            enlist(directory, {"entry": "begin", "run": holder.run, "at": utc(), "link": first})
         except OSError as error:
             raise Rejected([_not_written(path, error, "nothing was changed")]) from error
         return journal
@@ -104,6 +124,8 @@ class Journal:
     def discard(self) -> None:
         """Take the file away: the run did nothing."""
         self.path.unlink(missing_ok=True)
+        self._discarded = True
+        self._list({"entry": "nothing"})
 
     def interrupted(self) -> None:
         """The run did not come to its end because somebody stopped it."""
@@ -121,6 +143,12 @@ class Journal:
             self._file.close()
         except OSError:
             return  # the disk is full: a journal without its end is one of a run that was cut off
+        if not self._discarded:
+            self._list({"entry": "end", "link": self._link, "records": self._records})
+
+    def _list(self, entry: dict[str, Any]) -> None:
+        with suppress(OSError):  # as above
+            enlist(self.path.parent, {**entry, "run": self.path.stem, "at": utc()})
 
     def _try(self, record: dict[str, Any]) -> None:
         try:
@@ -129,7 +157,9 @@ class Journal:
             return
 
     def _write(self, record: dict[str, Any]) -> None:
-        self._file.write(json.dumps(record, separators=(",", ":"), ensure_ascii=True) + "\n")
+        line, self._link = linked(record, self._link)
+        self._records += 1
+        self._file.write(f"{line}\n")
 
     def _flush(self) -> None:
         self._file.flush()
@@ -150,6 +180,8 @@ class Run:
         problems: why steps failed or were refused.
         end: `finished`, `paused`, `interrupted` or `ended by an error`; empty if the journal just breaks off.
         gates: how gates ended, in that order.
+        agreed: who agreed to what; nobody knows it of runs from before it was noted.
+        job: address of the CI system's job that it was part of; empty for none.
     """
 
     holder: Holder
@@ -161,6 +193,8 @@ class Run:
     problems: Mapping[Address, Diagnostic]
     end: str
     gates: tuple[GateEnded, ...] = ()
+    agreed: tuple[Agreement, ...] = ()
+    job: str = ""
     _plan: str = field(repr=False, default="")
     _intents: Mapping[Address, Any] = field(repr=False, default_factory=dict)
 
@@ -246,7 +280,8 @@ def _run(holder: Holder, head: Mapping[str, Any], lines: list[bytes]) -> Run:
                 problems[address] = _diagnostic(found)
     return Run(
         holder, head["command"], head["source"], head["began"], head["steps"], ends, problems, end,
-        tuple(gates), plan, intents,
+        tuple(gates), tuple(_agreement(each) for each in head.get("consents", ())), str(head.get("job", "")),
+        plan, intents,
     )  # fmt: skip
 
 
@@ -280,6 +315,10 @@ def _row(address: Address) -> list[str]:
 def _columns(row: list[str]) -> tuple[str, Kind, str]:
     host, kind, name = row
     return host, Kind(kind), name
+
+
+def _agreement(record: Mapping[str, Any]) -> Agreement:
+    return Agreement(str(record["to"]), Way(record["way"]), str(record["by"]), str(record["why"]))
 
 
 def _gate(record: Mapping[str, Any]) -> GateEnded:

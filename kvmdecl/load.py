@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +21,7 @@ from kvmdecl.shape import Shape, model_shape
 from kvmdecl.source import (
     MAX_FINDINGS,
     Mapping,
+    Scalar,
     Source,
     duplicate_key,
     find_files,
@@ -48,11 +50,13 @@ class LoadedManifest:
         manifest: with profiles merged and counts expanded.
         sections: what plugins' sections say, by key; only those that the manifest has.
         files: what was read, in order.
+        roots: of the files as they are written, before they are merged and expanded.
     """
 
     manifest: Manifest
     sections: Map[str, BaseModel]
     files: tuple[Path, ...]
+    roots: tuple[Mapping, ...] = field(repr=False, compare=False)
     _root: Mapping = field(repr=False, compare=False)
 
     @property
@@ -104,7 +108,7 @@ def load(
         Rejected: with every independent problem.
     """
     with gc_paused():
-        files, root, found = _read(path, texts)
+        files, roots, root, found = _read(path, texts)
         expanded = expand(root, _SHAPE)
         found += [*expanded.found, *_check_partials(expanded)]
         data: Any = to_data(expanded.root)
@@ -112,19 +116,19 @@ def load(
         found += problems
     if found or manifest is None:
         raise Rejected(found)
-    return LoadedManifest(manifest, MappingProxyType(checked), files, expanded.root)
+    return LoadedManifest(manifest, MappingProxyType(checked), files, roots, expanded.root)
 
 
-def written_place(path: Path, way: tuple[str | int, ...]) -> Place:
-    """The nearest place to a path in the files as they are written, with profiles, counts and ranges as such.
+def written(path: Path) -> Place:
+    """The outermost place of the files as they are written, with profiles, counts and ranges as such.
 
     Raises:
         Rejected: they cannot be read.
     """
-    _, root, found = _read(path)
+    _, _, root, found = _read(path)
     if found:
         raise Rejected(found)
-    return nearest(root, _SHAPE, way)
+    return Place(root, None, _SHAPE)
 
 
 def own_entry(file: Source, section: str, name: str) -> Place | None:
@@ -147,7 +151,7 @@ def host_names(path: Path) -> tuple[str, ...]:
         Rejected: it cannot be read, its hosts cannot be expanded, or their names are not valid.
     """
     with gc_paused():
-        _, root, _ = _read(path)
+        _, _, root, _ = _read(path)
         kept = {key: entry for key, entry in root.entries.items() if key in {"hosts", "defaults"}}
         expanded = expand(Mapping(root.source, root.at, kept), _SHAPE)
     names = expanded.root.get("hosts")
@@ -168,12 +172,41 @@ def profile_names(path: Path) -> tuple[str, ...]:
     Raises:
         Rejected: it cannot be read.
     """
-    _, root, _ = _read(path)
+    _, _, root, _ = _read(path)
     profiles = root.get("profiles")
     return tuple(profiles.entries) if isinstance(profiles, Mapping) else ()
 
 
-def _read(path: Path, texts: Map[Path, str] = NO_TEXTS) -> tuple[tuple[Path, ...], Mapping, list[Diagnostic]]:
+def names_of(path: Path, sections: Map[str, type[BaseModel]] = NO_SECTIONS) -> dict[str, tuple[str, ...]]:
+    """The names in each section of a manifest, written out; as they are written where it is not valid.
+
+    Raises:
+        Rejected: it cannot be read.
+    """
+    root = written(path).node
+    entries = root.entries if isinstance(root, Mapping) else {}
+    names = {key: tuple(node.entries) for key, (_, node) in entries.items() if isinstance(node, Mapping)}
+    with suppress(Rejected):
+        manifest = load(path, sections).manifest
+        for section in NAMED_SECTIONS:
+            names[section] = tuple(dict.fromkeys((*getattr(manifest, section), *names.get(section, ()))))
+    return {section: tuple(name for name in found if "{" not in name) for section, found in names.items()}
+
+
+def _no_manifest(root: Mapping) -> Diagnostic | None:
+    """What is said of a file that kvmdecl wrote for programs: each of its keys would be a finding otherwise."""
+    if "formatVersion" not in root.entries or "apiVersion" in root.entries:
+        return None
+    at = root.entries["formatVersion"][0].span
+    if not {"digest", "steps"} <= root.entries.keys():
+        return Diagnostic("manifest.wrong-type", "this is no manifest: a command of kvmdecl wrote it", at)
+    hint = "`kvmdecl plan FILE` shows a saved plan, `kvmdecl apply FILE` carries it out; others take the manifest"
+    return Diagnostic("manifest.wrong-type", "this is a saved plan, and no manifest", at, hint=hint)
+
+
+def _read(
+    path: Path, texts: Map[Path, str] = NO_TEXTS
+) -> tuple[tuple[Path, ...], tuple[Mapping, ...], Mapping, list[Diagnostic]]:
     """Read all files and merge them; one that cannot be read rejects, after all others were tried."""
     files = (path,) if path in texts else tuple(sorted({*find_files(path), *texts}))
     roots: list[Mapping] = []
@@ -188,12 +221,15 @@ def _read(path: Path, texts: Map[Path, str] = NO_TEXTS) -> tuple[tuple[Path, ...
         else:
             roots.append(root)
             found += problems
+            if other := _no_manifest(root):
+                fatal = True
+                found.append(other)
     if fatal:
         raise Rejected(found)
     merged = roots[0]
     for root in roots[1:]:
         merged = _join(merged, root, found, depth=0)
-    return files, merged, found
+    return files, tuple(roots), merged, found
 
 
 def _join(first: Mapping, second: Mapping, found: list[Diagnostic], depth: int) -> Mapping:
@@ -216,18 +252,19 @@ def _check(
 ) -> tuple[Manifest | None, dict[str, BaseModel], list[Diagnostic]]:
     found: list[Diagnostic] = []
     checked: dict[str, BaseModel] = {}
+    version = _version(expanded.root)
     for key in sorted(sections.keys() & data.keys()):
         try:
             checked[key] = sections[key].model_validate(data[key])
         except ValidationError as error:
             shape = Shape(element=model_shape(sections[key]))
-            found += diagnose(_errors(error), expanded.root, shape, (key,))
+            found += diagnose(_errors(error), expanded.root, shape, (key,), version=version)
     core = {key: value for key, value in data.items() if key not in sections}
     try:
         return Manifest.model_validate(core, context={}), checked, found
     except ValidationError as error:
         more = (*_TOP_KEYS, *sections)
-        found += diagnose(_errors(error), expanded.root, _SHAPE, more_keys=more)
+        found += diagnose(_errors(error), expanded.root, _SHAPE, more_keys=more, version=version)
         return None, checked, found
 
 
@@ -239,13 +276,21 @@ def _check_partials(expanded: Expanded) -> list[Diagnostic]:
         if model := _SHAPE.child(name).child("").model:
             parts.append((name, model, expanded.defaults))
     found: list[Diagnostic] = []
+    version = _version(expanded.root)
     for name, model, tree in parts:
         try:
             model.model_validate(to_data(tree.entries[name][1]))
         except ValidationError as error:
-            found += diagnose_partial(_errors(error), tree, Shape(element=model_shape(model)), name)
+            shape = Shape(element=model_shape(model))
+            found += diagnose_partial(_errors(error), tree, shape, name, version)
     return found
 
 
 def _errors(error: ValidationError) -> Any:  # noqa: ANN401 - pydantic_core's ErrorDetails, known to `locate`
     return error.errors(include_url=False, include_input=False)[:MAX_FINDINGS]
+
+
+def _version(root: Mapping) -> str:
+    """The version of the format that a manifest tells; empty if it does not."""
+    told = root.get("apiVersion")
+    return told.text if isinstance(told, Scalar) else ""

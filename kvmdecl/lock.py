@@ -9,19 +9,18 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from kvmdecl.cluster import LockedPlace
 from kvmdecl.demand import shape_of
 from kvmdecl.diagnostics import Diagnostic, Note, Rejected
-from kvmdecl.locate import diagnose, nearest
 from kvmdecl.manifest import Section
 from kvmdecl.manifest.cpus import NumberSet, in_order
 from kvmdecl.names import KIB, MIB, Integer, Name, Size, format_size
-from kvmdecl.shape import model_shape
 from kvmdecl.solver import CellPlace, Place
-from kvmdecl.source import LOCK_ENDING, MAX_FINDINGS, Source, parse, read_text, to_data
+from kvmdecl.source import LOCK_ENDING, Source, parse, read_text
 from kvmdecl.text import safe_text, set_of
+from kvmdecl.written import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -111,15 +110,9 @@ def read_lock(path: Path, cluster: ResolvedCluster) -> Mapping[str, LockedPlace]
     if not path.is_file():
         return None
     root, found = parse(Source(str(path), read_text(path)))
-    shape = model_shape(LockFile)
-    try:
-        read = LockFile.model_validate(to_data(root))
-    except ValidationError as error:
-        errors = error.errors(include_url=False, include_input=False)[:MAX_FINDINGS]
-        raise Rejected([*found, *diagnose(errors, root, shape)]) from error
+    read, span = checked(root, LockFile, found)
     if read.cluster != cluster.name:
-        at = nearest(root, shape, ("cluster",)).span
-        found.append(_other_cluster(read.cluster, cluster.name, at))
+        found.append(_other_cluster(read.cluster, cluster.name, span("cluster")))
     if found:
         raise Rejected(found)
     shapes = {vm.name: shape_of(vm) for vm in cluster.vms if vm.name in read.vms}
@@ -127,7 +120,7 @@ def read_lock(path: Path, cluster: ResolvedCluster) -> Mapping[str, LockedPlace]
         name: LockedPlace(
             _place(read.vms[name], wanted),
             read.vms[name].wants == digest_of(wanted),
-            nearest(root, shape, ("vms", name)).span,
+            span("vms", name),
         )
         for name, wanted in shapes.items()
     }

@@ -14,7 +14,7 @@ from kvmdecl.diagnostics import Diagnostic
 if TYPE_CHECKING:
     from kvmdecl.cluster import PlacedCluster, ResolvedCluster
     from kvmdecl.facts import HostFacts
-    from kvmdecl.plan import Step
+    from kvmdecl.plan import Prospect, Step
     from kvmdecl.tasks import ConfigureManager
 
 
@@ -58,6 +58,14 @@ class Reach(Protocol):
         """
         ...
 
+    def here(self, host: str, variables: Mapping[str, str]) -> Shell | None:
+        """This machine's shell, for programs that find a host by themselves, as `variables` of the environment say.
+
+        Returns:
+            None in a rehearsal: its hosts are not where the variables say.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
@@ -87,12 +95,14 @@ class Comparison:
         objects: how many objects of it are declared.
         blocked: why it cannot be brought to what is declared.
         notes: what else there is to know.
+        prospects: what becomes of each guest by the step.
     """
 
     step: Step | None
     objects: int
     blocked: tuple[Diagnostic, ...] = ()
     notes: tuple[Diagnostic, ...] = ()
+    prospects: tuple[Prospect, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +161,20 @@ class ManagerStatus:
 class Manager(Protocol):
     """A cluster manager. Only `observe`, `perform` and `status` touch hosts, through what they are given."""
 
+    def manages(self, cluster: ResolvedCluster) -> bool:
+        """Whether the manifest speaks of it."""
+        ...
+
     def observe(self, cluster: ResolvedCluster, reach: Reach, up: Collection[str]) -> Observed | None:
         """Read its configuration; None if the manifest does not speak of it. `up` are hosts whose libvirtd answered."""
+        ...
+
+    def recorded(self, observed: Configuration) -> Configuration:
+        """The same for a file that people pass around: without secrets, in lines. Of one from a file, the very same.
+
+        Raises:
+            NoAnswer: it is no configuration of this manager's.
+        """
         ...
 
     def compare(
@@ -184,6 +206,34 @@ class Manager(Protocol):
         Raises:
             Moved: the configuration is another one than that of `precondition`; nothing was done.
             TaskFailed: it was refused, or did not come to its end.
+        """
+        ...
+
+    def way(self, cluster: ResolvedCluster) -> str:
+        """How its hosts are reached, for whoever has no manifest: `ConfigureManager.control`."""
+        ...
+
+    def look(self, cluster: str, way: str, reach: Reach, hosts: Sequence[str]) -> ManagerStatus:
+        """How the cluster of this name is, by a way to its hosts.
+
+        Raises:
+            Rejected: if nobody answers.
+        """
+        ...
+
+    def undo(
+        self, task: ConfigureManager, reach: Reach, hosts: Sequence[str], others: Collection[str]
+    ) -> Comparison | str:
+        """Compare what there is now with what there was before a task.
+
+        Args:
+            task: that was begun.
+            reach: leads to `hosts`.
+            hosts: of the cluster.
+            others: guests that the same run took from libvirt or gave to it, or whose files it deleted.
+
+        Returns:
+            What would be done, or why there is no way back.
         """
         ...
 

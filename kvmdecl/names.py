@@ -6,7 +6,6 @@ address of digits stays a MAC address, and `010`, `no` and `1.10` mean nothing u
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import re
 import uuid
@@ -18,17 +17,68 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError, core_schema
 
+from kvmdecl.amounts import (
+    GIB,
+    KIB,
+    MIB,
+    SECONDS,
+    TIB,
+    UNITS,
+    about_size,
+    format_duration,
+    format_size,
+    share_of,
+)
+from kvmdecl.derived import NAMESPACE, derive_mac, derive_uuid
+
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import CoreSchema
 
-KIB, MIB, GIB, TIB = 1024, 1024**2, 1024**3, 1024**4
+__all__ = [
+    "DIGEST_LENGTH",
+    "GIB",
+    "KIB",
+    "MIB",
+    "NAMESPACE",
+    "TIB",
+    "Bool",
+    "DiskPath",
+    "Duration",
+    "Form",
+    "HostPath",
+    "Integer",
+    "IpAddress",
+    "Mac",
+    "Name",
+    "PciAddress",
+    "PoolPath",
+    "Positive",
+    "Sha256",
+    "Size",
+    "Subnet",
+    "Text",
+    "Uuid",
+    "about_size",
+    "derive_mac",
+    "derive_uuid",
+    "format_duration",
+    "format_size",
+    "is_name",
+    "parse_bool",
+    "parse_integer",
+    "parse_ip",
+    "parse_name",
+    "parse_size",
+    "parse_text",
+    "parse_uuid",
+    "share_of",
+]  # fmt: skip
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?", re.ASCII)
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})", re.ASCII)
 _SIZE = re.compile(r"(?P<number>[0-9]{1,15})(?P<fraction>\.[0-9]{1,6})? ?(?P<unit>[A-Za-z]*)", re.ASCII)
-_UNITS = {"B": 1, "bytes": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": TIB}
 _AMBIGUOUS = {
     "k": "KiB",
     "kb": "KiB",
@@ -40,7 +90,6 @@ _AMBIGUOUS = {
     "tb": "TiB",
 }
 _DURATION = re.compile(r"([1-9][0-9]{0,6})(s|m|h)", re.ASCII)
-_SECONDS = {"s": 1, "m": 60, "h": 3600}
 _NO_XML = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\ud800-\\udfff\\ufffe\\uffff]")
 _SHA256 = re.compile("[0-9a-f]{64}", re.ASCII)
 _UUID = re.compile("[0-9A-Fa-f]{8}(?:-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}", re.ASCII)
@@ -80,42 +129,6 @@ class Form:
 
 DIGEST_LENGTH = 12
 """Hexadecimal digits of a digest that the name of a volume carries."""
-NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "kvmdecl.invalid")
-_NAMESPACE_BYTES = NAMESPACE.bytes
-_VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
-
-
-def derive_uuid(cluster: str, kind: str, name: str) -> str:
-    """The UUID of an object, a function of its name alone: it survives a lost checkout (RFC 9562, version 5)."""
-    # What uuid.uuid5 does, without its objects: a large cluster derives many.
-    name_bytes = f"{cluster}/{kind}/{name}".encode()
-    text = hashlib.sha1(_NAMESPACE_BYTES + name_bytes, usedforsecurity=False).hexdigest()
-    # Its 13th digit is the version, and the two highest bits of the 17th are the variant of RFC 9562.
-    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:32]}"
-
-
-def derive_mac(cluster: str, vm: str, nic: str) -> str:
-    """The MAC address of a NIC: 52, a locally administered unicast prefix, and 40 bits of a hash of its name.
-
-    QEMU's customary 52:54:00 would leave 24 bits, of which a cluster of 5,000 NICs uses one twice more often than not.
-    """
-    digest = hashlib.sha256(f"{cluster}/nic/{vm}/{nic}".encode()).digest()
-    return f"52:{digest[:5].hex(':')}"
-
-
-def format_size(size: int) -> str:
-    """Bytes as the shortest exact text that the manifest accepts: `8GiB`, `1536MiB`, `512B`."""
-    for unit in ("TiB", "GiB", "MiB", "KiB"):
-        if size and size % _UNITS[unit] == 0:
-            return f"{size // _UNITS[unit]}{unit}"
-    return f"{size}B"
-
-
-def about_size(size: int) -> str:
-    """Bytes for people, rounded down to a tenth, so that what is free never looks like more than it is: `3.9GiB`."""
-    unit, word = (GIB, "GiB") if size >= GIB else (MIB, "MiB")
-    whole, tenth = divmod(size * 10 // unit, 10)
-    return f"{whole}.{tenth}{word}" if tenth else f"{whole}{word}"
 
 
 def parse_size(value: Any) -> int:  # noqa: ANN401 - whatever the document holds
@@ -138,10 +151,10 @@ def _size_of(value: str) -> int:
     if match is None:
         raise _no_size(value)
     number, fraction, unit = match["number"], match["fraction"] or "", match["unit"]
-    if unit not in _UNITS:
+    if unit not in UNITS:
         raise _unknown_unit(value, number + fraction, unit)
     parts: int = 10 ** len(fraction[1:])
-    scaled, rest = divmod(int(number + fraction[1:]) * _UNITS[unit], parts)
+    scaled, rest = divmod(int(number + fraction[1:]) * UNITS[unit], parts)
     if rest:
         raise _bad(
             "unit.bad-size", value, "is not a whole number of bytes", "use a smaller unit, such as `1536MiB`"
@@ -155,7 +168,7 @@ def _no_size(value: object) -> PydanticCustomError:
 
 
 def _unknown_unit(value: object, number: str, unit: str) -> PydanticCustomError:
-    binary = next((name for name in _UNITS if name.lower() == unit.lower()), _AMBIGUOUS.get(unit.lower()))
+    binary = next((name for name in UNITS if name.lower() == unit.lower()), _AMBIGUOUS.get(unit.lower()))
     if binary is None and not unit:
         return _bad(
             "unit.ambiguous", value, "has no unit", f"write `{number}GiB`, `{number}MiB` or `{number}B`"
@@ -186,13 +199,7 @@ def parse_duration(value: Any) -> int:  # noqa: ANN401 - whatever the document h
     found = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         raise _bad("manifest.bad-value", value, "is not a duration", "write for example `90s`, `5m` or `1h`")
-    return int(found[1]) * _SECONDS[found[2]]
-
-
-def format_duration(seconds: int) -> str:
-    """`90s`, `5m`, `1h`: the shortest exact way to write it."""
-    unit = next(unit for unit in ("h", "m", "s") if seconds % _SECONDS[unit] == 0)
-    return f"{seconds // _SECONDS[unit]}{unit}"
+    return int(found[1]) * SECONDS[found[2]]
 
 
 def parse_integer(value: Any) -> int:  # noqa: ANN401 - whatever the document holds
@@ -225,10 +232,12 @@ def parse_name(value: Any) -> str:  # noqa: ANN401 - whatever the document holds
     """A name that libvirt, host names, file names and Pacemaker all take.
 
     Raises:
-        PydanticCustomError: `manifest.bad-name`.
+        PydanticCustomError: `manifest.bad-name`; `name_type` if it is a list or a mapping.
     """
     if isinstance(value, str) and is_name(value):
         return value
+    if isinstance(value, list | tuple | dict):
+        raise PydanticCustomError("name_type", "a single name is expected here")
     raise _bad(
         "manifest.bad-name",
         value,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from kvmdecl.cluster import ResolvedVm
-from kvmdecl.manifest.hyperv import ENLIGHTENMENTS
+from kvmdecl.words import ENLIGHTENMENTS
 
 Asked = Iterable[tuple[str, str]]
 """Keys of the manifest with the values that the host has to offer."""

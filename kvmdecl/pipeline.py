@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from kvmdecl.asking import Relock
@@ -15,25 +15,32 @@ from kvmdecl.cluster import PlacedCluster, ResolvedCluster, ResolvedVm
 from kvmdecl.diagnostics import Diagnostic, Rejected, in_order, reject_errors
 from kvmdecl.emit import emit
 from kvmdecl.facts import HostFacts
+from kvmdecl.gatekeeper import gate_faults
 from kvmdecl.hosts.identity import check_identities
 from kvmdecl.hosts.protocol import HostReader, Scope
 from kvmdecl.hosts.sanity import believable
 from kvmdecl.images import Care, read_inputs
 from kvmdecl.load import NO_TEXTS, LoadedManifest, load, profile_names
 from kvmdecl.lock import lock_path, read_lock
-from kvmdecl.manager import Reach
+from kvmdecl.manager import Manager, Observed
 from kvmdecl.membership import membership_faults
 from kvmdecl.passed import passed_on
-from kvmdecl.placement import place
+from kvmdecl.placement import place, with_elsewhere
 from kvmdecl.plan import Plan
 from kvmdecl.planner import make_plan
-from kvmdecl.planner.clusters import with_manager
+from kvmdecl.planner.clusters import bounded, with_manager, with_proofs
 from kvmdecl.pluginhost import Plugins
+from kvmdecl.policyfile import overdue
 from kvmdecl.resolve import resolve
 from kvmdecl.rules import accepted, choice_faults, judge, placed_site
+from kvmdecl.seating import with_guests
 from kvmdecl.state import DesiredState, HostSnapshot, HostState, Observation
+from kvmdecl.takeover import Proof
 from kvmdecl.tasks import DefineDomain, MoveDomain, WriteDefinition
-from kvmdecl.uri import HostUri
+from kvmdecl.uri import HostUri, parse_manifest_uri
+
+ManagerReader = Callable[[str, Manager, ResolvedCluster, frozenset[str]], Observed | None]
+"""Name of a cluster manager, the manager, a cluster, its hosts that answered -> what it goes by, None for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +60,21 @@ def load_cluster(
     Raises:
         Rejected: with everything that is wrong in the manifest.
     """
-    loaded = load(path, plugins.sections(), texts)
+    return link(load(path, plugins.sections(), texts), path, plugins, care)
+
+
+def link(loaded: LoadedManifest, path: Path, plugins: Plugins, care: Care) -> ResolvedCluster:
+    """The same of a manifest that is read already.
+
+    Raises:
+        Rejected: as `load_cluster`.
+    """
     cluster = resolve(loaded, read_inputs(loaded, care), loaded.digest)
     plugins.solver(cluster.solver, loaded.span("placement", "solver"))
-    reject_errors(_gate_faults(loaded, cluster, plugins))
-    reject_errors(choice_faults(plugins.rules(), cluster, datetime.now(UTC).date()))
+    reject_errors(gate_faults(loaded, cluster, plugins))
+    today = datetime.now(UTC).date()
+    reject_errors([*choice_faults(plugins.rules(), cluster, today), *overdue(cluster.policies, today)])
     return replace(cluster, lock=read_lock(lock_path(path), cluster))
-
-
-def _gate_faults(loaded: LoadedManifest, cluster: ResolvedCluster, plugins: Plugins) -> Iterator[Diagnostic]:
-    """What gates cannot be told."""
-    for number, gate in enumerate(cluster.rollout.gates if cluster.rollout else ()):
-        offered = plugins.gate(gate.check, loaded.span("rollout", "gates", number, "check"))
-        yield from loaded.faults(offered.options, "rollout", "gates", number, "with")
 
 
 def profile_vms(path: Path, plugins: Plugins) -> tuple[ResolvedCluster, Mapping[str, ResolvedVm]]:
@@ -103,9 +112,18 @@ def rehearse(cluster: ResolvedCluster, uris: Mapping[str, HostUri]) -> ResolvedC
     """The same cluster on stand-ins for its hosts: other URIs, and guests emulated, since a lab has no KVM to lend.
 
     Nor has it memory or devices of its own: what hosts set aside, how they merge pages, and devices that vms ask for
-    are no part of a rehearsal.
+    are no part of a rehearsal. Among each other they listen on TCP, by their names.
     """
-    hosts = tuple(replace(host, uri=uris[host.name], huge_pages=(), ksm=()) for host in cluster.hosts)
+    hosts = tuple(
+        replace(
+            host,
+            uri=uris[host.name],
+            peer_uri=parse_manifest_uri(f"qemu+tcp://{host.name}/system"),
+            huge_pages=(),
+            ksm=(),
+        )
+        for host in cluster.hosts
+    )
     retired = tuple(replace(host, uri=uris.get(host.name)) for host in cluster.retired)
     vms = tuple(_without_devices(replace(vm, type="qemu")) for vm in cluster.vms)
     return replace(cluster, hosts=hosts, retired=retired, vms=vms)
@@ -168,20 +186,30 @@ def compile_cluster(
     Raises:
         Rejected: when a host that is let go is not empty, a vm fits nowhere, or a check finds an error.
     """
+    placed, warnings = check_cluster(cluster, observations, plugins)
+    definitions = plugins.definitions(placed, facts_of(observations))
+    return Compiled(placed, emit(placed, observations, definitions), warnings)
+
+
+def check_cluster(
+    cluster: ResolvedCluster, observations: Mapping[str, Observation], plugins: Plugins
+) -> tuple[PlacedCluster, tuple[Diagnostic, ...]]:
+    """Linked cluster and observed hosts -> every vm with its host, and the warnings of checks and rules.
+
+    Raises:
+        Rejected: as `compile_cluster`.
+    """
     reject_errors(membership_faults(cluster, observations))
-    placed, told = with_baselines(place(cluster, observations, plugins.solver(cluster.solver)), observations)
+    solver = plugins.solver(cluster.solver)
+    placed, told = with_baselines(place(cluster, observations, solver), observations)
+    placed = with_elsewhere(placed, observations, solver)
     unknown = reject_errors(told)
     facts = facts_of(observations)
     reject_errors(check_filters(placed, observations))
     states = states_of(observations)
     judged = judge(plugins.rules(), placed_site(placed, facts, states))
     checked = accepted(cluster, check(placed, facts, plugins, states))
-    warnings = reject_errors((*checked, *judged))
-    return Compiled(
-        placed,
-        emit(placed, observations, plugins.definitions(placed, facts)),
-        (*placed.stays, *unknown, *warnings),
-    )
+    return placed, (*placed.stays, *unknown, *reject_errors((*checked, *judged)))
 
 
 def place_cluster(
@@ -205,11 +233,13 @@ def plan_cluster(
     *,
     foreign: bool = False,
     to_apply: bool = False,
-    reach: Reach | None = None,
+    managed: ManagerReader | None = None,
+    prove: bool = False,
 ) -> tuple[Plan, tuple[Diagnostic, ...]]:
     """Read the hosts, compile, compare. Returns the plan, with what nobody declares if `foreign`, and the warnings.
 
-    Cluster managers are asked by way of `reach`; without, what they go by is left out.
+    What cluster managers go by is what `managed` tells of each; without, it is left out. `prove` adds what they do when
+    hosts are lost, and holds their configuration back where not every vm that has to run would run again.
 
     `to_apply` also asks the hosts what new guests can have (virConnectGetDomainCapabilities), for which libvirt demands
     read-write connections, and holds the vms against it that the plan makes or changes.
@@ -228,8 +258,12 @@ def plan_cluster(
         observations = {name: _without_support(seen) for name, seen in observations.items()}
     compiled = compile_cluster(cluster, observations, plugins)
     plan = make_plan(cluster, compiled.desired, observations, foreign=foreign)
-    if reach is not None:
-        plan = _with_managers(plan, compiled.placed, observations, plugins, reach)
+    plan = with_guests(plan, compiled.placed, observations)
+    proofs = _prover(compiled.placed, observations, plugins) if prove else None
+    if managed is not None:
+        plan = _with_managers(plan, compiled.placed, observations, plugins, managed, proofs)
+        plan = bounded(plan, cluster, compiled.desired, observations)
+    plan = with_proofs(plan, proofs) if proofs is not None else plan
     changed = {step.task.name for step in plan.steps if isinstance(step.task, DefineDomain | MoveDomain)}
     changed |= {step.task.owner for step in plan.steps if isinstance(step.task, WriteDefinition)}
     found = reject_errors(check_support(compiled.placed, support, changed))
@@ -241,14 +275,26 @@ def _with_managers(
     placed: PlacedCluster,
     observations: Mapping[str, Observation],
     plugins: Plugins,
-    reach: Reach,
+    managed: ManagerReader,
+    proofs: Callable[[], tuple[Proof, ...]] | None,
 ) -> Plan:
     facts = facts_of(observations)
     for name, manager in plugins.managers().items():
-        observed = manager.observe(placed.cluster, reach, frozenset(facts))
+        observed = managed(name, manager, placed.cluster, frozenset(facts))
         if observed is not None:
-            plan = with_manager(plan, name, observed, partial(manager.compare, placed, facts))
+            compare, way = partial(manager.compare, placed, facts), manager.way(placed.cluster)
+            plan = with_manager(plan, name, observed, compare, proofs, way)
     return plan
+
+
+def _prover(
+    placed: PlacedCluster, observations: Mapping[str, Observation], plugins: Plugins
+) -> Callable[[], tuple[Proof, ...]] | None:
+    """What proves that hosts may be lost; None if nobody would start vms elsewhere."""
+    from kvmdecl.survivors import prove_all  # most clusters need none of it
+
+    managed = any(vm.spec.is_ha and vm.state != "absent" for vm in placed.vms)
+    return cache(partial(prove_all, placed, observations, plugins)) if managed else None
 
 
 def facts_of(observations: Mapping[str, Observation]) -> dict[str, HostFacts]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, product
 from typing import TYPE_CHECKING
 
-from kvmdecl.asking import Relock, place_request
+from kvmdecl.asking import Relock, place_request, to_place
 from kvmdecl.candidates import Candidates, pools_of
-from kvmdecl.cluster import PlacedCluster
+from kvmdecl.cluster import LockedPlace, PlacedCluster
 from kvmdecl.conflict_set import Question
 from kvmdecl.diagnostics import Diagnostic, Note, Rejected, Severity
 from kvmdecl.infeasible import Advice, advise, bars
@@ -19,7 +19,7 @@ from kvmdecl.names import format_size
 from kvmdecl.offered import HostDevices, asked_for
 from kvmdecl.pages import needs_of, pages_there, shortages
 from kvmdecl.pinning import kept_off, with_devices, with_place
-from kvmdecl.solver import Place, PlaceAnswer
+from kvmdecl.solver import Place, PlaceAnswer, PlaceRequest
 from kvmdecl.state import HostSnapshot
 from kvmdecl.text import safe_text
 from kvmdecl.turns import Mover, Turns, turns
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from kvmdecl.cluster import ResolvedCluster, ResolvedVm
     from kvmdecl.pages import PageNeed, PagesByCell
-    from kvmdecl.solver import HostRoom, PlaceRequest, Solver
+    from kvmdecl.solver import HostRoom, Solver
     from kvmdecl.state import Observation
 
 
@@ -48,9 +48,9 @@ def place(
     In this order: a vm that exists on a host stays there, unless the manifest or the lock file puts it on another one,
     or its host is in maintenance and the solver finds it another; one that names a host goes there; so does one that
     the lock file puts on a host; one that may exist on a host that did not answer, was not read, or left the manifest
-    is undecided, and not in `vms`, whatever host it names in the case of one that left; one whose disks are on a host
-    goes to them; the solver places the others among the hosts that have all that they need. A vm that shall be absent
-    and is nowhere is in neither.
+    is undecided, and not in `vms`, whatever host it names; one whose disks are on a host goes to them; the solver
+    places the others among the hosts that have all that they need. A vm that shall be absent and is nowhere is in
+    neither.
 
     Where there is a lock file, no solver is asked: it is followed, or it is refused. With `relock` it is written anew:
     what is in it keeps its place, as far as `relock` says, and the solver places the rest.
@@ -98,6 +98,23 @@ def place(
     )
 
 
+def with_elsewhere(
+    placed: PlacedCluster, observations: Mapping[str, Observation], solver: Solver
+) -> PlacedCluster:
+    """The same with what vms that a cluster manager runs would have of each other host that may start them.
+
+    That is for vms with cells or devices of their host. Where their host fails, all that were on it may come to one
+    other host at once, so there each has what no guest there has, and none of those that come with it. One for which
+    there is no such place is not started there.
+    """
+    bound = [vm for vm in placed.vms if vm.spec.is_ha and vm.spec.is_placed and vm.state != "absent"]
+    if not bound:
+        return placed
+    return replace(
+        placed, elsewhere=_Placer(placed.cluster, observations, None).elsewhere(placed, bound, solver)
+    )
+
+
 def open_hosts(
     cluster: ResolvedCluster, observations: Mapping[str, Observation], vms: Iterable[ResolvedVm]
 ) -> dict[str, tuple[str, ...]]:
@@ -115,6 +132,11 @@ def why_not(
 ) -> dict[str, str]:
     """What stands against a vm on each of some hosts, however much room there is; empty if nothing does."""
     return _Placer(cluster, observations, None).why_not(vm, hosts)
+
+
+def _as_it_is(plain: ResolvedVm, placed: ResolvedVm) -> ResolvedVm:
+    """The vm without what its host gave it, and with the CPU that was found for all hosts."""
+    return plain.with_spec(cpus=plain.spec.cpus.model_copy(update={"model": placed.spec.cpus.model}))
 
 
 class _Placer:
@@ -148,11 +170,14 @@ class _Placer:
         self._where: dict[str, list[str]] = {}
         self._active: dict[str, str] = {}
         self._running: set[tuple[str, str]] = set()
+        self._halted: set[tuple[str, str]] = set()
         for name, snapshot in self._snapshots.items():
             for entry in snapshot.state.ledger(cluster.name).entries:
                 self._disks.setdefault(entry.owner, set()).add((name, entry.name))
             for domain in snapshot.state.domains:
                 self._where.setdefault(domain.uuid, []).append(name)
+                if domain.active and domain.halted:
+                    self._halted.add((domain.uuid, name))
                 if domain.active:
                     self._active.setdefault(domain.uuid, name)
                     self._running.add((domain.uuid, name))
@@ -184,12 +209,14 @@ class _Placer:
     def _one_of(self, vm: ResolvedVm, hosts: list[str]) -> str | None:
         """Which of the hosts that have its definition has the vm; None if that cannot be told.
 
-        It is the one on which it runs. A move that was interrupted may have left a definition that does not run; of two
-        of these, the one counts that the manifest or the lock file wants, or that is not to be emptied.
+        It is the one on which it runs. A move that was interrupted may have left a definition that does not run, or the
+        guest itself, halted since it went on elsewhere; of two definitions the one counts that the manifest or the
+        lock file wants, or that is not to be emptied.
         """
         if len(hosts) == 1:
             return hosts[0]
         running = [host for host in hosts if (vm.uuid, host) in self._running]
+        running = [host for host in running if (vm.uuid, host) not in self._halted] or running
         if running:
             return running[0] if len(running) == 1 else None
         wanted = vm.host or self._locked(vm)
@@ -226,9 +253,10 @@ class _Placer:
     def may_be_hidden(self, vm: ResolvedVm) -> bool:
         """Whether a vm that was not found may exist on a host that gave no answer, or that left the manifest.
 
-        Any such host may have it: which hosts could take it by the manifest of today does not say where it was made.
+        Any such host may have it: neither which hosts could take it by the manifest of today nor which one it names
+        says where it was made. Only the user can say that it never was.
         """
-        return bool(self._unknown) or self._departed
+        return (bool(self._unknown) or self._departed) and vm.name not in self._cluster.newcomers
 
     def home(self, vm: ResolvedVm) -> str | None:
         """The one host that has disks of a vm which is nowhere: it was undefined, or an apply was interrupted."""
@@ -238,23 +266,21 @@ class _Placer:
         return homes[0] if len(homes) == 1 else None
 
     def may_have_left(self, vm: ResolvedVm, host: str) -> bool:
-        """Whether a vm that names a host may be elsewhere: on one that left the manifest, or on a silent one.
+        """Whether a vm that goes to a host which answered may be on another one.
 
-        The latter only if it was made before, which its disks tell: those that hosts made, and those in a pool that the
-        host shares with others.
+        That host does not have it; or has it, halted by a migration that may have got to its end on one that nobody
+        can ask.
         """
-        if vm.state == "absent" or vm.uuid in self._where or host not in self._snapshots:
+        if vm.state == "absent" or host not in self._snapshots:
             return False
-        return self._departed or (bool(self._unknown) and self._was_made(vm, host))
+        if vm.uuid in self._where:
+            return (bool(self._unknown) or self._departed) and self._is_halted(vm)
+        return self.may_be_hidden(vm)
 
-    def _was_made(self, vm: ResolvedVm, host: str) -> bool:
-        """Whether a host that answered made disks of the vm, or the host that it names sees some of another one."""
-        if any(self._has_disks(vm, name) for name in self._snapshots):
-            return True
-        wanted = {(disk.pool, disk.volume) for disk in vm.disks if disk.spec.volume is None}
-        shared = {pool.name for pool in self._cluster.pools if pool.spec.is_shared}
-        pools = (pool for pool in self._snapshots[host].state.pools if pool.name in shared)
-        return any((pool.name, volume.name) in wanted for pool in pools for volume in pool.volumes)
+    def _is_halted(self, vm: ResolvedVm) -> bool:
+        """Whether a migration halted it wherever it runs."""
+        running = [where for host in self._where[vm.uuid] if (where := (vm.uuid, host)) in self._running]
+        return bool(running) and self._halted.issuperset(running)
 
     def _has_disks(self, vm: ResolvedVm, host: str) -> bool:
         """Whether the host's ledger says that disks of the vm were made there."""
@@ -370,6 +396,35 @@ class _Placer:
         if not vm.spec.device_requests:
             return seated
         return with_devices(seated, answer.places[vm.name], room, self._devices(room.name).companions)
+
+    def elsewhere(
+        self, placed: PlacedCluster, bound: list[ResolvedVm], solver: Solver
+    ) -> dict[str, dict[str, ResolvedVm]]:
+        """See `with_elsewhere`."""
+        plain = {vm.name: vm for vm in self._cluster.vms}
+        there = [plain[vm.name].on(vm.host) for vm in placed.vms if vm.host is not None]
+        self._settled = {vm.name: vm for vm in there}
+        locked = {name: LockedPlace(place, agrees=True) for name, place in placed.places.items()}
+        request = place_request(
+            replace(self._cluster, lock=locked), self._snapshots, there, {}, self._relock or Relock()
+        )
+        open_to = self.open_to([replace(plain[vm.name], host=None) for vm in bound])
+        found: dict[str, dict[str, ResolvedVm]] = {vm.name: {} for vm in bound}
+        for lost, room in product(sorted({vm.host or "" for vm in bound}), request.hosts):
+            comers = [
+                _as_it_is(plain[vm.name], vm)
+                for vm in bound
+                if vm.host == lost != room.name and room.name in open_to[vm.name]
+            ]
+            taken = tuple(each for each in request.residents if each.place and each.place.host == room.name)
+            for vm in comers:
+                asked = PlaceRequest((to_place(vm, (room.name,)),), (room,), taken)
+                answer = solver(asked)
+                if vm.name not in answer.hosts or next(iter(faults(asked, answer)), None):
+                    continue
+                found[vm.name][room.name] = self._seated(vm.on(room.name), answer, {room.name: room})
+                taken = (*taken, replace(asked.vms[0], place=answer.places[vm.name]))
+        return found
 
     def _devices(self, host: str) -> HostDevices:
         if host not in self._of_hosts:

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from kvmdecl.diagnostics import Diagnostic, Span
+from kvmdecl.policy import NO_POLICIES, Policies, Ruling
 from kvmdecl.state import Address, Kind, Member
-from kvmdecl.tasks import ConfigureManager, CreateVolume, MoveDomain, Task
+from kvmdecl.takeover import Proof
+from kvmdecl.tasks import (
+    ConfigureManager,
+    CreateVolume,
+    DeleteDefinition,
+    MoveDomain,
+    ResizeVolume,
+    Task,
+    WriteDefinition,
+)
 
 _DIGEST = 12  # hex digits
 GateOption = str | tuple[str, ...]
@@ -141,10 +151,17 @@ class Step:
 
     @property
     def guest(self) -> str:
-        """The guest that it is part of making or changing, empty for none."""
+        """The guest that it is part of making or changing, and that must not be elsewhere meanwhile; empty for none."""
         if isinstance(self.task, CreateVolume):
             return self.task.owner
         return self.address.name if self.address.kind is Kind.DOMAIN else ""
+
+    @property
+    def vm(self) -> str:
+        """The vm that it is about, empty for none: also that of a disk that grows, and of a manager's definition."""
+        if isinstance(self.task, ResizeVolume | WriteDefinition | DeleteDefinition):
+            return self.task.owner
+        return self.guest
 
     @property
     def deletions(self) -> tuple[str, ...]:
@@ -166,7 +183,8 @@ class PlannedHost:
     """A host of the manifest.
 
     `uri` is empty when planned from files. `frozen` are objects left alone as unknown. `machine` is the UUID of the
-    machine that answered, empty if it told none. `noted` says whether the host remembers all members already.
+    machine that answered, empty if it told none. `noted` says whether the host remembers all members already. `cells`
+    are its NUMA cells as far as they are known, `labels` what the manifest says of it.
     """
 
     name: str
@@ -176,16 +194,72 @@ class PlannedHost:
     frozen: tuple[str, ...] = ()
     machine: str = ""
     noted: bool = True
+    cells: tuple[int, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+class Fate(StrEnum):
+    """What becomes of a guest that a cluster manager runs. LIVE: it goes on, and something of it changes meanwhile."""
+
+    NONE = "none"
+    LIVE = "live"
+    START = "start"
+    MIGRATE = "migrate"
+    RESTART = "restart"
+    STOP = "stop"
+
+    @property
+    def impact(self) -> Impact:
+        """What that does to it."""
+        return _FATES[self]
+
+
+_FATES = {
+    Fate.NONE: Impact.NONE,
+    Fate.LIVE: Impact.LIVE,
+    Fate.START: Impact.NONE,
+    Fate.MIGRATE: Impact.MIGRATE,
+    Fate.RESTART: Impact.RESTART,
+    Fate.STOP: Impact.DOWNTIME,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What becomes of one guest when a cluster manager is given its configuration, as the manager's scheduler says.
+
+    Attributes:
+        vm: its name.
+        fate: what becomes of it.
+        source: the host that it is on now, empty if none.
+        dest: the host that it is on afterwards, empty if none.
+        why: as the scheduler says it; may be empty.
+        at: where the manifest says it.
+    """
+
+    vm: str
+    fate: Fate
+    source: str = ""
+    dest: str = ""
+    why: str = ""
+    at: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedManager:
-    """A cluster manager that runs vms of the manifest. `host` told its configuration, `reason` says why nobody did."""
+    """A cluster manager that runs vms of the manifest.
+
+    `host` told its configuration, `reason` says why nobody did. `way` is how its hosts are reached, empty for their
+    URIs. `prospects` are what becomes of each guest that it
+    runs, or shall run, when the plan is carried out; empty if it is told nothing new.
+    """
 
     name: str
     status: HostStatus
     host: str = ""
     reason: str = ""
+    prospects: tuple[Prospect, ...] = ()
+    way: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +298,8 @@ class Rollout:
 
     A step belongs to the wave of its host (a move to the later one of its two), or to a later one if it waits for a
     step of that. `max_parallel` hosts are worked on at once, None for no bound. `max_migrations` guests are moved from
-    or to a host at once. If something fails on more than `max_failed` hosts, no further step begins; those that did not
+    or to a host at once. `max_unavailable` guests of an entry are down at once, for which steps wait for each other;
+    None for no bound. If something fails on more than `max_failed` hosts, no further step begins; those that did not
     answer are counted. `gates` have to hold after each wave.
     """
 
@@ -233,6 +308,64 @@ class Rollout:
     max_failed: int
     gates: tuple[PlannedGate, ...] = ()
     max_migrations: int = 1
+    max_unavailable: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedLimit:
+    """A limit of the manifest, and how near the plan comes to it where it comes nearest.
+
+    Attributes:
+        key: below `limits`, for example `restarts.total` or `data.written`; or `rollout.max_unavailable`, which guests
+            of a cluster manager cannot keep to one after the other.
+        amount: what the manifest, or its default, says: `5`, `20%`, `1TiB`.
+        where: the part of the cluster that it is counted in (` on kvm-1`), empty for all of it.
+        count: objects, guests or bytes that the plan is about there.
+        most: as many as may be.
+        at: where the manifest says it.
+    """
+
+    key: str
+    amount: str
+    where: str
+    count: int
+    most: int
+    at: Span | None = None
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether the plan goes beyond it."""
+        return self.count > self.most
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedGuest:
+    """A vm of the manifest where it is in the end. Steps do not tell of guests that stay as they are; pictures do.
+
+    `memory` in bytes. `cells` are the NUMA cells of its host that it is bound to, `cells_before` those that it was.
+    """
+
+    host: str
+    name: str
+    cpus: int
+    memory: int
+    cells: tuple[int, ...] = ()
+    cells_before: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A part of a plan that somebody chose.
+
+    Attributes:
+        by: how, in the words of options: `--host kvm-1`.
+        needed: steps that were not chosen, and that chosen ones stand on.
+        left_out: steps that are not in it; of a host that would be let go `HOST/host/membership`.
+    """
+
+    by: tuple[str, ...]
+    needed: tuple[Address, ...] = ()
+    left_out: tuple[Address, ...] = ()
 
 
 class Owner(StrEnum):
@@ -282,7 +415,11 @@ class Plan:
     it goes beyond; then nothing of it may be carried out. `members` are the hosts that every host
     shall remember before anything is made, `let_go` those that it shall forget. `foreign` is what
     nobody declares, if it was asked for; nothing is done about it. `rollout` is None where the manifest has none.
-    `managers` are the cluster managers whose configuration was read, or should have been.
+    `managers` are the cluster managers whose configuration was read, or should have been. `limits` are those of the
+    manifest that the plan is counted against, `guests` the vms that are known to have a host. `proofs` tell what
+    cluster managers do when hosts are lost afterwards: any single one, and as many as the manifest says. `policies`
+    are those it is held against besides those of plugins, `rulings` what came of it. `selection` says what it leaves
+    out, where somebody chose a part of it. `warnings` are those that were found on the way to a plan that is saved.
     """
 
     cluster: str
@@ -298,6 +435,13 @@ class Plan:
     rollout: Rollout | None = None
     exceeded: tuple[Diagnostic, ...] = ()
     managers: tuple[PlannedManager, ...] = ()
+    limits: tuple[PlannedLimit, ...] = ()
+    guests: tuple[PlannedGuest, ...] = ()
+    proofs: tuple[Proof, ...] = ()
+    policies: Policies = NO_POLICIES
+    rulings: tuple[Ruling, ...] = ()
+    selection: Selection | None = None
+    warnings: tuple[Diagnostic, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -311,9 +455,19 @@ class Plan:
         return tuple(host.name for host in self.hosts if host.status is HostStatus.UNREACHABLE)
 
     @property
+    def denied(self) -> tuple[str, ...]:
+        """Names of the policies by which nothing of it may be carried out."""
+        return tuple(dict.fromkeys(ruling.policy for ruling in self.rulings if ruling.denies))
+
+    @property
     def empty(self) -> bool:
         """Whether there is nothing to apply."""
         return not self.steps and not self.let_go
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is left to do, in what it leaves out neither."""
+        return self.empty and not (self.selection and self.selection.left_out)
 
     @property
     def complete(self) -> bool:

@@ -7,18 +7,21 @@ are sorted, because the order in which distributions are found differs between m
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from kvmdecl import hooks
+from kvmdecl.answers import OUTCOMES, Answer
 from kvmdecl.diagnostics import Diagnostic, Rejected, Span, in_order
 from kvmdecl.gates import Gate
 from kvmdecl.manifest import Manifest, Section
+from kvmdecl.policing import OfPlugin, PlanPolicy, PolicyVerdict
+from kvmdecl.policy import Effect
 from kvmdecl.rules import Rule
 from kvmdecl.solver import CellPlace, Place, PlaceAnswer, PlaceRequest, Solver
 from kvmdecl.state import Artifact, Definition
@@ -26,11 +29,14 @@ from kvmdecl.takeover import Takeovers
 from kvmdecl.text import did_you_mean, quoted, safe_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
-    from kvmdecl.cluster import PlacedCluster
+    from kvmdecl.cluster import PlacedCluster, ResolvedCluster
     from kvmdecl.facts import HostFacts
-    from kvmdecl.manager import Manager
+    from kvmdecl.manager import Manager, Reach
+    from kvmdecl.notices import Notifier
+    from kvmdecl.plan import Plan
+    from kvmdecl.policing import PolicyContext
     from kvmdecl.state import HostState
 
 HOOKS = tuple(sorted(name for name in vars(hooks) if name.startswith("kvmdecl_")))
@@ -161,6 +167,21 @@ class Plugins:
             self._rules = tuple(found[code] for code in sorted(found))
         return self._rules
 
+    def policies(self) -> tuple[OfPlugin, ...]:
+        """The policies of all plugins, in order of their names; what one raises when it is asked names its plugin.
+
+        Raises:
+            PluginError: a plugin offers something else than policies, or one that is there already.
+        """
+        found: dict[str, OfPlugin] = {}
+        for info, call in self._callers("kvmdecl_policies"):
+            with _blamed(info):
+                for policy in call():
+                    _refuse_policy(policy, found)
+                    guarded = replace(policy, judge=_GuardedPolicy(info, policy))
+                    found[policy.name] = OfPlugin(info.name, guarded)
+        return tuple(found[name] for name in sorted(found))
+
     def check(
         self, cluster: PlacedCluster, facts: Mapping[str, HostFacts], existing: Mapping[str, HostState]
     ) -> tuple[Diagnostic, ...]:
@@ -245,6 +266,36 @@ class Plugins:
         found = self._collect_named("kvmdecl_managers", _refuse_manager)
         return {name: manager for name, (_, manager) in sorted(found.items())}
 
+    def notifiers(self) -> dict[str, Notifier]:
+        """The notifiers of all plugins, by name.
+
+        Raises:
+            PluginError: an offer is none, or two have one name.
+        """
+        found = self._collect_named("kvmdecl_notifiers", _refuse_notifier)
+        return {name: notifier for name, (_, notifier) in sorted(found.items())}
+
+    def doctor(self, cluster: ResolvedCluster, reach: Reach, up: Collection[str]) -> tuple[Answer, ...]:
+        """What plugins answer about hosts.
+
+        Raises:
+            PluginError: a plugin failed, or returned something else than answers about these hosts.
+        """
+        found: list[Answer] = []
+        for info, call in self._callers("kvmdecl_doctor"):
+            with _blamed(info):
+                for told in call(cluster=cluster, reach=reach, up=up):
+                    if (
+                        not isinstance(told, Answer)
+                        or told.host not in {"", *up}
+                        or told.outcome not in OUTCOMES
+                    ):
+                        raise TypeError(
+                            "kvmdecl_doctor gave something else than an Answer about one of these hosts"
+                        )
+                    found.append(told)
+        return tuple(found)
+
     def _callers(self, hook: str) -> Iterator[tuple[PluginInfo, Any]]:
         """Each plugin that implements a hook, with a function that calls its implementation alone."""
         for info in self._loaded:
@@ -280,6 +331,25 @@ class _Guarded:
             answer = self.solve(request)
             _refuse_answer(answer)
             return answer
+
+
+@dataclass(frozen=True, slots=True)
+class _GuardedPolicy:
+    """A plugin's policy; its exceptions name the plugin."""
+
+    info: PluginInfo
+    policy: PlanPolicy
+
+    def __call__(self, plan: Plan, context: PolicyContext) -> Iterable[PolicyVerdict]:
+        with _blamed(self.info):
+            found = list(self.policy.judge(plan, context))
+            for verdict in found:
+                if not isinstance(verdict, PolicyVerdict):
+                    raise TypeError(
+                        f"policy {self.policy.name} gave {type(verdict).__name__} and no PolicyVerdict"
+                    )
+                Effect(verdict.effect)
+            return found
 
 
 @contextmanager
@@ -407,6 +477,22 @@ def _refuse_manager(name: object, manager: object) -> None:
         raise ValueError(f"{name!r} is no name of a cluster manager: lower case letters, digits and `-`")
     if not all(callable(getattr(manager, each, None)) for each in _MANAGES):
         raise TypeError(f"the cluster manager {name!r} lacks one of {', '.join(_MANAGES)}")
+
+
+def _refuse_notifier(name: object, notifier: object) -> None:
+    if not isinstance(name, str) or not _MANAGER.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of a notifier: lower case letters, digits and `-`")
+    if not callable(notifier):
+        raise TypeError(f"the notifier {name!r} cannot be called")
+
+
+def _refuse_policy(policy: object, known: Mapping[str, OfPlugin]) -> None:
+    if not isinstance(policy, PlanPolicy):
+        raise TypeError(f"kvmdecl_policies gave {type(policy).__name__} and no PlanPolicy")
+    if not _MANAGER.fullmatch(policy.name):
+        raise ValueError(f"{policy.name!r} is no name of a policy: lower case letters, digits and `-`")
+    if policy.name in known:
+        raise ValueError(f"the policy {policy.name} is also offered by plugin {known[policy.name].plugin}")
 
 
 def _refuse_rule(rule: object, known: Mapping[str, Rule]) -> None:

@@ -24,7 +24,6 @@ from kvmdecl.cluster import (
     ResolvedVm,
     RetiredHost,
     RuleChoice,
-    Waiver,
 )
 from kvmdecl.conflicts import conflicts
 from kvmdecl.diagnostics import Diagnostic, Note, Rejected, Span
@@ -35,16 +34,19 @@ from kvmdecl.manifest.cpus import numbers_of
 from kvmdecl.manifest.guest_os import with_defaults
 from kvmdecl.manifest.hosts import EVENLY
 from kvmdecl.names import DIGEST_LENGTH, MIB, NAMESPACE, derive_mac, derive_uuid, format_size, parse_size
+from kvmdecl.policy import MANIFEST, NO_POLICIES, Policies
+from kvmdecl.policyfile import declared_policies
 from kvmdecl.source import gc_paused
 from kvmdecl.state import FileContent, Kind, Origin, SecretSource, SeedSecret
 from kvmdecl.text import did_you_mean, is_member, members_of, safe_text
+from kvmdecl.waivers import Waiver
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from kvmdecl.images import Inputs
     from kvmdecl.load import LoadedManifest
-    from kvmdecl.manifest import CloudInit, Ignition, Network, NetworkFilter, Nic, Pool, Secret, Vm
+    from kvmdecl.manifest import CloudInit, Ignition, Limits, Network, NetworkFilter, Nic, Pool, Secret, Vm
     from kvmdecl.manifest.disk_sources import Source
     from kvmdecl.manifest.pools import Traits
     from kvmdecl.state import SeedContent
@@ -160,6 +162,7 @@ class _Linker:
         self._manifest = loaded.manifest
         self._name = loaded.manifest.cluster
         self._hosts = {name: host for name, host in loaded.manifest.hosts.items() if host.state == "active"}
+        self._labels = {label for host in self._hosts.values() for label in host.labels}
         self._secrets = {name: self._secret(name, spec) for name, spec in self._manifest.secrets.items()}
         self._pools = {name: self._pool(name, spec) for name, spec in self._manifest.storage.items()}
         self._networks = {name: self._network(name, spec) for name, spec in self._manifest.networks.items()}
@@ -181,7 +184,7 @@ class _Linker:
         return ResolvedCluster(
             name=self._name,
             revision=revision,
-            solver=self._manifest.placement.solver or _usual_solver(vms),
+            solver=self._manifest.placement.solver or usual_solver(vms),
             hosts=tuple(self._host(name, spec.uri) for name, spec in self._hosts.items() if spec.uri),
             pools=tuple(self._pools.values()),
             networks=tuple(self._networks.values()),
@@ -199,8 +202,15 @@ class _Linker:
             origin=self._origin(),
             rules=self._rules(),
             rollout=self._rollout(),
-            limits=self._manifest.limits,
+            limits=self._limits(),
+            policies=self._policies(),
         )
+
+    def _policies(self) -> Policies:
+        written = self._manifest.policies
+        if not written:
+            return NO_POLICIES
+        return Policies(tuple(declared_policies(written, MANIFEST, self._loaded.span)))
 
     def _rollout(self) -> Rollout | None:
         spec = self._manifest.rollout
@@ -209,15 +219,31 @@ class _Linker:
         self._check_hosts(spec.canary, "rollout", "canary")
         for number, hosts in enumerate(spec.waves):
             self._check_hosts(hosts, "rollout", "waves", number)
-        known = {label for host in self._hosts.values() for label in host.labels}
-        if spec.by is not None and spec.by not in known:
-            self._unknown("label", spec.by, known, "rollout", "by")
+        if spec.by is not None:
+            self._check_label(spec.by, "rollout", "by")
         for number, gate in enumerate(spec.gates):
             for place, name in enumerate(gate.vms):
                 if not any(is_member(vm, name) for vm in self._manifest.vms):
                     at = ("rollout", "gates", number, "vms", place)
                     self._unknown("vm", name, self._manifest.vms, *at)
         return spec
+
+    def _limits(self) -> Limits:
+        """Without the label that it counts by, a limit would bound nothing."""
+        spec = self._manifest.limits
+        for key, limit in (
+            ("deletes", spec.deletes),
+            ("restarts", spec.restarts),
+            ("migrations", spec.migrations),
+        ):
+            for label in limit.label:
+                self._check_label(label, "limits", key, "label", label)
+        return spec
+
+    def _check_label(self, label: str, *path: str) -> None:
+        """Refuse a label that no host has."""
+        if label not in self._labels:
+            self._unknown("label", label, self._labels, *path)
 
     def _check_hosts(self, names: Iterable[str], *path: str | int) -> None:
         for place, name in enumerate(names):
@@ -917,16 +943,15 @@ class _Linker:
 
     def _check_scopes(self) -> None:
         """Vms are kept apart or together by what hosts say of themselves."""
-        known = {label for host in self._hosts.values() for label in host.labels}
+        scopes = {"host", *self._labels}
         for name, spec in self._manifest.vms.items():
             if spec.apart is None and spec.together is None and not spec.host_labels:
                 continue  # as most
             for key, kept in (("apart", spec.apart), ("together", spec.together)):
-                if kept is not None and kept.scope not in {"host", *known}:
-                    self._unknown("label", kept.scope, {"host", *known}, "vms", name, key)
+                if kept is not None and kept.scope not in scopes:
+                    self._unknown("label", kept.scope, scopes, "vms", name, key)
             for label in spec.host_labels:
-                if label not in known:
-                    self._unknown("label", label, known, "vms", name, "host_labels", label)
+                self._check_label(label, "vms", name, "host_labels", label)
 
     def _check_aliases(self) -> None:
         """Devices are named by names that there are, and are where hosts are."""
@@ -1036,7 +1061,8 @@ _INSTEAD = {
 }
 
 
-def _usual_solver(vms: Iterable[ResolvedVm]) -> str:
+def usual_solver(vms: Iterable[ResolvedVm]) -> str:
+    """The solver for a manifest that names none: one that knows cells, if a vm asks for what only that one does."""
     asks_much = (vm.spec.is_placed or vm.spec.apart is not None or vm.spec.together is not None for vm in vms)
     return "numa" if any(asks_much) else "spread"
 

@@ -17,6 +17,7 @@ from kvmdecl.cluster import ResolvedHost, ResolvedNetwork, ResolvedPool, Resolve
 from kvmdecl.diagnostics import Diagnostic, Note, Severity, Span, in_order
 from kvmdecl.explain import codes
 from kvmdecl.text import did_you_mean, quoted
+from kvmdecl.waivers import expired
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping
@@ -28,11 +29,11 @@ if TYPE_CHECKING:
         ResolvedDisk,
         ResolvedNic,
         RuleChoice,
-        Waiver,
     )
     from kvmdecl.facts import HostFacts
     from kvmdecl.manifest import Disk, Nic
     from kvmdecl.state import HostState, ObservedPool
+    from kvmdecl.waivers import Waiver
 
     _Group = tuple[Container[str], list[ResolvedVm]]
     """The keys that a section says, and all vms that have the section."""
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 ADVICE = "advice"
 """What selects every rule that is advice only."""
+_ALONE = frozenset({"policy.nothing"})  # of its group the only one that is no policy's finding
 _OF_CHECKS = frozenset({"check", "failover", "ha", "placement", "vfio"})
 """What the codes of checks begin with, whose warnings are accepted in the same way."""
 _KINDS = {ResolvedVm: "vm", ResolvedHost: "host", ResolvedNetwork: "network", ResolvedPool: "pool"}
@@ -269,7 +271,17 @@ def placed_site(
 
 def judge(rules: Iterable[Rule], site: Site) -> tuple[Diagnostic, ...]:
     """Hold a cluster against the rules that its manifest selects; what is waived or known from before is left out."""
-    return in_order(_folded(open_findings(rules, site)))
+    return told_of(open_findings(rules, site))
+
+
+def told_of(found: Iterable[tuple[Rule, Finding]]) -> tuple[Diagnostic, ...]:
+    """Findings as diagnostics, one for each place."""
+    return in_order(_folded(found))
+
+
+def mendable(found: Iterable[tuple[Rule, Finding]]) -> int:
+    """Of how many places a safe change is known (`validate --fix`)."""
+    return len({(rule.code, it.subject.origin.find(it.key)) for rule, it in found if it.change is not None})
 
 
 def open_findings(rules: Iterable[Rule], site: Site) -> list[tuple[Rule, Finding]]:
@@ -294,8 +306,7 @@ def accepted(cluster: ResolvedCluster, told: Iterable[Diagnostic]) -> tuple[Diag
 def _is_accepted(choice: RuleChoice, told: Diagnostic) -> bool:
     names = {told.code, told.code.partition(".")[0]}
     return not names.isdisjoint(choice.ignore) or any(
-        waiver.rule in names and any(fnmatchcase(told.subject, pattern) for pattern in waiver.on)
-        for waiver in choice.waivers
+        waiver.rule in names and waiver.is_for(told.subject) for waiver in choice.waivers
     )
 
 
@@ -319,8 +330,7 @@ def selected(rules: Iterable[Rule], site: Site) -> tuple[Rule, ...]:
 
 
 def _waives(waiver: Waiver, rule: Rule, finding: Finding) -> bool:
-    owner = finding.owner
-    return rule.is_meant_by(waiver.rule) and any(fnmatchcase(owner, pattern) for pattern in waiver.on)
+    return rule.is_meant_by(waiver.rule) and waiver.is_for(finding.owner)
 
 
 def _folded(found: Iterable[tuple[Rule, Finding]]) -> Iterator[Diagnostic]:
@@ -364,14 +374,18 @@ def with_choice(
 
 def choice_faults(rules: Iterable[Rule], cluster: ResolvedCluster, today: date) -> list[Diagnostic]:
     """What is wrong with the manifest's choice of rules: names that nobody knows, waivers whose day is over."""
-    return [*_unknown_names(rules, cluster), *_expired(cluster, today)]
+    over = "follow the rule, or decide again until when it is accepted"
+    return [
+        *_unknown_names(rules, cluster),
+        *expired(cluster.rules.waivers, today, "rules.waiver-expired", over),
+    ]
 
 
 def _unknown_names(rules: Iterable[Rule], cluster: ResolvedCluster) -> Iterator[Diagnostic]:
     named = cluster.rules.named
     known = {name for rule in rules for name in (rule.code, rule.group)} | {ADVICE, "all"}
     if any(name not in known for name, _ in named):
-        known |= {code for code in codes() if code.partition(".")[0] in _OF_CHECKS} | _OF_CHECKS
+        known |= {code for code in codes() if code.partition(".")[0] in _OF_CHECKS} | _OF_CHECKS | _ALONE
     for name, at in named:
         if name not in known:
             yield Diagnostic(
@@ -380,18 +394,6 @@ def _unknown_names(rules: Iterable[Rule], cluster: ResolvedCluster) -> Iterator[
                 at,
                 "A rule that does not exist is neither looked for nor ignored.",
                 did_you_mean(name, known) or "`kvmdecl rules` lists them",
-            )
-
-
-def _expired(cluster: ResolvedCluster, today: date) -> Iterator[Diagnostic]:
-    for waiver in cluster.rules.waivers:
-        if waiver.until < today:
-            yield Diagnostic(
-                "rules.waiver-expired",
-                f"{waiver.rule} was accepted until {waiver.until.isoformat()}",
-                waiver.at,
-                f"The reason was: {waiver.reason}",
-                "follow the rule, or decide again until when it is accepted",
             )
 
 

@@ -11,6 +11,7 @@ import secrets
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from enum import StrEnum
 from uuid import uuid4
 
 from kvmdecl.diagnostics import Diagnostic
@@ -56,6 +57,31 @@ class Holder:
         """The same, alive at this moment."""
         moment = utc()
         return replace(self, since=self.since or moment, refreshed=moment)
+
+
+class Way(StrEnum):
+    """By which way somebody agreed: an option of the command, a reviewed file, or an answer to a question."""
+
+    FLAG = "flag"
+    FILE = "file"
+    PROMPT = "prompt"
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """That somebody agreed to a plan, or to a deletion in it.
+
+    Attributes:
+        to: `plan`, or the deletion as `HOST/KIND/NAME`.
+        way: how.
+        by: who: `USER@MACHINE` of the process, or whom the file names.
+        why: as the file says; empty otherwise.
+    """
+
+    to: str
+    way: Way
+    by: str
+    why: str = ""
 
 
 def new_run() -> str:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import types
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    from kvmdecl.renamed import Renamed
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,20 @@ class Shape:
             return _fields(self.model).get(str(key), _SCALAR)
         return self.element or _SCALAR
 
+    def key_now(self, key: str, version: str) -> Renamed | None:
+        """How a key is called now that a manifest of a version of the format says in an old word."""
+        formerly = _formerly(self)
+        return next((was for was in formerly if was.to and was.key == key and was.holds(version)), None)
+
+    def values_now(self, key: str, version: str) -> dict[str, Renamed]:
+        """The old words among the values of a key, with those of the key that its short form means."""
+        below = self.child(key)
+        while below.element is not None:
+            below = below.element
+        found = [was for was in _formerly(self) if was.key == key]
+        found += [was for was in _formerly(below) if was.key == below.shorthand]
+        return {word: was for was in found if was.holds(version) for word in was.values}
+
     def only_value(self, key: str) -> str | None:
         """The value of a key that takes a single one, such as `apiVersion`."""
         fields = self.model.model_fields.items() if self.model is not None else ()
@@ -49,6 +66,10 @@ _SCALAR = Shape()
 def model_shape(model: type[BaseModel]) -> Shape:
     """The shape of a section's model."""
     return Shape(model=model)
+
+
+def _formerly(shape: Shape) -> tuple[Renamed, ...]:
+    return getattr(shape.model, "formerly", ())
 
 
 @cache

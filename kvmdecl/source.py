@@ -16,7 +16,7 @@ from bisect import bisect_right
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from kvmdecl import yaml_events
 from kvmdecl.diagnostics import Diagnostic, Note, Rejected, Span
@@ -37,10 +37,11 @@ from kvmdecl.yaml_events import (
     Details,
     YamlSyntaxError,
 )
-from kvmdecl.yaml_syntax import explain_syntax
+from kvmdecl.yaml_syntax import explain_syntax, key_without_colon
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Mapping as Map
     from pathlib import Path
 
     from kvmdecl.yaml_events import Batch
@@ -242,6 +243,15 @@ def read_text(path: Path) -> str:
     return _decode(path, _read_bytes(path))
 
 
+def read_stream(name: str, stream: BinaryIO) -> tuple[str, str]:
+    """The byte order mark, if there is one, and the text of a stream with a name for messages; see `read_text`."""
+    from pathlib import Path
+
+    data = _read_all(Path(name), stream)
+    mark = BYTE_ORDER_MARK if data.startswith(BYTE_ORDER_MARK.encode()) else ""
+    return mark, _decode(Path(name), data)
+
+
 def read_ahead(path: Path) -> None:
     """Begin to read a manifest whose files are great while the caller imports what it needs for it."""
     with suppress(Rejected):  # is told by who reads it
@@ -277,9 +287,13 @@ def parse(source: Source) -> tuple[Mapping, list[Diagnostic]]:
     return root, builder.found
 
 
-def line_reader() -> Callable[[str, int], str | None]:
-    """Return a function that gives line N (from 1) of a file for a snippet; None if there is no such line."""
-    files: dict[str, list[str]] = {}
+def line_reader(texts: Map[Path, str] | None = None) -> Callable[[str, int], str | None]:
+    """Return a function that gives line N (from 1) of a file for a snippet; None if there is no such line.
+
+    Args:
+        texts: of files as they are going to be.
+    """
+    files = {str(path): _LINE_END.split(text) for path, text in (texts or {}).items()}
 
     def read_line(name: str, number: int) -> str | None:
         if name not in files:
@@ -310,10 +324,14 @@ def _read_bytes(path: Path) -> bytes:
         os.close(handle)
         raise Rejected([_unreadable(path, OSError("it is not a regular file"))])
     with os.fdopen(handle, "rb") as file:
-        try:
-            data = file.read(MAX_BYTES + 1)
-        except OSError as error:
-            raise Rejected([_unreadable(path, error)]) from error
+        return _read_all(path, file)
+
+
+def _read_all(path: Path, file: BinaryIO) -> bytes:
+    try:
+        data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise Rejected([_unreadable(path, error)]) from error
     if len(data) > MAX_BYTES:
         raise Rejected(
             [
@@ -688,7 +706,11 @@ def _syntax_error(source: Source, fault: YamlSyntaxError) -> Diagnostic:
     """Translate libyaml's finding; the place of an opening that is never closed is the opening."""
     problem, begun = fault.problem, fault.begun
     offset = _last_text(source.text, fault.at) if fault.at is not None else 0
-    summary, hint = explain_syntax(problem, source.text[offset : offset + 1])
+    cause = f"The YAML reader says: {safe_text(problem)}."
+    if found := key_without_colon(source.text, problem, offset, begun):
+        at = source.span(pack(found.start, found.end))
+        return Diagnostic("yaml.syntax", "a key without `: `", at, cause, found.hint)
+    summary, hint = explain_syntax(problem, source.text, offset)
     notes: tuple[Note, ...] = ()
     if begun is not None and begun < offset:
         opening = source.span(pack(begun, begun + 1))
@@ -697,7 +719,6 @@ def _syntax_error(source: Source, fault: YamlSyntaxError) -> Diagnostic:
         else:
             notes = (Note(f"{safe_text(fault.context)}, which begins here", opening),)
     at = source.span(pack(offset, min(offset + 1, len(source.text))))
-    cause = f"The YAML reader says: {safe_text(problem)}."
     return Diagnostic("yaml.syntax", summary, at, cause, hint, notes)
 
 

@@ -68,6 +68,7 @@ class ObservedDomain:
     """A domain. `xml` is the persistent definition, `live_xml` what runs now.
 
     Of a transient domain `xml` is what runs, less what passes with it. `snapshots` are read where they are asked for.
+    `halted` is one that is active and that a migration halted (VIR_DOMAIN_PAUSED_MIGRATION): its other self may run.
     """
 
     name: str
@@ -79,6 +80,7 @@ class ObservedDomain:
     autostart: bool
     managed_save: bool
     snapshots: tuple[ObservedSnapshot, ...] = ()
+    halted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -549,8 +551,8 @@ class DesiredDefinition:
     """The file from which a cluster manager (`by`) starts a guest: a volume of a pool of files.
 
     `xml` is what is declared of the guest; what is in the file is made of it (`libvirt_xml.definition`). `shared` as
-    of a volume, `needs` what has to be done before. `bound_to` is the host whose CPUs or cells it names, where the
-    guest may run on others, too.
+    of a volume, `readers` are then the hosts that start the guest from it, `needs` what has to be done before.
+    `bound_to` is the host whose CPUs or cells it names, where the guest may run on others, too.
     """
 
     address: Address
@@ -560,6 +562,7 @@ class DesiredDefinition:
     by: str
     shared: bool = False
     bound_to: str = ""
+    readers: tuple[str, ...] = ()
     needs: tuple[Address, ...] = ()
     origin: Origin = field(compare=False, default=Origin())
 
@@ -624,7 +627,9 @@ class DesiredDomain:
     answer once it was started, 0 if nothing waits for that. `run_by` is set where a cluster manager
     starts and stops it, from a file: then libvirt keeps no definition of it, and power is none of our business.
     `moves_from` is the host that it is on and has to leave, empty for none; `migration` says how. `copied` are its
-    disks, as `POOL/VOLUME`, that its new host gets a copy of, `kept` says why others cannot come along.
+    disks, as `POOL/VOLUME`, that its new host gets a copy of, `kept` says why others cannot come along. `drops_left`:
+    what it left on other hosts when it moved is deleted. `devices` are those that its disks are on, by their paths,
+    and that are in pools which its hosts share.
     """
 
     address: Address
@@ -641,6 +646,8 @@ class DesiredDomain:
     migration: MigrationPolicy = PLAINLY
     copied: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
+    drops_left: bool = False
+    devices: tuple[str, ...] = ()
     origin: Origin = field(compare=False, default=Origin())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import islice
 from math import comb
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from kvmdecl.takeover import Proof, Takeover
 from kvmdecl.whatif import as_it_stands
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from kvmdecl.cluster import PlacedCluster, ResolvedVm
     from kvmdecl.failover import Standing
@@ -25,6 +24,23 @@ if TYPE_CHECKING:
     from kvmdecl.takeover import Takeovers
 
 _MOST_FINDINGS = 10
+_DISPUTES = {"failover.stranded", "failover.unfit-home"}
+
+
+def prove_all(
+    placed: PlacedCluster, observations: Mapping[str, Observation], plugins: Plugins
+) -> tuple[Proof, ...]:
+    """Of the loss of any single host, and of as many at once as the manifest wants to survive.
+
+    A host in maintenance is one that is lost already: then it promises nothing.
+
+    Raises:
+        Rejected: as `prove`.
+    """
+    whole = not any(host.maintenance for host in placed.cluster.hosts)
+    single, survive = _prove(placed, observations, 1, plugins)
+    proofs = [single, _prove(placed, observations, survive, plugins)[0]] if survive > 1 else [single]
+    return tuple(replace(proof, binding=whole and proof.lose <= survive) for proof in proofs)
 
 
 def prove(
@@ -35,6 +51,13 @@ def prove(
     Raises:
         Rejected: `failover.no-manager`; by the plugin that knows it, if nothing can be said.
     """
+    return _prove(placed, observations, lose, plugins)[0]
+
+
+def _prove(
+    placed: PlacedCluster, observations: Mapping[str, Observation], lose: int, plugins: Plugins
+) -> tuple[Proof, int]:
+    """A proof, and how many hosts may be lost as the manifest says."""
     seen = {name: each for name, each in observations.items() if isinstance(each, HostSnapshot)}
     bare = as_it_stands(placed, observations)
     losses = tuple(losses_of(bare, lose))
@@ -51,11 +74,26 @@ def prove(
                 )
             ]
         )
-    standing = _as_managed(bare, told, _wanted(placed, told))
+    standing = _as_managed(_crowding(bare, placed), told, _wanted(placed, told))
     judge = _Judge(placed, standing, told, plugins.solver(placed.cluster.solver))
-    found = [*told.findings, *islice(judge.findings(), _MOST_FINDINGS)]
+    found, disputed = _judged(judge)
     combinations = comb(len(bare.hosts), lose)
-    return Proof(told.manager, lose, combinations, told.start, told.takeovers, in_order(found))
+    findings = in_order((*told.findings, *found))
+    proof = Proof(told.manager, lose, combinations, told.start, told.takeovers, findings, disputed)
+    return proof, told.survive
+
+
+def _judged(judge: _Judge) -> tuple[Iterable[Diagnostic], tuple[tuple[str, ...], ...]]:
+    """Findings, of one vm the first loss that shows it, and the losses that are disputed."""
+    found: dict[str, Diagnostic] = {}
+    disputed: dict[tuple[str, ...], None] = {}
+    for lost, each in judge.findings():
+        found.setdefault(each.subject, each)
+        if each.code in _DISPUTES:
+            disputed.setdefault(lost)
+        if len(found) == _MOST_FINDINGS:
+            break
+    return found.values(), tuple(disputed)
 
 
 def _running(placed: PlacedCluster, seen: Mapping[str, HostSnapshot]) -> dict[str, str]:
@@ -72,6 +110,16 @@ def _wanted(placed: PlacedCluster, told: Takeovers) -> frozenset[str]:
     """The vms that have to run again."""
     best_effort = {vm.name for vm in placed.vms if vm.spec.ha is not None and vm.spec.ha.best_effort}
     return frozenset(told.vms) - best_effort
+
+
+def _crowding(standing: Standing, placed: PlacedCluster) -> Standing:
+    """The same cluster, in which those share a host that may do so while hosts are lost (`ha.crowd`)."""
+    crowd = {vm.name for vm in placed.vms if vm.spec.ha is not None and vm.spec.ha.crowd}
+    groups = tuple(
+        replace(group, soft=True) if group.apart and set(group.members) <= crowd else group
+        for group in standing.groups
+    )
+    return replace(standing, groups=groups)
 
 
 def _as_managed(standing: Standing, told: Takeovers, wanted: frozenset[str]) -> Standing:
@@ -93,15 +141,12 @@ class _Judge:
     told: Takeovers
     solver: Solver
 
-    def findings(self) -> Iterator[Diagnostic]:
-        yield from self._misplaced(Takeover((), {}, {}, ()))
-        done: set[str] = set()
+    def findings(self) -> Iterator[tuple[tuple[str, ...], Diagnostic]]:
+        """Each with the hosts that are lost."""
+        yield from (((), found) for found in self._misplaced(Takeover((), {}, {}, ())))
         for takeover in self.told.takeovers:
-            # Of one vm the first loss that shows it is enough.
             for found in (*self._down(takeover), *self._misplaced(takeover)):
-                if found.subject not in done:
-                    done.add(found.subject)
-                    yield found
+                yield takeover.lost, found
 
     def _down(self, takeover: Takeover) -> Iterator[Diagnostic]:
         down = [name for name in takeover.down if name in (self.standing.wanted or ())]

@@ -35,6 +35,7 @@ class Takeovers:
         start: the host of each of them, before anything is lost.
         takeovers: one for each loss that was asked for, in the same order.
         findings: what else stands in the way: what it would refuse, too few votes, hosts that cannot be switched off.
+        survive: how many hosts may be lost at once with every vm running again, as the manifest says.
     """
 
     manager: str
@@ -42,6 +43,7 @@ class Takeovers:
     start: Mapping[str, str]
     takeovers: tuple[Takeover, ...]
     findings: tuple[Diagnostic, ...] = ()
+    survive: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,9 @@ class Proof:
         start: the host of each vm that it runs, before anything is lost.
         takeovers: what it does about each loss that was tried.
         findings: what is wrong with that.
+        disputed: losses after which it leaves a vm down that has a home, or runs one where the rules of placement do
+            not let it be. About all others both agree.
+        binding: whether the manifest promises that it is survived, so that what is wrong is an error.
     """
 
     manager: str
@@ -63,6 +68,8 @@ class Proof:
     start: Mapping[str, str]
     takeovers: tuple[Takeover, ...]
     findings: tuple[Diagnostic, ...]
+    disputed: tuple[tuple[str, ...], ...] = ()
+    binding: bool = True
 
     @property
     def survives(self) -> bool:

@@ -183,7 +183,8 @@ class CreateVolume:
 class ResizeVolume:
     """Grow a volume to `capacity` bytes, through the running domain that uses it if one does (virDomainBlockResize).
 
-    `maker` is the host that made it, in a pool that both share, where that is not the host of the domain.
+    `maker` is the host that made it, in a pool that both share, where that is not the host of the domain. `owner` is
+    the vm whose disk it is.
     """
 
     pool: str
@@ -191,6 +192,7 @@ class ResizeVolume:
     capacity: int
     domain: str | None
     maker: str = ""
+    owner: str = ""
     task: Literal["resize-volume"] = "resize-volume"
 
 
@@ -200,7 +202,8 @@ class WriteDefinition:
 
     `xml` is what is declared of the guest; what goes into the file is made of it. `take_over`: the file is there and
     was not written by this cluster; it is written if it defines the guest of this `uuid` and name, and no other.
-    `lost`: it was written before and is not there any more.
+    `lost`: it was written before and is not there any more. `readers` are the other hosts that may start the guest from
+    this very file.
     """
 
     pool: str
@@ -211,6 +214,7 @@ class WriteDefinition:
     by: str
     take_over: bool = False
     lost: bool = False
+    readers: tuple[str, ...] = ()
     task: Literal["write-definition"] = "write-definition"
 
 
@@ -270,7 +274,7 @@ class LiveChange:
     argument: str
 
 
-Power = Literal["start", "shutdown", "restart", "keep"]
+Power = Literal["start", "shutdown", "restart", "resume", "keep"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,8 +283,9 @@ class DefineDomain:
 
     `xml` is the declared definition; `base` the declared definition that was last applied (three-way). `power` is what
     shall be done to the guest at the end: `start` it, `shutdown` it (ACPI or agent), `restart` it (both: it gets a new
-    QEMU), or leave it as it is. `power_off` says how long a shutdown may take and whether force follows. A guest that
-    was started is waited for until its agent answers, `agent_within` seconds at most (0: it is not waited for).
+    QEMU), `resume` it where a migration that did not end left it halted, or leave it as it is. `power_off` says how
+    long a shutdown may take and whether force follows. A guest that was started is waited for until its agent answers,
+    `agent_within` seconds at most (0: it is not waited for).
     """
 
     name: str
@@ -355,6 +360,10 @@ class DeleteDomain:
     task: Literal["delete-domain"] = "delete-domain"
 
 
+HostFile = Literal["firmware", "tpm"]
+"""What a guest keeps in files of its host: variables of its firmware, state of its TPM."""
+
+
 @dataclass(frozen=True, slots=True)
 class MoveDomain:
     """Bring a domain here from another host, `source`: `live`, or powered off.
@@ -362,7 +371,9 @@ class MoveDomain:
     A running guest that is moved live goes on running (virDomainMigrate3). Else it is shut down if it runs, defined
     here, undefined there, and then started if `power` says so. `xml` and `base` are as in `DefineDomain`; what libvirt
     filled in comes along. `volumes` are notes about those in pools that both hosts see, for the ledger here.
-    `copied` are the targets of disks that are copied while it runs, each with the volume that is here for it.
+    `copied` are the targets of disks that are copied, by QEMU while it runs, else from volume to volume; each with the
+    volume that is here for it. `files` of its host are copied while it is off, and stay there.
+    `devices` of its disks, by their paths, are in pools that both hosts see.
 
     A guest that steps aside for others makes two moves: it is `passing` here, so that nothing is noted, or `goes_on`
     from a host that it passed, where it is as the move before defined it.
@@ -385,21 +396,35 @@ class MoveDomain:
     policy: MigrationPolicy = PLAINLY
     power_off: PowerOff = GENTLY
     agent_within: int = 0
+    files: tuple[HostFile, ...] = ()
+    devices: tuple[str, ...] = ()
     task: Literal["move-domain"] = "move-domain"
+
+    @property
+    def peer(self) -> str:
+        """The other host that it is about."""
+        return self.source
 
 
 @dataclass(frozen=True, slots=True)
 class LeaveDomain:
     """Tidy up where a domain was: undefine what a move left there if it is not running, and forget its volumes.
 
-    `volumes` are those, as `POOL/VOLUME`, in pools that its new host sees, too. `home` is that host.
+    `volumes` are those, as `POOL/VOLUME`, in pools that its new host sees, too. `home` is that host. `files` are
+    deleted here if they are there.
     """
 
     name: str
     uuid: str
     home: str
     volumes: tuple[str, ...]
+    files: tuple[HostFile, ...] = ()
     task: Literal["leave-domain"] = "leave-domain"
+
+    @property
+    def peer(self) -> str:
+        """The other host that it is about, empty if none."""
+        return self.home if self.files else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -443,7 +468,9 @@ class ConfigureManager:
 
     `host` gave the configuration that the plan is about; `control` says how hosts are reached, empty for their URIs.
     `deletes` are vms that are shut down and forgotten, `releases` those that go on without the manager, `refreshes`
-    those that would be restarted if they were not handled with care.
+    those that would be restarted if they were not handled with care. `interrupts` is what it may do to guests besides,
+    such as `web: migrate`: if more would come of it by then, nothing is done. `before` is what there was of all that,
+    without secrets, as such a document; empty if that is not known.
     """
 
     manager: str
@@ -454,6 +481,8 @@ class ConfigureManager:
     deletes: tuple[str, ...]
     releases: tuple[str, ...]
     refreshes: tuple[str, ...]
+    interrupts: tuple[str, ...] = ()
+    before: str = ""
     task: Literal["configure-manager"] = "configure-manager"
 
 

@@ -137,9 +137,14 @@ def clean(lab: Lab) -> None:
         lab.power_on(name)
         lab.start(name)
         lab.thaw(name)
-        _undefine_all(host.uri())
-        for entry in (host.folder / "srv").iterdir():
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        empty(host)
+
+
+def empty(host: LabHost) -> None:
+    """Remove the same from one host, which is up."""
+    _undefine_all(host.uri())
+    for entry in (host.folder / "srv").iterdir():
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
 def _undefine_all(uri: str) -> None:
@@ -170,15 +175,15 @@ def _undefine_all(uri: str) -> None:
 
 
 def _end(thing: Any) -> bool:  # noqa: ANN401 - libvirt-python has no types
-    """Stop what runs. Returns whether a definition is left; a transient thing is gone then."""
+    """Stop what runs. Returns whether a definition is left; a transient thing is gone then, or went by itself."""
     import libvirt
 
-    persistent = bool(thing.isPersistent())
+    persistent = False
     try:
+        persistent = bool(thing.isPersistent())
         thing.destroy()
-    except (
-        libvirt.libvirtError
-    ) as error:  # not running, or a guest that died while libvirtd was about to end it
-        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+    except libvirt.libvirtError as error:
+        ended = {libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN}  # maybe since it was listed
+        if error.get_error_code() not in ended:
             raise
     return persistent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,13 @@ def safe_text(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+def width(text: str) -> int:
+    """How many terminal cells text takes: two for East Asian wide characters, none for combining marks."""
+    if text.isascii():
+        return len(text)
+    return sum(_char_width(char) for char in text)
 
 
 def set_of(numbers: Iterable[int]) -> str:
@@ -76,9 +84,22 @@ def members_of(name: str, known: Iterable[str]) -> str:
     return f"it has a `count`: name {shown}" if members else ""
 
 
+def with_entries(vms: Iterable[str]) -> list[str]:
+    """Names of vms, and those of the entries with a count that they may be of: what `is_member` takes."""
+    names = list(vms)
+    stems = {name: name.rpartition("-")[0] for name in names}
+    return [*names, *dict.fromkeys(stem for name, stem in stems.items() if stem and is_member(name, stem))]
+
+
 def is_member(vm: str, name: str) -> bool:
     """Whether `name` is the vm's, or that of its entry with a count."""
     return vm == name or (vm.startswith(f"{name}-") and vm[len(name) + 1 :].isdigit())
+
+
+def _char_width(char: str) -> int:
+    if unicodedata.combining(char) or unicodedata.category(char) in {"Mn", "Me"}:
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in {"W", "F"} else 1
 
 
 def _escape(char: str) -> str:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kvmdecl.diagnostics import Diagnostic, Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Generator, Iterable, Iterator
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
@@ -47,6 +47,18 @@ class Details(NamedTuple):
     style: str | None = None
     anchor: str | None = None
     tag: str | None = None
+
+
+class Token(NamedTuple):
+    """A word of YAML at its place: a scalar, a sign, or (without width) where a block collection begins or ends.
+
+    The kind is the sign itself, `block-map`, `block-seq` or `end` of a block, or what stands there: `plain`, `quoted`
+    or `block` text, `anchor`, `tag`, `alias`, `document` (a directive or mark). A key without `?` begins with `key`.
+    """
+
+    kind: str
+    start: int
+    end: int
 
 
 class Batch(NamedTuple):
@@ -101,6 +113,31 @@ def events(text: str) -> Generator[Batch]:
     begin(text)
     reader = _begun.pop(text, None)
     yield from _read(text) if reader is None else _receive(reader, text)
+
+
+def tokens(text: str) -> Iterator[Token]:
+    """The words that a text is made of, in order. Between them stand blanks, ends of lines and comments alone.
+
+    Raises:
+        YamlSyntaxError: it is no YAML; all before that was yielded.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    _, parser = YAML(typ="safe").get_constructor_parser(text)
+    kinds = _token_kinds()
+    try:
+        for token in iter(parser.get_token, None):
+            start, end = token.start_mark.index, token.end_mark.index
+            kind = kinds.get(token.__class__)
+            if kind == "plain" and token.style:
+                kind = "block" if token.style in "|>" else "quoted"
+            elif kind == "?" and start == end:
+                kind = "key"
+            if kind is not None:
+                yield Token(kind, start, end)
+    except YAMLError as error:
+        raise _fault(error) from error
 
 
 def begin(text: str) -> None:
@@ -180,6 +217,32 @@ def _kinds() -> dict[type, int]:
         events.SequenceEndEvent: END,
         events.AliasEvent: ALIAS,
         events.DocumentStartEvent: DOCUMENT,
+    }
+
+
+@cache
+def _token_kinds() -> dict[type, str]:
+    from ruamel.yaml import tokens
+
+    return {
+        tokens.ScalarToken: "plain",
+        tokens.KeyToken: "?",
+        tokens.ValueToken: ":",
+        tokens.BlockEntryToken: "-",
+        tokens.FlowEntryToken: ",",
+        tokens.FlowMappingStartToken: "{",
+        tokens.FlowMappingEndToken: "}",
+        tokens.FlowSequenceStartToken: "[",
+        tokens.FlowSequenceEndToken: "]",
+        tokens.BlockMappingStartToken: "block-map",
+        tokens.BlockSequenceStartToken: "block-seq",
+        tokens.BlockEndToken: "end",
+        tokens.AnchorToken: "anchor",
+        tokens.AliasToken: "alias",
+        tokens.TagToken: "tag",
+        tokens.DirectiveToken: "document",
+        tokens.DocumentStartToken: "document",
+        tokens.DocumentEndToken: "document",
     }
 
 

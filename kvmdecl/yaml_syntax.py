@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 # What libyaml says, by the words it begins with: our summary, and what to do about it.
 _SYNTAX = (
     (
@@ -66,11 +72,82 @@ _RESERVED = {
 }
 
 
-def explain_syntax(problem: str, char: str) -> tuple[str, str]:
-    """Return a summary and a hint for libyaml's `problem` at the character `char`."""
+_INSIDE = re.compile(r"[^\s,:{}\[\]\"'][{\[]")
+
+
+def explain_syntax(problem: str, text: str, offset: int) -> tuple[str, str]:
+    """Return a summary and a hint for libyaml's `problem` at the character of `text` at `offset`."""
+    char = text[offset : offset + 1]
     if problem.startswith(_NO_TOKEN) and char in _RESERVED:
         return _RESERVED[char]
+    if problem.startswith("did not find expected ','") and _INSIDE.match(text, offset - 1):
+        return f"a `{char}` cannot stand in the middle of this text", "put the whole text in quotes"
     for words, summary, hint in _SYNTAX:
         if problem.startswith(words):
             return summary, hint
     return "this is not YAML", "check quotes, brackets and indentation here and in the line above"
+
+
+class KeyWithoutColon(NamedTuple):
+    """Words that were to be a key: where in the text they begin and end, and what to write."""
+
+    start: int
+    end: int
+    hint: str
+
+
+_WORDS = re.compile(r" *(?:- +)*(?P<words>[A-Za-z0-9_][^#\n]*?)[ \t\r]*(?:[ \t]#.*)?")
+_GLUED = re.compile(r"(?P<key>[A-Za-z0-9_.-]+):\s?(?P<value>[^\s/].*)")
+_OPENS = re.compile(r".*:[ \t\r]*(?:[ \t]#.*)?")
+
+
+def key_without_colon(text: str, problem: str, offset: int, begun: int | None) -> KeyWithoutColon | None:
+    """What lacks its `: `, where that is why libyaml stumbles.
+
+    libyaml takes such a line and those below it for one text, and names a place further down.
+    """
+    if problem.startswith("could not find expected ':'") and begun is not None:
+        return _spelt(text, text.rfind("\n", 0, begun) + 1)
+    if not problem.startswith("mapping values are not allowed"):
+        return None
+    here = text.rfind("\n", 0, offset) + 1
+    above = _lines_above(text, here)
+    start = next(above, None)
+    if start is None or _indent(text, start) > _indent(text, here):
+        return None
+    before = next(above, None)  # a text may go on in lines that are indented more than its key
+    goes_on = before is not None and _indent(text, before) < _indent(text, start)
+    if goes_on and not _OPENS.fullmatch(_line(text, before or 0)):
+        return None
+    return _spelt(text, start)
+
+
+def _spelt(text: str, start: int) -> KeyWithoutColon | None:
+    """What to write in the place of the line at `start`; None if it has what it needs."""
+    found = _WORDS.fullmatch(_line(text, start))
+    if found is None or re.search(r":(?: |$)", words := found["words"]):
+        return None
+    if glued := _GLUED.fullmatch(words):
+        hint = f"write a space after the `:`, as in `{glued['key']}: {glued['value']}`"
+    else:
+        key, _, value = words.partition(" ")
+        hint = f"write `{key}: {value}`" if value else f"write `{key}:`"
+    return KeyWithoutColon(start + found.start("words"), start + found.end("words"), hint)
+
+
+def _lines_above(text: str, start: int) -> Iterator[int]:
+    """Where lines begin that stand above the one at `start` and say something, the nearest first."""
+    while start > 0:
+        start = text.rfind("\n", 0, start - 1) + 1
+        if (line := _line(text, start).strip()) and not line.startswith("#"):
+            yield start
+
+
+def _line(text: str, start: int) -> str:
+    end = text.find("\n", start)
+    return text[start : end if end >= 0 else len(text)]
+
+
+def _indent(text: str, start: int) -> int:
+    line = _line(text, start)
+    return len(line) - len(line.lstrip(" "))

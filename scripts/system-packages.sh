@@ -1,6 +1,7 @@
 #!/bin/sh
-# Install what `make demo`, `make test`, `make acceptance` or `make bench` needs from Debian or Ubuntu, and say what that is.
-# Only missing packages are installed; no service is started. Usage: system-packages.sh demo|test|acceptance|bench
+# Install what `make demo`, `make test`, `make acceptance`, `make bench` or `make screenshots` needs from Debian or Ubuntu,
+# and say what that is. Only missing packages are installed; no service is started.
+# Usage: system-packages.sh demo|test|acceptance|bench|screenshots
 set -eu
 
 # What a lab runs: libvirt's daemon with the QEMU driver, QEMU for x86 with firmware, the network tools.
@@ -21,7 +22,8 @@ case ${1:-} in
     test) wanted="$lab $build $transports $devices $cluster" ;;
     acceptance) wanted="$lab $build $transports $devices $cluster $machine" ;;
     bench) wanted="$lab $build hyperfine" ;;
-    *) echo "usage: $0 demo|test|acceptance|bench" >&2; exit 64 ;;
+    screenshots) wanted="chromium fonts-dejavu-core" ;;
+    *) echo "usage: $0 demo|test|acceptance|bench|screenshots" >&2; exit 64 ;;
 esac
 
 is_installed() {
@@ -68,4 +70,4 @@ if [ ! -e $policy ]; then
     $as_root chmod 755 $policy
 fi
 $as_root apt-get update --quiet=2
-$as_root env DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends $missing
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends $missing >/dev/null

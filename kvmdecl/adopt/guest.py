@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kvmdecl.manifest.architectures import ARCHITECTURES, Architecture
+from kvmdecl.architectures import ARCHITECTURES, Architecture
 from kvmdecl.names import KIB, format_size
 
 if TYPE_CHECKING:

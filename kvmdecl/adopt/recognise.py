@@ -29,13 +29,13 @@ from kvmdecl.adopt.guest import (
 )
 from kvmdecl.adopt.recognise_board import BOARD
 from kvmdecl.adopt.recognise_devices import DEVICES
-from kvmdecl.libvirt_xml.domain_cpu import NESTING
 from kvmdecl.manifest.cpus import BandwidthShare, CacheShare, Cpus, numbers_of
 from kvmdecl.manifest.disk_sources import Source
 from kvmdecl.manifest.disks import Cdrom, Disk, ScsiController
 from kvmdecl.manifest.memory import SLOTS, Memory, MemoryModule
 from kvmdecl.manifest.numa import NumaCell
 from kvmdecl.names import KIB, format_size
+from kvmdecl.words import NESTING
 
 if TYPE_CHECKING:
     from kvmdecl.libvirt_xml.safe import Element

@@ -17,7 +17,7 @@ from kvmdecl.adopt.guest import (
     text_at,
     word,
 )
-from kvmdecl.manifest.architectures import ARCHITECTURES
+from kvmdecl.architectures import ARCHITECTURES
 from kvmdecl.manifest.firmware import (
     BlockDevice,
     Features,
@@ -27,7 +27,7 @@ from kvmdecl.manifest.firmware import (
     SecurityLabel,
     Timer,
 )
-from kvmdecl.manifest.hyperv import ENLIGHTENMENTS, HYPERV, SPINLOCKS
+from kvmdecl.words import ENLIGHTENMENTS, HYPERV, SPINLOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

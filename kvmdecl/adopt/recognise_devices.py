@@ -23,7 +23,6 @@ from kvmdecl.adopt.guest import (
 )
 from kvmdecl.libvirt_xml.ports import is_reserved
 from kvmdecl.manifest.devices import (
-    AGENT_CHANNEL,
     SPICE_CHANNEL,
     Channel,
     CharacterDevice,
@@ -40,6 +39,7 @@ from kvmdecl.manifest.screens import Graphics, Video
 from kvmdecl.manifest.shares import Share, ShareDaemon
 from kvmdecl.manifest.sound import Audio, AudioStream
 from kvmdecl.manifest.traffic import Rate
+from kvmdecl.words import AGENT_CHANNEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kvmdecl.cli import common
+from kvmdecl.cli import choosing, common
 
 
 def run(
@@ -34,12 +35,17 @@ def run(
             help="A host that left the cluster is gone for good, with what it had. May be repeated.",
         ),
     ] = None,
+    new: common.Newcomers = None,
     until_wave: Annotated[
         str,
         typer.Option(
             metavar="WAVE", help="Leave the waves after this one, named as in the plan, to a later run."
         ),
     ] = "",
+    host: choosing.Hosts = None,
+    vm: choosing.Vms = None,
+    label: choosing.Labels = None,
+    changed_since: choosing.Since = "",
     parallel: Annotated[int, typer.Option(min=1, max=256, help="Steps at once, over all hosts.")] = 8,
     progress: Annotated[
         common.ProgressView, typer.Option(help="How to show progress.")
@@ -51,6 +57,15 @@ def run(
         ),
     ] = "",
     journal: common.JournalDirectory = None,
+    policies: common.PolicyFile = None,
+    consents: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Deletions that were agreed to, each in one plan (`plan --consents`).",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Bring the hosts to what the manifest (or a saved plan) says.
 
@@ -58,6 +73,11 @@ def run(
     refused before, at the line that asks for it. Given a saved plan (a .json file)
     it does what that plan says and refuses every object that changed since. Hosts that do
     not answer are left alone.
+
+    Policies are looked at again, also those of a saved plan: what they deny is not carried out.
+
+    With --host, --vm, --label or --changed-since it does a part of the plan: the steps that are meant, and those that
+    these stand on. The limits are those of the whole plan all the same.
 
     With --resume it does what is left of an earlier run, as that was agreed to. A new `apply` of the manifest does it,
     too, without any journal: it reads the hosts.
@@ -69,16 +89,25 @@ def run(
       kvmdecl apply --resume last
 
     Exit codes: 0 done, 1 error, 3 done in part (failed or refused steps, unreachable hosts),
-    4 a deletion lacks consent, too many hosts did not answer for a rollout, or a limit forbids it,
+    4 a deletion lacks consent, too many hosts did not answer for a rollout, or a limit or policy
+    forbids it,
     5 another run holds a host, 6 paused: a gate of a rollout is inconclusive.
     """
     from kvmdecl.cli import applying, planning
 
+    part = choosing.Part.of(host, vm, label, changed_since)
     if resume:
         source = context.get_parameter_source("path")
-        if (source is not None and source.name == "COMMANDLINE") or scheduled or forget_host:
+        if (
+            (source is not None and source.name == "COMMANDLINE")
+            or scheduled
+            or forget_host
+            or new
+            or part.words
+        ):
             raise typer.BadParameter("the run says itself what it was given: name nothing beside --resume")
         plan, seen = applying.read_rest(resume, journal)
+        plan = applying.policed(plan, policies)
         applying.show(plan, progress)
     elif path.suffix == ".json":
         if scheduled:
@@ -87,20 +116,35 @@ def run(
             )
         if forget_host:
             raise typer.BadParameter("a saved plan says itself who is forgotten: give it to `plan --out`")
+        if new:
+            raise typer.BadParameter("a saved plan says itself what is new: give --new to `plan --out`")
+        if part.words:
+            raise typer.BadParameter("a saved plan is done as it is: give the part to `plan --out`")
         plan, seen = applying.read_saved(path)
+        plan = applying.policed(plan, policies)
         applying.show(plan, progress)
     else:
         plan, warnings, seen = planning.make(
-            path, scheduled=scheduled, forget=forget_host or (), to_apply=True
+            path,
+            scheduled=scheduled,
+            forget=forget_host or (),
+            new=new or (),
+            to_apply=True,
+            policies=policies,
+            part=part,
         )
         applying.show(plan, progress, warnings)
-    applying.require_limits(plan)
+    applying.require_allowed(plan)
+    agreed = applying.Agreed.read(consents, plan)
     if until_wave:
         plan = applying.cut(plan, until_wave)
     if plan.empty:
         raise typer.Exit(planning.exit_code(plan, detailed=False))
     applying.require_budget(plan)
     reviewed = bool(resume) or path.suffix == ".json"
-    applying.consent(plan, yes=yes, allowed=frozenset(allow_delete or ()), reviewed=reviewed)
-    errand = applying.Errand("apply", f"run {resume}" if resume else str(path.absolute()), seen, journal)
+    given = applying.consent(
+        plan, yes=yes, allowed=frozenset(allow_delete or ()), reviewed=reviewed, agreed=agreed
+    )
+    what = f"run {resume}" if resume else str(path.absolute())
+    errand = applying.Errand("apply", what, seen, given, journal)
     raise typer.Exit(applying.carry_out(plan, errand, parallel=parallel, progress=progress))

@@ -7,7 +7,8 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,22 +19,27 @@ import typer
 from pydantic_core import PydanticCustomError
 
 from kvmdecl.apply import Busy, apply
-from kvmdecl.cli import common, planning
+from kvmdecl.cli import common, judging, planning
+from kvmdecl.consents import Consent, given_to, not_used, read_consents
 from kvmdecl.delegate import Delegating
-from kvmdecl.diagnostics import Diagnostic, Rejected
-from kvmdecl.events import ApplyFinished, Event, GateEnded, Outcome
+from kvmdecl.diagnostics import Diagnostic, Rejected, reject_errors
+from kvmdecl.events import ApplyFinished, Event, GateEnded, Outcome, StepProgress
 from kvmdecl.gatekeeper import Gatekeeper, gates_of
 from kvmdecl.hosts.fleet import ReadingFleet, WritingFleet
-from kvmdecl.hosts.processes import this_run
+from kvmdecl.hosts.processes import job, this_run, user_and_machine
 from kvmdecl.hosts.protocol import Scope
 from kvmdecl.hosts.sanity import believable
 from kvmdecl.journal import Journal, Run, find_run
+from kvmdecl.manager import Comparison, ManagerStatus
+from kvmdecl.notices import Result, RunBegan, ended
+from kvmdecl.notifying import Notifying
 from kvmdecl.plan import HostStatus, Plan
 from kvmdecl.planner.resumed import resumed
 from kvmdecl.planner.saved import not_as_shown, observed_at, require_consistent, retrace
 from kvmdecl.planner.verdict import HostView
 from kvmdecl.planner.waves import until_wave
 from kvmdecl.pluginhost import load_plugins
+from kvmdecl.runs import Agreement, Holder, Way
 from kvmdecl.state import Address, HostSnapshot, Kind, Observation, Observed
 from kvmdecl.tasks import ConfigureManager
 from kvmdecl.text import safe_text
@@ -41,6 +47,7 @@ from kvmdecl.uri import HostUri, parse_manifest_uri
 from kvmdecl.views.events_json import JsonView
 from kvmdecl.views.events_live import LiveView
 from kvmdecl.views.events_text import TextView
+from kvmdecl.views.plan_findings import remarks
 from kvmdecl.views.plan_json import read_plan
 from kvmdecl.views.plan_text import count, render_plan
 from kvmdecl.waves import spent
@@ -59,6 +66,20 @@ def read_saved(path: Path) -> tuple[Plan, Mapping[str, Observation]]:
     return retrace(plan, seen), seen
 
 
+def manager_states(plan: Plan, hosts: Sequence[str]) -> Mapping[str, ManagerStatus | str]:
+    """How each cluster manager of a plan is, or why that is not known."""
+    managers, reach = load_plugins().managers(), common.reach(_uris(plan, answering(plan)))
+    states: dict[str, ManagerStatus | str] = {}
+    for planned in plan.managers:
+        try:
+            states[planned.name] = managers[planned.name].look(plan.cluster, planned.way, reach, hosts)
+        except KeyError:
+            states[planned.name] = "there is no plugin for it"
+        except Rejected as rejected:
+            states[planned.name] = rejected.diagnostics[0].summary
+    return states
+
+
 def _require_shown(plan: Plan) -> None:
     """Make sure that what a file shows of a cluster manager is what its task does, as long as nothing moved.
 
@@ -74,6 +95,18 @@ def _require_shown(plan: Plan) -> None:
             manager = managers.get(step.task.manager)
             if manager is None or not manager.shows(step, reach, sorted(uris)):
                 raise Rejected([not_as_shown(step)])
+
+
+def way_back(plan: Plan) -> Callable[[ConfigureManager, frozenset[str]], Comparison | str]:
+    """How cluster managers are asked for the way back from a run with this plan."""
+
+    def ask(task: ConfigureManager, others: frozenset[str]) -> Comparison | str:
+        uris, manager = _uris(plan, answering(plan)), load_plugins().managers().get(task.manager)
+        if manager is None:
+            return f"there is no plugin for {task.manager}"
+        return manager.undo(task, common.reach(uris), sorted(uris), others)
+
+    return ask
 
 
 def read_rest(name: str, directory: Path | None) -> tuple[Plan, Mapping[str, Observation]]:
@@ -123,21 +156,67 @@ def show(plan: Plan, progress: common.ProgressView, warnings: Sequence[Diagnosti
         common.complain(text.rstrip())
     else:
         common.say(text, end="")
-    common.report((*plan.exceeded, *plan.blocked, *warnings, *plan.notes))
+    common.report(remarks(plan, warnings))
 
 
-def require_limits(plan: Plan) -> None:
-    """Make sure that the plan is within the limits of its manifest. What is beyond was reported with it.
+def policed(plan: Plan, policies: Path | None) -> Plan:
+    """A saved plan with what policies say of it now: those that it was made with, those of plugins, and of a file.
+
+    Raises:
+        Rejected: with everything that is wrong in the file.
+    """
+    return judging.judge(judging.by_file(plan, policies), load_plugins(), "apply")
+
+
+def require_allowed(plan: Plan) -> None:
+    """Make sure that the plan is within the limits of its manifest, and that no policy denies it; that was reported.
 
     Raises:
         typer.Exit: 4 if not.
     """
     if plan.exceeded:
         common.complain("Nothing was changed: the plan goes beyond limits of the manifest.")
+    if plan.denied:
+        names = ", ".join(map(safe_text, plan.denied))
+        common.complain(f"Nothing was changed: the plan is denied by {names}.")
+    if plan.exceeded or plan.denied:
         raise typer.Exit(common.Exit.BLOCKED)
 
 
-def consent(plan: Plan, *, yes: bool, allowed: frozenset[str], reviewed: bool) -> None:
+@dataclass(frozen=True)
+class Agreed:
+    """Consents of a file, and the digest of the plan as a whole, before it was cut at a wave."""
+
+    consents: tuple[Consent, ...] = ()
+    whole: str = ""
+
+    @classmethod
+    def read(cls, path: Path | None, plan: Plan) -> Agreed:
+        """The consents of a file, if there is one.
+
+        Raises:
+            Rejected: with everything that is wrong in it.
+        """
+        return cls() if path is None else cls(read_consents(path), plan.digest)
+
+    def to(self, plan: Plan, deletions: Sequence[str]) -> tuple[Agreement, ...]:
+        """The agreements to deletions of a plan; tells of those that are not about it.
+
+        Raises:
+            Rejected: `apply.unknown-consent`.
+        """
+        if not self.consents:
+            return ()
+        digests = {self.whole, plan.digest}
+        known = set(deletions) if plan.digest == self.whole else {c.address for c in self.consents}
+        common.report(reject_errors(not_used(self.consents, digests, known)))
+        given = given_to(self.consents, digests, set(deletions))
+        return tuple(Agreement(each.address, Way.FILE, each.by, each.why) for each in given)
+
+
+def consent(
+    plan: Plan, *, yes: bool, allowed: frozenset[str], reviewed: bool, agreed: Agreed | None = None
+) -> tuple[Agreement, ...]:
     """Make sure that the user said yes: to the plan, and to each deletion by its name, in this plan.
 
     Args:
@@ -145,6 +224,10 @@ def consent(plan: Plan, *, yes: bool, allowed: frozenset[str], reviewed: bool) -
         yes: whether nobody is to be asked.
         allowed: deletions, as ADDRESS@DIGEST; the plan's digest may be left out if it is `reviewed`.
         reviewed: whether the plan itself was given, so that it is the one that was looked at.
+        agreed: consents of a file.
+
+    Returns:
+        Who agreed to what, and by which way.
 
     Raises:
         typer.Exit: 4 when a deletion lacks consent, 1 when the user said no.
@@ -153,18 +236,30 @@ def consent(plan: Plan, *, yes: bool, allowed: frozenset[str], reviewed: bool) -
     """
     deletions = [name for step in plan.steps for name in step.deletions]
     digest = plan.digest if deletions else ""
-    allowed = _named(allowed, deletions, digest, reviewed=reviewed)
+    me = this_user()
+    given = [
+        Agreement(name, Way.FLAG, me)
+        for name in sorted(_named(allowed, deletions, digest, reviewed=reviewed))
+    ]
+    given += agreed.to(plan, deletions) if agreed is not None else ()
+    known = {each.to for each in given}
     if yes or not sys.stdin.isatty():
-        _require_names(deletions, allowed, "" if reviewed else f"@{digest}")
+        _require_names(deletions, frozenset(known), "" if reviewed else f"@{digest}")
         if not yes:
             raise Rejected([_NOBODY_TO_ASK])
-        return
-    missing = [name for name in deletions if name not in allowed]
+        return Agreement("plan", Way.FLAG, me), *given
+    missing = [name for name in deletions if name not in known]
     if missing and not _confirmed(f"Delete {_listed(missing)}?"):
         raise typer.Exit(common.Exit.BLOCKED)
     if not _confirmed(f"Carry out {count(len(plan.steps), 'step')}?"):
         common.say("Nothing was changed.")
         raise typer.Exit(common.Exit.ERROR)
+    return Agreement("plan", Way.PROMPT, me), *given, *(Agreement(name, Way.PROMPT, me) for name in missing)
+
+
+def this_user() -> str:
+    """Who this is: `USER@MACHINE`, as the kernel sees it."""
+    return "@".join(user_and_machine())
 
 
 def cut(plan: Plan, wave: str) -> Plan:
@@ -232,6 +327,9 @@ def _require_names(deletions: Sequence[str], allowed: frozenset[str], digest: st
         common.complain("Nothing was changed: these deletions need your consent by name:")
         for address in missing:
             common.complain(f"    --allow-delete {safe_text(address)}{digest}")
+        common.complain(
+            "or in a reviewed file: `kvmdecl plan --consents FILE`, then `apply --consents FILE`."
+        )
         raise typer.Exit(common.Exit.BLOCKED)
 
 
@@ -252,12 +350,13 @@ def _confirmed(question: str) -> bool:
     return typer.confirm(question, default=False, err=True)
 
 
-def confirm_destruction(cluster: str, steps: int, confirmed: str) -> None:
-    """Make sure that the user means this cluster.
+def confirm_destruction(cluster: str, steps: int, confirmed: str) -> tuple[Agreement, ...]:
+    """Make sure that the user means this cluster; who agreed, and by which way.
 
     Raises:
         Rejected: `destroy.not-confirmed` when the name that was given or typed is another one.
     """
+    way = Way.FLAG if confirmed else Way.PROMPT
     if not confirmed and sys.stdin.isatty():
         confirmed = typer.prompt(
             f"Carry out {count(steps, 'deletion')}? Type the cluster's name ({cluster})",
@@ -267,6 +366,7 @@ def confirm_destruction(cluster: str, steps: int, confirmed: str) -> None:
         )
     if confirmed != cluster:
         raise Rejected([_not_confirmed(cluster, confirmed)])
+    return (Agreement("plan", way, this_user()),)
 
 
 def _not_confirmed(cluster: str, confirmed: str) -> Diagnostic:
@@ -281,11 +381,12 @@ def _not_confirmed(cluster: str, confirmed: str) -> Diagnostic:
 
 @dataclass(frozen=True)
 class Errand:
-    """What a run is about: the command, what it was given, how the hosts were, and where it is noted down."""
+    """What a run is about: the command, what it was given, how the hosts were, who agreed, where it is noted down."""
 
     command: str
     source: str
     seen: Mapping[str, Observation]
+    agreed: tuple[Agreement, ...]
     journal: Path | None = None
 
     def go_on(self, run: str) -> str:
@@ -313,13 +414,53 @@ class _Befores:
         return observed_at(seat, view) if view else None
 
 
+_RESULTS = {
+    common.Exit.OK: Result.DONE,
+    common.Exit.PARTIAL: Result.IN_PART,
+    common.Exit.LOCKED: Result.LOCKED,
+    common.Exit.PAUSED: Result.PAUSED,
+    common.Exit.INTERRUPTED: Result.INTERRUPTED,
+}
+
+
 def carry_out(plan: Plan, errand: Errand, *, parallel: int, progress: common.ProgressView) -> common.Exit:
-    """Apply the plan and show its events. The first Ctrl-C lets running steps finish, the second ends at once."""
-    cancelled, holder = threading.Event(), this_run(plan.cluster)
+    """Apply the plan, show its events, and tell the notifiers of plugins.
+
+    The first Ctrl-C lets running steps finish, the second ends at once.
+    """
+    holder, start = this_run(plan.cluster), time.monotonic()
+    began = RunBegan(
+        plan.cluster, holder.run, errand.command, holder.user, holder.machine, job(), len(plan.steps)
+    )
+    told, result = Notifying(load_plugins().notifiers()), Result.FAILED
+    told.tell(began)
+    try:
+        code = _carry_out(plan, errand, holder, told, parallel=parallel, progress=progress)
+        result = _RESULTS.get(code, Result.FAILED)
+    except KeyboardInterrupt:
+        result = Result.INTERRUPTED
+        raise
+    finally:
+        told.tell(ended(began, result, told.events, time.monotonic() - start))
+    common.report(told.close())
+    return code
+
+
+def _carry_out(
+    plan: Plan,
+    errand: Errand,
+    holder: Holder,
+    told: Notifying,
+    *,
+    parallel: int,
+    progress: common.ProgressView,
+) -> common.Exit:
+    cancelled = threading.Event()
     uris, befores = _uris(plan, answering(plan)), _Befores(plan, errand.seen)
     gates = gates_of(plan, load_plugins()) if plan.rollout and plan.rollout.gates else {}
     directory = common.journal_directory(errand.journal)
-    with Journal.create(directory, holder, errand.command, errand.source, plan) as journal:
+    noted = Journal.create(directory, holder, errand.command, errand.source, plan, errand.agreed, job())
+    with noted as journal:
         go_on = errand.go_on(holder.run)
         with _interruptible(cancelled, go_on), WritingFleet(uris) as fleet:
             managers = load_plugins().managers() if _is_managed(plan) else {}
@@ -330,10 +471,10 @@ def carry_out(plan: Plan, errand: Errand, *, parallel: int, progress: common.Pro
                 cancelled=cancelled,
                 holder=holder,
                 intend=lambda address: journal.intend(address, befores.of(address)),
-                gates=Gatekeeper(gates, fleet),
+                gates=Gatekeeper(gates, fleet, partial(manager_states, plan, sorted(uris))),
             )
             try:
-                last, gate = _show(_noted(events, journal), plan, progress)
+                last, gate = _show(_noted(events, journal, told), plan, progress)
             except Busy as busy:
                 journal.discard()
                 common.report(busy.diagnostics)
@@ -356,9 +497,11 @@ def _is_managed(plan: Plan) -> bool:
     return any(isinstance(step.task, ConfigureManager) for step in plan.steps)
 
 
-def _noted(events: Iterator[Event], journal: Journal) -> Iterator[Event]:
+def _noted(events: Iterator[Event], journal: Journal, told: Notifying) -> Iterator[Event]:
     for event in events:
         journal.note(event)
+        if not isinstance(event, StepProgress):
+            told.tell(event)
         yield event
 
 

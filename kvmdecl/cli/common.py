@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
+from kvmdecl.cli import places
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
     from kvmdecl.manager import Reach, Shell
     from kvmdecl.uri import HostUri
 
-DEFAULT_PATH = Path("cluster.yaml")
-"""What a command works on when neither its PATH nor KVMDECL_CLUSTER says."""
+DEFAULT_PATH = places.DEFAULT_PATH
+journal_directory = places.journal_directory
 
 ClusterPath = Annotated[
     Path,
@@ -32,6 +34,14 @@ ClusterPath = Annotated[
     ),
 ]
 
+
+Newcomers = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="VM",
+        help="A vm that exists nowhere: make it though a host does not answer. May be repeated.",
+    ),
+]
 
 JournalDirectory = Annotated[
     Path | None,
@@ -44,12 +54,16 @@ JournalDirectory = Annotated[
 ]
 
 
-def journal_directory(given: Path | None) -> Path:
-    """Where journals are: as said, or where the XDG Base Directory Specification keeps a user's state."""
-    if given is not None:
-        return given
-    state = os.environ.get("XDG_STATE_HOME", "")
-    return (Path(state) if state.startswith("/") else Path.home() / ".local" / "state") / "kvmdecl" / "runs"
+PolicyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--policies",
+        metavar="FILE",
+        envvar="KVMDECL_POLICIES",
+        help="Hold the plan against the policies in this file, too.",
+        show_default=False,
+    ),
+]
 
 
 class Exit(IntEnum):
@@ -87,6 +101,8 @@ class ReportFormat(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+    MARKDOWN = "markdown"
+    HTML = "html"
     SARIF = "sarif"
     GITHUB = "github"
     GITLAB = "gitlab"
@@ -99,6 +115,10 @@ class PlanFormat(StrEnum):
     TEXT = "text"
     JSON = "json"
     MARKDOWN = "markdown"
+    HTML = "html"
+    SVG = "svg"
+    DOT = "dot"
+    MERMAID = "mermaid"
     SARIF = "sarif"
     GITHUB = "github"
     GITLAB = "gitlab"
@@ -152,27 +172,39 @@ def complain(text: str) -> None:
     _write(sys.stderr, text + "\n")
 
 
-def report(diagnostics: Iterable[Diagnostic]) -> None:
-    """Show diagnostics, if there are any, on standard error."""
+def report(diagnostics: Iterable[Diagnostic], texts: Mapping[Path, str] | None = None) -> None:
+    """Show diagnostics, if there are any, on standard error; `texts` of files that are not written yet."""
     from kvmdecl.source import line_reader
     from kvmdecl.views.diagnostics_text import render
 
     if found := tuple(diagnostics):
-        _write(sys.stderr, render(found, color=color(sys.stderr), read_line=line_reader()))
+        _write(sys.stderr, render(found, color=color(sys.stderr), read_line=line_reader(texts)))
 
 
-def say_findings(diagnostics: Iterable[Diagnostic], form: str, title: str) -> None:
-    """Write diagnostics to standard output, in one of the formats that other programs read.
+MaxBytes = Annotated[int, typer.Option(min=8_000, metavar="N", help="Length of the Markdown, at most.")]
+MOST_BYTES = 60_000
+"""`plan_markdown.MAX_BYTES`, which no `--help` has to read; `MaxBytes` begins with its `LEAST_BYTES`."""
+
+
+def say_findings(
+    diagnostics: Iterable[Diagnostic], form: str, command: str, path: Path, max_bytes: int = MOST_BYTES
+) -> None:
+    """Write diagnostics to standard output, in one of the formats that are not for a terminal.
 
     For GitHub Actions those on lines that the pull request changes come first, and all are added to the job's summary.
 
     Args:
         diagnostics: in any order.
-        form: `json`, `sarif`, `github`, `gitlab` or `junit`.
-        title: what was looked at, `validate` or `plan`.
+        form: a value of `ReportFormat`, but not `text`.
+        command: that found them.
+        path: of what was looked at.
+        max_bytes: of Markdown.
     """
     if form == "github":
-        _annotate(diagnostics, title)
+        _annotate(diagnostics, command)
+        return
+    if form in {"markdown", "html"}:
+        say(_as_document(diagnostics, form, command, path, max_bytes), end="")
         return
     if form == "json":
         from kvmdecl.views.diagnostics_text import render_json as render
@@ -183,6 +215,19 @@ def say_findings(diagnostics: Iterable[Diagnostic], form: str, title: str) -> No
     else:
         from kvmdecl.views.junit import render_junit as render
     say(render(diagnostics), end="")
+
+
+def _as_document(
+    diagnostics: Iterable[Diagnostic], form: str, command: str, path: Path, max_bytes: int
+) -> str:
+    from kvmdecl.source import line_reader
+    from kvmdecl.views.findings_html import render_findings_html
+    from kvmdecl.views.findings_markdown import render_findings_markdown
+
+    lines = line_reader()
+    if form == "html":
+        return render_findings_html(diagnostics, command, str(path), read_line=lines)
+    return render_findings_markdown(diagnostics, command, str(path), max_bytes=max_bytes, read_line=lines)
 
 
 def _annotate(diagnostics: Iterable[Diagnostic], title: str) -> None:
@@ -326,6 +371,15 @@ def _discard(stream: TextIO) -> None:
     os.close(nowhere)
 
 
+def unreadable(what: str, error: OSError) -> Exception:
+    """Return the exception for journals that cannot be read."""
+    from kvmdecl.diagnostics import Diagnostic, Rejected
+    from kvmdecl.text import safe_text
+
+    cause = f"{safe_text(error.strerror or str(error))}."
+    return Rejected([Diagnostic("run.journal-broken", f"cannot read {safe_text(what)}", cause=cause)])
+
+
 def not_written(what: str, error: OSError) -> Exception:
     """Return the exception for output that could not be written."""
     from kvmdecl.diagnostics import Diagnostic, Rejected
@@ -377,8 +431,10 @@ def host_uris(cluster: ResolvedCluster) -> dict[str, HostUri]:
     return uris
 
 
-def reach(uris: Mapping[str, HostUri]) -> Reach:
+def reach(uris: Mapping[str, HostUri], otherwise: str = "") -> Reach:
     """Return the way to run programs on these hosts; in a rehearsal on those of the lab, whatever else is said.
+
+    `otherwise` is how SSH gets to those whose URIs lead to libvirt alone (`root@{name}`).
 
     Raises:
         Rejected: `lab.not-found`, `lab.state-broken`.
@@ -386,7 +442,7 @@ def reach(uris: Mapping[str, HostUri]) -> Reach:
     from kvmdecl.hosts.shell import UriReach
 
     if not rehearsing():
-        return UriReach(uris)
+        return UriReach(uris, otherwise)
     from kvmdecl.lab import Lab
 
     return LabReach(Lab.load(Path(os.environ["KVMDECL_LAB"])))
@@ -411,3 +467,7 @@ class LabReach:
                 raise NoAnswer(f"{host}: {rejected.diagnostics[0].summary}") from None
 
         return CommandShell(host, wrap) if host in self.lab.hosts else None
+
+    def here(self, host: str, variables: Mapping[str, str]) -> Shell | None:
+        """None: the hosts of a lab are where nobody but the lab leads to."""
+        return None

@@ -27,6 +27,7 @@ def run(
         common.ProgressView, typer.Option(help="How to show progress.")
     ] = common.ProgressView.AUTO,
     journal: common.JournalDirectory = None,
+    policies: common.PolicyFile = None,
 ) -> None:
     """Delete all that the cluster made on its hosts, and list it first; volumes and secrets are kept unless named.
 
@@ -37,17 +38,18 @@ def run(
       kvmdecl destroy clusters/demo
       kvmdecl destroy demo --confirm demo --volume kvm-1/volume/vms/a.root.qcow2
 
-    Exit codes: 0 done, 1 error, protected or not confirmed, 3 done in part, 4 beyond a limit,
+    Exit codes: 0 done, 1 error, protected or not confirmed, 3 done in part, 4 beyond a limit
+    or denied by a policy,
     5 another run holds a host.
     """
     from kvmdecl.cli import applying, planning
 
-    cluster, made = planning.make_destroy(path, frozenset(volume or ()), frozenset(secret or ()))
+    cluster, made = planning.make_destroy(path, frozenset(volume or ()), frozenset(secret or ()), policies)
     plan = made.plan
     applying.show(plan, progress)
     if not plan.steps:
         raise typer.Exit(planning.exit_code(plan, detailed=False))
-    applying.require_limits(plan)
-    applying.confirm_destruction(cluster.name, len(plan.steps), confirm)
-    errand = applying.Errand("destroy", str(path), made.seen, journal)
+    applying.require_allowed(plan)
+    given = applying.confirm_destruction(cluster.name, len(plan.steps), confirm)
+    errand = applying.Errand("destroy", str(path), made.seen, given, journal)
     raise typer.Exit(applying.carry_out(plan, errand, parallel=parallel, progress=progress))

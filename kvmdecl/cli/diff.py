@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,10 +10,8 @@ import typer
 from kvmdecl.cli import common, showing
 
 if TYPE_CHECKING:
-    from kvmdecl.cluster import ResolvedCluster
     from kvmdecl.diagnostics import Diagnostic
     from kvmdecl.plan import Plan
-    from kvmdecl.pluginhost import Plugins
 
 
 def run(
@@ -31,8 +28,9 @@ def run(
     ] = None,
     detailed_exitcode: showing.DetailedExitcode = False,
     format_: showing.Form = common.PlanFormat.TEXT,
+    policies: common.PolicyFile = None,
     expand: showing.Expand = False,
-    max_bytes: showing.MaxBytes = showing.MOST_BYTES,
+    max_bytes: common.MaxBytes = common.MOST_BYTES,
 ) -> None:
     """Show what a change of the manifest means for hosts that hold what it said before. Contacts nobody.
 
@@ -45,34 +43,28 @@ def run(
       kvmdecl diff HEAD clusters/demo
       kvmdecl diff main...HEAD clusters/demo --format markdown
 
-    Exit codes: 0 compared, 1 error or blocked objects, 2 changes (with --detailed-exitcode).
+    Exit codes: 0 compared, 1 error or blocked objects, 2 changes (with --detailed-exitcode),
+    4 it goes beyond a limit of the manifest, or a policy denies it.
     """
     from kvmdecl.cli import planning
 
-    plan = _compare(revisions, path, facts)
-    showing.show_plan(plan, (), format_, expand=expand, max_bytes=max_bytes)
+    with showing.told_in(format_, "diff", path, max_bytes):
+        plan = _compare(revisions, path, facts, policies)
+    showing.show_plan(plan, (), format_, path, expand=expand, max_bytes=max_bytes)
     raise typer.Exit(planning.exit_code(plan, detailed=detailed_exitcode))
 
 
-def _compare(revisions: str, path: Path, facts: Path | None) -> Plan:
-    from kvmdecl.compare import compare
-    from kvmdecl.diagnostics import Diagnostic, Rejected
+def _compare(revisions: str, path: Path, facts: Path | None, policies: Path | None) -> Plan:
+    from kvmdecl.cli import judging
+    from kvmdecl.cli.comparing import compared
+    from kvmdecl.diagnostics import Rejected
     from kvmdecl.pluginhost import load_plugins
-    from kvmdecl.revisions import commits
     from kvmdecl.snapshot import load_snapshots
-    from kvmdecl.text import quoted
 
     plugins = load_plugins()
-    first, second = commits(revisions)
     recorded = load_snapshots(facts) if facts is not None else {}
-    old, new = _at(first, path, plugins), _at(second, path, plugins)
-    if new is None:
-        hint = "to let a cluster go is `kvmdecl destroy`; a host, `state: absent`"
-        raise Rejected(
-            [Diagnostic("diff.no-manifest", f"there is no {quoted(str(path))} any more", hint=hint)]
-        )
     try:
-        return compare(old, new, recorded, plugins)
+        return judging.judge(compared(revisions, path, plugins, recorded, policies), plugins, "diff")
     except Rejected as rejected:
         raise rejected if facts is not None else Rejected([*rejected.diagnostics, _assumed()]) from rejected
 
@@ -87,31 +79,3 @@ def _assumed() -> Diagnostic:
         hint="give --facts a folder that `kvmdecl facts` wrote",
         severity=Severity.INFO,
     )
-
-
-def _at(commit: str, path: Path, plugins: Plugins) -> ResolvedCluster | None:
-    """The cluster as a commit has it, or the working folder if that is empty; None if it has none."""
-    if not commit:
-        return _load(path, plugins)
-    from tempfile import TemporaryDirectory
-
-    from kvmdecl.revisions import export
-
-    here = Path.cwd()
-    inside = Path(os.path.relpath(path, here)) if path.is_absolute() else path
-    with TemporaryDirectory(prefix="kvmdecl-") as folder:
-        there = export(commit, Path(folder))
-        if not (there / inside).exists():
-            return None
-        os.chdir(there)  # so that what is said of files names them as they are called from here
-        try:
-            return _load(inside, plugins)
-        finally:
-            os.chdir(here)
-
-
-def _load(path: Path, plugins: Plugins) -> ResolvedCluster:
-    from kvmdecl.images import Care
-    from kvmdecl.pipeline import load_cluster
-
-    return load_cluster(path, plugins, Care.IGNORE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +13,12 @@ from kvmdecl.cli import common
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kvmdecl.answers import Answer
     from kvmdecl.cluster import ResolvedCluster
+    from kvmdecl.inside import Certificate, Inside, Unseen
+    from kvmdecl.pluginhost import Plugins
     from kvmdecl.state import Observation
+    from kvmdecl.uri import HostUri
 
 
 def run(
@@ -39,29 +44,57 @@ def run(
     facts: Annotated[
         Path | None, typer.Option(help="Look offline, at the files that `kvmdecl facts` wrote.")
     ] = None,
+    ssh: Annotated[
+        str,
+        typer.Option(
+            metavar="TARGET",
+            help="How SSH gets to hosts whose URIs lead to libvirt alone: `root@{name}`, `{name}` being the host.",
+            show_default=False,
+        ),
+    ] = "",
+    libvirt_only: Annotated[
+        bool, typer.Option("--libvirt-only", help="Ask libvirt alone, and run no programs on hosts.")
+    ] = False,
 ) -> None:
     """Examine the hosts of a manifest: what does not work, what could be better, and how to mend it.
 
     It asks whether each host is reached safely, which versions it has, whether KVM, IOMMU, firmware, TPM, pools,
-    networks and confinement are there as far as the manifest wants them, and how long guests wait for CPUs; and of all
-    hosts together whether guests can move between them. Nothing is changed.
+    networks and confinement are there as far as the manifest wants them, and how long guests wait for CPUs; through
+    programs of the host (by SSH, or on this machine) its clock, huge pages, inodes, ports for migration, certificates
+    and fencing; and of all hosts together whether guests can move between them. Nothing is changed.
 
     Examples:
       kvmdecl doctor clusters/demo
       kvmdecl doctor clusters/demo --host kvm-1 --read-write --verbose
+      kvmdecl doctor clusters/demo --ssh root@{name}
       kvmdecl doctor clusters/demo --textfile /var/lib/node_exporter/hosts.prom
 
     Exit codes: 0 all works, 1 error, 2 something that is wanted does not work, 3 a host did not answer.
     """
+    import time
+
     from kvmdecl.cli import planning
     from kvmdecl.doctor import examine
+    from kvmdecl.inside import Unseen
     from kvmdecl.pluginhost import load_plugins
     from kvmdecl.state import Unreachable
     from kvmdecl.views.doctor import render_doctor, render_doctor_json, render_doctor_metrics
 
-    cluster = planning.read_cluster(path, load_plugins())
-    seen = _seen(cluster, host, facts, read_write)
-    findings = examine(cluster, seen)
+    plugins = load_plugins()
+    cluster = planning.read_cluster(path, plugins)
+    every = {resolved.name: resolved.uri for resolved in cluster.hosts}
+    uris = {name: every[name] for name in common.chosen_hosts(host, every)}
+    seen = _seen(cluster, uris, facts, read_write)
+    up = [name for name, each in seen.items() if not isinstance(each, Unreachable)]
+    if facts is not None or libvirt_only:
+        why = "files hold what libvirt told" if facts is not None else "libvirt alone was asked"
+        looks = _Looks(dict.fromkeys(up, Unseen(why)), {}, ())
+    else:
+        looks = _looked(cluster, plugins, uris, up, ssh)
+    findings = examine(
+        cluster, seen, looks.inside, looks.certificates, now=time.time(), is_lab=common.rehearsing() and facts is None
+    )  # fmt: skip
+    findings = (*findings, *looks.more)
     if textfile is not None:
         common.write_file(textfile, render_doctor_metrics(cluster.name, findings))
     if format_ is common.Format.JSON:
@@ -74,8 +107,17 @@ def run(
     raise typer.Exit(common.Exit.CHANGES if failing else common.Exit.OK)
 
 
+@dataclass(frozen=True, slots=True)
+class _Looks:
+    """What was seen past libvirt."""
+
+    inside: Mapping[str, Inside | Unseen]
+    certificates: Mapping[str, Certificate]
+    more: tuple[Answer, ...]
+
+
 def _seen(
-    cluster: ResolvedCluster, wanted: list[str] | None, facts: Path | None, read_write: bool
+    cluster: ResolvedCluster, uris: Mapping[str, HostUri], facts: Path | None, read_write: bool
 ) -> Mapping[str, Observation]:
     from dataclasses import replace
 
@@ -84,10 +126,31 @@ def _seen(
     from kvmdecl.pipeline import scope_of
     from kvmdecl.snapshot import SnapshotReader
 
-    uris = {resolved.name: resolved.uri for resolved in cluster.hosts}
-    names = common.chosen_hosts(wanted, uris)
     scope = replace(scope_of(cluster), interfaces=True, settings=True, loads=True, domain_support=read_write)
     if facts is not None:
-        return SnapshotReader(facts, {name: uris[name] for name in names}).observe(scope)
-    with ReadingFleet({name: uris[name] for name in names}) as fleet:
+        return SnapshotReader(facts, uris).observe(scope)
+    with ReadingFleet(uris) as fleet:
         return believable(fleet.observe(scope))
+
+
+def _looked(
+    cluster: ResolvedCluster, plugins: Plugins, uris: Mapping[str, HostUri], up: list[str], ssh: str
+) -> _Looks:
+    from kvmdecl.hosts.certificates import certificates
+    from kvmdecl.hosts.inside import look
+    from kvmdecl.inside import NO_WAY, Unseen
+    from kvmdecl.manager import NoAnswer
+
+    reach = common.reach(uris, ssh)
+    shells = {name: reach.shell(name) for name in up}
+    pools = [pool for pool in cluster.pools if pool.spec.path is not None]
+    paths = {name: [str(pool.spec.path) for pool in pools if name in pool.hosts] for name in up}
+    addresses = {host.name: host.migration_address for host in cluster.hosts if host.migration_address}
+    found = look({name: shell for name, shell in shells.items() if shell is not None}, paths, addresses)
+    by_hand = "see that `ssh -o BatchMode=yes` gets there as this user, and that `sh` answers"
+    inside = {name: found.get(name, NO_WAY) for name in up}
+    told = {
+        name: Unseen(str(each), by_hand) if isinstance(each, NoAnswer) else each
+        for name, each in inside.items()
+    }
+    return _Looks(told, certificates(uris), plugins.doctor(cluster, reach, up))

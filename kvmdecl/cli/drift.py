@@ -11,6 +11,7 @@ from kvmdecl.cli import common
 
 if TYPE_CHECKING:
     from kvmdecl.drift import Drift
+    from kvmdecl.notices import DriftSeen
 
 
 def run(
@@ -46,9 +47,38 @@ def run(
         _write_metrics(textfile, drift)
     render = render_drift_json if format_ is common.Format.JSON else render_drift
     common.say(render(drift), end="")
+    _notify(drift)
     if not drift.complete:
         raise typer.Exit(common.Exit.PARTIAL)
     raise typer.Exit(common.Exit.CHANGES if drift.found else common.Exit.OK)
+
+
+def _notify(drift: Drift) -> None:
+    from kvmdecl.notifying import Notifying
+    from kvmdecl.pluginhost import load_plugins
+
+    told = Notifying(load_plugins().notifiers())
+    told.tell(_seen(drift))
+    common.report(told.close())
+
+
+def _seen(drift: Drift) -> DriftSeen:
+    from kvmdecl.drift import DriftClass
+    from kvmdecl.hosts.processes import job, user_and_machine
+    from kvmdecl.notices import DriftSeen
+
+    return DriftSeen(
+        drift.cluster,
+        *user_and_machine(),
+        job(),
+        drift.found,
+        hosts=len(drift.hosts),
+        silent=drift.silent,
+        changed=drift.total(DriftClass.CHANGED),
+        missing=drift.total(DriftClass.MISSING),
+        outside=drift.total(DriftClass.OUTSIDE),
+        unapplied=drift.total(DriftClass.UNAPPLIED),
+    )
 
 
 def _write_metrics(path: Path, drift: Drift) -> None:

@@ -1,13 +1,15 @@
-"""What `set` and `unset` share: a change of a manifest is checked, shown and written."""
+"""What commands share that write manifests; `set` and `unset`: a change is checked, shown and written."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from kvmdecl.cli import common
 
+Check = Annotated[bool, typer.Option("--check", help="Show what would be changed, and write nothing.")]
 DryRun = typer.Option("--dry-run", help="Show the change and write nothing.")
 Key = typer.Argument(metavar="KEY", help="What is changed, as the manifest writes it: vms.web.memory.")
 
@@ -18,21 +20,23 @@ def change(path: Path, key: str, value: str | None, *, dry_run: bool) -> None:
     Raises:
         Rejected: it cannot be changed in one place, or with everything that would be wrong.
     """
-    from difflib import unified_diff
-
+    from kvmdecl.diagnostics import Rejected
     from kvmdecl.images import Care
     from kvmdecl.pipeline import load_cluster
     from kvmdecl.pluginhost import load_plugins
     from kvmdecl.rewrite import rewritten
     from kvmdecl.source import read_text
-    from kvmdecl.text import safe_text
+    from kvmdecl.views.edit_text import render_edit
 
     changed = rewritten(path, key, value)
-    load_cluster(path, load_plugins(), Care.LOOK, changed)
+    try:
+        load_cluster(path, load_plugins(), Care.LOOK, changed)
+    except Rejected as rejected:
+        common.report(rejected.diagnostics, changed)
+        common.complain("Nothing was written: this is what the manifest would be.")
+        raise typer.Exit(common.Exit.ERROR) from rejected
     for file, text in changed.items():
-        before = read_text(file).splitlines()
-        lines = unified_diff(before, text.splitlines(), str(file), str(file), lineterm="", n=1)
-        common.say("\n".join(safe_text(line) for line in lines))
+        common.say(render_edit(str(file), read_text(file), text, color=common.color()))
         if not dry_run:
             common.write_manifest(file, text)
     if not changed:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kvmdecl.diagnostics import Diagnostic
+    from kvmdecl.manager import Configuration, Manager
     from kvmdecl.state import HostSnapshot, Observation
 
 
@@ -39,7 +41,8 @@ def run(
     """Read hosts into files, for `kvmdecl plan --facts`.
 
     Each file holds what a host is (CPUs, memory, devices, versions) and what exists on it (domains, networks,
-    pools, volumes). It is sorted, so that git shows what changed. Secrets are left out.
+    pools, volumes). It is sorted, so that git shows what changed. Secrets are left out. What a cluster manager goes
+    by (`ha`) is in a file of its own, managers/NAME.json.
 
     --from-xml makes the same of what virsh printed, for hosts that cannot be reached from here. A folder for
     each host holds capabilities.xml (virsh capabilities) and, as far as wanted, domcapabilities.xml,
@@ -54,30 +57,36 @@ def run(
 
     Exit codes: 0 all read, 1 error, 3 a host did not answer; the others are written.
     """
-    snapshots, failed = (
-        (_saved(from_xml, host), ()) if from_xml is not None else _read(path, host, read_write)
-    )
-    _write(out, snapshots)
-    for snapshot in snapshots:
-        common.say(f"wrote {out / f'{snapshot.host}.json'}")
-    common.report(failed)
-    raise typer.Exit(common.Exit.PARTIAL if failed else common.Exit.OK)
+    found = Read(_saved(from_xml, host)) if from_xml is not None else _read(path, host, read_write)
+    for file in _write(out, found):
+        common.say(f"wrote {file}")
+    common.report((*found.failed, *found.notes))
+    raise typer.Exit(common.Exit.PARTIAL if found.failed else common.Exit.OK)
 
 
-def _read(
-    path: Path, wanted: list[str] | None, domain_support: bool
-) -> tuple[list[HostSnapshot], tuple[Diagnostic, ...]]:
+class Read(NamedTuple):
+    """What was read, who did not answer, and what else there is to know. `managers` are cluster managers by name."""
+
+    snapshots: list[HostSnapshot]
+    managers: Mapping[str, tuple[Manager, Configuration]] = MappingProxyType({})
+    failed: tuple[Diagnostic, ...] = ()
+    notes: tuple[Diagnostic, ...] = ()
+
+
+def _read(path: Path, wanted: list[str] | None, domain_support: bool) -> Read:
     from dataclasses import replace
 
     from kvmdecl.cli import planning
     from kvmdecl.diagnostics import reject_errors
     from kvmdecl.hosts.fleet import ReadingFleet
     from kvmdecl.hosts.identity import check_identities
+    from kvmdecl.manager import Configuration, Unknown
     from kvmdecl.pipeline import scope_of
     from kvmdecl.pluginhost import load_plugins
     from kvmdecl.state import HostSnapshot, Unreachable
 
-    cluster = planning.read_cluster(path, load_plugins())
+    plugins = load_plugins()
+    cluster = planning.read_cluster(path, plugins)
     uris = {resolved.name: resolved.uri for resolved in cluster.hosts}
     names = common.chosen_hosts(wanted, uris)
     scope = replace(
@@ -86,9 +95,19 @@ def _read(
     with ReadingFleet({name: uris[name] for name in names}) as fleet:
         seen: Mapping[str, Observation] = fleet.observe(scope)
     reject_errors(check_identities(seen))
-    return (
-        [each for each in seen.values() if isinstance(each, HostSnapshot)],
-        tuple(each.diagnostic for each in seen.values() if isinstance(each, Unreachable)),
+    snapshots = [each for each in seen.values() if isinstance(each, HostSnapshot)]
+    up, reach = frozenset(each.host for each in snapshots), common.reach(uris)
+    managers = plugins.managers()
+    told = {name: manager.observe(cluster, reach, up) for name, manager in managers.items()}
+    silent = [each for each in told.values() if isinstance(each, Unknown)]
+    return Read(
+        snapshots,
+        {name: (managers[name], each) for name, each in told.items() if isinstance(each, Configuration)},
+        (
+            *(each.diagnostic for each in seen.values() if isinstance(each, Unreachable)),
+            *(each.diagnostic for each in silent if each.asked),
+        ),
+        tuple(each.diagnostic for each in silent if not each.asked),
     )
 
 
@@ -99,10 +118,15 @@ def _saved(directory: Path, wanted: list[str] | None) -> list[HostSnapshot]:
     return [snapshots[name] for name in common.chosen_hosts(wanted, snapshots)]
 
 
-def _write(directory: Path, snapshots: list[HostSnapshot]) -> None:
-    from kvmdecl.snapshot import write_snapshots
+def _write(directory: Path, found: Read) -> list[Path]:
+    from kvmdecl.snapshot import write_manager, write_snapshots
 
     try:
-        write_snapshots(directory, snapshots)
+        write_snapshots(directory, found.snapshots)
+        managers = [
+            write_manager(directory, name, manager, configuration)
+            for name, (manager, configuration) in found.managers.items()
+        ]
     except OSError as error:
         raise common.not_written(str(directory), error) from error
+    return [*(directory / f"{snapshot.host}.json" for snapshot in found.snapshots), *managers]

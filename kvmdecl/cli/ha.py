@@ -17,6 +17,8 @@ app = typer.Typer(no_args_is_help=True)
 SECTION = "ha"
 """Whichever plugin brings this section of the manifest also writes its files."""
 
+Facts = Annotated[Path | None, typer.Option(help="Work offline, with the files that `kvmdecl facts` wrote.")]
+
 
 @app.callback()
 def group() -> None:
@@ -26,6 +28,7 @@ def group() -> None:
       kvmdecl ha emit clusters/edge
       kvmdecl ha emit clusters/edge --facts facts/ --out ha/
       kvmdecl ha simulate clusters/edge
+      kvmdecl ha map clusters/edge
       kvmdecl ha status clusters/edge
     """
 
@@ -33,9 +36,7 @@ def group() -> None:
 @app.command()
 def emit(
     path: common.ClusterPath = common.DEFAULT_PATH,
-    facts: Annotated[
-        Path | None, typer.Option(help="Work offline, with the files that `kvmdecl facts` wrote.")
-    ] = None,
+    facts: Facts = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write the files.")] = Path("ha"),
 ) -> None:
     """Write what Pacemaker and corosync are given.
@@ -64,9 +65,7 @@ def emit(
 @app.command()
 def simulate(
     path: common.ClusterPath = common.DEFAULT_PATH,
-    facts: Annotated[
-        Path | None, typer.Option(help="Work offline, with the files that `kvmdecl facts` wrote.")
-    ] = None,
+    facts: Facts = None,
     lose: Annotated[
         int | None,
         typer.Option(
@@ -101,6 +100,38 @@ def simulate(
     common.report(proof.findings)
     common.say(render_proof_json(proof) if format_ is common.Format.JSON else render_proof(proof), end="")
     raise typer.Exit(common.Exit.OK if proof.survives else common.Exit.ERROR)
+
+
+@app.command("map")
+def map_(
+    path: common.ClusterPath = common.DEFAULT_PATH,
+    facts: Facts = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw a picture (SVG) into this file.")
+    ] = None,
+) -> None:
+    """Show where each vm runs, may run, and goes if its host is lost.
+
+    What the rules of placement allow is put beside what Pacemaker's own scheduler does about the loss of each host;
+    hosts that can not have a vm are told with the reason. Room is not looked at, but by the scheduler.
+
+    Reads the hosts over read-only connections and changes none; no running cluster is asked.
+
+    Examples:
+      kvmdecl ha map clusters/edge
+      kvmdecl ha map clusters/edge --facts facts/ --out ha.svg
+
+    Exit codes: 0 shown, 1 error.
+    """
+    from kvmdecl.cli import planning
+    from kvmdecl.views.home_map import render_home_map, render_home_map_svg
+
+    found = planning.home_map(path, facts, SECTION)
+    if out is None:
+        common.say(render_home_map(found), end="")
+        return
+    common.write_file(out, render_home_map_svg(found))
+    common.say(f"wrote {out}")
 
 
 @app.command()

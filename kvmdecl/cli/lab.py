@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
+from kvmdecl.cli import common
+
 if TYPE_CHECKING:
     from kvmdecl.lab import Lab, Topology
 
@@ -99,7 +101,7 @@ def up(
     )
     _print_hosts(running)
     count = "1 host" if len(names) == 1 else f"{len(names)} hosts"
-    print(
+    common.say(
         f'{count} up in {time.monotonic() - began:.1f} s. To plan against the lab: eval "$(kvmdecl lab env)"'
     )
 
@@ -117,7 +119,7 @@ def env(context: typer.Context) -> None:
     While KVMDECL_LAB is set, plan and apply reach each host of a manifest at the lab host of the same name,
     whatever its `uri:` says.
     """
-    print(f"export KVMDECL_LAB={shlex.quote(str(_load(context).directory))}")
+    common.say(f"export KVMDECL_LAB={shlex.quote(str(_load(context).directory))}")
 
 
 @app.command()
@@ -130,7 +132,7 @@ def uri(
     ] = "unix",
 ) -> None:
     """Print the libvirt URI of a host."""
-    print(_load(context).host(host).uri(transport))
+    common.say(_load(context).host(host).uri(transport))
 
 
 @app.command("exec", context_settings=_AS_GIVEN)
@@ -221,7 +223,7 @@ def down(context: typer.Context) -> None:
 
     directory = _directory(context)
     found = labs.down(directory)
-    print(f"The lab in {safe_text(str(directory))} is gone." if found else "There is no lab to end.")
+    common.say(f"The lab in {safe_text(str(directory))} is gone." if found else "There is no lab to end.")
 
 
 def _directory(context: typer.Context) -> Path:
@@ -264,7 +266,7 @@ def _print_hosts(running: Lab) -> None:
     width = max(map(len, running.hosts), default=0)
     for name, state in running.status().items():
         host = running.hosts[name]
-        print(f"{safe_text(name):{width}}  {state:11}  {host.address:12}  {safe_text(host.uri())}")
+        common.say(f"{safe_text(name):{width}}  {state:11}  {host.address:12}  {safe_text(host.uri())}")
 
 
 def _become(command: list[str]) -> NoReturn:

@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kvmdecl.cli import common
+from kvmdecl.cli.completion import BY_PARAMETER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 COMMANDS = {
     "init": "Write a small cluster to start from",
     "validate": "Check a manifest; contacts nobody",
     "set": "Set one value of a manifest, and touch no other byte",
     "unset": "Take one key out of a manifest",
+    "fmt": "Lay out manifests as they are laid out themselves",
+    "migrate": "Write manifests in the words of today's versions",
     "rules": "List the known pitfalls that manifests are held against",
     "advise": "Propose what a vm should have for what it is for, as a patch",
     "lock": "Write where each vm is, to be reviewed and kept to",
@@ -122,7 +125,8 @@ def _program(
 def _run(arguments: Sequence[str]) -> int:
     from kvmdecl.diagnostics import Rejected
 
-    wanted = arguments[:1] if arguments and arguments[0] in COMMANDS else COMMANDS
+    words = arguments or _words_to_complete()
+    wanted = words[:1] if words and words[0] in COMMANDS else COMMANDS
     try:
         code = build(wanted)(list(arguments), prog_name="kvmdecl", standalone_mode=False)
     except Rejected as rejected:
@@ -134,6 +138,12 @@ def _run(arguments: Sequence[str]) -> int:
     except typer.TyperException as error:
         return _show_usage(error)
     return code if isinstance(code, int) else common.Exit.OK
+
+
+def _words_to_complete() -> Sequence[str]:
+    """What is on the command line of a shell that asks what could come next, but for the word that is being written."""
+    line = os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS", "")
+    return line.split()[1:-1] if "_KVMDECL_COMPLETE" in os.environ else ()
 
 
 def _show_usage(error: Any) -> int:  # noqa: ANN401 - what typer raises for a wrong command line has no public type
@@ -178,11 +188,27 @@ def _with_color(command: Callable[..., None]) -> Callable[..., None]:
         annotation=Annotated[common.ColorChoice, typer.Option(help="When to use colours.")],
     )
     given = inspect.signature(command, eval_str=True)
+    for parameter in given.parameters.values():
+        _complete(parameter)
     parameters = [*given.parameters.values(), option]
     described: Any = colored  # typer reads both of these
     described.__signature__ = given.replace(parameters=parameters)
     described.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return colored
+
+
+def _complete(parameter: inspect.Parameter) -> None:
+    """Have a shell offer what a parameter of this name takes."""
+    if parameter.name in BY_PARAMETER:
+        for said in getattr(parameter.annotation, "__metadata__", ()):
+            said.autocompletion = said.autocompletion or _asked_by_typer(BY_PARAMETER[parameter.name])
+
+
+def _asked_by_typer(names: Callable[[Mapping[str, Any], str], list[str]]) -> Callable[..., list[str]]:
+    def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+        return names(ctx.params, incomplete)
+
+    return complete
 
 
 def _tidy(group: typer.Typer) -> typer.Typer:

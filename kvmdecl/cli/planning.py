@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvmdecl.asking import Relock
-from kvmdecl.cli import common
+from kvmdecl.cli import common, judging
+from kvmdecl.cli.choosing import WHOLE, Part, choose
 from kvmdecl.cluster import PlacedCluster, ResolvedCluster
 from kvmdecl.deep import deepen
 from kvmdecl.diagnostics import Diagnostic, Rejected
@@ -18,6 +19,7 @@ from kvmdecl.hosts.sanity import believable
 from kvmdecl.images import Care
 from kvmdecl.lock import Lock, new_lock
 from kvmdecl.pipeline import (
+    ManagerReader,
     compile_cluster,
     facts_of,
     in_schedule,
@@ -30,16 +32,18 @@ from kvmdecl.pipeline import (
     scope_of,
 )
 from kvmdecl.plan import Plan
+from kvmdecl.planner.clusters import without_hollow
 from kvmdecl.planner.destroy import make_destroy_plan
 from kvmdecl.pluginhost import Plugins, load_plugins
-from kvmdecl.snapshot import SnapshotReader
+from kvmdecl.snapshot import SnapshotReader, load_manager
 from kvmdecl.state import HostSnapshot, Observation
-from kvmdecl.text import did_you_mean, members_of, quoted
+from kvmdecl.text import did_you_mean, is_member, members_of, quoted, with_entries
 
 if TYPE_CHECKING:
     from kvmdecl.capacity import Capacity
     from kvmdecl.failover import Survival
-    from kvmdecl.manager import ManagerStatus
+    from kvmdecl.homes import HomeMap
+    from kvmdecl.manager import Manager, ManagerStatus, Observed, Reach
     from kvmdecl.state import Artifact
     from kvmdecl.takeover import Proof
     from kvmdecl.whatif import Whereabouts
@@ -62,36 +66,82 @@ def make(
     deep: bool = False,
     scheduled: bool = False,
     forget: Iterable[str] = (),
+    new: Iterable[str] = (),
     foreign: bool = False,
     to_apply: bool = False,
+    policies: Path | None = None,
+    part: Part = WHOLE,
 ) -> Made:
     """Plan the manifest at `path` against its hosts, or against saved facts.
 
     `deep` asks the hosts' libvirt about each domain, over read-write connections; not with `facts`. `scheduled` lets
-    vms of `restart: scheduled` restart. `forget` names hosts that left the cluster for good.
-    `foreign` adds what nobody declares. `to_apply` reads the hosts over read-write connections, which tell more.
+    vms of `restart: scheduled` restart. `forget` names hosts that left the cluster for good, `new` vms that exist on no
+    host. `foreign` adds what nobody declares. `to_apply` reads the hosts over read-write connections, which tell more.
+    `policies` is a file of policies that the plan is held against besides the manifest's. `part` is what of it is
+    wanted.
 
     Raises:
         Rejected: with everything that stands in the way of a plan.
     """
     plugins = load_plugins()
-    cluster = replace(read_cluster(path, plugins, Care.VERIFY), forgotten=frozenset(forget))
+    cluster = read_cluster(path, plugins, Care.VERIFY)
+    cluster = replace(cluster, forgotten=frozenset(forget), newcomers=_newcomers(cluster, new))
+    cluster = judging.with_policies(cluster, policies)
     uris = read_from(cluster)
     if scheduled:
         cluster = in_schedule(cluster)
     if facts is not None:
         hosts = _Remembering(SnapshotReader(facts, uris))
-        return Made(*plan_cluster(cluster, hosts, plugins, foreign=foreign), hosts.seen)
+        plan, warnings = plan_cluster(
+            cluster, hosts, plugins, foreign=foreign, managed=_recorded(facts), prove=True
+        )
+        warnings += judging.idle(cluster, plan)
+        plan = choose(plan, part, cluster, path, hosts.seen, plugins)
+        return Made(judging.judge(plan, plugins, "plan"), warnings, hosts.seen)
     with ReadingFleet(uris) as fleet:
         hosts = _Remembering(fleet)
-        reach = common.reach(uris)
         plan, warnings = plan_cluster(
-            cluster, hosts, plugins, foreign=foreign, to_apply=to_apply, reach=reach
+            cluster,
+            hosts,
+            plugins,
+            foreign=foreign,
+            to_apply=to_apply,
+            managed=asked(common.reach(uris)),
+            prove=True,
         )
+    warnings += judging.idle(cluster, plan)
+    plan = choose(plan, part, cluster, path, hosts.seen, plugins)
     if deep:
         with ConvertingFleet(uris) as converter:
-            plan = deepen(plan, converter)
+            plan = without_hollow(deepen(plan, converter))
+    plan = judging.judge(plan, plugins, "apply" if to_apply else "plan")
     return Made(plan, warnings, hosts.seen)
+
+
+def _newcomers(cluster: ResolvedCluster, named: Iterable[str]) -> frozenset[str]:
+    """The vms that are named, each by itself or by its entry."""
+    names, found = [vm.name for vm in cluster.vms], set[str]()
+    for name in named:
+        vms = {vm for vm in names if is_member(vm, name)}
+        if not vms:
+            hint = did_you_mean(name, with_entries(names))
+            raise Rejected([Diagnostic("plan.unknown-vm", f"there is no vm {quoted(name)}", hint=hint)])
+        found |= vms
+    return frozenset(found)
+
+
+def asked(reach: Reach) -> ManagerReader:
+    """What cluster managers go by, as they say it themselves."""
+    return lambda _name, manager, cluster, up: manager.observe(cluster, reach, up)
+
+
+def _recorded(facts: Path) -> ManagerReader:
+    """What cluster managers went by when facts were saved."""
+
+    def read(name: str, manager: Manager, cluster: ResolvedCluster, _up: frozenset[str]) -> Observed | None:
+        return load_manager(facts, name, manager) if manager.manages(cluster) else None
+
+    return read
 
 
 class Made(NamedTuple):
@@ -185,6 +235,20 @@ def simulate(path: Path, facts: Path | None, section: str, lose: int | None) -> 
     placed, seen = _with_section(path, facts, section, plugins)
     said = getattr(placed.cluster.sections[section], "survive", 1)
     return prove(placed, seen, lose or max(1, said), plugins)
+
+
+def home_map(path: Path, facts: Path | None, section: str) -> HomeMap:
+    """Where the vms of the section's cluster manager are, may be, and go when their hosts are lost.
+
+    Raises:
+        Rejected: as `simulate`.
+    """
+    from kvmdecl.homes import home_map as mapped
+    from kvmdecl.survivors import prove
+
+    plugins = load_plugins()
+    placed, seen = _with_section(path, facts, section, plugins)
+    return mapped(placed, facts_of(seen), prove(placed, seen, 1, plugins))
 
 
 def manager_status(path: Path, section: str) -> ManagerStatus:
@@ -283,25 +347,27 @@ class _Read:
 
 
 def make_destroy(
-    path: Path, volumes: frozenset[str], secrets: frozenset[str]
+    path: Path, volumes: frozenset[str], secrets: frozenset[str], policies: Path | None
 ) -> tuple[ResolvedCluster, Made]:
     """Plan the end of the cluster that the manifest at `path` describes.
 
     Raises:
         Rejected: with everything that is wrong in the manifest.
     """
-    cluster = read_cluster(path, load_plugins())
+    plugins = load_plugins()
+    cluster = judging.with_policies(read_cluster(path, plugins), policies)
     with ReadingFleet(read_from(cluster)) as fleet:
         observations = believable(fleet.observe(replace(scope_of(cluster), filters=True, secrets=True)))
-    return cluster, Made(make_destroy_plan(cluster, observations, volumes, secrets), (), observations)
+    plan = make_destroy_plan(cluster, observations, volumes, secrets)
+    return cluster, Made(judging.judge(plan, plugins, "destroy"), (), observations)
 
 
 def exit_code(plan: Plan, *, detailed: bool) -> common.Exit:
-    """What `plan` ends with. Limits outweigh hosts that did not answer, and these the rest: the plan is not whole."""
-    if plan.exceeded:
+    """What `plan` ends with. Limits and policies outweigh hosts that did not answer, and these the rest."""
+    if plan.exceeded or plan.denied:
         return common.Exit.BLOCKED
     if not plan.complete:
         return common.Exit.PARTIAL
     if plan.blocked:
         return common.Exit.ERROR
-    return common.Exit.CHANGES if detailed and not plan.empty else common.Exit.OK
+    return common.Exit.CHANGES if detailed and not plan.settled else common.Exit.OK

@@ -285,6 +285,6 @@ def _carry_out(
     applying.show(plan, progress)
     if not plan.steps:
         raise typer.Exit(planning.exit_code(plan, detailed=False))
-    applying.consent(plan, yes=yes, allowed=frozenset(), reviewed=False)
-    errand = applying.Errand("snapshot", cluster.name, seen, journal)
+    given = applying.consent(plan, yes=yes, allowed=frozenset(), reviewed=False)
+    errand = applying.Errand("snapshot", cluster.name, seen, given, journal)
     raise typer.Exit(applying.carry_out(plan, errand, parallel=8, progress=progress))

@@ -12,14 +12,14 @@ def run(
     path: common.ClusterPath = common.DEFAULT_PATH,
     dry_run: Annotated[bool, editing.DryRun] = False,
 ) -> None:
-    """Take one key out of a manifest, with its value, and touch no other byte.
+    """Take one key, or an item of a list, out of a manifest, and touch no other byte.
 
     What was said by it is as its default, or its profile, says then. What the manifest comes to is checked first; if
     that is not valid, nothing is written.
 
     Examples:
       kvmdecl unset vms.web.clock clusters/demo
-      kvmdecl unset vms.web.cpus.pins --dry-run
+      kvmdecl unset vms.web.nics.1 --dry-run
 
     Exit codes: 0 taken out; 1 error, and nothing was written.
     """

@@ -8,7 +8,9 @@ from kvmdecl.diagnostics import TaskFailed
 from kvmdecl.hosts.errors import diagnose, is_denied, is_unsupported, message
 from kvmdecl.hosts.perform.domains import changed_definition, find_domain
 from kvmdecl.hosts.protocol import Conversion
+from kvmdecl.libvirt_xml.definition import file_text
 from kvmdecl.libvirt_xml.overlay import complete
+from kvmdecl.tasks import WriteDefinition
 from kvmdecl.text import safe_text
 
 if TYPE_CHECKING:
@@ -33,7 +35,8 @@ def convert(connection: libvirt.virConnect, request: ConversionRequest) -> Conve
     """
     import libvirt
 
-    doing = f"converting the definition of {safe_text(request.address.name)}"
+    name = request.task.owner if isinstance(request.task, WriteDefinition) else request.task.name
+    doing = f"converting the definition of {safe_text(name)}"
     try:
         connection.domainXMLToNative(_QEMU, _definition(connection, request.task), 0)
     except libvirt.libvirtError as error:
@@ -43,6 +46,8 @@ def convert(connection: libvirt.virConnect, request: ConversionRequest) -> Conve
     return Conversion()
 
 
-def _definition(connection: libvirt.virConnect, task: DefineDomain) -> str:
+def _definition(connection: libvirt.virConnect, task: DefineDomain | WriteDefinition) -> str:
+    if isinstance(task, WriteDefinition):
+        return file_text(task.xml)
     domain = find_domain(connection, task.name)
     return complete(task.xml) if domain is None else changed_definition(domain, task)

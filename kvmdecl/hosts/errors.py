@@ -16,7 +16,7 @@ _LONGEST_MESSAGE = 500
 # virErrorNumber, from libvirt/virterror.h. Numbers, so that this module does not need libvirt to be imported.
 _NO_CONNECT, _INVALID_CONN, _OPERATION_DENIED = 5, 6, 29
 _AUTH_FAILED, _AUTH_CANCELLED, _ACCESS_DENIED, _AUTH_UNAVAILABLE = 45, 79, 88, 94
-_NO_SUPPORT = 3
+_NO_SUPPORT, _OPERATION_TIMEOUT = 3, 68
 _GONE = {42, 43, 49, 50, 53, 62, 66}  # no domain, network, pool, volume, node device, network filter, secret
 
 
@@ -100,6 +100,14 @@ _MESSAGES = (
     ),
 )
 
+_BUSY = _known(
+    "answer",
+    "cannot acquire state change lock",
+    "host.error",
+    "Something else is done to the guest, as a backup; or libvirtd waits for its QEMU, for ever.",
+    "see `virsh domjobinfo`; if nothing is done to it, restart libvirtd there (guests go on), then plan again",
+)
+
 _NUMBERS = {
     _NO_CONNECT: "host.unreachable",
     _INVALID_CONN: "host.unreachable",
@@ -127,7 +135,7 @@ def diagnose(error: libvirtError, host: str, doing: str) -> Diagnostic:
     """
     said = message(error)
     number = error.get_error_code()
-    known = _find(said) if number in _OF_CONNECTIONS else None
+    known = _BUSY if is_busy(error) else _find(said) if number in _OF_CONNECTIONS else None
     code = known.code if known else _NUMBERS.get(number, "host.error") if number is not None else "host.error"
     return Diagnostic(
         code=code,
@@ -184,6 +192,14 @@ def is_denied(error: libvirtError) -> bool:
     return bool(
         error.get_error_code() in {_OPERATION_DENIED, _AUTH_FAILED, _ACCESS_DENIED, _AUTH_UNAVAILABLE}
     )
+
+
+def is_busy(error: libvirtError) -> bool:
+    """Whether the error says that something else is done to the domain, and has been for 30 s.
+
+    Somebody may back it up; or its QEMU does not answer a libvirtd that was started anew.
+    """
+    return bool(error.get_error_code() == _OPERATION_TIMEOUT)
 
 
 def is_unsupported(error: libvirtError) -> bool:

@@ -45,7 +45,7 @@ from kvmdecl.hosts.protocol import (
     Work,
 )
 from kvmdecl.state import HostSnapshot, Unreachable
-from kvmdecl.tasks import MoveDomain
+from kvmdecl.tasks import LeaveDomain, MoveDomain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -432,7 +432,8 @@ class WritingFleet(_Fleet):
         The future raises `Moved` or `TaskFailed`; the latter says so where the outcome is unknown.
         """
         host, task = request.address.host, request.task
-        peer = (task.source, str(self._uris[task.source])) if isinstance(task, MoveDomain) else None
+        other = task.peer if isinstance(task, MoveDomain | LeaveDomain) else ""
+        peer = (other, str(self._uris[other])) if other else None
         return self._crew.submit(host, self._uris[host], request, TASK_SILENCE, progress, peer)
 
 

@@ -13,6 +13,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from kvmdecl.derived import derive_uuid
 from kvmdecl.diagnostics import Diagnostic, Rejected
 from kvmdecl.libvirt_xml.safe import BadXml, parse_xml
 from kvmdecl.state import Kind, Ledger, LedgerEntry, Member, remembered
@@ -116,8 +117,6 @@ def _lock(uri: str, cluster: str) -> threading.Lock:
 
 
 def _uuid(cluster: str) -> str:
-    from kvmdecl.names import derive_uuid  # imports pydantic, which reading a host does not need
-
     return derive_uuid(cluster, "ledger", cluster)
 
 

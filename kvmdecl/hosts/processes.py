@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import getpass
 import os
+import pwd
+import re
 import signal
 import socket
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from kvmdecl.runs import Holder, new_run, new_token
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_JOB = re.compile(r"https?://[!-?A-~]{1,500}")  # no `@`: no password of anybody
 _DEAD = {"Z", "X"}  # it has ended, and nobody has asked how yet
 
 
@@ -24,6 +26,23 @@ def this_run(cluster: str) -> Holder:
     return Holder(
         new_run(), new_token(), cluster, _user(), socket.gethostname(), _space(), os.getpid(), started
     )
+
+
+def user_and_machine() -> tuple[str, str]:
+    """Whom the kernel takes this process for, whatever its environment says, and the name of its machine."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name, socket.gethostname()
+    except KeyError:
+        return str(os.getuid()), socket.gethostname()
+
+
+def job() -> str:
+    """Address of the job of a CI system that this process is part of, as that says; empty if there is none."""
+    said = os.environ
+    run = "/".join(said.get(f"GITHUB_{key}", "") for key in ("SERVER_URL", "REPOSITORY"))
+    github = f"{run}/actions/runs/{said['GITHUB_RUN_ID']}" if "GITHUB_RUN_ID" in said else ""
+    found = github or said.get("CI_JOB_URL", "") or said.get("BUILD_URL", "")  # GitHub, GitLab, Jenkins
+    return found if _JOB.fullmatch(found) else ""
 
 
 def is_dead(holder: Holder) -> bool:
@@ -45,6 +64,8 @@ def is_here(holder: Holder) -> bool:
 def end_with_parent() -> None:
     """Have the kernel end this process with the one that started it, even if it is stopped (Linux, prctl)."""
     if sys.platform == "linux":
+        import ctypes  # loads code, which is noticed where nothing but a manifest should be read
+
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 from kvmdecl.gates import Guest, Reading
 from kvmdecl.runs import Holder
 from kvmdecl.state import Address, Member, Observation
-from kvmdecl.tasks import DefineDomain, Task
+from kvmdecl.tasks import DefineDomain, Task, WriteDefinition
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +109,13 @@ class CheckIn:
 
 @dataclass(frozen=True, slots=True)
 class ConversionRequest:
-    """A domain whose definition a host shall turn into QEMU's command line, as its start would, and not define."""
+    """A domain whose definition a host shall turn into QEMU's command line, as its start would, and not define.
+
+    `address` is of the host that is asked; a `WriteDefinition` is about what is in its file then.
+    """
 
     address: Address
-    task: DefineDomain
+    task: DefineDomain | WriteDefinition
 
 
 @dataclass(frozen=True, slots=True)

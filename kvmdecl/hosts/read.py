@@ -246,6 +246,7 @@ def _list_domains(connection: libvirt.virConnect, calls: _Calls) -> _Listing:
         persistent=libvirt.VIR_CONNECT_LIST_DOMAINS_PERSISTENT,
         autostart=libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART,
         managed_save=libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE,
+        paused=libvirt.VIR_CONNECT_LIST_DOMAINS_PAUSED,
     )
 
 
@@ -350,8 +351,19 @@ def _volumes(pool: libvirt.virStoragePool, calls: _Calls) -> tuple[ObservedVolum
     return tuple(sorted(volumes, key=lambda volume: volume.name))
 
 
+def is_halted(domain: libvirt.virDomain) -> bool:
+    """Whether a migration halted it (virDomainGetState)."""
+    return tuple(domain.state()) == (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION)
+
+
 def _domain(
-    domain: libvirt.virDomain, *, active: bool, persistent: bool, autostart: bool, managed_save: bool
+    domain: libvirt.virDomain,
+    *,
+    active: bool,
+    persistent: bool,
+    autostart: bool,
+    managed_save: bool,
+    paused: bool = False,
 ) -> ObservedDomain:
     """A domain that ends between the two calls is read as running; its fingerprint tells apply later."""
     live = checked(domain.XMLDesc(0)) if active else None
@@ -365,6 +377,7 @@ def _domain(
         persistent=persistent,
         autostart=autostart,
         managed_save=managed_save,
+        halted=paused and is_halted(domain),
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kvmdecl.manager import NoAnswer, Said
@@ -23,14 +24,20 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TARGET = re.compile(r"(?:([A-Za-z0-9_][A-Za-z0-9_.-]{0,63})@)?([A-Za-z0-9][A-Za-z0-9_.:-]{0,252})", re.ASCII)
 _SSH = ("ssh", "-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=8", "-o", "StrictHostKeyChecking=yes")
 _NOT_REACHED = 255  # of ssh
+_OPTIONS = {"keyfile": ("-i", "{}"), "known_hosts": ("-o", "UserKnownHostsFile={}")}
+"""What a URI says to libvirt's ways of SSH, as words of the program."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommandShell:
-    """A host that a command leads to: `wrap` makes of a program's command line the one that runs it there."""
+    """A host that a command leads to: `wrap` makes of a program's command line the one that runs it there.
+
+    `variables` are of the environment of the command, where no list of processes shows them.
+    """
 
     host: str
     wrap: Callable[[Sequence[str]], Sequence[str]]
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def run(self, argv: Sequence[str], *, given: str = "", timeout: float = 20.0) -> Said:
         """As `kvmdecl.manager.Shell`."""
@@ -40,6 +47,7 @@ class CommandShell:
             done = subprocess.run(
                 [program, *command[1:]],
                 input=given,
+                env={**os.environ, **self.variables},
                 capture_output=True,
                 encoding="utf-8",
                 errors="replace",
@@ -58,9 +66,10 @@ class CommandShell:
 
 @dataclass(frozen=True, slots=True)
 class UriReach:
-    """Leads to hosts as their URIs do."""
+    """Leads to hosts as their URIs do; where one leads to libvirt alone, as `otherwise` says (`root@{name}`)."""
 
     uris: Mapping[str, HostUri]
+    otherwise: str = ""
 
     def shell(self, host: str, way: str = "") -> Shell | None:
         """As `kvmdecl.manager.Reach`."""
@@ -70,10 +79,14 @@ class UriReach:
         if way:
             return _over_ssh(host, way)
         if uri is None or uri.transport not in {"ssh", "libssh2"}:
-            return None
-        keys = [word for name, value in uri.parameters if name == "keyfile" for word in ("-i", value)]
+            return _over_ssh(host, self.otherwise.replace("{name}", host)) if self.otherwise else None
+        more = [word.format(value) for name, value in uri.parameters for word in _OPTIONS.get(name, ())]
         port = ["-p", str(uri.port)] if uri.port else []
-        return _over_ssh(host, f"{uri.user}@{uri.host}" if uri.user else uri.host, (*port, *keys))
+        return _over_ssh(host, f"{uri.user}@{uri.host}" if uri.user else uri.host, (*port, *more))
+
+    def here(self, host: str, variables: Mapping[str, str]) -> Shell | None:
+        """As `kvmdecl.manager.Reach`."""
+        return CommandShell(host, list, variables)
 
 
 def _over_ssh(host: str, target: str, more: Sequence[str] = ()) -> Shell | None:

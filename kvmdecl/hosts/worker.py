@@ -9,6 +9,7 @@ so that none outlives kvmdecl, however that ended. What it started (ssh) ends wi
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -395,6 +396,7 @@ def main(mode: str, descriptor: int) -> None:
         descriptor: of this process's end of the pipe.
     """
     end_with_parent()
+    gc.disable()  # to free a handle that hung in a cycle makes libvirt forget an error that was not looked at yet
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.set_inheritable(descriptor, False)  # else ssh would hold the pipe open
     pipe = Pipe(Connection(descriptor))

@@ -69,7 +69,9 @@ def host_uuid(directory: Path, name: str) -> uuid.UUID:
 
 def write_host(folder: Path, *, identity: uuid.UUID, address: str, tls: bool) -> None:
     """Write the configuration of one host. What the host itself has stored (definitions, volumes) stays."""
-    for part in (*MOUNTS, "run/libvirt", "run/sshd", "run/lock", "lib/images", "lib/qemu", "log/qemu"):
+    # libvirtd makes no folder for dnsmasq until it starts one, and then misses it when a guest is on another network.
+    made = ("run/libvirt", "run/sshd", "run/lock", "lib/images", "lib/qemu", "lib/dnsmasq", "log/qemu")
+    for part in (*MOUNTS, *made):
         (folder / part).mkdir(parents=True, exist_ok=True)
     _copy_network_filters(folder / "etc/nwfilter")
     libvirtd = _LIBVIRTD.format(uuid=identity, tls=tls) + (_LIBVIRTD_TLS if tls else "")

@@ -167,8 +167,16 @@ def stop(pid: int) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process exists and is not a zombie."""
-    return _state(pid) not in {"", "Z", "X"}
+    """Whether a process exists and is not a zombie: its first thread may be one while others still hold its files."""
+    state = _state(pid)
+    return state not in {"", "X"} and (state != "Z" or _has_more_threads(pid))
+
+
+def _has_more_threads(pid: int) -> bool:
+    try:
+        return sum(1 for _ in Path(f"/proc/{pid}/task").iterdir()) > 1
+    except OSError:
+        return False
 
 
 def is_stopped(pid: int) -> bool:

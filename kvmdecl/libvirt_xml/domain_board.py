@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kvmdecl.architectures import ARCHITECTURES
 from kvmdecl.libvirt_xml.build import node
-from kvmdecl.manifest.architectures import ARCHITECTURES
 from kvmdecl.manifest.guest_os import NEEDS_HPET
-from kvmdecl.manifest.hyperv import ENLIGHTENMENTS, SPINLOCKS
 from kvmdecl.names import MIB
+from kvmdecl.words import ENLIGHTENMENTS, SPINLOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

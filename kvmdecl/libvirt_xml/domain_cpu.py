@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvmdecl.architectures import ARCHITECTURES
 from kvmdecl.libvirt_xml.build import node
-from kvmdecl.manifest.architectures import ARCHITECTURES
 from kvmdecl.manifest.cpus import LEVEL_MODEL, LEVELS, numbers_of
 from kvmdecl.names import KIB
+from kvmdecl.words import LIMITS, NESTING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,10 +16,6 @@ if TYPE_CHECKING:
     from kvmdecl.cluster import ResolvedVm
     from kvmdecl.libvirt_xml.safe import Element
     from kvmdecl.manifest import BandwidthShare, CacheShare, Cpus, Scheduler
-
-
-NESTING = ("vmx", "svm")
-"""What lets a guest have guests, on Intel and on AMD."""
 
 
 def cpu(vm: ResolvedVm, numa: Element | None = None) -> Element | None:
@@ -104,17 +101,6 @@ def _cputune(vm: ResolvedVm) -> Iterator[Element]:
     yield from _schedulers(vm)
     if vm.type == "kvm":  # QEMU's emulation has no threads for vCPUs of which each has its share
         yield from _shares(cpus)
-
-
-LIMITS = (
-    "shares",
-    *(
-        f"{whose}{what}"
-        for whose in ("global_", "", "emulator_", "iothread_")
-        for what in ("period", "quota")
-    ),
-)
-"""Weights and limits of `cputune`; the manifest calls them by the same names."""
 
 
 def _schedulers(vm: ResolvedVm) -> Iterator[Element]:

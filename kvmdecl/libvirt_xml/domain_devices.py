@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from kvmdecl.architectures import ARCHITECTURES
 from kvmdecl.libvirt_xml.build import node
 from kvmdecl.libvirt_xml.domain_disks import needs_scsi
 from kvmdecl.libvirt_xml.domain_hostdevs import host_devices
@@ -12,10 +13,10 @@ from kvmdecl.libvirt_xml.domain_shares import share
 from kvmdecl.libvirt_xml.domain_sound import sound
 from kvmdecl.libvirt_xml.expanders import expander
 from kvmdecl.libvirt_xml.ports import reserved_ports
-from kvmdecl.manifest.architectures import ARCHITECTURES
-from kvmdecl.manifest.devices import AGENT_CHANNEL, Input
+from kvmdecl.manifest.devices import Input
 from kvmdecl.manifest.screens import Video
 from kvmdecl.names import KIB
+from kvmdecl.words import AGENT_CHANNEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvmdecl.architectures import ARCHITECTURES
 from kvmdecl.libvirt_xml.build import boot, node
 from kvmdecl.libvirt_xml.disk_sources import existing_source, path_source
 from kvmdecl.libvirt_xml.pool import volume_source
 from kvmdecl.libvirt_xml.volume import encryption
 from kvmdecl.manifest import Cdrom
-from kvmdecl.manifest.architectures import ARCHITECTURES
+from kvmdecl.words import DRIVE_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 SEED_ALIAS = "cloud_init"
 """Name of the seed's drive. No disk can be called this: names of disks hold no underscore."""
-
-DRIVE_PREFIX = "cdrom_"
-"""What the names of drives begin with; so no disk's does, either."""
 
 
 def disks(vm: ResolvedVm, pools: Mapping[str, Pool]) -> Iterator[Element]:

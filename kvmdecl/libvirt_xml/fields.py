@@ -8,18 +8,20 @@ the observed has is somebody else's, unless it was declared the last time: then 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
-from kvmdecl.libvirt_xml.build import attributes
-from kvmdecl.libvirt_xml.identity import is_member, name_elements, read_key
-from kvmdecl.libvirt_xml.rules import normalised, plugged_in
-from kvmdecl.libvirt_xml.safe import Element, parse_xml
-from kvmdecl.manifest.hyperv import ENLIGHTENMENTS
+from kvmdecl.libvirt_xml.identity import is_member, key_of, name_nodes
+from kvmdecl.libvirt_xml.nodes import Node, Place, below, root_of
+from kvmdecl.libvirt_xml.rules import normalise, plugged_in
+from kvmdecl.libvirt_xml.safe import parse_xml
+from kvmdecl.words import ENLIGHTENMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from kvmdecl.libvirt_xml.safe import Element
     from kvmdecl.state import Kind
 
 
@@ -59,22 +61,90 @@ class Comparison:
         return path in self.base and self.base[path] == self.desired.get(path)
 
 
-@dataclass(slots=True)
+class Opened:
+    """A definition and its normal form, as elements and as nodes.
+
+    Raises:
+        BadXml: the definition is not acceptable XML.
+    """
+
+    def __init__(self, text: str, kind: Kind) -> None:
+        self._text = text
+        self.normal = parse_xml(text)
+        self._in_order = list(self.normal.iter())
+        normalise(self.normal, kind)
+        self.node = Node(self.normal)
+
+    @property
+    def root(self) -> Element:
+        """The definition as it is."""
+        return self._whole[0]
+
+    @property
+    def originals(self) -> dict[Element, Element]:
+        """The way from the elements of the normal form back to those of `root`."""
+        return self._whole[1]
+
+    @cached_property
+    def _whole(self) -> tuple[Element, dict[Element, Element]]:
+        root = parse_xml(self._text)
+        return root, dict(zip(self._in_order, root.iter(), strict=True))
+
+
 class Document:
     """A definition opened for comparison.
 
-    `elements` are the normalised ones by path; `originals` leads from them back to the elements of `root`.
+    Attributes:
+        fields: by path.
+        elements: the normalised ones, by path; `originals` leads from them back to the elements of `root`.
+        members: paths of what comes and goes as a whole.
     """
 
-    root: Element
-    normal: Element
-    originals: dict[Element, Element]
-    fields: dict[str, str] = field(default_factory=dict)
-    elements: dict[str, Element] = field(default_factory=dict)
-    members: set[str] = field(default_factory=set)
-    leaves: dict[str, tuple[str, str | None]] = field(
-        default_factory=dict
-    )  # path -> path of its element, attribute
+    def __init__(self, opened: Opened, names: Mapping[Node, str], kind: Kind) -> None:
+        self._opened = opened
+        self.fields: dict[str, str] = {}
+        self.elements: dict[str, Element] = {}
+        self.members: set[str] = set()
+        self._flatten(opened.node, "", root_of(kind), names)
+
+    @property
+    def root(self) -> Element:
+        """The definition as it is."""
+        return self._opened.root
+
+    @property
+    def normal(self) -> Element:
+        """Its normal form."""
+        return self._opened.normal
+
+    @property
+    def originals(self) -> dict[Element, Element]:
+        """The way from the elements of the normal form back to those of `root`."""
+        return self._opened.originals
+
+    @cached_property
+    def leaves(self) -> dict[str, tuple[str, str | None]]:
+        """Where each field is: the path of its element, and the attribute unless it is the text."""
+        return {path: (path, None) if path in self.elements else _leaf(path) for path in self.fields}
+
+    def _flatten(self, node: Node, path: str, place: Place, names: Mapping[Node, str]) -> None:
+        self.elements[path] = node.element
+        member = bool(path) and is_member(place)
+        if member:
+            self.members.add(path)
+        if path and (node.text or member or not (node.said or node.children)):
+            self.fields[path] = node.text or ""
+        for name, value in node.said.items():
+            self.fields[f"{path}@{name}"] = value
+        for child in node.children:
+            where = f"{path}/{names[child]}" if path else names[child]
+            self._flatten(child, where, below(place, child.tag), names)
+
+
+def _leaf(path: str) -> tuple[str, str | None]:
+    """The path of the element that has an attribute, and the attribute: no name of one has an `@` in it."""
+    where, _, attribute = path.rpartition("@")
+    return where, attribute
 
 
 def fields(xml: str, kind: Kind) -> dict[str, str]:
@@ -83,7 +153,7 @@ def fields(xml: str, kind: Kind) -> dict[str, str]:
     Raises:
         BadXml: the definition is not acceptable XML.
     """
-    return open_documents([xml], kind)[0].fields
+    return read_documents([xml], kind)[0].fields
 
 
 def differences(desired: str, base: str | None, observed: str, kind: Kind) -> tuple[FieldDifference, ...]:
@@ -103,7 +173,7 @@ def compare(desired: str, base: str | None, observed: str, kind: Kind) -> Compar
     Raises:
         BadXml: one of the definitions is not acceptable XML.
     """
-    return compare_documents(*open_documents([desired, base or f"<{kind}/>", observed], kind))
+    return compare_documents(*read_documents([desired, base or f"<{kind}/>", observed], kind))
 
 
 def compare_documents(desired: Document, base: Document, observed: Document) -> Comparison:
@@ -137,11 +207,24 @@ def open_documents(texts: Iterable[str], kind: Kind) -> list[Document]:
     Raises:
         BadXml: one of the definitions is not acceptable XML.
     """
-    documents = [_open(parse_xml(text), kind) for text in texts]
-    names = name_elements([document.normal for document in documents], kind)
-    for document in documents:
-        _flatten(document, document.normal, "", "", names, kind)
-    return documents
+    return _named_together([Opened(text, kind) for text in texts], kind)
+
+
+def read_documents(texts: Iterable[str], kind: Kind, own: int = -1) -> list[Document]:
+    """As `open_documents`, for those who change nothing but in the one at `own`.
+
+    A text that was read a moment ago is not read anew.
+
+    Raises:
+        BadXml: one of the definitions is not acceptable XML.
+    """
+    opened = [(Opened if place == own else _read)(text, kind) for place, text in enumerate(texts)]
+    return _named_together(opened, kind)
+
+
+def _named_together(opened: list[Opened], kind: Kind) -> list[Document]:
+    names = name_nodes([each.node for each in opened], kind)
+    return [Document(each, names, kind) for each in opened]
 
 
 def plain(path: str) -> str:
@@ -161,28 +244,7 @@ def device_key(path: str) -> str:
     return match[1] if match else ""
 
 
-def _open(root: Element, kind: Kind) -> Document:
-    normal, originals = normalised(root, kind)
-    return Document(root, normal, originals)
-
-
-def _flatten(
-    document: Document, element: Element, path: str, plain_path: str, names: Mapping[Element, str], kind: Kind
-) -> None:
-    document.elements[path] = element
-    member = bool(path) and is_member(kind, plain_path)
-    if member:
-        document.members.add(path)
-    says_nothing = not (len(element) or element.attrib)
-    if path and (element.text or member or says_nothing):
-        document.fields[path] = element.text or ""
-        document.leaves[path] = path, None
-    for name, value in attributes(element).items():
-        document.fields[f"{path}@{name}"] = value
-        document.leaves[f"{path}@{name}"] = path, name
-    for child in element:
-        below = f"{path}/{names[child]}" if path else names[child]
-        _flatten(document, child, below, f"{plain_path}/{child.tag}".lstrip("/"), names, kind)
+_read = lru_cache(maxsize=128)(Opened)  # a step compares the same few texts again and again
 
 
 def _whole_members(
@@ -363,8 +425,9 @@ def describe(element: Element | None) -> str | None:
     """What a member is, in a few words: a disk's file, a NIC's network and model."""
     if element is None:
         return None
+    node = Node(element)
     for parts in _DESCRIPTIONS:
-        values = [read_key(element, (part,)) for part in parts]
+        values = [key_of(node, (part,)) for part in parts]
         if all(values):
             return ("-" if parts is _RANGE else " ").join(value for value in values if value)
     return element.text or "present"

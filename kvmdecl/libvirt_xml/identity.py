@@ -6,16 +6,18 @@ observed too, even where only its source tells that it is the same.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from kvmdecl.libvirt_xml.build import attributes
+from kvmdecl.libvirt_xml.nodes import Node, Place, below, root_of
 from kvmdecl.libvirt_xml.pairing import cheapest, in_order
 from kvmdecl.libvirt_xml.ports import free_port
-from kvmdecl.libvirt_xml.safe import Element
 from kvmdecl.state import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from kvmdecl.libvirt_xml.safe import Element
 
 Key = tuple[str, ...]
 """Where a key's parts are: `@name` an attribute, `mac@address` a child's, `serial` a child's text."""
@@ -130,55 +132,81 @@ KEYS: Mapping[tuple[Kind, str], tuple[Key, ...]] = {
 
 _NO_BRACKETS = str.maketrans("[]", "()")  # a path is read again: brackets are its own
 
-_Slot = dict[int, Element]
+_Slot = dict[int, Node]
 """One member, as each document has it."""
 
 
-def is_member(kind: Kind, path: str) -> bool:
-    """Whether elements at this path come and go as a whole."""
-    return (kind, path) in KEYS or (
+@lru_cache(maxsize=8192)
+def is_member(place: Place) -> bool:
+    """Whether elements at this place come and go as a whole."""
+    path = place.path
+    return bool(_keys_at(place)) or (
         path.startswith("devices/") and path.count("/") == 1 and path != "devices/emulator"
     )
 
 
-def name_elements(roots: Sequence[Element], kind: Kind) -> dict[Element, str]:
-    """Name every element below the roots by its tag and key: `disk[data]`, `memory`, `serial#2`."""
-    names: dict[Element, str] = {}
-    _name_children(dict(enumerate(roots)), "", kind, names)
+@lru_cache(maxsize=8192)
+def _keys_at(place: Place) -> tuple[Key, ...]:
+    return KEYS.get((place.kind, place.path), ())
+
+
+def name_nodes(roots: Sequence[Node], kind: Kind) -> dict[Node, str]:
+    """Name every node below the roots by its tag and key: `disk[data]`, `memory`, `serial#2`."""
+    names: dict[Node, str] = {}
+    _name_children(dict(enumerate(roots)), root_of(kind), names)
     return names
 
 
 def read_key(element: Element, key: Key) -> str | None:
     """The value of a key, None unless all of its parts are there."""
-    parts = [_part(element, part) for part in key]
-    return ":".join(part for part in parts if part) if all(parts) else None
+    return key_of(Node(element), key)
 
 
-def _part(element: Element, where: str) -> str | None:
+def key_of(node: Node, key: Key) -> str | None:
+    """As `read_key`, and noted for whoever asks again."""
+    if key not in node.values:
+        parts = [_part(node, part) for part in key]
+        node.values[key] = ":".join(part for part in parts if part) if all(parts) else None
+    return node.values[key]
+
+
+def _part(node: Node, where: str) -> str | None:
     if where == FREE_PORT:
-        return free_port(element)
-    child_path, _, attribute = where.partition("@")
-    child = element.find(child_path) if child_path else element
-    if child is None:
+        return free_port(node.element)
+    tags, attribute = _way(where)
+    found = node.find(tags)
+    if found is None:
         return None
-    return child.get(attribute) if attribute else child.text
+    return found.said.get(attribute) if attribute else found.text
 
 
-def _name_children(parents: _Slot, path: str, kind: Kind, names: dict[Element, str]) -> None:
-    for tag in dict.fromkeys(str(child.tag) for parent in parents.values() for child in parent):
-        child_path = f"{path}/{tag}" if path else tag
-        keys = KEYS.get((kind, child_path), ())
+@lru_cache
+def _way(where: str) -> tuple[tuple[str, ...], str]:
+    """The path to a part of a key, and the attribute unless it is a text."""
+    path, _, attribute = where.partition("@")
+    return tuple(path.split("/")) if path else (), attribute
+
+
+def _name_children(parents: _Slot, place: Place, names: dict[Node, str]) -> None:
+    groups: dict[str, dict[int, list[Node]]] = {}
+    for index, parent in parents.items():
+        for child in parent.children:
+            groups.setdefault(child.tag, {}).setdefault(index, []).append(child)
+    for tag, group in groups.items():
+        there = below(place, tag)
+        keys = _keys_at(there)
         used: dict[str, int] = {}
-        for slot in _match({index: parent.findall(tag) for index, parent in parents.items()}, keys):
-            label = _label(slot, keys)
+        for slot in _match(group, keys):
+            label = _label(slot, keys) if keys else None
             segment = f"{tag}[{label}]" if label else tag
             used[segment] = used.get(segment, 0) + 1
             name = segment if used[segment] == 1 else f"{segment}#{used[segment]}"
             names.update(dict.fromkeys(slot.values(), name))
-            _name_children(slot, child_path, kind, names)
+            if any(node.children for node in slot.values()):
+                _name_children(slot, there, names)
 
 
-def _match(groups: Mapping[int, Sequence[Element]], keys: tuple[Key, ...]) -> list[_Slot]:
+def _match(groups: Mapping[int, Sequence[Node]], keys: tuple[Key, ...]) -> list[_Slot]:
     """Bring the members of all documents together.
 
     By the strongest key first, and by a value that several have only after all others, each with the one that it is
@@ -191,15 +219,15 @@ def _match(groups: Mapping[int, Sequence[Element]], keys: tuple[Key, ...]) -> li
     order: list[_Slot] = []  # in that of the documents
     for index, members in groups.items():
         left = list(members)
-        for key in keys:
+        for key in keys if slots else ():
             left = _match_by(index, left, slots, key)
-        for key in keys:
+        for key in keys if slots and left else ():
             left = _match_shared(index, left, slots, key, keys)
         slots += _match_in_order(index, left, order, keys)
     return slots
 
 
-def _match_by(index: int, members: list[Element], slots: list[_Slot], key: Key) -> list[Element]:
+def _match_by(index: int, members: list[Node], slots: list[_Slot], key: Key) -> list[Node]:
     """Put members into the slots that have the same value of `key`, where one of each has it; returns the others."""
     taken = set()
     for alike, free in _alike(index, members, slots, key):
@@ -210,8 +238,8 @@ def _match_by(index: int, members: list[Element], slots: list[_Slot], key: Key) 
 
 
 def _match_shared(
-    index: int, members: list[Element], slots: list[_Slot], key: Key, keys: tuple[Key, ...]
-) -> list[Element]:
+    index: int, members: list[Node], slots: list[_Slot], key: Key, keys: tuple[Key, ...]
+) -> list[Node]:
     """As `_match_by`, of values that several have: each goes to the slot that it is most like.
 
     Such a value alone makes nobody the same: whose other keys say something else, is another one.
@@ -226,30 +254,30 @@ def _match_shared(
 
 
 def _alike(
-    index: int, members: list[Element], slots: list[_Slot], key: Key
-) -> Iterator[tuple[list[Element], list[_Slot]]]:
+    index: int, members: list[Node], slots: list[_Slot], key: Key
+) -> Iterator[tuple[list[Node], list[_Slot]]]:
     """Members and slots without one of this document that have the same value of `key`."""
     open_slots: dict[str, list[_Slot]] = {}
     for slot in slots:
-        for value in {read_key(other, key) for other in slot.values()} if index not in slot else ():
+        for value in {key_of(other, key) for other in slot.values()} if index not in slot else ():
             if value is not None:
                 open_slots.setdefault(value, []).append(slot)
-    having: dict[str, list[Element]] = {}
+    having: dict[str, list[Node]] = {}
     for member in members if open_slots else ():
-        if (value := read_key(member, key)) in open_slots:
+        if (value := key_of(member, key)) in open_slots:
             having.setdefault(value, []).append(member)
     for value, alike in having.items():
         yield alike, [slot for slot in open_slots[value] if index not in slot]
 
 
-def _contradicts(slot: _Slot, member: Element, key: Key) -> bool:
-    own, theirs = read_key(member, key), {read_key(other, key) for other in slot.values()} - {None}
+def _contradicts(slot: _Slot, member: Node, key: Key) -> bool:
+    own, theirs = key_of(member, key), {key_of(other, key) for other in slot.values()} - {None}
     return own is not None and bool(theirs) and own not in theirs
 
 
-def _most_alike(slots: Sequence[_Slot], members: Sequence[Element]) -> list[tuple[_Slot, Element]]:
+def _most_alike(slots: Sequence[_Slot], members: Sequence[Node]) -> list[tuple[_Slot, Node]]:
     """Which member takes which slot, of those that no key tells apart: with the fewest things said otherwise in all."""
-    wanted = [[_said(element) for element in slot.values()] for slot in slots]
+    wanted = [[_said(node) for node in slot.values()] for slot in slots]
     costs = [
         [
             min(len(one - said) * _UNSAID + len(said - one) * _MORE for one in slot) + abs(row - column)
@@ -261,7 +289,7 @@ def _most_alike(slots: Sequence[_Slot], members: Sequence[Element]) -> list[tupl
 
 
 def _match_in_order(
-    index: int, members: list[Element], order: list[_Slot], keys: tuple[Key, ...]
+    index: int, members: list[Node], order: list[_Slot], keys: tuple[Key, ...]
 ) -> list[_Slot]:
     """Members that nothing identifies take slots that nothing identifies; returns the new ones of the rest."""
     nameless = [
@@ -289,21 +317,21 @@ def _match_in_order(
 _UNSAID, _MORE = 1_000_000, 1_000  # what a slot says counts first, then what it does not say, then the order
 
 
-def _said(element: Element, path: str = "") -> frozenset[str]:
-    """What an element says, with everything below it, wherever in it that stands."""
-    said = {f"{path}@{name}={value}" for name, value in attributes(element).items()}
-    if element.text:
-        said.add(f"{path}={element.text}")
-    return frozenset(said).union(*(_said(child, f"{path}/{child.tag}") for child in element))
+def _said(node: Node, path: str = "") -> frozenset[str]:
+    """What a node says, with everything below it, wherever in it that stands."""
+    said = {f"{path}@{name}={value}" for name, value in node.said.items()}
+    if node.text:
+        said.add(f"{path}={node.text}")
+    return frozenset(said).union(*(_said(child, f"{path}/{child.tag}") for child in node.children))
 
 
-def _identified(element: Element, keys: tuple[Key, ...]) -> bool:
-    return any(read_key(element, key) is not None for key in keys)
+def _identified(node: Node, keys: tuple[Key, ...]) -> bool:
+    return any(key_of(node, key) is not None for key in keys)
 
 
 def _label(slot: _Slot, keys: tuple[Key, ...]) -> str | None:
-    for element in slot.values():
+    for node in slot.values():
         for key in keys:
-            if value := read_key(element, key):
+            if value := key_of(node, key):
                 return value.removeprefix("ua-").translate(_NO_BRACKETS)
     return None

@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
-from kvmdecl.libvirt_xml.domain_cpu import LIMITS, NESTING
-from kvmdecl.libvirt_xml.domain_disks import DRIVE_PREFIX
+from kvmdecl.amounts import format_size
 from kvmdecl.libvirt_xml.fields import (
     FILLED_IN,
     Comparison,
@@ -21,17 +20,16 @@ from kvmdecl.libvirt_xml.fields import (
     compare_documents,
     device_key,
     member_name,
-    open_documents,
     plain,
+    read_documents,
 )
 from kvmdecl.libvirt_xml.overlay import take_out_field, to_text
 from kvmdecl.libvirt_xml.ports import EXPRESS_NICS
 from kvmdecl.libvirt_xml.rules import UNLIMITED_KIB
-from kvmdecl.manifest.devices import AGENT_CHANNEL
-from kvmdecl.names import format_size
 from kvmdecl.plan import Change, ChangeOrigin, Impact
 from kvmdecl.state import Kind, ObservedDomain, Origin
 from kvmdecl.tasks import LiveCall, LiveChange
+from kvmdecl.words import AGENT_CHANNEL, DRIVE_PREFIX, LIMITS, NESTING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -845,7 +843,7 @@ def assess(desired: str, base: str | None, observed: ObservedDomain, origin: Ori
         BadXml: one of the definitions is not acceptable XML.
     """
     running = observed.live_xml if observed.active else None
-    documents = open_documents(
+    documents = read_documents(
         [desired, base or "<domain/>", observed.xml, running or "<domain/>"], Kind.DOMAIN
     )
     wanted, before, config, guest = documents
@@ -891,7 +889,7 @@ def not_running_as_declared(desired: str, live_xml: str) -> tuple[FieldDifferenc
     Raises:
         BadXml: one of the definitions is not acceptable XML.
     """
-    wanted, before, guest = open_documents([desired, "<domain/>", live_xml], Kind.DOMAIN)
+    wanted, before, guest = read_documents([desired, "<domain/>", live_xml], Kind.DOMAIN)
     return tuple(_left_over((), compare_documents(wanted, before, guest)))
 
 
@@ -906,7 +904,7 @@ def not_done_live(desired: str, base: str | None, live_xml: str) -> tuple[FieldD
     Raises:
         BadXml: one of the definitions is not acceptable XML.
     """
-    live = compare_documents(*open_documents([desired, base or "<domain/>", live_xml], Kind.DOMAIN))
+    live = compare_documents(*read_documents([desired, base or "<domain/>", live_xml], Kind.DOMAIN))
     return tuple(d for d in _left_over((), live) if find_row(Case(d, live)).call)
 
 
@@ -916,7 +914,7 @@ def is_settled(desired: str, config: str, live_xml: str) -> bool:
     Raises:
         BadXml: one of the definitions is not acceptable XML.
     """
-    wanted, before, kept, guest = open_documents([desired, "<domain/>", config, live_xml], Kind.DOMAIN)
+    wanted, before, kept, guest = read_documents([desired, "<domain/>", config, live_xml], Kind.DOMAIN)
     lacking = _left_over((), compare_documents(wanted, before, guest))
     return not lacking and not _kept_by_the_guest(kept, guest, ())
 

@@ -6,6 +6,7 @@ import base64
 import binascii
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 from lxml import etree
 
@@ -135,6 +136,9 @@ def belongs(xml: str, cluster: str, uuid: str) -> bool:
     return owned_by(read_marker(xml), cluster, uuid)
 
 
+@lru_cache(
+    maxsize=32
+)  # a step packs what is declared for its definition, for what it leaves, and for the seal of that
 def packed(xml: str) -> str:
     """A definition, compact, since libvirt's messages are limited and a marker travels with every definition.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from posixpath import split
+from typing import TYPE_CHECKING, Literal
 
 from lxml import etree
 
@@ -11,7 +13,7 @@ from kvmdecl.libvirt_xml.holders import devices_in
 from kvmdecl.libvirt_xml.safe import parse_xml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from kvmdecl.libvirt_xml.safe import Element
 
@@ -27,8 +29,10 @@ _HOSTS_OWN = (
 """What libvirt does not migrate (qemuMigrationSrcIsAllowed), or cannot in every version that we know."""
 
 
-def bound_to_host(live_xml: str) -> tuple[str, ...]:
+def bound_to_host(live_xml: str, shared: Container[str] = ()) -> tuple[str, ...]:
     """Why a running guest cannot go to another host while it runs, as far as its definition says; empty if it can.
+
+    `shared` are devices of disks that both hosts see.
 
     Raises:
         BadXml: the definition is not acceptable XML.
@@ -41,28 +45,82 @@ def bound_to_host(live_xml: str) -> tuple[str, ...]:
         for path, why in _HOSTS_OWN
         if root.find(path) is not None and not (devices and "devices of" in why)
     ]
-    return tuple(dict.fromkeys((*found, *_devices_of_the_host(root))))
+    return tuple(dict.fromkeys((*found, *_devices_of_the_host(root, shared))))
 
 
-def at_home_only(xml: str) -> tuple[str, ...]:
-    """Why a guest that is off cannot go to another host: what it keeps there that libvirt copies only while it runs.
+def at_home_only(xml: str, shared: Container[str] = ()) -> tuple[str, ...]:
+    """Why a guest that is off cannot go to another host: what it keeps there that nobody can copy.
+
+    `shared` as in `bound_to_host`.
 
     Raises:
         BadXml: the definition is not acceptable XML.
     """
     root = parse_xml(xml)
-    found = list(_devices_of_the_host(root))
-    firmware = root.find("os[@firmware='efi']")
-    if firmware is not None or root.find("os/nvram") is not None:
-        found.append("its firmware keeps its variables in a file of its host")
-    if root.find("devices/tpm/backend[@type='emulator']") is not None:
-        found.append("its TPM keeps its state on its host")
+    found = list(_devices_of_the_host(root, shared))
+    if root.find("os/nvram[@type='block']") is not None:
+        found.append("its firmware keeps its variables on a device of its host")
     return tuple(found)
 
 
-def _devices_of_the_host(root: Element) -> Iterator[str]:
+@dataclass(frozen=True, slots=True)
+class HostFiles:
+    """Files of a guest in a folder of its host that is no pool's; `name` is empty if all in the folder are its own."""
+
+    what: Literal["firmware", "tpm"]
+    folder: str
+    name: str = ""
+
+
+HELD = {"firmware": "the variables of its firmware", "tpm": "the state of its TPM"}
+"""What is in them."""
+
+
+def host_files(xml: str) -> tuple[HostFiles, ...]:
+    """Where a guest's variables of its firmware and the state of its TPM are, or will be once it runs.
+
+    Where a definition does not say it, libvirt knows the place by the guest's name or UUID
+    (qemuDomainNVRAMPathFormat, qemuTPMEmulatorInitPaths).
+
+    Raises:
+        BadXml: the definition is not acceptable XML.
+    """
+    root = parse_xml(xml)
+    return (*_variables(root), *_tpm_state(root))
+
+
+def _variables(root: Element) -> Iterator[HostFiles]:
+    nvram = root.find("os/nvram")
+    if nvram is None and root.find("os[@firmware='efi']") is None:
+        return
+    kind = "file" if nvram is None else nvram.get("type", "file")
+    if kind == "file":
+        said = "" if nvram is None else (nvram.text or "").strip()
+        source = None if nvram is None else nvram.find("source")
+        path = said or ("" if source is None else source.get("file", ""))
+        folder, name = split(path or f"/var/lib/libvirt/qemu/nvram/{root.findtext('name')}_VARS.fd")
+        yield HostFiles("firmware", folder, name)
+
+
+def _tpm_state(root: Element) -> Iterator[HostFiles]:
+    backend = root.find("devices/tpm/backend[@type='emulator']")
+    if backend is None:
+        return
+    source = backend.find("source")
+    if source is not None and source.get("type") == "file":
+        yield HostFiles("tpm", *split(source.get("path", "")))
+    elif source is not None:
+        yield HostFiles("tpm", source.get("path", ""))
+    else:
+        folder = "tpm1.2" if backend.get("version") == "1.2" else "tpm2"
+        yield HostFiles("tpm", f"/var/lib/libvirt/swtpm/{root.findtext('uuid')}/{folder}")
+
+
+def _devices_of_the_host(root: Element, shared: Container[str]) -> Iterator[str]:
     for disk in root.iterfind("devices/disk[@type='block']"):
-        yield f"its disk {_target(disk)} is a device of its host"
+        source = disk.find("source")
+        if source is None or source.get("dev", "") not in shared:
+            yield f"its disk {_target(disk)} is a device of its host"
 
 
 def _target(disk: Element) -> str:

@@ -21,8 +21,8 @@ from kvmdecl.libvirt_xml.fields import (
     Document,
     FieldDifference,
     compare_documents,
-    open_documents,
     plain,
+    read_documents,
 )
 from kvmdecl.libvirt_xml.ports import add_ports, keep_ports_free
 from kvmdecl.libvirt_xml.rules import plain_network_nic
@@ -57,7 +57,8 @@ def overlay(
         BadXml: one of the definitions is not acceptable XML.
     """
     empty = f"<{kind}/>"
-    wanted, last, target, running = open_documents([desired, base or empty, observed, live or empty], kind)
+    texts = [desired, base or empty, observed, live or empty]
+    wanted, last, target, running = read_documents(texts, kind, own=2)
     comparison = _lay_over(wanted, last, target, kind)
     if kind is Kind.DOMAIN:
         _place_devices(comparison, target, running)
@@ -76,7 +77,7 @@ def merge(declared: str, fragment: str, kind: Kind = Kind.DOMAIN) -> str:
     Raises:
         BadXml: one of the definitions is not acceptable XML.
     """
-    wanted, last, target = open_documents([fragment, f"<{kind}/>", declared], kind)
+    wanted, last, target = read_documents([fragment, f"<{kind}/>", declared], kind, own=2)
     _lay_over(wanted, last, target, kind)
     return to_text(target.root)
 
@@ -183,7 +184,7 @@ def find_device(definition: str, key: str, declared: str | None = None) -> str |
     Raises:
         BadXml: one of the definitions is not acceptable XML.
     """
-    _, document = open_documents([declared or "<domain/>", definition], Kind.DOMAIN)
+    _, document = read_documents([declared or "<domain/>", definition], Kind.DOMAIN)
     element = document.elements.get(f"devices/{key}")
     return None if element is None else to_text(deepcopy(document.originals[element]))
 

@@ -68,6 +68,14 @@ def _adapter(spec: Pool) -> Element:
     return node("adapter", type="fc_host", parent=adapter.parent, wwnn=adapter.wwnn, wwpn=adapter.wwpn)
 
 
+def folder_pool(name: str, path: str, mode: str | None) -> str:
+    """The definition of a pool over a folder, which is given a `mode` (octal) if it is built."""
+    permissions = mode is not None and node("permissions", node("mode", mode))
+    return to_text(
+        node("pool", node("name", name), node("target", node("path", path), permissions), type="dir")
+    )
+
+
 def volume_source(pool: Pool, name: str, volume: str, secret: str | None = None) -> tuple[str, Element]:
     """The type of a disk on a volume, and its source.
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvmdecl.architectures import has_pci_express
 from kvmdecl.libvirt_xml.build import node
 from kvmdecl.libvirt_xml.expanders import cell_of
-from kvmdecl.manifest.architectures import has_pci_express
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ of the document and never the document itself. New rules are rows; nothing else 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -17,6 +17,7 @@ from ipaddress import ip_network
 from lxml import etree
 
 from kvmdecl.libvirt_xml.build import attributes, discard
+from kvmdecl.libvirt_xml.nodes import Place, below, root_of
 from kvmdecl.libvirt_xml.safe import Element
 from kvmdecl.state import Kind
 
@@ -51,23 +52,29 @@ def normalised(root: Element, kind: Kind) -> tuple[Element, dict[Element, Elemen
     """A copy of `root` with every rule of `kind` applied, and a map from its elements to the originals."""
     copy = deepcopy(root)
     originals = dict(zip(copy.iter(etree.Element), root.iter(etree.Element), strict=True))
-    for element, path in list(_post_order(copy, "")):
-        for rule in _rules_at(kind, path):
-            rule.apply(element)
+    normalise(copy, kind)
     return copy, originals
 
 
-def _post_order(element: Element, path: str) -> Iterator[tuple[Element, str]]:
+def normalise(root: Element, kind: Kind) -> None:
+    """Apply every rule of `kind` to a document of one's own."""
+    _apply_rules(root, root_of(kind))
+
+
+def _apply_rules(element: Element, place: Place) -> None:
     """Children before parents, so that a rule of a container sees what is left in it."""
-    for child in element:
-        yield from _post_order(child, f"{path}/{child.tag}" if path else str(child.tag))
-    yield element, path
+    for child in list(element):
+        _apply_rules(child, below(place, str(child.tag)))
+    for apply in _rules_at(place):
+        apply(element)
 
 
 @lru_cache(maxsize=8192)
-def _rules_at(kind: Kind, path: str) -> tuple[Rule, ...]:
+def _rules_at(place: Place) -> tuple[Apply, ...]:
     return tuple(
-        r for r in RULES if r.kind is kind and any(fnmatchcase(path, pattern) for pattern in r.paths)
+        r.apply
+        for r in RULES
+        if r.kind is place.kind and any(fnmatchcase(place.path, pattern) for pattern in r.paths)
     )
 
 
@@ -231,9 +238,9 @@ def _expand(value: str) -> str | None:
 def numbers(element: Element) -> None:
     """Numbers by value: `0x01`, `0x0001` and `1` are one address."""
     for name, value in attributes(element).items():
-        if _HEX.fullmatch(value):
+        if value[:1] == "0" and _HEX.fullmatch(value):
             element.set(name, str(int(value, 16)))
-        elif value.isdecimal() and value.isascii() and element.tag == "address":
+        elif element.tag == "address" and value.isdecimal() and value.isascii():
             element.set(name, str(int(value)))
 
 

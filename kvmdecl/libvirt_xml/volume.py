@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvmdecl.libvirt_xml.build import node
@@ -10,6 +11,15 @@ from kvmdecl.state import USUAL, VolumeOptions
 
 if TYPE_CHECKING:
     from kvmdecl.libvirt_xml.safe import Element
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """Who may open a file: its mode, octal, and the numbers of its owner and group; None for those of libvirtd."""
+
+    mode: str
+    owner: str | None = None
+    group: str | None = None
 
 
 def encryption(secret: str) -> Element:
@@ -27,6 +37,7 @@ def volume_xml(
     backing_format: str | None = None,
     secret: str | None = None,
     options: VolumeOptions = USUAL,
+    permissions: Permissions | None = None,
 ) -> str:
     """The definition of a volume.
 
@@ -39,6 +50,7 @@ def volume_xml(
         backing_format: format of that file; libvirt does not guess it.
         secret: UUID of the secret that it is encrypted with.
         options: what else is decided now.
+        permissions: libvirt's own if not given.
     """
     return to_text(
         node(
@@ -51,6 +63,7 @@ def volume_xml(
                 volume_format is not None and node("format", type=volume_format),
                 # What qemu-img makes by itself; the older 0.10 lacks zero clusters and lazy reference counts.
                 volume_format == "qcow2" and node("compat", "1.1"),
+                permissions is not None and _permissions(permissions),
                 secret is not None and encryption(secret),
                 options.nocow and node("nocow"),
                 options.cluster_size is not None and node("clusterSize", str(options.cluster_size), unit="B"),
@@ -59,4 +72,13 @@ def volume_xml(
             backing_path is not None
             and node("backingStore", node("path", backing_path), node("format", type=backing_format)),
         )
+    )
+
+
+def _permissions(said: Permissions) -> Element:
+    return node(
+        "permissions",
+        node("mode", said.mode),
+        said.owner is not None and node("owner", said.owner),
+        said.group is not None and node("group", said.group),
     )

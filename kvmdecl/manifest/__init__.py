@@ -21,6 +21,7 @@ from kvmdecl.manifest.networks import Dhcp, DhcpHost, Network
 from kvmdecl.manifest.nics import Nic
 from kvmdecl.manifest.numa import Numa
 from kvmdecl.manifest.passthrough import DeviceAlias, DeviceRequest, PciKind, VirtualFunction
+from kvmdecl.manifest.policies import Policy, PolicyFile
 from kvmdecl.manifest.pools import Pool
 from kvmdecl.manifest.rollout import Rollout, RolloutGate
 from kvmdecl.manifest.rules import RulesSection
@@ -29,14 +30,15 @@ from kvmdecl.manifest.secrets import Secret
 from kvmdecl.manifest.sound import Audio, Sound
 from kvmdecl.manifest.vms import After, CloudInit, Ignition, Shutdown, Snapshots, Vm
 from kvmdecl.names import Name
+from kvmdecl.renamed import of_format
 
 __all__ = [
     "After", "Audio", "Balloon", "BandwidthShare", "CacheShare", "Cdrom", "Channel", "CloudInit", "Cpus",
     "DataLimit", "DeleteLimit", "DeviceAlias", "DeviceRequest", "Dhcp", "DhcpHost", "Disk", "FilterRule",
     "Firmware", "Graphics", "GuestLimit", "Host", "Ignition", "Image", "Input", "IoTune", "Limits", "Manifest",
     "Memory", "Migration", "Network", "NetworkFilter", "Nic", "Numa", "Panic", "PciKind", "PlacementSection",
-    "Pool", "Reserve", "Rollout", "RolloutGate", "RulesSection", "Scheduler", "Secret", "Section",
-    "SerialConsole", "Shutdown", "Snapshots", "Sound", "Topology", "Tpm", "Video", "VirtualFunction", "Vm",
+    "Policy", "PolicyFile", "Pool", "Reserve", "Rollout", "RolloutGate", "RulesSection", "Scheduler", "Secret",
+    "Section", "SerialConsole", "Shutdown", "Snapshots", "Sound", "Topology", "Tpm", "Video", "VirtualFunction", "Vm",
     "Vsock", "Watchdog",
 ]  # fmt: skip
 
@@ -55,6 +57,8 @@ class PlacementSection(Section):
 class Manifest(Section):
     """A cluster, as the user wrote it, with profiles merged and counts expanded."""
 
+    formerly = of_format()
+
     api_version: Literal["kvmdecl/v1"] = Field(alias="apiVersion")
     """Version of this format: `kvmdecl/v1`."""
     cluster: Name
@@ -67,6 +71,8 @@ class Manifest(Section):
     """How much one plan may delete, restart, move and write."""
     rules: RulesSection = RulesSection.unsaid()
     """Which of the field's known pitfalls are looked for (`kvmdecl rules`)."""
+    policies: dict[Name, Policy] = Field(default_factory=dict)
+    """What plans must not do, by names for it."""
     hosts: dict[Name, Host] = Field(default_factory=dict)
     """Hosts by name."""
     devices: dict[Name, DeviceAlias] = Field(default_factory=dict)

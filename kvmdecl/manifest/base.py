@@ -21,11 +21,15 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
+from kvmdecl.renamed import Renamed
+
 _MOST_SHARED = 100_000
 
 
 class Section(BaseModel):
     """A mapping of the manifest. One that is derived from another may add keys, and not define its keys anew.
+
+    A subclass that sets `formerly` tells what its keys and their values were called before, for `kvmdecl migrate`.
 
     A subclass that sets `shorthand` may be written as the bare value of that key: `memory: 8GiB` is
     `memory: {size: 8GiB}`. One meaning, two spellings; everything after loading sees the long one.
@@ -36,6 +40,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     shorthand: ClassVar[str | None] = None
+    formerly: ClassVar[tuple[Renamed, ...]] = ()
     _defaults: ClassVar[dict[str, Any]] = {}
     _rank: ClassVar[dict[str, int]] = {}
 
@@ -57,6 +62,8 @@ class Section(BaseModel):
         }
         for key, value in cls._defaults.items():
             setattr(cls, key, value)
+        for renamed in cls.formerly:
+            renamed.require({field.alias or key for key, field in fields})
         cls._rank = {key: number for number, key in enumerate(cls.model_fields)}
         # The last validator is the outermost: what was met before is not checked again by those of the class either.
         validators = cls.__pydantic_decorators__.model_validators

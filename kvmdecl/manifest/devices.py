@@ -19,8 +19,6 @@ from kvmdecl.names import (
     parse_integer,
 )
 
-AGENT_CHANNEL = "org.qemu.guest_agent.0"
-"""Channel of the QEMU guest agent."""
 SPICE_CHANNEL = "com.redhat.spice.0"
 """Channel of the SPICE agent."""
 

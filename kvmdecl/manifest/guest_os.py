@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from kvmdecl.manifest.architectures import ARCHITECTURES, Architecture
+from kvmdecl.architectures import ARCHITECTURES, Architecture
 from kvmdecl.manifest.base import Section
 from kvmdecl.manifest.devices import Input, Tpm
 from kvmdecl.manifest.disks import Disk

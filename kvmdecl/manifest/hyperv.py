@@ -9,13 +9,7 @@ from pydantic import Field, model_validator
 
 from kvmdecl.manifest.base import Section, wrong
 from kvmdecl.names import Bool, Integer
-
-HYPERV = ("relaxed", "vapic", "vpindex", "runtime", "synic", "stimer", "frequencies", "tlbflush", "ipi")
-"""Enlightenments that no hardware stands against; `stimer` needs `synic` and `vpindex`, and these the hypervclock."""
-ENLIGHTENMENTS = (*HYPERV, "reset", "reenlightenment", "evmcs", "avic")
-"""All that are switches, as libvirt calls them."""
-SPINLOCKS = 8191
-"""Tries before a guest yields: the number that Windows' own hypervisor uses."""
+from kvmdecl.words import HYPERV
 
 
 class Hyperv(Section):

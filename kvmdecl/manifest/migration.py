@@ -40,6 +40,10 @@ class Migration(Section):
     tls: Bool = False
     """Encrypt what is copied; both hosts need certificates for QEMU (`migrate_tls_x509_cert_dir` of `qemu.conf`)."""
 
+    left: Literal["keep", "delete"] = "keep"
+    """What becomes of disks that were copied, on the host that it left: they stay, or plans delete them once it is
+    elsewhere, each with consent by name."""
+
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if self.parallel is not None and "post-copy" in {self.mode, self.on_timeout}:

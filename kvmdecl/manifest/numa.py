@@ -28,9 +28,9 @@ class NumaCell(Section):
     """A NUMA cell that the guest sees. Without `cpus` and `memory` all cells have the same share of them."""
 
     cpus: NumberSet | None = None
-    """Numbers of its vCPUs (`"0-3"`). Given for all cells or for none."""
+    """Numbers of its vCPUs (`"0-3"`), given for all cells or for none; as many as each other cell if not given."""
     memory: Size | None = None
-    """Its memory. Given for all cells or for none."""
+    """Its memory, given for all cells or for none; as much as each other cell if not given."""
     nodeset: NumberSet | None = None
     """NUMA nodes of the host that its memory is taken from; as `numa.nodeset` says if not given."""
     mode: Mode | None = None

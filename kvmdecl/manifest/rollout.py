@@ -16,7 +16,9 @@ class RolloutGate(Section):
     shorthand = "check"
 
     check: Name
-    """What is looked at, by the name that a plugin gave it: `running`, `agent`, `lease`, `tcp`, `command`, `settle`."""
+    """What is looked at, by the name that a plugin gave it: `running`, `agent`, `lease`, `tcp`, `command`, `settle`,
+    `pacemaker`.
+    """
     with_: dict[Name, str | tuple[str, ...]] = Field(default_factory=dict, alias="with")
     """What the check is told, such as `{port: 22}`; each check has keys of its own."""
     vms: tuple[Name, ...] = ()
@@ -35,7 +37,7 @@ class Rollout(Section):
     canary: tuple[Name, ...] = ()
     """Hosts that go first, as a wave of their own."""
     by: Name | None = None
-    """A label of hosts (`rack`): those that say the same are a wave, in the order of what they say."""
+    """A label of hosts (`rack`): those that say the same are a wave, `r9` before `r10`."""
     waves: tuple[tuple[Name, ...], ...] = ()
     """Hosts of each wave (`[[kvm-1, kvm-2], [kvm-3]]`), instead of `by`. Those that no wave names come last."""
     gates: tuple[RolloutGate, ...] = ()
@@ -57,11 +59,14 @@ class Rollout(Section):
             raise wrong(
                 "rollout", "hosts are in waves by a label and by name", "keep `by` or `waves`", "waves"
             )
-        met = set(self.canary)
-        for number, hosts in enumerate(self.waves):
+        if () in self.waves:
+            hint = "name its hosts, or take it out"
+            raise wrong("rollout", "a wave names no host", hint, "waves", self.waves.index(()))
+        met = set[str]()
+        waves = [(self.canary, ("canary",)), *((w, ("waves", n)) for n, w in enumerate(self.waves))]
+        for hosts, path in waves:
             for place, host in enumerate(hosts):
                 if host in met:
-                    hint = "keep it in one"
-                    raise wrong("rollout", f"host {host} is in two waves", hint, "waves", number, place)
+                    raise wrong("rollout", f"host {host} is in the waves twice", "keep it once", *path, place)
                 met.add(host)
         return self

@@ -31,7 +31,9 @@ def _date(value: object) -> date:
         raise wrong("rules", "it is no day of the calendar", "write it as `2027-01-31`") from None
 
 
-_Date = Annotated[date, BeforeValidator(_date), WithJsonSchema({"type": "string", "format": "date"})]
+Day = Annotated[date, BeforeValidator(_date), WithJsonSchema({"type": "string", "format": "date"})]
+Reason = Annotated[str, Field(min_length=3, max_length=400)]
+"""Why, in a sentence."""
 
 
 class Waiver(Section):
@@ -41,9 +43,9 @@ class Waiver(Section):
     """The rule that is not followed."""
     on: Annotated[tuple[_Subject, ...], Field(min_length=1)]
     """By whom: `vm/NAME`, `host/NAME`, `network/NAME` or `pool/NAME`; `*` stands for any letters (`[vm/web-*]`)."""
-    until: _Date
+    until: Day
     """The last day on which it is accepted."""
-    reason: Annotated[str, Field(min_length=3, max_length=400)]
+    reason: Reason
     """Why, for who reads it a year later."""
 
 

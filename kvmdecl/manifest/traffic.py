@@ -72,7 +72,7 @@ class Vlan(Section):
     ]
     """The VLAN that the guest is in without knowing (`42`), or those that it may speak to with tags of its own."""
     trunk: Bool | None = None
-    """Let the guest tag frames itself; so it is with several tags."""
+    """Let the guest tag frames itself; so it is with several tags if not given."""
     native: VlanId | None = None
     """The one of several VLANs that frames without a tag belong to."""
     native_mode: Literal["untagged", "tagged"] = "untagged"

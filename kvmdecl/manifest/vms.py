@@ -7,12 +7,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from kvmdecl.manifest.architectures import ARCHITECTURES, HAVE_MODELS, MODELS, Arch, has_pci_express
+from kvmdecl.architectures import ARCHITECTURES, HAVE_MODELS, MODELS, Arch, has_pci_express
 from kvmdecl.manifest.base import Section
 from kvmdecl.manifest.base import wrong as _wrong
 from kvmdecl.manifest.cpus import LEVELS, Cpus, Label, numbers_of
 from kvmdecl.manifest.devices import (
-    AGENT_CHANNEL,
     Channel,
     CharacterDevice,
     Input,
@@ -49,6 +48,7 @@ from kvmdecl.manifest.screens import Graphics, Video
 from kvmdecl.manifest.shares import Share
 from kvmdecl.manifest.sound import Audio, Sound
 from kvmdecl.names import MIB, Bool, Duration, Integer, Name, Positive, Text, Uuid, parse_uuid
+from kvmdecl.words import AGENT_CHANNEL
 
 DeviceName = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,19}$")]
 

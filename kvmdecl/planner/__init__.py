@@ -6,19 +6,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 
-from kvmdecl.cluster import ResolvedCluster
+from kvmdecl.cluster import ResolvedCluster, ResolvedHost
 from kvmdecl.diagnostics import Diagnostic, Severity, in_order
 from kvmdecl.membership import Membership, membership
 from kvmdecl.names import derive_uuid
 from kvmdecl.plan import Action, HostStatus, Plan, PlannedHost, Step
 from kvmdecl.planner.baselines import changed_baselines
 from kvmdecl.planner.definitions import left_behind, plan_absent_definition, plan_definition
-from kvmdecl.planner.departed import departed_hosts, gone_hosts
+from kvmdecl.planner.departed import departed_hosts, gone_hosts, said_to_be_new
 from kvmdecl.planner.domains import orphans, plan_absent_domain, plan_domain
 from kvmdecl.planner.filters import plan_absent_filter, plan_filter
 from kvmdecl.planner.foreign import foreign_objects
 from kvmdecl.planner.handover import handed_over
-from kvmdecl.planner.limits import limit_faults
+from kvmdecl.planner.limits import faults_of, limits_met, nearest
 from kvmdecl.planner.moves import (
     brought_along,
     copies_left,
@@ -32,6 +32,7 @@ from kvmdecl.planner.moves import (
 )
 from kvmdecl.planner.networks import plan_absent_network, plan_existing_network, plan_network
 from kvmdecl.planner.order import in_turn
+from kvmdecl.planner.policies import counted
 from kvmdecl.planner.pools import plan_absent_pool, plan_pool
 from kvmdecl.planner.secrets import plan_absent_secret, plan_secret
 from kvmdecl.planner.seeds import changed_seeds
@@ -98,7 +99,8 @@ def make_plan(
     steps = without_idle_copies(steps)
     steps, without_room = in_legs(tidied(steps, leavings(known, views, steps)), desired.legs)
     steps, held = without_idle_copies(steps), [*held, *without_room]
-    steps, swapping = handed_over(steps, views)
+    dropped, left_there = copies_left(known, views)
+    steps, swapping = handed_over([*steps, *dropped], views)
     roll = membership(cluster, observations)
     waiting, left = departed_hosts(cluster, roll, desired.unplaced)
     blocked = in_order(
@@ -111,11 +113,12 @@ def make_plan(
         changed_seeds(cluster, steps),
         changed_baselines(desired, steps),
         _undecided(desired) if len(views) < len(cluster.hosts) else (),
+        said_to_be_new(cluster, observations, roll, steps),
         orphans(cluster, desired, views),
         left_behind(desired, views),
         _handed_over(cluster),
         settings_left(desired, views.values()),
-        copies_left(known, views),
+        left_there,
     )
     plan = Plan(
         cluster=cluster.name,
@@ -132,9 +135,11 @@ def make_plan(
         members=roll.members,
         let_go=roll.let_go,
         foreign=foreign_objects(desired, views) if foreign else (),
+        policies=counted(cluster.policies, cluster, desired.resources),
     )
-    exceeded = limit_faults(cluster, plan.steps, desired.resources, views)
-    return in_waves(cluster, replace(plan, exceeded=in_order(exceeded)), desired)
+    limits = tuple(limits_met(cluster, plan.steps, desired.resources, views))
+    plan = replace(plan, exceeded=in_order(faults_of(limits)), limits=nearest(limits))
+    return in_waves(cluster, plan, desired)
 
 
 def _waiting_there(step: Step, made_by: Mapping[Address, Address]) -> Step:
@@ -224,20 +229,23 @@ def _link(step: Step, planned: set[Address], deleted_domains: list[Address]) -> 
 def _hosts(
     cluster: ResolvedCluster, desired: DesiredState, observations: Mapping[str, Observation], roll: Membership
 ) -> tuple[PlannedHost, ...]:
-    return tuple(
-        _host(host.name, str(host.uri), desired, observations[host.name], roll) for host in cluster.hosts
-    )
+    return tuple(_host(host, desired, observations[host.name], roll) for host in cluster.hosts)
 
 
 def _host(
-    name: str, uri: str, desired: DesiredState, observation: Observation, roll: Membership
+    host: ResolvedHost, desired: DesiredState, observation: Observation, roll: Membership
 ) -> PlannedHost:
+    name, uri = host.name, str(host.uri)
     if not isinstance(observation, Unreachable):
         noted = observation.state.ledger(desired.cluster).hosts
         knows = remembered(noted, roll.members, roll.let_go) == noted
-        return PlannedHost(name, uri, HostStatus.OK, machine=observation.facts.uuid, noted=knows)
+        return PlannedHost(
+            name, uri, HostStatus.OK, machine=observation.facts.uuid, noted=knows, labels=host.labels
+        )
     frozen = tuple(str(resource.address) for resource in desired.resources if resource.address.host == name)
-    return PlannedHost(name, uri, HostStatus.UNREACHABLE, observation.diagnostic.summary, frozen)
+    return PlannedHost(
+        name, uri, HostStatus.UNREACHABLE, observation.diagnostic.summary, frozen, labels=host.labels
+    )
 
 
 def _handed_over(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
@@ -260,7 +268,7 @@ def _undecided(desired: DesiredState) -> Iterator[Diagnostic]:
             code="plan.undecided",
             summary=f"vm {vm} is left alone: it may be on a host that does not answer",
             cause="It is on none of the hosts that do; making it again could run it twice.",
-            hint="bring the host back, or name another one with `host:` if you know that the vm is not there.",
+            hint=f"bring the host back; or, if you know that the vm exists nowhere, add `--new {vm}`.",
             severity=Severity.WARNING,
             subject=f"vm/{vm}",
         )

@@ -12,6 +12,7 @@ from dataclasses import replace
 from kvmdecl.diagnostics import Diagnostic, Severity
 from kvmdecl.libvirt_xml.definition import Written, file_text, noted
 from kvmdecl.libvirt_xml.impact import assess
+from kvmdecl.libvirt_xml.protection import is_protected
 from kvmdecl.plan import Action, Change, ChangeOrigin, Impact
 from kvmdecl.planner.replaced import replaced_disk
 from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, blocked, note, step
@@ -56,9 +57,9 @@ def _of_one_host(desired: DesiredDefinition) -> Verdict:
     return blocked(
         desired,
         "plan.bound-definition",
-        f"the definition of {desired.vm} would name CPUs or cells of {desired.bound_to}, and it may run elsewhere",
-        f"{desired.by} starts it from the same definition on each of its hosts, where these are others', or not there.",
-        "leave `policy`, `bind` and what else binds it out, or pin it to CPUs that every host has.",
+        f"the definition of {desired.vm} differs by host, and its hosts share the pool {desired.pool}",
+        f"It names CPUs, cells or devices of {desired.bound_to}, and {desired.by} starts it from one file everywhere.",
+        "keep definitions in a pool that each host has to itself, or leave `policy`, `bind` and such out.",
         key="cpus",
     )
 
@@ -79,6 +80,15 @@ def plan_absent_definition(absent: Absent, view: HostView) -> Verdict:
             f"take its resource out of {absent.run_by}, then apply again.",
         )
         return Verdict(notes=(told,))
+    if is_protected(noted(entry.applied).xml or ""):
+        return blocked(
+            absent,
+            "plan.protected",
+            f"{absent.address} stays: {entry.owner} is protected",
+            "What was written of it says so, whatever the manifest says now.",
+            "first apply it with `protect: false`, then with `state: absent`.",
+            key="state",
+        )
     pool, _, file = name.partition("/")
     task = DeleteDefinition(pool, file, entry.owner, absent.uuid, absent.run_by)
     summary = f"definition of {entry.owner}, which {absent.run_by} started it from, deleted; its disks stay"
@@ -204,6 +214,9 @@ def _write(
     lost: bool = False,
 ) -> Verdict:
     pool, _, name = desired.address.name.partition("/")
-    task = WriteDefinition(pool, name, desired.vm, desired.uuid, desired.xml, desired.by, take_over, lost)
+    readers = tuple(host for host in desired.readers if host != desired.address.host)
+    task = WriteDefinition(
+        pool, name, desired.vm, desired.uuid, desired.xml, desired.by, take_over, lost, readers
+    )
     after = (Address(desired.address.host, Kind.POOL, pool), *desired.needs)
     return step(desired, action, task, observed, summary, changes=changes, after=after)

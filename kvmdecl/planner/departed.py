@@ -1,14 +1,17 @@
-"""Hosts that are not in the manifest any more: what may be on them is not made again, until they are let go."""
+"""Hosts that are not in the manifest any more: what may be on them is not made again, until they are let go.
+
+Nor is what may be on those that do not answer. Of a vm only the user can say that it never was.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from kvmdecl.cluster import ResolvedCluster
 from kvmdecl.diagnostics import Diagnostic, Severity
 from kvmdecl.membership import Membership
 from kvmdecl.plan import Action, Step
-from kvmdecl.state import Kind, Member
+from kvmdecl.state import HostSnapshot, Kind, Member, Observation
 
 
 def departed_hosts(
@@ -55,9 +58,7 @@ def _listed(names: list[str]) -> str:
 
 def gone_hosts(cluster: ResolvedCluster, roll: Membership, steps: Iterable[Step]) -> Iterator[Diagnostic]:
     """Hosts that are let go, with the guests that are made for want of finding them."""
-    made = sorted(
-        s.address.name for s in steps if s.action is Action.CREATE and s.address.kind is Kind.DOMAIN
-    )
+    made = _made(steps)
     places = {host.name: host.origin.find("state") for host in cluster.retired}
     for member in roll.let_go:
         lost = f"; made anew, without what it may have of them: {_listed(made)}" if made else ""
@@ -71,3 +72,27 @@ def gone_hosts(cluster: ResolvedCluster, roll: Membership, steps: Iterable[Step]
             severity=Severity.WARNING,
             subject=f"host/{member.name}",
         )
+
+
+def said_to_be_new(
+    cluster: ResolvedCluster, observations: Mapping[str, Observation], roll: Membership, steps: Iterable[Step]
+) -> Iterator[Diagnostic]:
+    """The guests that are made because the user says that they exist on none of the hosts that nobody can ask."""
+    silent = [
+        host.name for host in cluster.hosts if not isinstance(observations.get(host.name), HostSnapshot)
+    ]
+    unseen = sorted({*silent, *(member.name for member in roll.departed)})
+    made = [name for name in _made(steps) if name in cluster.newcomers]
+    if unseen and made:
+        yield Diagnostic(
+            code="plan.said-to-be-new",
+            summary=f"made though {_listed(unseen)} cannot be asked: {_listed(made)}",
+            cause="`--new` says that they exist nowhere. One that is there all the same would run twice.",
+            severity=Severity.WARNING,
+        )
+
+
+def _made(steps: Iterable[Step]) -> list[str]:
+    return sorted(
+        s.address.name for s in steps if s.action is Action.CREATE and s.address.kind is Kind.DOMAIN
+    )

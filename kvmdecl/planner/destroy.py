@@ -60,6 +60,7 @@ def make_destroy_plan(
         steps=steps,
         unchanged=0,
         blocked=in_order(kept),
+        policies=cluster.policies,
         exceeded=in_order(data_faults(cluster, steps, {view.host: view for view in views})),
         notes=in_order(
             [

@@ -22,7 +22,17 @@ from kvmdecl.plan import Action, Change, ChangeOrigin, Impact
 from kvmdecl.planner.managed import last_declared, plan_hand_over, plan_managed, was_handed_over
 from kvmdecl.planner.outside import outside, paths, value
 from kvmdecl.planner.replaced import replaced_disk
-from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, blocked, is_derived, not_ours, note, step
+from kvmdecl.planner.verdict import (
+    AS_DECLARED,
+    HostView,
+    Verdict,
+    blocked,
+    is_derived,
+    may_have_gone_on,
+    not_ours,
+    note,
+    step,
+)
 from kvmdecl.state import (
     DEFINITION_SUFFIX,
     Absent,
@@ -107,6 +117,7 @@ def _is_as_left(desired: DesiredDomain, observed: ObservedDomain, view: HostView
     """Whether one look tells that nothing is to be done; False says nothing."""
     return (
         desired.running in {None, observed.active}
+        and not observed.halted
         and desired.autostart == observed.autostart
         and is_untouched(observed.xml, observed.live_xml, desired.xml)
         and _is_ours(desired.address, desired.uuid, observed, view)
@@ -175,7 +186,7 @@ def unusable(desired: DesiredDomain, observed: ObservedDomain, view: HostView) -
             "It vanishes when it stops; somebody undefined it while it was running.",
             "define it again (`virsh dumpxml`, `virsh define`) while it runs, then plan again.",
         )
-    return None
+    return may_have_gone_on(desired, observed, view)
 
 
 def _update(
@@ -184,7 +195,7 @@ def _update(
     base = marker.applied if marker else None
     if not observed.persistent:
         base = last_declared(desired.address.name, view) or base
-    assessment = assess(desired.xml, base, observed, desired.origin)
+    assessment = _assess(desired, base, observed)
     restarts = _restarts(desired, observed, assessment)
     changes = tuple(_restart_changes(desired, assessment)) if restarts else assessment.changes
     changes += tuple(_power_changes(desired, observed, marker.left if marker else None))
@@ -213,6 +224,12 @@ def _update(
     task = _define(desired, view, base=base, live=assessment.live, power=power)
     verdict = step(desired, Action.UPDATE, task, observed, "", changes=changes, after=desired.needs)
     return Verdict(verdict.step, notes=notes)
+
+
+def _assess(desired: DesiredDomain, base: str | None, observed: ObservedDomain) -> Assessment:
+    """A guest that is to be powered off is not given, or rid of, anything before: it might not let a device go."""
+    stays_on = observed.active and desired.running is not False
+    return assess(desired.xml, base, replace(observed, active=stays_on), desired.origin)
 
 
 def _taken_back(desired: DesiredDomain) -> Change:
@@ -279,12 +296,18 @@ def how_to_stop(power_off: PowerOff) -> str:
 
 
 def _power(desired: DesiredDomain, observed: ObservedDomain) -> Power:
+    if observed.halted and desired.running is not False:
+        return "resume"
     if desired.running in {None, observed.active}:
         return "keep"
     return "start" if desired.running else "shutdown"
 
 
 def _power_changes(desired: DesiredDomain, observed: ObservedDomain, left: Left | None) -> Iterator[Change]:
+    if observed.halted and desired.running is not False:
+        at, why = desired.origin.find("state"), "its migration did not end, and no other host has it"
+        how, drift = "virDomainResume", ChangeOrigin.DRIFT
+        yield Change("power", "state", "halted", "running", Impact.LIVE, how, why, at=at, origin=drift)
     if desired.running is not None and desired.running != observed.active:
         how = "virDomainCreate" if desired.running else how_to_stop(desired.power_off)
         why = "" if desired.running else how_long(desired.power_off)

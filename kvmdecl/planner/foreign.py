@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from kvmdecl.libvirt_xml.fields import fields, open_documents
+from kvmdecl.libvirt_xml.fields import fields, read_documents
 from kvmdecl.libvirt_xml.marker import belongs, read_marker
 from kvmdecl.libvirt_xml.trace import is_directory_permission, pool_marker
 from kvmdecl.names import derive_uuid
@@ -73,7 +73,7 @@ def _object(desired: _Declared, definition: str, view: HostView) -> ForeignObjec
         left = marker.left_definition()
     empty = f"<{kind.tag}/>"
     texts = [desired.xml, (marker.applied if marker else None) or empty, definition, left or empty]
-    wanted, before, now, then = (document.fields for document in open_documents(texts, kind))
+    wanted, before, now, then = (document.fields for document in read_documents(texts, kind))
     told = (_field(path, then.get(path), now.get(path), known=left is not None)
             for path in sorted((now.keys() | then.keys()) - wanted.keys() - before.keys())
             if not (path not in now and is_directory_permission(path, kind)))  # fmt: skip

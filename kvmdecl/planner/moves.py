@@ -7,30 +7,42 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import get_args
 
 from kvmdecl.diagnostics import Diagnostic, Span
 from kvmdecl.libvirt_xml.chains import disk_files
 from kvmdecl.libvirt_xml.fingerprint import ABSENT, fingerprint
 from kvmdecl.libvirt_xml.impact import assess
 from kvmdecl.libvirt_xml.marker import belongs, owned_by, read_marker
-from kvmdecl.libvirt_xml.moving import at_home_only, bound_to_host, is_bound_field
-from kvmdecl.names import format_duration
+from kvmdecl.libvirt_xml.moving import HELD, at_home_only, bound_to_host, host_files, is_bound_field
+from kvmdecl.names import derive_uuid, format_duration, format_size
 from kvmdecl.plan import Action, Change, Impact, Step
 from kvmdecl.planner.domains import how_long, how_to_stop, saved_state, unusable
 from kvmdecl.planner.managed import was_handed_over
 from kvmdecl.planner.replaced import replaced_disk
-from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, blocked, is_derived, not_ours, note, step
+from kvmdecl.planner.verdict import (
+    AS_DECLARED,
+    HostView,
+    Verdict,
+    blocked,
+    is_derived,
+    not_ours,
+    note,
+    step,
+)
 from kvmdecl.state import (
     Address,
     Desired,
     DesiredDomain,
     DesiredVolume,
+    HostState,
     Kind,
     LedgerEntry,
     Leg,
     ObservedDomain,
+    ObservedVolume,
 )
-from kvmdecl.tasks import CreateVolume, LeaveDomain, MoveDomain, Power
+from kvmdecl.tasks import CreateVolume, DeleteVolume, HostFile, LeaveDomain, MoveDomain, Power
 
 
 def plan_move(desired: DesiredDomain, view: HostView, source: HostView) -> Verdict:
@@ -75,17 +87,17 @@ def _move(
 ) -> Verdict:
     power = _power(desired, observed)
     copied = _disks_to_copy(desired, observed, source)
-    against = (*desired.kept, *(bound_to_host(observed.live_xml or observed.xml) if observed.active else ()))
-    if observed.active:
-        against += tuple(why for _, _, why in copied if why)
+    bound = bound_to_host(observed.live_xml or observed.xml, desired.devices) if observed.active else ()
+    against = (*desired.kept, *(why for _, _, why in copied if why), *bound)
     live = observed.active and power == "keep" and not against
-    if not live and (why := _only_at_home(desired, observed)):
+    if not live and (why := tuple(_only_at_home(desired, observed, copied, view, source))):
         return _cannot(desired, source.host, [*against, *why], "")
     if observed.active and power == "keep" and not live:
         if desired.restart != "now":
             hint = "; `restart: now` has it shut down, moved and started"
             return _cannot(desired, source.host, against, hint)
         power = "restart"
+    files = tuple(each.what for each in host_files(observed.xml))
     task = MoveDomain(
         name=desired.address.name,
         uuid=desired.uuid,
@@ -102,8 +114,15 @@ def _move(
         policy=desired.migration,
         power_off=desired.power_off,
         agent_within=desired.agent_within if power in {"start", "restart"} else 0,
+        files=() if live else files,
+        devices=desired.devices,
     )
-    moved = (_host_change(desired, task, against), *(_carried(change, live=live) for change in changes))
+    size = sum(source.volumes[volume].allocation for _, volume, _ in copied)
+    change = _host_change(desired, task, against, size)
+    if live and "firmware" in files:
+        stays = f"; libvirt leaves a file with {HELD['firmware']} on {source.host}, too, which nobody reads"
+        change = replace(change, why=change.why + stays)
+    moved = (change, *(_carried(change, live=live) for change in changes))
     verdict = step(desired, Action.MOVE, task, observed, "", changes=moved, after=desired.needs)
     return Verdict(verdict.step)
 
@@ -126,13 +145,24 @@ def _disks_to_copy(
     return tuple(found)
 
 
-def _only_at_home(desired: DesiredDomain, observed: ObservedDomain) -> tuple[str, ...]:
+def _only_at_home(
+    desired: DesiredDomain,
+    observed: ObservedDomain,
+    copied: Iterable[tuple[str, str, str]],
+    view: HostView,
+    source: HostView,
+) -> Iterator[str]:
     """Why a guest that is off, or has to be for its move, stays where it is."""
-    disks = (
-        f"{volume} is on storage that only its host sees, and is copied only while it runs"
-        for volume in desired.copied
-    )
-    return (*desired.kept, *disks, *at_home_only(observed.xml))
+    yield from desired.kept
+    for _, name, why in copied:
+        if why:
+            yield why
+        elif below := source.volumes[name].backing:
+            image = f"{name.partition('/')[0]}/{below.rpartition('/')[2]}"
+            coming = Address(desired.address.host, Kind.VOLUME, image)
+            if image not in view.volumes and coming not in desired.needs:
+                yield f"{name} stands on {below}, which {desired.address.host} does not have"
+    yield from at_home_only(observed.xml, desired.devices)
 
 
 def _power(desired: DesiredDomain, observed: ObservedDomain) -> Power:
@@ -141,24 +171,32 @@ def _power(desired: DesiredDomain, observed: ObservedDomain) -> Power:
     return "start" if desired.running else "shutdown"
 
 
-def _host_change(desired: DesiredDomain, task: MoveDomain, against: Iterable[str]) -> Change:
-    """The move itself: what it does to the guest, and why no less."""
+def _host_change(desired: DesiredDomain, task: MoveDomain, against: Iterable[str], size: int) -> Change:
+    """The move itself: what it does to the guest, and why no less. `size`: bytes of its disks that are copied."""
     at = desired.origin.find("host")
     if task.live:
         how = "virDomainMigrateToURI3" if task.policy.hosts_lead else "virDomainMigrate3"
-        impact, why = Impact.MIGRATE, _how_it_goes(task)
+        impact, why = Impact.MIGRATE, _how_it_goes(task, size)
     else:
         how, impact, why = "virDomainDefineXMLFlags, virDomainUndefineFlags", Impact.NONE, ""
+        parts = (
+            [f"{format_size(size)} of its disks are copied, and stay on {task.source}, too"]
+            if task.copied
+            else []
+        )
+        parts += [f"{HELD[what]} {'is' if what == 'tpm' else 'are'} copied" for what in task.files]
+        if parts:
+            how, why = f"virStorageVolDownload, virStorageVolUpload, {how}", ", and ".join(parts)
     if task.power in {"restart", "shutdown"}:
-        forced = task.power_off.force or task.power == "shutdown"
+        forced = task.power_off.force or task.power == "shutdown" or bool(task.copied)
         impact = Impact.DOWNTIME if forced else Impact.RESTART
         how = f"{how_to_stop(task.power_off)}, {how}"
         because = f"it cannot go while it runs: {' and '.join(against)}; " if against else ""
-        why = f"{because}{how_long(task.power_off)}"
+        why = f"{because}{how_long(task.power_off)}" + (f"; it is off while {why}" if why else "")
     return Change("host", "host", task.source, desired.address.host, impact, how, why, at=at)
 
 
-def _how_it_goes(task: MoveDomain) -> str:
+def _how_it_goes(task: MoveDomain, size: int) -> str:
     policy = task.policy
     ends = {
         "abort": "then it stays where it is",
@@ -170,14 +208,20 @@ def _how_it_goes(task: MoveDomain) -> str:
         if policy.mode == "post-copy"
         else "goes on there"
     )
-    disks = f"; its disks are copied, and stay on {task.source} as they are then" if task.copied else ""
-    return f"{goes}; {format_duration(policy.timeout)} at most, {ends[policy.on_timeout]}{disks}"
+    fetches = "post-copy" in {policy.mode, policy.on_timeout}
+    risk = "; while it fetches, it is lost if a host or its libvirtd dies" if fetches else ""
+    copied = f"{format_size(size)} of its disks are copied, and stay on {task.source} as they are then"
+    disks = f"; {copied}" if task.copied else ""
+    return f"{goes}; {format_duration(policy.timeout)} at most, {ends[policy.on_timeout]}{risk}{disks}"
 
 
 def _carried(change: Change, *, live: bool) -> Change:
     """A further change: what binds a guest to its host goes along, the rest is in the definition that arrives."""
     if is_bound_field(change.field):
-        return replace(change, impact=Impact.MIGRATE if live else Impact.NONE, how="virDomainMigrate3")
+        impact = Impact.MIGRATE if live else Impact.NONE
+        return replace(
+            change, impact=impact, how="virDomainMigrate3", why=""
+        )  # what kept it from less was its host
     if change.impact <= Impact.METADATA:
         return change
     return replace(change, impact=Impact.NEXT_BOOT if live else Impact.NONE, how="virDomainDefineXMLFlags")
@@ -237,8 +281,25 @@ def without_idle_copies(steps: Iterable[Step]) -> list[Step]:
     ]
 
 
-def copies_left(known: Iterable[Desired], views: Mapping[str, HostView]) -> Iterator[Diagnostic]:
-    """Volumes that guests left on hosts where they were, of which the hosts where they are have copies."""
+def copies_left(
+    known: Iterable[Desired], views: Mapping[str, HostView]
+) -> tuple[list[Step], list[Diagnostic]]:
+    """Volumes that guests left on hosts where they were: steps that delete them if the manifest says so, else notes."""
+    steps, notes = list[Step](), list[Diagnostic]()
+    for desired, view, left in _left(known, views):
+        doomed = [copy_deleted(name, view, desired.origin.find("migration.left")) for name in left]
+        going = [step for step in doomed if step] if desired.drops_left and not desired.moves_from else []
+        steps += going
+        named = {step.address.name for step in going}
+        if kept := [name for name in left if name not in named]:
+            notes.append(_left_note(desired, view.host, kept))
+    return steps, notes
+
+
+def _left(
+    known: Iterable[Desired], views: Mapping[str, HostView]
+) -> Iterator[tuple[DesiredDomain, HostView, list[str]]]:
+    """Guests, hosts that they left, and volumes that these still have of them."""
     homes = {d.address.name: d for d in known if isinstance(d, DesiredDomain) and d.run_by is None}
     shared = {(d.vm, d.address.name) for d in known if isinstance(d, DesiredVolume) and d.shared}
     for host, view in views.items():
@@ -246,18 +307,53 @@ def copies_left(known: Iterable[Desired], views: Mapping[str, HostView]) -> Iter
             desired = homes[name]
             notes = (e.name for e in _notes_in(view, name))
             left = [v for v in notes if (name, v) not in shared and v in view.volumes]
-            if (
-                left
-                and host not in {desired.address.host, desired.moves_from}
-                and not was_handed_over(name, view)
-            ):
-                yield note(
-                    desired,
-                    "move.left-behind",
-                    f"{name} is on {desired.address.host}, and left on {host}: {', '.join(left)}",
-                    "Its disks were copied when it moved. What is here is as old as the move.",
-                    "if nobody needs it any more, delete it with `virsh vol-delete`.",
-                )
+            at_home = host in {desired.address.host, desired.moves_from}
+            if left and not at_home and not was_handed_over(name, view):
+                yield desired, view, left
+
+
+def _left_note(desired: DesiredDomain, host: str, left: Iterable[str]) -> Diagnostic:
+    return note(
+        desired,
+        "move.left-behind",
+        f"{desired.address.name} is on {desired.address.host}, and left on {host}: {', '.join(left)}",
+        "Its disks were copied when it moved. What is here is as old as the move.",
+        "if nobody needs it any more, `migration: {left: delete}` has a plan delete it, with your consent.",
+    )
+
+
+def copy_deleted(name: str, view: HostView, at: Span | None) -> Step | None:
+    """The step that deletes a volume that a guest left; None unless its host has it whole, and nobody needs it here."""
+    volume, entry = view.volumes.get(name), view.ledger.find(Kind.VOLUME, name)
+    if volume is None or entry is None or entry.owner in view.domains or _is_needed(volume, view):
+        return None
+    homes = [host for host, state in view.around.states.items() if _is_home(host, state, entry, view)]
+    if len(homes) != 1:
+        return None
+    size = format_size(volume.capacity)
+    summary = f"deleted with what is in it ({size}): {entry.owner} left it, and is on {homes[0]} with its own"
+    address, task = Address(view.host, Kind.VOLUME, name), DeleteVolume(volume.pool, volume.name)
+    return Step(address, Action.DELETE, Impact.DATA_LOSS, (), summary, fingerprint(volume), task, at=at)
+
+
+def _is_home(host: str, state: HostState, entry: LedgerEntry, view: HostView) -> bool:
+    """Whether a host has the guest, and a whole volume of that name that was made for it."""
+    made = state.ledger(view.cluster).find(Kind.VOLUME, entry.name)
+    guests = (
+        d.uuid == derive_uuid(view.cluster, Kind.DOMAIN, d.name) or belongs(d.xml, view.cluster, d.uuid)
+        for d in state.domains
+        if d.name == entry.owner
+    )
+    there = any(f"{v.pool}/{v.name}" == entry.name for pool in state.pools for v in pool.volumes)
+    whole = made is not None and made.complete and made.owner == entry.owner
+    return host != view.host and whole and there and any(guests)
+
+
+def _is_needed(volume: ObservedVolume, view: HostView) -> bool:
+    """Whether a guest of the host, or another volume, stands on it."""
+    texts = (xml for domain in view.state.domains for xml in (domain.xml, domain.live_xml) if xml)
+    used = any(volume.path in disk.files for xml in texts for disk in disk_files(xml))
+    return used or any(other.backing == volume.path for other in view.volumes.values())
 
 
 # -- where it was -----------------------------------------------------------------------------------
@@ -272,7 +368,7 @@ def leavings(
     moving = {task.name: (step, task) for step, task in _moves_of(steps)}
     for host, view in views.items():
         here = {d.name: d for d in view.state.domains}
-        names = {e.owner for e in view.ledger.entries if e.kind is Kind.VOLUME} | here.keys()
+        names = {e.owner for e in view.ledger.entries if e.kind in {Kind.VOLUME, Kind.DOMAIN}} | here.keys()
         for name in sorted(names & homes.keys()):
             desired, (move, task) = homes[name], moving.get(name, (None, None))
             if desired.address.host == host or not _has_arrived(desired, move, views):
@@ -284,31 +380,44 @@ def leavings(
             leaves_now = move is not None and move.seat.host == host
             if stale is not None and not leaves_now and not _is_left(stale, desired, view):
                 continue
-            if volumes or (stale is not None and not leaves_now):
-                left_over = LeaveDomain(name, desired.uuid, desired.address.host, volumes)
+            files = task.files if task and leaves_now else _files_in(view, name)
+            if volumes or files or (stale is not None and not leaves_now):
+                left_over = LeaveDomain(name, desired.uuid, desired.address.host, volumes, files)
                 address = Address(host, Kind.DOMAIN, name)
                 left = leave(address, left_over, None if leaves_now else stale, desired.origin.at)
                 yield replace(left, after=(move.address,) if move is not None else ())
 
 
 def _is_left(stale: ObservedDomain, desired: DesiredDomain, view: HostView) -> bool:
-    """Whether a definition is one of the guest's, and runs nothing."""
+    """Whether a definition is one of the guest's, and runs nothing, or only what went on on another host."""
     address = Address(view.host, Kind.DOMAIN, stale.name)
     ours = is_derived(address, desired.uuid, view) or belongs(stale.xml, view.cluster, desired.uuid)
-    return ours and stale.uuid == desired.uuid and not stale.active
+    others = [d for name, d in view.around.running.get(desired.uuid, ()) if name != view.host]
+    runs = any(not other.halted for other in others)
+    ended = not stale.active and (
+        runs or not others
+    )  # else it may have run here since the other one was halted
+    return ours and stale.uuid == desired.uuid and (ended or (stale.halted and runs))
 
 
 def _names_in(view: HostView, vm: str) -> tuple[str, ...]:
     return tuple(entry.name for entry in _notes_in(view, vm))
 
 
+def _files_in(view: HostView, vm: str) -> tuple[HostFile, ...]:
+    """Files of a vm that a host notes to have, in no pool, because of a move."""
+    entry = view.ledger.find(Kind.DOMAIN, vm)
+    noted = entry.applied.split() if entry is not None else ()
+    return tuple(what for what in get_args(HostFile) if what in noted)
+
+
 def left_by(move: Step) -> Step | None:
     """The step that tidies up after one that moves a guest, as far as the latter tells; None if there is nothing to."""
     task = move.task
-    if not isinstance(task, MoveDomain) or not task.volumes:
+    if not isinstance(task, MoveDomain) or not (task.volumes or task.files):
         return None
     names = tuple(entry.name for entry in task.volumes)
-    left = LeaveDomain(task.name, task.uuid, move.address.host, names)
+    left = LeaveDomain(task.name, task.uuid, move.address.host, names, task.files)
     return replace(leave(move.seat, left, None, move.at), after=(move.address,))
 
 
@@ -336,9 +445,16 @@ def _has_arrived(desired: DesiredDomain, move: Step | None, views: Mapping[str, 
 def leave(address: Address, task: LeaveDomain, stale: ObservedDomain | None, at: Span | None) -> Step:
     """The step that tidies up where a guest was; `stale` is the definition that it left, None if none."""
     parts = ["the definition that is left of it is undefined"] if stale is not None else []
+    if stale is not None and stale.halted:
+        parts.insert(0, "what its migration halted there is ended, for it went on")
     if task.volumes:
         which = f"{' and '.join(task.volumes)} {'is' if len(task.volumes) == 1 else 'are'}"
         parts.append(f"{task.home} notes from now on whose {which}")
+    if task.files:
+        held = " and ".join(HELD[what] for what in task.files)
+        parts.append(
+            f"{held}, which {task.home} has, too, {'is' if task.files == ('tpm',) else 'are'} deleted here"
+        )
     return Step(
         address=address,
         action=Action.MOVE,

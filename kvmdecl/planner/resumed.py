@@ -8,8 +8,8 @@ from dataclasses import replace
 from kvmdecl.libvirt_xml.fingerprint import fingerprint
 from kvmdecl.plan import Plan, Step
 from kvmdecl.planner.saved import observed_at, plan_again
-from kvmdecl.planner.verdict import HostView
-from kvmdecl.state import Address, HostSnapshot, Observation
+from kvmdecl.planner.verdict import HostView, host_views
+from kvmdecl.state import Address, Observation
 
 
 def resumed(
@@ -29,11 +29,7 @@ def resumed(
         begun: steps that it began.
         observations: of all hosts of the plan, now.
     """
-    views = {
-        name: HostView(name, plan.cluster, plan.revision, seen.state)
-        for name, seen in observations.items()
-        if isinstance(seen, HostSnapshot)
-    }
+    views = host_views(plan.cluster, plan.revision, observations)
     left = {step.address: step for step in _left(plan, done, begun, views)}
     steps = (
         replace(step, after=tuple(address for address in step.after if address in left))

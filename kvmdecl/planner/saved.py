@@ -26,7 +26,7 @@ from kvmdecl.plan import Action, HostStatus, Plan, PlannedHost, Step
 from kvmdecl.planner.definitions import plan_absent_definition, plan_definition
 from kvmdecl.planner.domains import plan_absent_domain, plan_domain
 from kvmdecl.planner.filters import plan_absent_filter, plan_filter
-from kvmdecl.planner.moves import leave, plan_move
+from kvmdecl.planner.moves import copy_deleted, leave, plan_move
 from kvmdecl.planner.networks import plan_absent_network, plan_network
 from kvmdecl.planner.pools import plan_absent_pool, plan_pool
 from kvmdecl.planner.secrets import plan_absent_secret, plan_secret
@@ -187,7 +187,8 @@ def _faults(step: Step, plan: Plan, hosts: Mapping[str, PlannedHost]) -> Iterato
         yield from _manager_faults(step, task, plan)
         return
     answered = {name for name, host in hosts.items() if host.status is HostStatus.OK}
-    if not answered.issuperset(step.hosts):
+    other = {task.peer} - {""} if isinstance(task, MoveDomain | LeaveDomain) else set[str]()
+    if not answered.issuperset({*step.hosts, *other}):
         yield "its host is not among the plan's hosts that answered"
     if (_KINDS[type(task)], _target(task)) != (address.kind, address.name):
         yield "its task is about another object"
@@ -207,6 +208,14 @@ def _manager_faults(step: Step, task: ConfigureManager, plan: Plan) -> Iterator[
         yield f"its task does not {step.action} it"
     if any(change.impact > step.impact for change in step.changes):
         yield "one of its changes does more to the guest than the step says"
+    told = {
+        f"{each.vm}: {each.fate}"
+        for manager in plan.managers
+        if manager.name == task.manager
+        for each in manager.prospects
+    }
+    if not told.issuperset(task.interrupts):
+        yield "it may do more to guests than the plan says"
 
 
 def not_as_shown(step: Step) -> Diagnostic:
@@ -398,6 +407,9 @@ def plan_again(step: Step, observed: Observed | None, views: Mapping[str, HostVi
     match step.task:
         case MoveDomain() as task:
             active = isinstance(observed, ObservedDomain) and observed.active
+            if observed is None and task.uuid in view.domains_by_uuid:
+                arrived = _declared_move(step.address, task, active=task.live)
+                return plan_domain(replace(arrived, moves_from=""), view)
             return _as_part(
                 plan_move(_declared_move(step.address, task, active=active), view, views[task.source]), task
             )
@@ -430,7 +442,7 @@ def plan_again(step: Step, observed: Observed | None, views: Mapping[str, HostVi
             return plan_volume(_declared_volume(step.address, task, view), view)
         case DefineDomain() as task:
             keeps_running = isinstance(observed, ObservedDomain) and observed.active and task.power == "keep"
-            running = task.power in {"start", "restart"} or keeps_running
+            running = task.power in {"start", "restart", "resume"} or keeps_running
             restart: Restart = "now" if task.power == "restart" else "never"
             return plan_domain(
                 DesiredDomain(
@@ -458,8 +470,12 @@ def plan_again(step: Step, observed: Observed | None, views: Mapping[str, HostVi
             )
         case DeleteDomain() as task:
             return plan_absent_domain(Absent(step.address, power_off=task.power_off), task.uuid, view)
-        case DeleteVolume() | ChangeSnapshots() | RevertSnapshot():
-            return Verdict()  # no plan that is saved deletes a volume, takes a snapshot or goes back to one
+        case DeleteVolume():
+            return Verdict(
+                copy_deleted(step.address.name, view, step.at)
+            )  # no other one is deleted by a saved plan
+        case ChangeSnapshots() | RevertSnapshot():
+            return Verdict()  # no plan that is saved takes a snapshot or goes back to one
         case ConfigureManager():
             return Verdict()  # its plugin says what it is
 
@@ -486,6 +502,7 @@ def _declared_move(address: Address, task: MoveDomain, *, active: bool) -> Desir
         moves_from=task.source,
         migration=task.policy,
         copied=tuple(volume for _, volume in task.copied),
+        devices=task.devices,
     )
 
 
@@ -520,7 +537,9 @@ def _declared_volume(address: Address, task: CreateVolume | ResizeVolume, view: 
 
 def _declared_definition(address: Address, task: WriteDefinition, view: HostView) -> DesiredDefinition:
     is_shared = view.ledger.find(Kind.VOLUME, address.name) is None and not task.take_over
-    return DesiredDefinition(address, task.owner, task.uuid, task.xml, task.by, shared=is_shared)
+    return DesiredDefinition(
+        address, task.owner, task.uuid, task.xml, task.by, shared=is_shared, readers=task.readers
+    )
 
 
 def _declared_guest(address: Address, task: UpdateDomain | HandOverDomain) -> DesiredDomain:

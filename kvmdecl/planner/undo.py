@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from kvmdecl.diagnostics import Diagnostic, Severity, in_order
 from kvmdecl.libvirt_xml.marker import read_marker
+from kvmdecl.manager import Comparison
 from kvmdecl.plan import Action, HostStatus, Plan, Step
 from kvmdecl.planner import linked
+from kvmdecl.planner.clusters import joined
 from kvmdecl.planner.domains import plan_absent_domain, plan_domain
 from kvmdecl.planner.filters import plan_absent_filter, plan_filter
 from kvmdecl.planner.moves import left_by, plan_move
@@ -16,6 +18,7 @@ from kvmdecl.planner.networks import plan_absent_network, plan_network
 from kvmdecl.planner.pools import plan_absent_pool, plan_pool
 from kvmdecl.planner.settings import plan_settings
 from kvmdecl.planner.verdict import AS_DECLARED, HostView, Verdict, host_views
+from kvmdecl.policy import NO_POLICIES
 from kvmdecl.state import (
     Absent,
     Address,
@@ -36,21 +39,27 @@ from kvmdecl.state import (
 )
 from kvmdecl.tasks import (
     AdoptDomain,
+    ChangeSnapshots,
+    ConfigureManager,
     CreatePool,
     CreateVolume,
     DefineDomain,
     DefineFilter,
     DefineNetwork,
+    DefineSecret,
     DeleteDefinition,
     DeleteDomain,
     DeleteFilter,
     DeleteNetwork,
     DeletePool,
+    DeleteSecret,
     DeleteVolume,
     HandOverDomain,
     LeaveDomain,
     MoveDomain,
     ResizeVolume,
+    RevertSnapshot,
+    Task,
     UpdateDomain,
     UpdateHost,
     UpdatePool,
@@ -67,6 +76,10 @@ _STAYS: Mapping[type, str] = {
     HandOverDomain: "take `ha` out of the manifest to have it back",
     UpdateDomain: "what runs stays as it is; apply the manifest as it was before",
     AdoptDomain: "it stays this cluster's",
+    DefineSecret: "it stays, with the value that it has now: which one it had before is not known",
+    DeleteSecret: "its value is not known any more; apply the manifest as it was before, which reads it anew",
+    ChangeSnapshots: "snapshots that were taken stay, and those that were merged are gone",
+    RevertSnapshot: "it goes on from its snapshot; what it wrote before is not put back under it",
 }
 
 
@@ -82,7 +95,8 @@ def undo_plan(plan: Plan, begun: Iterable[Begun], observations: Mapping[str, Obs
     """Plan how things get to where they were before a run.
 
     Objects are compared as they are now: what the run did not get to is no step, and what was changed since is shown.
-    Volumes are never deleted or shrunk. What cannot be undone is a note each.
+    Volumes are never deleted or shrunk. What cannot be undone is a note each. What cluster managers go by is for
+    `undo_managers`.
 
     Args:
         plan: of the run.
@@ -92,6 +106,8 @@ def undo_plan(plan: Plan, begun: Iterable[Begun], observations: Mapping[str, Obs
     views = host_views(plan.cluster, plan.revision, observations)
     verdicts, notes = list[Verdict](), list[Diagnostic]()
     for each in begun:
+        if isinstance(each.step.task, ConfigureManager):
+            continue
         if not views.keys() >= set(each.step.hosts):
             notes.append(_cannot(each.step, "its host does not answer"))
             continue
@@ -117,8 +133,43 @@ def undo_plan(plan: Plan, begun: Iterable[Begun], observations: Mapping[str, Obs
         let_go=(),
         foreign=(),
         exceeded=(),
+        managers=tuple(replace(manager, prospects=()) for manager in plan.managers),
+        proofs=(),
+        policies=NO_POLICIES,
+        rulings=(),
         rollout=replace(plan.rollout, gates=()) if plan.rollout else None,
     )
+
+
+def undo_managers(
+    plan: Plan, begun: Iterable[Begun], back: Callable[[ConfigureManager, frozenset[str]], Comparison | str]
+) -> Plan:
+    """The same plan with the way back of cluster managers.
+
+    Args:
+        plan: of `undo_plan`.
+        begun: the same steps.
+        back: asks a manager; see `kvmdecl.manager.Manager.undo`.
+    """
+    steps = [each.step for each in begun]
+    others = frozenset(_guest_of(step.task) for step in steps) - {""}
+    for step in steps:
+        if isinstance(step.task, ConfigureManager):
+            found = back(step.task, others)
+            compared = Comparison(None, 0, notes=(_cannot(step, found),)) if isinstance(found, str) else found
+            managers = (
+                replace(each, prospects=compared.prospects) if each.name == step.task.manager else each
+                for each in plan.managers
+            )
+            plan = joined(replace(plan, managers=tuple(managers)), compared)
+    return plan
+
+
+def _guest_of(task: Task) -> str:
+    """The guest that changes hands with a task, or whose file goes."""
+    if isinstance(task, HandOverDomain):
+        return task.name
+    return task.owner if isinstance(task, DeleteDefinition) else ""
 
 
 def _in_turn(steps: list[Step]) -> tuple[Step, ...]:
@@ -203,7 +254,8 @@ def _move(
         return plan_domain(desired, views[task.source])
     if task.copied:
         return f"its disks were copied, and what it wrote since is on {there}: move it with `host: {task.source}`"
-    desired = replace(desired, moves_from=there, migration=replace(task.policy, address=""))
+    policy = replace(task.policy, address="")
+    desired = replace(desired, moves_from=there, migration=policy, devices=task.devices)
     return plan_move(desired, views[task.source], views[there])
 
 

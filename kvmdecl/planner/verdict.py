@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from kvmdecl.cluster import ResolvedCluster
+from kvmdecl.cluster import ResolvedCluster, ResolvedHost
 from kvmdecl.diagnostics import Diagnostic, Severity
 from kvmdecl.libvirt_xml.fingerprint import fingerprint
 from kvmdecl.names import derive_uuid
@@ -15,6 +15,7 @@ from kvmdecl.state import (
     DEFINITION_SUFFIX,
     Address,
     Desired,
+    DesiredDomain,
     DesiredNetwork,
     DesiredPool,
     HostSnapshot,
@@ -100,6 +101,15 @@ class Surroundings:
             for pool in state.pools
             for volume in pool.volumes
         }
+
+    @cached_property
+    def having(self) -> Mapping[str, tuple[str, ...]]:
+        """The hosts that have a guest, whether it runs there or not, by its UUID."""
+        found: dict[str, tuple[str, ...]] = {}
+        for host, state in self.states.items():
+            for domain in state.domains:
+                found[domain.uuid] = (*found.get(domain.uuid, ()), host)
+        return found
 
     @cached_property
     def running(self) -> Mapping[str, tuple[tuple[str, ObservedDomain], ...]]:
@@ -188,13 +198,14 @@ def planned_hosts(
     cluster: ResolvedCluster, observations: Mapping[str, Observation]
 ) -> tuple[PlannedHost, ...]:
     """The hosts of a plan that does not come from a desired state, so that nothing is noted and nothing frozen."""
-    return tuple(_planned(host.name, str(host.uri), observations[host.name]) for host in cluster.hosts)
+    return tuple(_planned(host, observations[host.name]) for host in cluster.hosts)
 
 
-def _planned(name: str, uri: str, seen: Observation) -> PlannedHost:
+def _planned(host: ResolvedHost, seen: Observation) -> PlannedHost:
+    name, uri = host.name, str(host.uri)
     if isinstance(seen, Unreachable):
-        return PlannedHost(name, uri, HostStatus.UNREACHABLE, seen.diagnostic.summary)
-    return PlannedHost(name, uri, HostStatus.OK, machine=seen.facts.uuid)
+        return PlannedHost(name, uri, HostStatus.UNREACHABLE, seen.diagnostic.summary, labels=host.labels)
+    return PlannedHost(name, uri, HostStatus.OK, machine=seen.facts.uuid, labels=host.labels)
 
 
 def step(
@@ -252,6 +263,33 @@ def not_ours(desired: Desired, what: str) -> Verdict:
         f"{desired.address.host} has a {what} {desired.address.name} that this cluster did not make",
         "kvmdecl changes only what it made itself; it never takes over an object because of its name.",
         "choose another name, or rename or remove the existing one yourself if nobody needs it.",
+    )
+
+
+def may_have_gone_on(desired: DesiredDomain, observed: ObservedDomain, view: HostView) -> Verdict | None:
+    """Why a guest that a migration halted on the host of `view` is left as it is, if it is.
+
+    libvirt defines a guest on its new host before it goes on there (VIR_MIGRATE_PERSIST_DEST). So where no other host
+    has it, it did not; where one has, it may have run since, and what is halted is older than its disks.
+    """
+    if not observed.halted:
+        return None
+    others = [host for host in view.around.having.get(observed.uuid, ()) if host != view.host]
+    if view.around.complete and not others:
+        return None
+    where = (
+        f"{' and '.join(others)} {'has' if len(others) == 1 else 'have'} it, too"
+        if others
+        else "a host is silent"
+    )
+    name = observed.name
+    return blocked(
+        desired,
+        "move.halted",
+        f"{name} was halted on {view.host} by a migration, and {where}; it is left as it is",
+        "It may have gone on there, and ended since. Then what is halted is older than what is on its disks.",
+        f"if it ran there since, end it on {view.host} (`virsh destroy {name}`), and start it where it ran; if you know"
+        f" that it did not, have it go on (`virsh resume {name}`). Then plan again.",
     )
 
 

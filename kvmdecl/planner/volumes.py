@@ -318,7 +318,8 @@ def _grow(
         at=desired.origin.find(f"{key}.size"),
     )
     uuid = domain.uuid if domain and running else None
-    task = ResizeVolume(desired.pool, desired.name, capacity, uuid, maker if maker != view.host else "")
+    maker = maker if maker != view.host else ""
+    task = ResizeVolume(desired.pool, desired.name, capacity, uuid, maker, desired.vm or "")
     return step(desired, Action.UPDATE, task, observed, "", changes=(change,), after=_after(desired))
 
 

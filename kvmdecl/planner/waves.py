@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
@@ -30,13 +31,28 @@ def rollout_of(cluster: ResolvedCluster) -> Rollout | None:
         hosts = tuple(name for name in named if left.pop(name, None))
         waves += [Wave(f"wave-{number}", hosts)] if hosts else []
     if spec.by is not None:
-        for value, hosts in sorted(_by_label(left.values(), spec.by).items()):
-            waves.append(Wave(value, hosts))
+        by_label = _by_label(left.values(), spec.by)
+        for value in sorted(by_label, key=_as_counted):
+            hosts = by_label[value]
+            waves.append(Wave(_wave_name(spec.by, value), hosts))
             left = {name: host for name, host in left.items() if name not in hosts}
     if left:
         waves.append(Wave(_REST if waves else "all", tuple(left)))
     gates = tuple(_gate(gate, cluster) for gate in spec.gates)
-    return Rollout(tuple(waves), spec.max_parallel, spec.max_failed, gates, spec.max_migrations)
+    return Rollout(
+        tuple(waves), spec.max_parallel, spec.max_failed, gates, spec.max_migrations, spec.max_unavailable
+    )
+
+
+def _as_counted(value: str) -> list[tuple[str, int]]:
+    """A key by which `r10` comes after `r9`."""
+    return [(text, int(digits or 0)) for text, digits in re.findall("([^0-9]*)([0-9]*)", value)]
+
+
+def _wave_name(label: str, value: str) -> str:
+    """What hosts say of a label; with the label where that alone is a wave's number, or the name of another one."""
+    taken = value.isdigit() or value in {CANARY, _REST}
+    return f"{label}={value}" if taken else value
 
 
 def _gate(spec: RolloutGate, cluster: ResolvedCluster) -> PlannedGate:

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import unified_diff
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
 from kvmdecl.text import safe_text
 from kvmdecl.views.document import as_json, schema_of
+from kvmdecl.views.edit_text import patch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +72,7 @@ def render_patch(advice: Advice) -> str:
         return ""
     name = str(advice.file)
     before, after = advice.before.splitlines(keepends=True), advice.after.splitlines(keepends=True)
-    return "".join(_ended(line) for line in unified_diff(before, after, name, name))
+    return "".join(_ended(line) for line in patch(before, after, name, lineterm="\n"))
 
 
 def _ended(line: str) -> str:

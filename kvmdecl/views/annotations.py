@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.diagnostics import Severity, in_order
+from kvmdecl.diagnostics import Severity, worst_first
 from kvmdecl.text import safe_text
 from kvmdecl.views.markdown import cell, code, short
 
@@ -28,11 +28,7 @@ def worst(diagnostics: Iterable[Diagnostic], changed: Mapping[str, frozenset[int
         diagnostics: in any order.
         changed: lines by file; empty where that is not known.
     """
-    order = list(Severity)
-    return sorted(
-        in_order(diagnostics),
-        key=lambda each: (not _is_changed(each.at, changed), order.index(each.severity)),
-    )
+    return sorted(worst_first(diagnostics), key=lambda each: not _is_changed(each.at, changed))
 
 
 def render_annotations(found: list[Diagnostic]) -> str:

@@ -14,9 +14,10 @@ from pydantic import TypeAdapter
 from kvmdecl.manager import Failure, ManagerStatus, MemberState, ResourceState
 from kvmdecl.text import safe_text
 from kvmdecl.views.document import as_json, schema_of
+from kvmdecl.views.pen import columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 FORMAT_VERSION = "1.0"
 
@@ -50,19 +51,15 @@ def _lines(status: ManagerStatus) -> Iterator[str]:
     quorum = "has quorum" if status.quorum else "has NO quorum"
     yield safe_text(f"{status.cluster}: {status.manager} {quorum}, as {status.seen_from} sees it")
     yield ""
-    yield from _table(
-        ("host", "state", "runs"),
-        [
-            (
-                host.host,
-                host.state + (", coordinates" if host.coordinates else ""),
-                " ".join(
-                    each.name for each in status.resources if host.host in each.hosts and each.kind == "vm"
-                ),
-            )
-            for host in status.hosts
-        ],
-    )
+    hosts = [
+        (
+            host.host,
+            host.state + (", coordinates" if host.coordinates else ""),
+            " ".join(each.name for each in status.resources if host.host in each.hosts and each.kind == "vm"),
+        )
+        for host in status.hosts
+    ]
+    yield from columns([("host", "state", "runs"), *hosts])
     for kind, title in (("vm", "vm"), ("service", "service"), ("fencing", "fencing")):
         rows = [
             (each.name, each.state, " ".join(each.hosts) or "-", " ".join(each.remarks))
@@ -71,19 +68,11 @@ def _lines(status: ManagerStatus) -> Iterator[str]:
         ]
         if rows:
             yield ""
-            yield from _table((title, "state", "on", ""), rows)
+            yield from columns([(title, "state", "on", ""), *rows])
     if status.failures:
         yield ""
         rows_ = [(f.resource, f.host, f.what, f.when) for f in status.failures]
-        yield from _table(("failed", "on", "what", "when"), rows_)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    for row in (head, *rows):
-        yield "  ".join(
-            safe_text(cell).ljust(width) for cell, width in zip(row, widths, strict=True)
-        ).rstrip()
+        yield from columns([("failed", "on", "what", "when"), *rows_])
 
 
 def render_status_json(status: ManagerStatus) -> str:

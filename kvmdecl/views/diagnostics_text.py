@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from kvmdecl.diagnostics import Diagnostic, Severity, Span, in_order
-from kvmdecl.text import safe_text
+from kvmdecl.text import safe_text, width
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -37,12 +36,27 @@ def render(diagnostics: Iterable[Diagnostic], *, color: bool, read_line: ReadLin
     return "\n\n".join([*blocks, summary_line(found)]) + "\n"
 
 
+def render_one(diagnostic: Diagnostic, read_line: ReadLine) -> str:
+    """One finding as a terminal shows it, without colours."""
+    return _block(diagnostic, _plain, read_line)
+
+
+def snippet(diagnostic: Diagnostic, read_line: ReadLine) -> str:
+    """The line that it is about, with carets below; empty where there is none."""
+    return "\n".join(_snippet(diagnostic.at, _plain, read_line)) if diagnostic.at is not None else ""
+
+
+def counted(diagnostics: Iterable[Diagnostic]) -> str:
+    """`4 errors, 1 warning`."""
+    weights = Counter(diagnostic.severity for diagnostic in diagnostics)
+    counts = [(weights[severity], severity.value) for severity in Severity]
+    return ", ".join(f"{n} {word}{'s' * (n != 1)}" for n, word in counts if n) or "no problems"
+
+
 def summary_line(diagnostics: Iterable[Diagnostic]) -> str:
     """`4 errors, 1 warning`, and whether all of them are shown."""
     found = tuple(diagnostics)
-    weights = Counter(diagnostic.severity for diagnostic in found)
-    counts = [(weights[severity], severity.value) for severity in Severity]
-    text = ", ".join(f"{n} {word}{'s' * (n != 1)}" for n, word in counts if n) or "no problems"
+    text = counted(found)
     return f"{text} (the first {MAX_SHOWN} are shown)" if len(found) > MAX_SHOWN else text
 
 
@@ -113,10 +127,10 @@ def _snippet(span: Span, paint: Callable[[str, str], str], read_line: ReadLine) 
     end = min(span.end_column - 1, len(line)) if span.end_line == span.line else len(line.rstrip())
     line, start, end = _window(line, start, max(end, start))
     before = _cells(line[:start])
-    marked = _cells(line[start:end], _width(before))
-    after = _cells(line[end:], _width(before) + _width(marked))
+    marked = _cells(line[start:end], width(before))
+    after = _cells(line[end:], width(before) + width(marked))
     number = str(span.line)
-    caret = " " * _width(before) + paint("^" * max(1, _width(marked)), "caret")
+    caret = " " * width(before) + paint("^" * max(1, width(marked)), "caret")
     return [f"  {number} | {before}{marked}{after}".rstrip(), f"  {' ' * len(number)} | {caret}"]
 
 
@@ -137,21 +151,8 @@ def _cells(text: str, column: int = 0) -> str:
     for char in text:
         piece = " " * (_TAB - column % _TAB) if char == "\t" else safe_text(char)
         shown.append(piece)
-        column += _width(piece)
+        column += width(piece)
     return "".join(shown)
-
-
-def _width(text: str) -> int:
-    """How many terminal cells text takes: two for East Asian wide characters, none for combining marks."""
-    if text.isascii():
-        return len(text)
-    return sum(_char_width(char) for char in text)
-
-
-def _char_width(char: str) -> int:
-    if unicodedata.combining(char) or unicodedata.category(char) in {"Mn", "Me"}:
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in {"W", "F"} else 1
 
 
 def _plain(text: str, _kind: str) -> str:

@@ -10,43 +10,85 @@ from typing import TYPE_CHECKING, Any
 from kvmdecl.text import safe_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from kvmdecl.doctor import Finding, Outcome
+    from kvmdecl.answers import Answer, Outcome
 
-_MARKS: dict[Outcome, str] = {"ok": "ok     ", "advice": "advice ", "failure": "FAILURE"}
-_COUNTED: dict[Outcome, str] = {"failure": "failing", "advice": "to consider", "ok": "well"}
-_EVERY = "all hosts"
+_MARKS: dict[Outcome, str] = {
+    "ok": "ok     ",
+    "advice": "advice ",
+    "failure": "FAILURE",
+    "unknown": "unknown",
+}
+_COUNTED: dict[Outcome, str] = {
+    "failure": "failing",
+    "advice": "to consider",
+    "ok": "well",
+    "unknown": "not known",
+}
+_EVERY = "all hosts together"
 
 
-def render_doctor(findings: Sequence[Finding], *, verbose: bool = False) -> str:
-    """Host by host: what is wrong and what to do about it; what is well only if `verbose`, else as a number."""
-    lines: list[str] = []
-    hosts = dict.fromkeys(finding.host for finding in findings)
-    for host in hosts:
-        mine = [finding for finding in findings if finding.host == host]
+def render_doctor(findings: Sequence[Answer], *, verbose: bool = False) -> str:
+    """Host by host: what is wrong and what to do about it; what is well only if `verbose`, else as a number.
+
+    What all hosts answer alike is told once.
+    """
+    by_host: dict[str, list[Answer]] = {}
+    for finding in findings:
+        by_host.setdefault(finding.host, []).append(finding)
+    shown = {
+        host: [each for each in mine if verbose or each.outcome != "ok"] for host, mine in by_host.items()
+    }
+    alike = _alike([mine for host, mine in shown.items() if host])
+    lines = ["of each host:", *_lines(alike)] if alike else []
+    known = {_told(each) for each in alike}
+    for host, mine in by_host.items():
         counts = Counter(finding.outcome for finding in mine)
-        shown = [finding for finding in mine if verbose or finding.outcome != "ok"]
         told = ", ".join(f"{counts[outcome]} {word}" for outcome, word in _COUNTED.items() if counts[outcome])
         lines.append(f"{host or _EVERY}: {told}")
-        for finding in shown:
-            lines.append(f"  {_MARKS[finding.outcome]} {finding.name}: {safe_text(finding.told)}")
-            if finding.fix:
-                lines.append(f"          fix: {safe_text(finding.fix)}")
+        lines += _lines(each for each in shown[host] if not host or _told(each) not in known)
     return "\n".join(lines) + "\n"
 
 
-def render_doctor_json(findings: Iterable[Finding]) -> str:
+def _alike(each_host: Sequence[Sequence[Answer]]) -> list[Answer]:
+    """The answers that several hosts all give, as the first of them gives them."""
+    if len(each_host) < 2:
+        return []
+    common = set.intersection(*({_told(each) for each in mine} for mine in each_host))
+    return [each for each in each_host[0] if _told(each) in common]
+
+
+def _told(answer: Answer) -> tuple[str, Outcome, str, str]:
+    return answer.name, answer.outcome, answer.told, answer.fix
+
+
+def _lines(shown: Iterable[Answer]) -> Iterator[str]:
+    for (outcome, told, fix), names in _folded(shown).items():
+        yield f"  {_MARKS[outcome]} {', '.join(names)}: {safe_text(told)}"
+        if fix:
+            yield f"          fix: {safe_text(fix)}"
+
+
+def _folded(answers: Iterable[Answer]) -> dict[tuple[Outcome, str, str], list[str]]:
+    """The names of questions that have one answer: what could not be seen has one reason for many."""
+    found: dict[tuple[Outcome, str, str], list[str]] = {}
+    for each in answers:
+        found.setdefault((each.outcome, each.told, each.fix), []).append(each.name)
+    return found
+
+
+def render_doctor_json(findings: Iterable[Answer]) -> str:
     """All findings as one JSON object."""
     found = [asdict(finding) for finding in findings]
-    return json.dumps({"formatVersion": "1.0", "findings": found}, indent=2) + "\n"
+    return json.dumps({"formatVersion": "1.1", "findings": found}, indent=2) + "\n"
 
 
 def doctor_schema() -> dict[str, Any]:
     """JSON Schema of the document."""
     from pydantic import TypeAdapter
 
-    from kvmdecl.doctor import Finding
+    from kvmdecl.answers import Answer
 
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -54,13 +96,13 @@ def doctor_schema() -> dict[str, Any]:
         "type": "object",
         "properties": {
             "formatVersion": {"type": "string", "pattern": r"^1\.[0-9]+$", "description": "MAJOR.MINOR"},
-            "findings": {"type": "array", "items": TypeAdapter(Finding).json_schema()},
+            "findings": {"type": "array", "items": TypeAdapter(Answer).json_schema()},
         },
         "required": ["formatVersion", "findings"],
     }
 
 
-def render_doctor_metrics(cluster: str, findings: Sequence[Finding]) -> str:
+def render_doctor_metrics(cluster: str, findings: Sequence[Answer]) -> str:
     """What a host's findings are, in numbers, in Prometheus's text format; no label is the name of a guest."""
     counts = Counter((finding.host, finding.outcome) for finding in findings)
     lines = [
@@ -71,7 +113,7 @@ def render_doctor_metrics(cluster: str, findings: Sequence[Finding]) -> str:
         for outcome in _MARKS:
             labels = f'cluster="{cluster}",host="{host}",outcome="{outcome}"'
             lines.append(f"kvmdecl_doctor_findings{{{labels}}} {counts[host, outcome]}")
-    questions = Counter((f.host, f.name, f.outcome) for f in findings if f.outcome != "ok")
+    questions = Counter((f.host, f.name, f.outcome) for f in findings if f.outcome in {"advice", "failure"})
     lines += [
         "# HELP kvmdecl_doctor_wrong What is wrong with a host, by the name of the question.",
         "# TYPE kvmdecl_doctor_wrong gauge",

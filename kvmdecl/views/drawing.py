@@ -14,20 +14,24 @@ from lxml import etree
 from kvmdecl.libvirt_xml.build import node
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kvmdecl.libvirt_xml.safe import Element
 
 WIDTH = 424
 """Of a host's card, in px, as everything here."""
 PAD, GAP, LINE = 12, 16, 14
+BELOW = 50
 _COLUMNS = 3
 _LEGEND = 2 * WIDTH + GAP
 
-_STYLE = """\
+STYLE = """\
 text{font-size:10px;font-family:system-ui,sans-serif;fill:#1f2328}
 .name{font-size:14px;font-weight:600}.dim{fill:#59636e}.bad{fill:#b42318}
 .tag{font-size:8px;font-family:ui-monospace,monospace;text-anchor:middle}.end{text-anchor:end}
 .card{fill:#fff;stroke:#8c959f}:target .card{stroke:#0969da;stroke-width:3}
 """
+"""CSS of names, lines and cards."""
 _PAGE_STYLE = """\
 body{margin:16px;font:14px system-ui,sans-serif;color:#1f2328;background:#f6f8fa}h1{font-size:20px}
 nav{columns:9em;margin:12px 0}nav a{display:block;color:#0969da}
@@ -61,19 +65,41 @@ class Sheet:
     style: str
 
 
-def svg_sheet(sheet: Sheet) -> str:
-    """One SVG: the legend, then the cards, each in the column that is shortest so far."""
+def svg_sheet(sheet: Sheet, *first: Element, over: Sequence[Element] = ()) -> str:
+    """One SVG: the legend, then the cards, each in the column that is shortest so far.
+
+    `first` is drawn before all else, `over` after it, at places of the sheet and at most `BELOW` below its cards.
+    """
+    return _as_text(drawn_sheet(sheet, node("style", STYLE + sheet.style), *first, over=over))
+
+
+def drawn_sheet(sheet: Sheet, *first: Element, over: Sequence[Element] = ()) -> Element:
+    """That SVG without its style."""
     lines = [sheet.title, *sheet.notes]
     head = [label(PAD, 24 + n * LINE, line, "dim" if n else "name") for n, line in enumerate(lines)]
-    top = 34 + LINE * len(lines)
-    columns = [top + 10.0] * max(1, min(_COLUMNS, len(sheet.cards)))
-    parts = [*head, moved(sheet.legend, PAD, top - 20)]
+    parts = [*head, moved(sheet.legend, PAD, _top(sheet) - 20)]
+    corners = corners_of(sheet)
+    parts += [moved(card.drawn, x, y) for card, (x, y) in zip(sheet.cards, corners, strict=True)]
+    width = max(_LEGEND, *(x + WIDTH + PAD for x, _ in corners), 0)
+    height = max(
+        [_top(sheet) + 10.0, *(y + c.height + GAP for c, (_, y) in zip(sheet.cards, corners, strict=True))]
+    )
+    return drawing(width, height + BELOW * bool(over), sheet.title, *first, *parts, *over)
+
+
+def corners_of(sheet: Sheet) -> tuple[tuple[float, float], ...]:
+    """Where the cards are: the left upper corner of each."""
+    columns = [_top(sheet) + 10.0] * max(1, min(_COLUMNS, len(sheet.cards)))
+    corners = []
     for card in sheet.cards:
         column = columns.index(min(columns))
-        parts.append(moved(card.drawn, PAD + column * (WIDTH + GAP), columns[column]))
+        corners.append((float(PAD + column * (WIDTH + GAP)), columns[column]))
         columns[column] += card.height + GAP
-    width = max(_LEGEND, 2 * PAD + len(columns) * (WIDTH + GAP) - GAP)
-    return svg(width, max(columns), sheet.title, node("style", _STYLE + sheet.style), *parts) + "\n"
+    return tuple(corners)
+
+
+def _top(sheet: Sheet) -> int:
+    return 34 + LINE * (1 + len(sheet.notes))
 
 
 def html_page(sheet: Sheet) -> str:
@@ -88,7 +114,7 @@ def html_page(sheet: Sheet) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}"/>\n<title>{title}</title>\n'
-        f"<style>\n{_STYLE}{sheet.style}{_PAGE_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n{notes}"
+        f"<style>\n{STYLE}{sheet.style}{_PAGE_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n{notes}"
         f"<header>{svg(_LEGEND, 20, 'legend', sheet.legend)}</header>\n<nav>\n{links}</nav>\n<main>\n{cards}</main>\n"
         "</body>\n</html>\n"
     )
@@ -99,9 +125,17 @@ def html_page(sheet: Sheet) -> str:
 
 def svg(width: float, height: float, title: str, *parts: Element) -> str:
     """A whole picture; `title` is what it is called."""
+    return _as_text(drawing(width, height, title, *parts)).rstrip()
+
+
+def drawing(width: float, height: float, title: str, *parts: Element) -> Element:
+    """That picture as an element."""
     size = {"width": f"{width:g}", "height": f"{height:g}", "viewBox": f"0 0 {width:g} {height:g}"}
-    root = node("svg", node("title", title), *parts, xmlns="http://www.w3.org/2000/svg", role="img", **size)
-    return etree.tostring(root, encoding="unicode")
+    return node("svg", node("title", title), *parts, xmlns="http://www.w3.org/2000/svg", role="img", **size)
+
+
+def _as_text(picture: Element) -> str:
+    return etree.tostring(picture, encoding="unicode") + "\n"
 
 
 def group(class_: str, *parts: Element) -> Element:

@@ -53,12 +53,7 @@ def _finding(finding: DriftFinding) -> str:
 
 def _answer(drift: Drift) -> str:
     answered = sum(1 for host in drift.hosts if host.status is HostStatus.OK)
-    objects = sum(
-        drift.objects(host.name, kind)
-        for host in drift.hosts
-        for kind in DriftClass
-        if kind is not DriftClass.UNAPPLIED
-    )
+    objects = sum(drift.total(kind) for kind in DriftClass if kind is not DriftClass.UNAPPLIED)
     text = f"Drift in {objects} object{'' if objects == 1 else 's'}" if drift.found else "No drift"
     return f"{text} on {answered} of {len(drift.hosts)} hosts that answered."
 

@@ -47,15 +47,16 @@ def render_event_json(event: Event, sequence: int) -> str:
 
 def events_schema() -> dict[str, Any]:
     """JSON Schema of one line."""
-    schema = _EVENT.json_schema(mode="serialization")
+    return lines_schema(_EVENT, "kvmdecl apply event (one line)")
+
+
+def lines_schema(lines: TypeAdapter[Any], title: str) -> dict[str, Any]:
+    """JSON Schema of one of several kinds of lines, each with its version and number."""
+    schema = lines.json_schema(mode="serialization")
     version = {"type": "string", "pattern": r"^1\.[0-9]+$", "description": "MAJOR.MINOR"}
     sequence = {"type": "integer", "minimum": 1, "description": "Counts the lines of a run from 1."}
     for choice in schema["anyOf"]:
         event = schema["$defs"][choice["$ref"].rpartition("/")[2]]
         event["properties"] = {"formatVersion": version, "sequence": sequence, **event["properties"]}
         event["required"] = ["formatVersion", "sequence", *event["required"]]
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "kvmdecl apply event (one line)",
-        **schema,
-    }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **schema}

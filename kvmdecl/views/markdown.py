@@ -35,5 +35,6 @@ def longest_ticks(text: str) -> int:
 
 
 def short(text: str) -> str:
-    """The beginning of a long text."""
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    """The beginning of a long text, as long as it is shown."""
+    shown = safe_text(text)
+    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 3]}..."

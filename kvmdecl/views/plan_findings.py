@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from kvmdecl.diagnostics import Diagnostic, Severity
 from kvmdecl.plan import Action, Impact, Plan, Step
+from kvmdecl.policing import findings as of_policies
+from kvmdecl.state import Kind
 from kvmdecl.text import safe_text
 
 if TYPE_CHECKING:
@@ -13,14 +15,20 @@ if TYPE_CHECKING:
 
 
 def findings(plan: Plan, warnings: Sequence[Diagnostic] = ()) -> tuple[Diagnostic, ...]:
-    """What is wrong or worth knowing, and each step that interrupts a guest or deletes something, at its line."""
-    return (*plan.exceeded, *plan.blocked, *warnings, *plan.notes, *_interruptions(plan))
+    """What is wrong or worth knowing, and whatever interrupts a guest or deletes something, at its line."""
+    return (*remarks(plan, warnings), *_interruptions(plan), *_managed_interruptions(plan))
+
+
+def remarks(plan: Plan, warnings: Sequence[Diagnostic] = ()) -> tuple[Diagnostic, ...]:
+    """What is said beside a plan: limits that it exceeds, what policies say, what is blocked, warnings, notes."""
+    return (*plan.exceeded, *of_policies(plan), *plan.blocked, *warnings, *plan.warnings, *plan.notes)
 
 
 def _interruptions(plan: Plan) -> Iterator[Diagnostic]:
     for step in plan.steps:
         deletes = step.action is Action.DELETE
-        if step.impact < Impact.RESTART and not deletes:
+        told = step.address.kind is Kind.CLUSTER  # guest by guest
+        if told or (step.impact < Impact.RESTART and not deletes):
             continue
         worst = max(step.changes, key=lambda change: change.impact, default=None)
         what = "is deleted" if deletes else _WORDS[step.impact]
@@ -33,6 +41,22 @@ def _interruptions(plan: Plan) -> Iterator[Diagnostic]:
             severity=Severity.WARNING,
             subject=f"{step.address.kind}/{step.address.name}",
         )
+
+
+def _managed_interruptions(plan: Plan) -> Iterator[Diagnostic]:
+    for manager in plan.managers:
+        for each in manager.prospects:
+            if each.fate.impact >= Impact.RESTART:
+                where = f" on {each.source}" if each.source else ""
+                yield Diagnostic(
+                    "plan.interrupts",
+                    f"vm {safe_text(each.vm)}{where} {_WORDS[each.fate.impact]}",
+                    each.at,
+                    f"{manager.name} does that: {each.why}." if each.why else "",
+                    "see that it is meant, and when it happens",
+                    severity=Severity.WARNING,
+                    subject=f"vm/{each.vm}",
+                )
 
 
 _WORDS = {

@@ -15,7 +15,7 @@ from kvmdecl.diagnostics import Diagnostic, Rejected, Span
 from kvmdecl.plan import Plan
 from kvmdecl.text import safe_text
 
-FORMAT_VERSION = "1.1"
+FORMAT_VERSION = "1.4"
 MAX_FILE = 512 * 1024 * 1024
 _PLAN = TypeAdapter(Plan)
 

@@ -9,12 +9,26 @@ from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING
 
-from kvmdecl.diagnostics import Severity, in_order
-from kvmdecl.plan import Action, HostStatus, Impact, Plan, Step
+from kvmdecl.diagnostics import Severity, in_order, worst_first
+from kvmdecl.plan import Action, Fate, HostStatus, Impact, Plan, Step
+from kvmdecl.policing import subject, verb
 from kvmdecl.text import safe_text
 from kvmdecl.views.folding import Fold, danger, folded
 from kvmdecl.views.markdown import cell, code, fenced, short
-from kvmdecl.views.plan_text import count, counts, step_lines, whose
+from kvmdecl.views.plan_text import (
+    amount_words,
+    count,
+    counts,
+    gate_words,
+    needed_words,
+    prospect_lines,
+    rollout_words,
+    step_lines,
+    whose,
+)
+from kvmdecl.views.survivors import takeover_table, verdict, what_if
+from kvmdecl.views.topology_graph import render_mermaid
+from kvmdecl.waves import waves_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -27,49 +41,72 @@ LEAST_BYTES = 8_000
 """What the summary may need, whatever the plan."""
 _MOST_FINDINGS = 10
 _MOST_NAMES = 3
+_MOST_PICTURE = 20_000
+_LEAST_PICTURE = 400
+_MOST_GATES = 5
+_MOST_LIMITS = 8
+_MOST_RULINGS = 6
 
 
-def render_markdown(
-    plan: Plan, warnings: Sequence[Diagnostic] = (), *, digest: str, max_bytes: int = MAX_BYTES
-) -> str:
+def render_markdown(plan: Plan, warnings: Sequence[Diagnostic] = (), *, max_bytes: int = MAX_BYTES) -> str:
     """The comment: a summary that is always whole, then as many details as there is room for.
 
-    Details are left out from the end: first the hosts, each as a whole and the least dangerous first, then the folded
-    steps. What is left out is counted.
+    Where there is too little, tables of lost hosts are folded first. Then details are left out from the end: first the
+    picture, then hosts, each as a whole and the least dangerous first, then those tables, then the folded steps. What
+    is left out is counted.
 
     Args:
         plan: to show.
         warnings: found on the way to it.
-        digest: SHA-256 (hex) of the plan's file.
         max_bytes: of the text in UTF-8; at least `LEAST_BYTES`.
     """
-    head = "\n".join(_summary(plan, warnings))
-    foot = f"\nPlan `sha256:{digest}` of {code(plan.cluster)}, manifest `{escape(plan.revision[:12])}`.\n"
+    head = "\n".join((*_summary(plan, warnings), ""))
+    foot = f"\nPlan `{plan.digest}` of {code(plan.cluster)}, manifest {code(plan.revision[:12])}.\n"
     room = (
         max(max_bytes, LEAST_BYTES) - len(f"{head}{foot}".encode()) - 200
     )  # what is left out is told in less
-    details = list(_host_details(plan))
-    if sum(len(each.encode()) for _, each in details) > room:
-        details = [*_fold_details(folded(plan.steps), room // 2), *details]
     shown: list[str] = []
-    told, left = set[int](), 0
-    for steps, text in details:
+    told: set[int] = set()
+    left: list[Sequence[Step]] = []
+    for steps, text in _all_details(plan, room):
         size = len(text.encode())
         if size <= room:
             room -= size
             shown.append(text)
             told.update(map(id, steps))
         else:
-            left += 1
-    return head + "".join(shown) + _left_out(plan, told, left) + foot
+            left.append(steps)
+    picture = _picture(plan, min(room, _MOST_PICTURE)) if not left else ""
+    return head + picture + "".join(shown) + _left_out(plan, told, left) + foot
 
 
-def _left_out(plan: Plan, told: set[int], left: int) -> str:
+def _picture(plan: Plan, room: int) -> str:
+    """What befalls which vm, as a diagram that GitHub and GitLab draw; empty where there is none, or no room."""
+    if not any(step.guest for step in plan.steps) or room < _LEAST_PICTURE:
+        return ""
+    text = render_mermaid(plan, room - _LEAST_PICTURE // 2)
+    return f"<details><summary>before and after</summary>\n\n```mermaid\n{text}```\n\n</details>\n"
+
+
+def _all_details(plan: Plan, room: int) -> list[tuple[Sequence[Step], str]]:
+    """As they are wanted where there is so much room, in the order in which they get it."""
+    hosts = list(_host_details(plan))
+    tables = list(_loss_details(plan, whole=True))
+    for details in ([*tables, *hosts], [*_loss_details(plan, whole=False), *hosts]):
+        if sum(len(text.encode()) for _, text in details) <= room:
+            return details
+    return [*_fold_details(folded(plan.steps), room // 2), *_loss_details(plan, whole=False), *hosts]
+
+
+def _left_out(plan: Plan, told: set[int], left: Sequence[Sequence[Step]]) -> str:
     if not left:
         return ""
     missing = sum(1 for step in plan.steps if id(step) not in told)
-    what = f"{count(missing, 'step')} of this plan" if missing else f"the details of {count(left, 'host')}"
-    return f"\n_Left out for length: {what}; `kvmdecl plan --expand` shows all._\n"
+    hosts = sum(1 for steps in left if steps)
+    what = [f"{count(missing, 'step')} of this plan" if missing else f"the details of {count(hosts, 'host')}"]
+    tables = ["where vms go when hosts are lost"] if hosts < len(left) else []
+    said = ", and ".join([*(what if hosts else []), *tables])
+    return f"\n_Left out for length: {said}; `kvmdecl plan --expand` shows all._\n"
 
 
 # -- the summary -----------------------------------------------------------------------------------------------
@@ -83,6 +120,7 @@ def _summary(plan: Plan, warnings: Sequence[Diagnostic]) -> Iterator[str]:
     )
     blocked = f" · **{len(plan.blocked)} blocked**" if plan.blocked else ""
     blocked += " · **beyond its limits**" if plan.exceeded else ""
+    blocked += " · **denied by policy**" if plan.denied else ""
     silent = f" · **{count(len(plan.silent), 'host')} unknown**" if plan.silent else ""
     yield f"### kvmdecl plan · {code(plan.cluster)} · {what}{blocked}{silent}"
     yield ""
@@ -95,8 +133,15 @@ def _summary(plan: Plan, warnings: Sequence[Diagnostic]) -> Iterator[str]:
     if plan.silent:
         yield f"Not read, and left alone: {_names(list(plan.silent))}"
         yield ""
+    if plan.selection:
+        by, left = code(short(" ".join(plan.selection.by))), len(plan.selection.left_out)
+        yield f"A part of the plan: {by}{needed_words(plan.selection)}; {left} left out."
+        yield ""
     yield from _waves(plan)
-    yield from _findings(in_order((*plan.exceeded, *plan.blocked, *warnings, *plan.notes)))
+    yield from _policies(plan)
+    yield from _limits(plan)
+    yield from _managers(plan)
+    yield from _findings(in_order((*plan.exceeded, *plan.blocked, *warnings, *plan.warnings, *plan.notes)))
 
 
 def _impacts(plan: Plan) -> Iterator[str]:
@@ -115,12 +160,76 @@ def _impacts(plan: Plan) -> Iterator[str]:
         yield f"| {shown} | {len(steps)} | {cell(names)} |"
 
 
+def _managers(plan: Plan) -> Iterator[str]:
+    """What becomes of guests that a cluster manager runs: by this plan, and when hosts are lost after it."""
+    for manager in plan.managers:
+        fates: dict[Fate, list[str]] = {}
+        for each in manager.prospects:
+            fates.setdefault(each.fate, []).append(each.vm)
+        told = [
+            f"**{len(names)} {fate}** {_names(names)}"
+            if fate.impact >= Impact.RESTART
+            else f"{len(names)} {fate}"
+            for fate, names in sorted(fates.items(), key=lambda row: (-row[0].impact, row[0]))
+        ]
+        if told:
+            yield f"What {code(manager.name)} does to its guests: {' · '.join(told)}"
+            yield ""
+    for proof in plan.proofs:
+        sign = "" if proof.survives else "⚠️ "
+        yield f"{sign}{what_if(proof)}: {code(verdict(proof))}"
+        yield ""
+
+
 def _waves(plan: Plan) -> Iterator[str]:
     if plan.rollout is None or not plan.steps:
         return
-    first = [wave.name for wave in plan.rollout.waves[:8]]
-    more = len(plan.rollout.waves) - len(first)
-    yield f"In waves: {' → '.join(map(code, first))}{f' and {more} more' if more else ''}"
+    steps, waves = Counter(waves_of(plan).values()), plan.rollout.waves
+    told = [f"{code(wave.name)} ({count(steps[number], 'step')})" for number, wave in enumerate(waves[:8])]
+    more = len(waves) - len(told)
+    yield f"{rollout_words(plan.rollout)}: {' → '.join(told)}{f' and {more} more' if more else ''}"
+    yield ""
+    if gates := plan.rollout.gates:
+        yield "After each wave, before the next:"
+        yield ""
+        yield from (f"- {code(short(gate_words(gate)))}" for gate in gates[:_MOST_GATES])
+        if (more := len(gates) - _MOST_GATES) > 0:
+            yield f"- and {count(more, 'further gate')}"
+        yield ""
+
+
+def _limits(plan: Plan) -> Iterator[str]:
+    """The limits that the plan comes nearest to, or goes beyond, each where that is."""
+    if not plan.limits:
+        return
+    limits = sorted(plan.limits, key=lambda limit: -limit.count / max(limit.most, 0.5))
+    told = (
+        f"{code(limit.key)}{f' {code(short(limit.where.strip()))}' * bool(limit.where)} {amount_words(limit)}"
+        for limit in limits[:_MOST_LIMITS]
+    )
+    more = len(plan.limits) - _MOST_LIMITS
+    yield f"Limits: {' · '.join(told)}{f' and {more} more' if more > 0 else ''}"
+    yield ""
+
+
+def _policies(plan: Plan) -> Iterator[str]:
+    """What policies have against it, why, about which objects, and where they are written."""
+    if not plan.rulings:
+        return
+    yield "| policy | | objects | why |"
+    yield "|---|---|---|---|"
+    for ruling in plan.rulings[:_MOST_RULINGS]:
+        word = f"**{verb(ruling)}**" if ruling.denies else verb(ruling)
+        more = f" and {len(ruling.objections) - 1} more" if len(ruling.objections) > 1 else ""
+        names = code(short(subject(ruling.objections[0]))) + (
+            f" ({ruling.beyond})" if ruling.beyond else more
+        )
+        reason = ruling.waiver.reason if ruling.waiver else ruling.reason
+        where = f" {code(str(ruling.at))}" if ruling.at is not None else ""
+        row = (code(ruling.policy) + where, word, names, code(short(reason)))
+        yield f"| {' | '.join(map(cell, row))} |"
+    if (left := len(plan.rulings) - _MOST_RULINGS) > 0:
+        yield f"\nand {count(left, 'further ruling')}"
     yield ""
 
 
@@ -130,9 +239,7 @@ def _findings(found: tuple[Diagnostic, ...]) -> Iterator[str]:
     weights = Counter(each.severity for each in found)
     yield "**" + ", ".join(count(weights[s], s.value) for s in Severity if weights[s]) + "**"
     yield ""
-    order = list(Severity)
-    worst_first = sorted(found, key=lambda each: order.index(each.severity))
-    for number, each in enumerate(worst_first[:_MOST_FINDINGS], 1):
+    for number, each in enumerate(worst_first(found)[:_MOST_FINDINGS], 1):
         where = f" {code(str(each.at))}" if each.at is not None else ""
         yield f"{number}. {code(each.code)}{where} {code(short(each.summary))}"
     if more := len(found) - _MOST_FINDINGS:
@@ -142,7 +249,7 @@ def _findings(found: tuple[Diagnostic, ...]) -> Iterator[str]:
 
 def _names(names: list[str]) -> str:
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return ", ".join(code(name) for name in names[:_MOST_NAMES]) + more
+    return ", ".join(code(short(name)) for name in names[:_MOST_NAMES]) + more
 
 
 # -- the details -----------------------------------------------------------------------------------------------
@@ -161,7 +268,20 @@ def _host_details(plan: Plan) -> Iterator[tuple[Sequence[Step], str]]:
                 for step in sorted(its, key=danger)
                 for line in step_lines(step, safe_text(step.address.name), width, color=False)
             ]
+            lines += [
+                line
+                for each in plan.managers
+                if each.name == host
+                for line in prospect_lines(each, color=False)
+            ]
             yield its, _details(f"<code>{escape(safe_text(host))}</code> · {counts(its)}", lines)
+
+
+def _loss_details(plan: Plan, *, whole: bool) -> Iterator[tuple[Sequence[Step], str]]:
+    """Who goes where when hosts are lost; `whole`, or with a line for each loss where that would be many."""
+    for proof in plan.proofs:
+        lines = [safe_text(line) for line in takeover_table(proof, whole=whole)]
+        yield (), _details(what_if(proof), lines)
 
 
 def _fold_details(folds: Sequence[Fold], room: int) -> Iterator[tuple[Sequence[Step], str]]:

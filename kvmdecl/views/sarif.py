@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from kvmdecl import __version__
-from kvmdecl.diagnostics import Severity, in_order
+from kvmdecl.diagnostics import Severity, worst_first
 from kvmdecl.views.fingerprint import with_fingerprints
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: 
 
 def render_sarif(diagnostics: Iterable[Diagnostic]) -> str:
     """The document; the same findings are the same bytes."""
-    order = list(Severity)
-    found = sorted(in_order(diagnostics), key=lambda each: order.index(each.severity))[:MOST]
+    found = worst_first(diagnostics)[:MOST]
     codes = sorted({each.code for each in found})
     numbers = {code: number for number, code in enumerate(codes)}
     run = {

@@ -6,13 +6,16 @@ version.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
 from kvmdecl.takeover import Takeover
+from kvmdecl.text import listed
 from kvmdecl.views.document import as_json, schema_of
+from kvmdecl.views.pen import columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = "1.0"
 _MOST_ROWS = 300
+_FEW_ROWS = 24
+"""So many are shown in a plan, where more are counted for each loss."""
+_MOST_LOSSES = 16
+_MOST_NAMES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +68,66 @@ def render_proof(proof: Proof) -> str:
 
 def _lines(proof: Proof) -> Iterator[str]:
     rows = [row for takeover in proof.takeovers for row in _rows(proof, takeover)]
-    table = [("without", "vm", "from", "to"), *rows[:_MOST_ROWS]]
-    widths = [max(len(row[column]) for row in table) for column in range(3)]
-    for row in table:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, (*widths, 0), strict=True)).rstrip()
+    yield from columns([_HEAD, *rows[:_MOST_ROWS]])
     if len(rows) > _MOST_ROWS:
         yield f"and {len(rows) - _MOST_ROWS} more (--format json has all)"
     yield ""
-    hosts = f"any {proof.lose} hosts" if proof.lose > 1 else "any host"
+    hosts = _of(proof)
     tried = "" if proof.complete else f", as far as was tried: {len(proof.takeovers)} of {proof.combinations}"
     if proof.survives:
         yield f"{proof.manager} has every vm running again after the loss of {hosts}{tried}."
     else:
         yield f"Not every vm runs again after the loss of {hosts}."
+
+
+def takeover_table(proof: Proof, *, whole: bool) -> Iterator[str]:
+    """Lines of a table of who goes where; `whole`, or with a line for each loss where that would be many."""
+    rows = [row for takeover in proof.takeovers for row in _rows(proof, takeover)]
+    if whole or len(rows) <= _FEW_ROWS:
+        yield from columns([_HEAD, *rows])
+        return
+    worst_first = sorted(proof.takeovers, key=lambda each: (each.lost not in proof.disputed, -len(each.down)))
+    shown = worst_first[:_MOST_LOSSES]
+    yield from columns([("without", "vms", "go to", "stay down"), *map(_sum, shown)])
+    if more := len(worst_first) - len(shown):
+        yield f"and {more} further losses"
+
+
+def what_if(proof: Proof) -> str:
+    """`If any host is lost`."""
+    return f"If {_of(proof)} {'is' if proof.lose == 1 else 'are'} lost"
+
+
+def verdict(proof: Proof) -> str:
+    """What comes of it in a sentence: by the cluster manager, and by the rules of placement."""
+    tried = "" if proof.complete else f" ({len(proof.takeovers)} of {proof.combinations} losses were tried)"
+    down = {name for takeover in proof.takeovers for name in takeover.down}
+    left = f"{listed(sorted(down)) if len(down) <= _MOST_NAMES else f'{len(down)} vms'} may stay down"
+    if proof.survives:
+        said = f"all but those of best effort run again: {left}" if down else "every vm runs again"
+    else:
+        said = f"not every vm runs again as it has to{f': {left}' if down else ''}"
+    if proof.disputed:
+        losses = listed(["+".join(lost) or "no host" for lost in proof.disputed])
+        return f"{said}, says {proof.manager}; the rules of placement say otherwise without {losses}{tried}"
+    return f"{said}, says {proof.manager}, and the rules of placement agree{tried}"
+
+
+def _of(proof: Proof) -> str:
+    return f"any {proof.lose} hosts" if proof.lose > 1 else "any host"
+
+
+_HEAD = ("without", "vm", "from", "to")
+
+
+def _sum(takeover: Takeover) -> tuple[str, str, str, str]:
+    there = Counter([*takeover.homes.values(), *takeover.moved.values()])
+    goes = [f"{host} {count}" for host, count in sorted(there.items(), key=lambda each: (-each[1], each[0]))]
+    more = f", {len(goes) - 4} more hosts" if len(goes) > 4 else ""
+    down = listed(list(takeover.down[:_MOST_NAMES])) if takeover.down else "-"
+    down += f" and {len(takeover.down) - _MOST_NAMES} more" if len(takeover.down) > _MOST_NAMES else ""
+    count = len(takeover.homes) + len(takeover.moved) + len(takeover.down)
+    return "+".join(takeover.lost), str(count), (", ".join(goes[:4]) or "-") + more, down
 
 
 def _rows(proof: Proof, takeover: Takeover) -> Iterator[tuple[str, str, str, str]]:

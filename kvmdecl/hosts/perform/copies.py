@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from kvmdecl.amounts import format_size
 from kvmdecl.hosts.errors import is_gone
 from kvmdecl.hosts.protocol import Progress
 from kvmdecl.hosts.read import read_volume
 from kvmdecl.libvirt_xml.chains import writes_to
-from kvmdecl.names import format_size
 from kvmdecl.state import Kind
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from kvmdecl import __version__
-from kvmdecl.hosts.errors import is_gone
+from kvmdecl.hosts.errors import is_busy, is_gone
 from kvmdecl.hosts.perform.guards import require_not_moved_away
 from kvmdecl.hosts.perform.live import change_live
 from kvmdecl.hosts.protocol import TaskResult
-from kvmdecl.hosts.read import read_domain
+from kvmdecl.hosts.read import is_halted, read_domain
 from kvmdecl.libvirt_xml.fields import differences
 from kvmdecl.libvirt_xml.impact import is_settled, not_done_live, not_running_as_declared
 from kvmdecl.libvirt_xml.marker import NAMESPACE, PREFIX, Left, Marker, alone, belongs, with_marker
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     _Changing = DefineDomain | HandOverDomain | UpdateDomain
 
 STARTS: frozenset[Power] = frozenset({"start", "restart"})
+_LONGEST_END = 60.0  # seconds that a migration which was given up, or is another's, may take to end
 
 
 def define_domain(job: Job, task: DefineDomain) -> TaskResult:
@@ -247,6 +248,8 @@ def set_autostart(job: Job, domain: libvirt.virDomain, *, on: bool) -> None:
 
 def set_power(job: Job, task: DefineDomain, domain: libvirt.virDomain) -> None:
     """Do to the guest what the task says."""
+    if task.power == "resume":
+        go_on(job, domain)
     if task.power in {"shutdown", "restart"} and domain.isActive():
         shut_down(job, domain, task.power_off)
     if task.power == "restart":
@@ -256,6 +259,24 @@ def set_power(job: Job, task: DefineDomain, domain: libvirt.virDomain) -> None:
         _require_runs_as_declared(job, task, domain)
         if task.agent_within:
             _await_agent(job, domain, task.agent_within)
+
+
+def go_on(job: Job, domain: libvirt.virDomain) -> None:
+    """Wait for a migration that somebody began before, and have a guest that one left halted go on (virDomainResume).
+
+    That no other host has it, where it may have gone on, has to be known.
+    """
+    job.wait(lambda: not is_migrating(domain), _LONGEST_END, tell=True)
+    if is_halted(domain):
+        domain.resume()
+        job.require_value("state", "halted" if is_halted(domain) else "running", "running")
+
+
+def is_migrating(domain: libvirt.virDomain) -> bool:
+    """Whether a job keeps it busy that copies all of it (virDomainGetJobInfo)."""
+    import libvirt
+
+    return bool(domain.jobInfo()[0] != libvirt.VIR_DOMAIN_JOB_NONE)
 
 
 def _await_agent(job: Job, domain: libvirt.virDomain, seconds: float) -> None:
@@ -309,8 +330,11 @@ def _require_runs_as_declared(job: Job, task: DefineDomain, domain: libvirt.virD
 def shut_down(job: Job, domain: libvirt.virDomain, power_off: PowerOff) -> None:
     """Ask the guest to power off (agent or ACPI) and wait. One that does not obey keeps running, or is forced.
 
-    It is asked again now and then: while it boots it hears nothing.
+    It is asked again now and then: while it boots it hears nothing, nor can it be asked while something else is done to
+    it. One that a migration left halted goes on first.
     """
+    if is_halted(domain):
+        go_on(job, domain)
     asked = -math.inf
     seconds = power_off.timeout if job.patience.shutdown is None else job.patience.shutdown
 
@@ -327,7 +351,7 @@ def shut_down(job: Job, domain: libvirt.virDomain, power_off: PowerOff) -> None:
         if job.wait(is_off, seconds, tell=True):
             return
         if power_off.force:
-            _pull_the_plug(domain)
+            pull_the_plug(domain)
             return
     job.fail(
         "step.shutdown-ignored",
@@ -358,8 +382,12 @@ def _staying_off(domain: libvirt.virDomain) -> Iterator[None]:
             follow(libvirt.VIR_DOMAIN_LIFECYCLE_ACTION_RESTART)
 
 
-def _pull_the_plug(domain: libvirt.virDomain) -> None:
-    """End a guest (virDomainDestroyFlags): QEMU first gets to write out what it holds of the disks."""
+def pull_the_plug(domain: libvirt.virDomain) -> None:
+    """End a guest (virDomainDestroyFlags): QEMU first gets to write out what it holds of the disks.
+
+    An error counts for nothing if the guest has ended. A libvirtd that was just started gives one for a guest that it
+    has not found again yet, which it ends nevertheless.
+    """
     import libvirt
 
     for flags in (libvirt.VIR_DOMAIN_DESTROY_GRACEFUL, libvirt.VIR_DOMAIN_DESTROY_DEFAULT):
@@ -385,15 +413,16 @@ def is_active(domain: libvirt.virDomain) -> bool:
 
 
 def _ask_to_power_off(domain: libvirt.virDomain) -> bool:
-    """Press the power button (virDomainShutdown). Returns whether there was a guest to hear it."""
+    """Press the power button (virDomainShutdown). Returns whether there is a guest, who may have heard it."""
     import libvirt
 
     try:
         domain.shutdown()
-    except libvirt.libvirtError:
-        if is_active(domain):
+    except libvirt.libvirtError as error:
+        if not is_active(domain):
+            return False
+        if not is_busy(error):
             raise
-        return False
     return True
 
 

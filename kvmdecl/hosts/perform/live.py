@@ -9,10 +9,10 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from kvmdecl.amounts import KIB, about_size, format_size
 from kvmdecl.libvirt_xml.fields import device_key, fields
 from kvmdecl.libvirt_xml.overlay import attachable, find_device, overlay_device
 from kvmdecl.libvirt_xml.safe import parse_xml
-from kvmdecl.names import KIB, about_size, format_size
 from kvmdecl.state import Kind
 
 if TYPE_CHECKING:

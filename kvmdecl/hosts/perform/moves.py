@@ -9,17 +9,23 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from kvmdecl.amounts import format_duration
 from kvmdecl.hosts.errors import is_gone, message
+from kvmdecl.hosts.perform.belongings import bring_files, delete_files, require_free_place
+from kvmdecl.hosts.perform.bringing import bring_disks, require_bringable
 from kvmdecl.hosts.perform.domains import (
     STARTS,
     changed_definition,
     define_here,
     find_domain,
+    go_on,
     is_active,
+    is_migrating,
     leave_trace,
     marked,
+    pull_the_plug,
     require_no_image,
     require_nothing_to_lose,
     set_autostart,
@@ -28,28 +34,28 @@ from kvmdecl.hosts.perform.domains import (
     undefine_flags,
 )
 from kvmdecl.hosts.protocol import Progress, TaskResult
-from kvmdecl.hosts.read import read_domain
+from kvmdecl.hosts.read import is_halted, read_domain
 from kvmdecl.hosts.runlock import require_lock
 from kvmdecl.libvirt_xml.fields import differences
 from kvmdecl.libvirt_xml.marker import belongs
-from kvmdecl.libvirt_xml.moving import migrated
+from kvmdecl.libvirt_xml.moving import host_files, migrated
 from kvmdecl.libvirt_xml.safe import parse_xml
 from kvmdecl.state import Kind
 from kvmdecl.tasks import DefineDomain
 from kvmdecl.text import safe_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping, Sequence
     from concurrent.futures import Future
 
     import libvirt
 
     from kvmdecl.hosts.perform.job import Job
+    from kvmdecl.libvirt_xml.moving import HostFiles
     from kvmdecl.state import MigrationPolicy, ObservedDomain
     from kvmdecl.tasks import LeaveDomain, MoveDomain, Power
 
 _MIB = 1 << 20
-_LONGEST_END = 60.0  # seconds that a migration which was given up, or is another's, may take to end
 
 
 def move_domain(job: Job, task: MoveDomain) -> TaskResult:
@@ -85,16 +91,23 @@ def leave_domain(job: Job, task: LeaveDomain) -> TaskResult:
     job.require_unmoved(read_domain(domain) if domain else None)
     if domain is not None:
         job.require_identity(domain.UUIDString(), task.uuid)
-        if domain.isActive():
+        if domain.isActive() and not (is_halted(domain) and not is_migrating(domain)):
             job.fail(
                 "step.still-running",
                 f"{job.request.address} is running, and {task.home} has it, too; nothing was done to it",
                 hint="plan again.",
             )
         require_nothing_to_lose(job, domain)
-        domain.undefineFlags(undefine_flags(domain))
+        persistent, flags = bool(domain.isPersistent()), undefine_flags(domain)
+        # As the client that migrated it would have had done (virDomainMigrateConfirm3).
+        if domain.isActive():
+            pull_the_plug(domain)
+        if persistent:
+            domain.undefineFlags(flags)
     for volume in task.volumes:
         job.ledger.forget(Kind.VOLUME, volume)
+    if task.files:
+        delete_files(job, task)
     return TaskResult()
 
 
@@ -165,7 +178,9 @@ def _go_live(job: Job, task: MoveDomain, domain: libvirt.virDomain) -> libvirt.v
     """Migrate a running guest (virDomainMigrate3, virDomainMigrateToURI3) and see to it that it arrived."""
     import libvirt
 
-    _end_other_migration(job, domain)
+    go_on(
+        job, domain
+    )  # its other self runs nowhere: the plan would have this one leave, and `_require_free` finds it
     live = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE)
     _require_fitting(job, task, live)
     parameters, flags = _parameters(task, live, domain), _flags(task)
@@ -265,30 +280,18 @@ def _cannot_run(job: Job, task: MoveDomain, why: str) -> None:
     )
 
 
-def _end_other_migration(job: Job, domain: libvirt.virDomain) -> None:
-    """Wait for a migration that somebody began before, and have a guest that one left halted go on.
-
-    A guest is only halted by a migration that did not get to its end: had it arrived, it would be gone here.
-    """
-    import libvirt
-
-    job.wait(lambda: not _is_migrating(domain), _LONGEST_END, tell=True)
-    if tuple(domain.state()) == (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION):
-        domain.resume()
-
-
-def _is_migrating(domain: libvirt.virDomain) -> bool:
-    import libvirt
-
-    return bool(domain.jobInfo()[0] != libvirt.VIR_DOMAIN_JOB_NONE)
-
-
 def _watch(job: Job, policy: MigrationPolicy, domain: libvirt.virDomain, going: Future[None]) -> None:
     """Tell how far a migration is, and do what the policy says once it takes too long."""
+    import libvirt
+
     began, late, fetched, told = time.monotonic(), False, False, False
     while True:
         try:
             going.result(timeout=job.patience.poll)
+        except libvirt.libvirtError as error:
+            if late and error.get_error_code() == libvirt.VIR_ERR_OPERATION_ABORTED:
+                _too_slow(job, policy)
+            raise
         except TimeoutError:
             stats = _stats(domain)
             _tell(job, stats)
@@ -300,6 +303,16 @@ def _watch(job: Job, policy: MigrationPolicy, domain: libvirt.virDomain, going: 
                 late = _is_late(policy, domain)
         else:
             return
+
+
+def _too_slow(job: Job, policy: MigrationPolicy) -> NoReturn:
+    job.fail(
+        "step.too-slow",
+        f"{job.request.address} did not arrive within {format_duration(policy.timeout)}, and goes on where it was",
+        "It changes its memory or its disks faster than they are copied, or there is too much of them.",
+        "give it a longer `migration.timeout` or more `bandwidth`, or say `auto_converge`, `on_timeout: suspend` or"
+        " `on_timeout: post-copy`.",
+    )
 
 
 def _stats(domain: libvirt.virDomain) -> Mapping[str, Any]:
@@ -353,17 +366,66 @@ def _is_late(policy: MigrationPolicy, domain: libvirt.virDomain) -> bool:
 
 def _go_cold(job: Job, task: MoveDomain, domain: libvirt.virDomain) -> libvirt.virDomain:
     """Define here what is defined there, then undefine it there. While both have it, neither runs it."""
-    if domain.isActive():
+    if task.copied:
+        require_bringable(job, task)
+    files = [each for each in host_files(domain.XMLDesc(_inactive())) if each.what in task.files]
+    require_free_place(job, task, files)
+    ran = bool(domain.isActive())
+    if ran:
         if task.power not in {"restart", "shutdown"}:
             raise job.moved("was started")
         shut_down(job, domain, task.power_off)
     require_no_image(job, domain)
+    brought = _bring_or_go_on(job, task, domain, files, ran=ran and task.power == "restart")
     here, _ = define_here(job, _as_define(task), changed_definition(domain, _as_define(task)))
     if is_active(domain):
         here.undefineFlags(undefine_flags(here))
         raise job.moved("was started")
-    domain.undefineFlags(undefine_flags(domain))
+    _undefine_there(job, task, domain, here, brought)
     return here
+
+
+def _bring_or_go_on(
+    job: Job, task: MoveDomain, domain: libvirt.virDomain, files: Sequence[HostFiles], *, ran: bool
+) -> frozenset[str]:
+    """Copy its disks and files here; where that fails, a guest that was shut down for it goes on where it was.
+
+    Returns what there were files of.
+    """
+    import libvirt
+
+    try:
+        if task.copied:
+            bring_disks(job, task)
+        return bring_files(job, task, files) if files else frozenset()
+    except BaseException:
+        if ran:
+            with suppress(libvirt.libvirtError):  # it was started meanwhile, or the host is gone
+                domain.create()
+        raise
+
+
+def _undefine_there(
+    job: Job, task: MoveDomain, domain: libvirt.virDomain, here: libvirt.virDomain, brought: Container[str]
+) -> None:
+    """Undefine it where it was. libvirt refuses that if it has variables in another place than we know."""
+    import libvirt
+
+    flags = undefine_flags(domain)
+    if "firmware" in task.files and "firmware" not in brought:
+        flags &= ~libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM
+    try:
+        domain.undefineFlags(flags)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+            raise  # it may be undefined all the same
+        here.undefineFlags(undefine_flags(here))
+        job.fail(
+            "step.cannot-copy",
+            f"{job.request.address} stays on {task.source}: {message(error)}",
+            "Its variables are in no place where they can be read.",
+            "move it while it runs.",
+        )
 
 
 def _start(job: Job, task: MoveDomain, here: libvirt.virDomain) -> None:

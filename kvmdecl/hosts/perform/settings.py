@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvmdecl.amounts import KIB, format_size
 from kvmdecl.hosts.protocol import TaskResult
 from kvmdecl.hosts.read import read_huge_pages, read_ksm
 from kvmdecl.libvirt_xml.capabilities import parse_capabilities
-from kvmdecl.names import KIB, format_size
 from kvmdecl.settings import HUGE_PAGES, note_of, read_note, split_page_name
 from kvmdecl.state import Kind, LedgerEntry, ObservedSettings
 from kvmdecl.text import safe_text

@@ -91,7 +91,7 @@ def _send(
         if piece == _ZEROS:
             stream.sendHole(len(piece))
         else:
-            _send_all(stream, piece)
+            send_all(stream, piece)
         done += len(piece)
         if (now := time.monotonic()) - told >= _TELL_EVERY:
             told = now
@@ -99,7 +99,8 @@ def _send(
     tell(done)
 
 
-def _send_all(stream: libvirt.virStream, piece: bytes) -> None:
+def send_all(stream: libvirt.virStream, piece: bytes) -> None:
+    """Send all of a piece; libvirt may take less at once. Raises libvirt.libvirtError."""
     while piece:
         piece = piece[stream.send(piece) :]
 

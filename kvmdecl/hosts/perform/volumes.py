@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
+from kvmdecl.amounts import format_size
 from kvmdecl.cloudinit import filled
 from kvmdecl.hosts.errors import is_gone
 from kvmdecl.hosts.perform.copies import copy, remove_torn, require_copyable, require_unwritten
@@ -21,7 +22,6 @@ from kvmdecl.hosts.read import read_volume
 from kvmdecl.libvirt_xml.fingerprint import ABSENT
 from kvmdecl.libvirt_xml.safe import parse_xml
 from kvmdecl.libvirt_xml.volume import volume_xml
-from kvmdecl.names import format_size
 from kvmdecl.state import FileContent, Kind, LedgerEntry, ObservedVolume, SeedContent, begins_as
 
 if TYPE_CHECKING:
@@ -160,6 +160,11 @@ def _finish(job: Job, task: CreateVolume, pool: libvirt.virStoragePool, before: 
             "Another run of kvmdecl made it meanwhile.",
             "plan again.",
         )
+    if task.moves_from and _deviations(task, before):  # what its guest brings was on its way
+        require_unwritten(job, before)
+        pool.storageVolLookupByName(task.name).delete()
+        _make(job, task, pool)
+        return
     if task.content is None and task.clone is None:
         _require_as_declared(job, task, before)  # a disk may be in use already; if it is right, it stays
         return
@@ -177,7 +182,7 @@ def _make(
     if content is None:
         capacity = _capacity(job, task, pool)
         if task.preallocation in _ALLOCATING:
-            _require_room(job, pool, capacity)
+            require_room(job, pool, capacity)
         _build(job, task, pool, capacity, lambda _volume: None)
         return
     try:
@@ -185,7 +190,7 @@ def _make(
             if torn is not None:
                 torn.delete()
                 job.ledger.forget(Kind.VOLUME, f"{task.pool}/{task.name}")
-            _require_room(job, pool, size)
+            require_room(job, pool, size)
             _build(
                 job,
                 task,
@@ -227,7 +232,7 @@ def _make_copy(
     require_copyable(job, task, observed)
     if torn is not None:
         remove_torn(job, task, torn)
-    _require_room(job, pool, observed.allocation)
+    require_room(job, pool, observed.allocation)
     capacity = observed.capacity if task.capacity is None else task.capacity
 
     def finish(volume: libvirt.virStorageVol) -> None:
@@ -280,7 +285,12 @@ def _refuse_content(job: Job, content: Content, why: str) -> NoReturn:
     )
 
 
-def _require_room(job: Job, pool: libvirt.virStoragePool, size: int) -> None:
+def require_room(job: Job, pool: libvirt.virStoragePool, size: int) -> None:
+    """Make sure that a pool has so many bytes left.
+
+    Raises:
+        TaskFailed: `step.pool-full`.
+    """
     available: int = pool.info()[3]
     if size <= available:
         return

@@ -1,27 +1,22 @@
-"""What is wrong with hosts before anything is planned for them. Pure: readings in, one line for each question out."""
+"""Questions about one host that libvirt answers over a connection."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from kvmdecl.hosts.errors import part_of
 from kvmdecl.names import GIB, about_size, format_size
-from kvmdecl.offers import levels
 from kvmdecl.pages import pages_there
-from kvmdecl.state import HostSnapshot, Unreachable
-from kvmdecl.text import quoted, safe_text
+from kvmdecl.text import safe_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
-    from kvmdecl.cluster import ResolvedCluster, ResolvedHost, ResolvedVm
-    from kvmdecl.facts import HostFacts
-    from kvmdecl.state import DomainLoad, HostState, Observation
+    from kvmdecl.answers import Answer
+    from kvmdecl.doctor.patient import Patient
+    from kvmdecl.inside import Inside
+    from kvmdecl.state import DomainLoad
 
-Outcome = Literal["ok", "advice", "failure"]
-OUTCOMES: tuple[Outcome, ...] = ("ok", "advice", "failure")
 _OLDEST_LIBVIRT, _OLDEST_QEMU = 9_000_000, 7_002_000
 """The oldest that kvmdecl is tested with."""
 _FULL, _NEARLY_FULL = 2, 10
@@ -32,90 +27,18 @@ _VCPUS_PER_CPU = 4
 _UNSAFE_DRIVERS = frozenset({"none", "dac"})
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The answer to one question about a host.
-
-    Attributes:
-        host: that it is about; empty for all together.
-        name: of the question, stable: `kvm`, `pool-space`.
-        outcome: `ok`; `advice`: it works, and could be better; `failure`: something that is wanted does not work.
-        told: what was found, in a line.
-        fix: what to do about it; empty if it is well.
-    """
-
-    host: str
-    name: str
-    outcome: Outcome
-    told: str
-    fix: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Patient:
-    """A host that was read, with what the manifest wants of it. Any host may get a vm that names none."""
-
-    host: ResolvedHost
-    facts: HostFacts
-    state: HostState
-    cluster: ResolvedCluster
-    vms: tuple[ResolvedVm, ...]
-
-    def well(self, name: str, told: str) -> Finding:
-        return Finding(self.host.name, name, "ok", told)
-
-    def advice(self, name: str, told: str, fix: str) -> Finding:
-        return Finding(self.host.name, name, "advice", told, fix)
-
-    def failure(self, name: str, told: str, fix: str) -> Finding:
-        return Finding(self.host.name, name, "failure", told, fix)
-
-    def offers(self, path: str) -> frozenset[str]:
-        """All that its domain capabilities list under a path, whatever the machine."""
-        return frozenset(
-            value
-            for each in self.facts.domain_support
-            for at, values in each.enums
-            if at == path
-            for value in values
-        )
-
-
-def examine(cluster: ResolvedCluster, observations: Mapping[str, Observation]) -> tuple[Finding, ...]:
-    """Every question about every host of a cluster that was read, and about all of them together."""
-    found: list[Finding] = []
-    read: dict[str, HostSnapshot] = {}
-    for host in sorted(cluster.hosts, key=lambda host: host.name):
-        seen = observations.get(host.name)
-        if isinstance(seen, Unreachable):
-            found.append(_unreached(host, seen))
-        elif isinstance(seen, HostSnapshot):
-            read[host.name] = seen
-            vms = tuple(vm for vm in cluster.vms if vm.state != "absent" and vm.host in {None, host.name})
-            patient = _Patient(host, seen.facts, seen.state, cluster, vms)
-            found += (finding for question in _QUESTIONS for finding in question(patient))
-    return (*found, *_together({name: snapshot.facts for name, snapshot in read.items()}))
-
-
-# -- one host --------------------------------------------------------------------------------------------------
-
-
-def _unreached(host: ResolvedHost, seen: Unreachable) -> Finding:
-    told = seen.diagnostic.summary
-    name = part_of(seen.diagnostic)
-    return Finding(host.name, name, "failure", told, seen.diagnostic.hint or seen.diagnostic.cause)
-
-
-def _reach(p: _Patient) -> Iterator[Finding]:
+def _reach(p: Patient) -> Iterator[Answer]:
     uri = p.host.uri
     yield p.well("reach", f"answers at {uri}")
+    if uri.transport in {"ssh", "libssh2"}:
+        yield p.well("host-key", "shows the SSH key that is on record")
     if uri.transport == "tcp" and not uri.host.startswith("127."):
         yield p.failure(
             "transport", "is reached by plain TCP: whoever is on the way is root", "use TLS or SSH"
         )
 
 
-def _versions(p: _Patient) -> Iterator[Finding]:
+def _versions(p: Patient) -> Iterator[Answer]:
     for name, title, version, oldest in (
         ("libvirt", "libvirt", p.facts.libvirt, _OLDEST_LIBVIRT),
         ("qemu", "QEMU", p.facts.qemu, _OLDEST_QEMU),
@@ -125,33 +48,55 @@ def _versions(p: _Patient) -> Iterator[Finding]:
                 name, f"does not say which {title} it has", f"see whether {title} is installed there"
             )
         elif version < oldest:
-            fix = f"kvmdecl is tested from {_dotted(oldest)} on; update it"
-            yield p.advice(name, f"has {title} {_dotted(version)}, which is old", fix)
+            fix = f"kvmdecl is tested from {dotted(oldest)} on; update it"
+            yield p.advice(name, f"has {title} {dotted(version)}, which is old", fix)
         else:
-            yield p.well(name, f"{title} {_dotted(version)}")
+            yield p.well(name, f"{title} {dotted(version)}")
 
 
-def _kvm(p: _Patient) -> Iterator[Finding]:
+def _kvm(p: Patient) -> Iterator[Answer]:
     wanted = any(vm.type == "kvm" for vm in p.vms)
     if p.facts.guest_type(p.facts.arch, "kvm") is not None:
         yield p.well("kvm", "runs guests on KVM")
+        return
+    why, fix = _why_no_kvm(p.seen)
+    told = f"offers no guests on KVM{why}"
+    if wanted:
+        yield p.failure("kvm", told, fix)
+    elif p.seen is not None and p.seen.kvm is not None and p.seen.kvm.is_open is False:
+        yield p.advice("kvm", told, fix)
     else:
+        yield p.well("kvm", f"{told}, and no vm wants it")
+
+
+def _why_no_kvm(inside: Inside | None) -> tuple[str, str]:
+    """Libvirt asks QEMU anew at each call if /dev/kvm is there and closed to it (virQEMUCapsIsValid)."""
+    by_udev = "let a rule of udev give /dev/kvm to the group kvm (mode 0660), and put QEMU's user into it"
+    if inside is None or (inside.kvm is not None and inside.kvm.is_open is not False):
         fix = (
             "switch virtualisation on in its firmware, load kvm_intel or kvm_amd, and let QEMU's user open /dev/kvm"
             " (group kvm, or `user` in qemu.conf); one that it may not open makes libvirt slow at everything else, too"
         )
-        told = "offers no guests on KVM"
-        yield p.failure("kvm", told, fix) if wanted else p.well("kvm", f"{told}, and no vm wants it")
+        return "", fix
+    if inside.kvm is not None:
+        user = safe_text(inside.kvm.user)
+        return (
+            f": QEMU's user {user} may not open /dev/kvm, which makes libvirt slow at everything else, too",
+            by_udev,
+        )
+    if inside.virtualisation:
+        return ": its CPUs have virtualisation, and there is no /dev/kvm", "load kvm_intel or kvm_amd"
+    return ": its CPUs show no virtualisation", "switch it on in the firmware (VT-x, SVM)"
 
 
-def _nested(p: _Patient) -> Iterator[Finding]:
+def _nested(p: Patient) -> Iterator[Answer]:
     wants = [vm.name for vm in p.vms if vm.spec.cpus.nested is True]
     if wants and p.facts.domain_support and "yes" not in p.offers("cpu/nested"):
         told = f"offers guests no virtualisation of their own, which {wants[0]} wants"
         yield p.failure("nested", told, "load kvm_intel or kvm_amd with `nested=1`")
 
 
-def _iommu(p: _Patient) -> Iterator[Finding]:
+def _iommu(p: Patient) -> Iterator[Answer]:
     wants = [vm.name for vm in p.vms if any(device.pci is not None for device in vm.spec.hostdevs)]
     if not p.facts.iommu:
         fix = "switch it on in the firmware, and boot with `intel_iommu=on` or an AMD's default"
@@ -165,7 +110,7 @@ def _iommu(p: _Patient) -> Iterator[Finding]:
         )
 
 
-def _pages(p: _Patient) -> Iterator[Finding]:
+def _pages(p: Patient) -> Iterator[Answer]:
     there = {size: sum(cells.values()) for size, cells in pages_there(p.host, p.facts).items()}
     real = Counter({pool.size: 0 for cell in p.facts.cells for pool in cell.pages})
     for cell in p.facts.cells:
@@ -181,16 +126,21 @@ def _pages(p: _Patient) -> Iterator[Finding]:
         yield p.well("huge-pages-used", ", ".join(f"{n} of {name}" for name, n in sorted(used.items()) if n))
 
 
-def _ksm(p: _Patient) -> Iterator[Finding]:
+def _ksm(p: Patient) -> Iterator[Answer]:
     counters = {name: n for each in p.state.settings if each.name == "ksm" for name, n in each.counters}
-    if p.cluster.rules.tenancy == "shared" and counters.get("pages_shared"):
-        told = f"merges pages of guests ({counters['pages_shared']} now), which tell tenants about each other"
-        yield p.failure(
-            "ksm", told, "switch KSM off there (`/sys/kernel/mm/ksm/run`), or say `memory.ksm: false`"
-        )
+    pages, runs = counters.get("pages_shared", 0), p.seen.merges if p.seen is not None else None
+    if p.cluster.rules.tenancy == "shared" and (pages or runs):
+        told = f"merges pages of guests ({pages} now), which tell tenants about each other"
+        fix = "switch KSM off there (write 2 into /sys/kernel/mm/ksm/run), or say `memory.ksm: false`"
+        yield p.failure("ksm", told, fix)
+    elif runs is False and p.host.ksm:
+        fix = "write 1 into /sys/kernel/mm/ksm/run, or leave `ksm` of the host out"
+        yield p.advice("ksm", "merges no pages, and the manifest says how it should", fix)
+    elif runs is not None or counters:
+        yield p.well("ksm", f"KSM has merged {pages} pages" if runs or pages else "KSM merges nothing")
 
 
-def _pools(p: _Patient) -> Iterator[Finding]:
+def _pools(p: Patient) -> Iterator[Answer]:
     there = {pool.name: pool for pool in p.state.pools}
     for pool in p.cluster.pools:
         if p.host.name not in pool.hosts or pool.spec.state != "active" or pool.name not in there:
@@ -216,7 +166,7 @@ def _pools(p: _Patient) -> Iterator[Finding]:
             yield p.advice("pool-promised", told, "watch it closely, or give guests disks elsewhere")
 
 
-def _networks(p: _Patient) -> Iterator[Finding]:
+def _networks(p: Patient) -> Iterator[Answer]:
     there = {network.uuid: network for network in p.state.networks}
     for network in p.cluster.networks:
         if p.host.name not in network.hosts or network.spec.state != "active":
@@ -232,10 +182,10 @@ def _networks(p: _Patient) -> Iterator[Finding]:
             yield p.failure("bridge", told, "make it there, or limit the network with `hosts:`")
 
 
-def _firmware(p: _Patient) -> Iterator[Finding]:
+def _firmware(p: Patient) -> Iterator[Answer]:
     if not p.facts.domain_support:
-        told = "was read over a read-only connection, so firmware, TPM and devices are not known"
-        yield p.advice("support", told, "run `kvmdecl doctor --read-write`")
+        told = "libvirt tells them to full connections alone: firmware, TPM, virtiofs, nesting, passing devices on"
+        yield p.unknown("support", told, "run `kvmdecl doctor --read-write`")
         return
     wants = [vm.name for vm in p.vms if vm.spec.firmware.type == "uefi"]
     if "efi" in p.offers("os/firmware"):
@@ -262,7 +212,7 @@ def _firmware(p: _Patient) -> Iterator[Finding]:
         yield p.failure("virtiofs", f"has no virtiofs, which {shares[0]} wants", "install virtiofsd")
 
 
-def _confinement(p: _Patient) -> Iterator[Finding]:
+def _confinement(p: Patient) -> Iterator[Answer]:
     drivers = set(p.facts.security_models)
     if drivers - _UNSAFE_DRIVERS:
         yield p.well("confinement", f"confines guests by {safe_text(min(drivers - _UNSAFE_DRIVERS))}")
@@ -273,7 +223,7 @@ def _confinement(p: _Patient) -> Iterator[Finding]:
         yield (p.failure if has_tenants else p.advice)("confinement", told, fix)
 
 
-def _cells(p: _Patient) -> Iterator[Finding]:
+def _cells(p: Patient) -> Iterator[Answer]:
     empty = [cell.id for cell in p.facts.cells if cell.cpus and not cell.memory]
     if empty:
         told = f"has no memory in cell {', '.join(map(str, empty))}: all of what runs there is far from its memory"
@@ -284,13 +234,13 @@ def _cells(p: _Patient) -> Iterator[Finding]:
         yield p.failure("dedicated", told, "bring them online, or name others")
 
 
-def _memory(p: _Patient) -> Iterator[Finding]:
+def _memory(p: Patient) -> Iterator[Answer]:
     if p.facts.memory and not p.host.reserved_memory and p.facts.memory > 8 * GIB:
         told = f"has {about_size(p.facts.memory)}, and nothing of it is reserved for itself"
         yield p.advice("reserve", told, "say `reserve: {memory: 4GiB}`, so that placement leaves it some")
 
 
-def _guests(p: _Patient) -> Iterator[Finding]:
+def _guests(p: Patient) -> Iterator[Answer]:
     resting = {vm.uuid for vm in p.cluster.vms if vm.state != "running"}
     domains = [domain for domain in p.state.domains if domain.uuid not in resting]
     down = [domain.name for domain in domains if domain.autostart and not domain.active]
@@ -305,44 +255,52 @@ def _guests(p: _Patient) -> Iterator[Finding]:
         )
 
 
-def _contention(p: _Patient) -> Iterator[Finding]:
+def _contention(p: Patient) -> Iterator[Answer]:
     """Time that vCPUs were ready and did not run, of all their time (virConnectGetAllDomainStats, vcpu.N.delay)."""
-    vcpus = 0
-    worst: tuple[int, str] | None = None
-    for load in p.state.loads:
-        vcpus += load.vcpus
-        ready = load.vcpu_time + load.vcpu_delay
-        if ready:
-            worst = max(worst or (0, ""), (100 * load.vcpu_delay // ready, load.name))
-    if worst is not None:
-        told = f"kept {safe_text(worst[1])} waiting for {worst[0]} % of the time that it wanted to run"
-        if worst[0] >= _STARVES:
-            yield p.failure("contention", told, "move guests elsewhere, or give that one dedicated CPUs")
-        elif worst[0] >= _WAITS:
-            yield p.advice("contention", told, "look for guests that are busier than they were meant to be")
-        else:
-            yield p.well("contention", told)
+    if not p.state.loads:
+        yield p.well("contention", "runs no guest, so that none waits")
+        return
+    waited, name = max(
+        (100 * load.vcpu_delay // max(1, load.vcpu_time + load.vcpu_delay), load.name)
+        for load in p.state.loads
+    )
+    told = f"kept {safe_text(name)} waiting for {waited} % of the time that it wanted to run"
+    if waited >= _STARVES:
+        yield p.failure("contention", told, "move guests elsewhere, or give that one dedicated CPUs")
+    elif waited >= _WAITS:
+        yield p.advice("contention", told, "look for guests that are busier than they were meant to be")
+    else:
+        yield p.well("contention", told)
     yield from _lost_time(p)
-    cpus = max(1, len(p.facts.cpus) - p.host.reserved_cpus)
+    vcpus, cpus = sum(load.vcpus for load in p.state.loads), max(1, len(p.facts.cpus) - p.host.reserved_cpus)
+    told = f"runs {vcpus} vCPUs on {cpus} CPUs"
     if vcpus > _VCPUS_PER_CPU * cpus and vcpus > p.host.overcommit * cpus:
-        yield p.advice("overcommit", f"runs {vcpus} vCPUs on {cpus} CPUs", "put some guests on other hosts")
+        yield p.advice("overcommit", told, "put some guests on other hosts")
+    else:
+        yield p.well("overcommit", told)
     small = [load.name for load in p.state.loads if load.balloon and load.balloon * 2 < load.memory]
     if small:
         told = f"has guests with less than half of their memory ({safe_text(', '.join(sorted(small)[:3]))})"
         yield p.advice("balloon", told, "raise `memory`, or find out who needs the host's")
+    else:
+        yield p.well("balloon", "no guest has less than half of its memory")
 
 
-def _lost_time(p: _Patient) -> Iterator[Finding]:
+def _lost_time(p: Patient) -> Iterator[Answer]:
     """Time that vCPUs waited for I/O (vcpu.N.wait), and that KVM polled for guests in vain (cpu.haltpoll.fail.time)."""
-    blocked = max(((_share(load, load.vcpu_wait), load.name) for load in p.state.loads), default=(0, ""))
-    polled = max(((_share(load, load.halt_poll), load.name) for load in p.state.loads), default=(0, ""))
-    if blocked[0] >= _BLOCKED:
-        told = f"kept vCPUs of {safe_text(blocked[1])} waiting for I/O for {blocked[0]} % of their time"
+    blocked, name = max((_share(load, load.vcpu_wait), load.name) for load in p.state.loads)
+    told = f"kept vCPUs of {safe_text(name)} waiting for I/O for {blocked} % of their time"
+    if blocked >= _BLOCKED:
         yield p.advice("io-wait", told, "look at the pool of its disks; I/O threads keep I/O out of vCPUs")
-    if polled[0] >= _POLLS:
-        told = f"spends {polled[0]} % of what {safe_text(polled[1])} takes on polling for it in vain while it idles"
+    else:
+        yield p.well("io-wait", told)
+    polled, name = max((_share(load, load.halt_poll), load.name) for load in p.state.loads)
+    told = f"spends {polled} % of what {safe_text(name)} takes on polling for it in vain while it idles"
+    if polled >= _POLLS:
         fix = "lower `halt_poll_ns` of the module kvm there, which costs latency, or leave it where CPUs are free"
         yield p.advice("halt-polling", told, fix)
+    else:
+        yield p.well("halt-polling", told)
 
 
 def _share(load: DomainLoad, lost: int) -> int:
@@ -350,7 +308,7 @@ def _share(load: DomainLoad, lost: int) -> int:
     return 100 * lost // max(1, load.vcpu_time + load.vcpu_delay + lost)
 
 
-def _chains(p: _Patient) -> Iterator[Finding]:
+def _chains(p: Patient) -> Iterator[Answer]:
     """Volumes that stand on many others, as far as these are in pools of the cluster."""
     ours = {pool.name for pool in p.cluster.pools}
     below = {
@@ -367,61 +325,12 @@ def _chains(p: _Patient) -> Iterator[Finding]:
             )
 
 
-_QUESTIONS: tuple[Callable[[_Patient], Iterable[Finding]], ...] = (
+QUESTIONS: tuple[Callable[[Patient], Iterable[Answer]], ...] = (
     _reach, _versions, _kvm, _nested, _iommu, _firmware, _confinement, _cells, _memory, _pages, _ksm, _pools,
     _chains, _networks, _guests, _contention,
 )  # fmt: skip
 
 
-# -- all hosts together ----------------------------------------------------------------------------------------
-
-
-def _together(facts: Mapping[str, HostFacts]) -> Iterator[Finding]:
-    if len(facts) < 2:
-        return
-    yield from _skew("libvirt-skew", "libvirt", {name: each.libvirt for name, each in facts.items()})
-    yield from _skew("qemu-skew", "QEMU", {name: each.qemu for name, each in facts.items()})
-    models = sorted({each.cpu_model for each in facts.values() if each.cpu_model})
-    if len(models) > 1:
-        level = _common_level(facts.values())
-        told = f"hosts have CPUs of {', '.join(map(quoted, models))}"
-        fix = "say `cpus: {model: baseline}` for guests that may move" + (
-            f"; all have {level}" if level else ""
-        )
-        yield Finding("", "cpu-baseline", "advice", told, fix)
-    elif models:
-        yield Finding("", "cpu-baseline", "ok", f"all hosts have CPUs of {safe_text(models[0])}")
-    twice = [
-        uuid
-        for uuid, count in Counter(each.uuid for each in facts.values() if each.uuid).items()
-        if count > 1
-    ]
-    for uuid in twice:
-        names = sorted(name for name, each in facts.items() if each.uuid == uuid)
-        told = f"{' and '.join(names)} say that they are the same machine ({safe_text(uuid)})"
-        yield Finding(
-            "", "identity", "failure", told, "give each a `host_uuid` of its own in libvirtd.conf, or one URI"
-        )
-
-
-def _skew(name: str, title: str, versions: Mapping[str, int]) -> Iterator[Finding]:
-    known = {host: version // 1_000_000 for host, version in versions.items() if version}
-    if len(set(known.values())) < 2:
-        return
-    told = ", ".join(f"{host} has {title} {_dotted(versions[host])}" for host in sorted(known))
-    fix = "bring them to one version: guests do not migrate to an older one"
-    yield Finding("", name, "advice", told, fix)
-
-
-def _common_level(facts: Iterable[HostFacts]) -> str:
-    """The highest level of x86-64 that all hosts have."""
-    sets = [
-        set(levels([model for known in each.domain_support for model in known.cpu_models], each.cpu_features))
-        for each in facts
-    ]
-    common = set.intersection(*sets) if sets else set()
-    return max(common, default="")
-
-
-def _dotted(version: int) -> str:
+def dotted(version: int) -> str:
+    """A version as its makers write it."""
     return f"{version // 1_000_000}.{version // 1_000 % 1_000}.{version % 1_000}"

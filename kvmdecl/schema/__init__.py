@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic.json_schema import models_json_schema
 
 from kvmdecl.expand import NAMED_SECTIONS, entry_keys
-from kvmdecl.manifest import Manifest
+from kvmdecl.manifest import Manifest, PolicyFile
+from kvmdecl.manifest.consents import ConsentFile
 from kvmdecl.names import format_size
+from kvmdecl.schema.examples import add_examples
+from kvmdecl.schema.unsaid import add_unsaid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +33,7 @@ _REFERENCE = re.compile(r'"\$ref": "([^"]+)"')
 _PLACEHOLDER = r"\{[a-z]"
 _TEXT = ["string", "number", "boolean"]
 _BOUNDS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
+_NAME = r"^[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?$"
 _NAMES = r"^[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?$|\{"
 _RANGE = r"^[0-9]{1,9}\.\.[0-9]{1,9}$"
 
@@ -86,7 +90,7 @@ def make_schema(sections: Mapping[str, type[BaseModel]]) -> Schema:
     properties["profiles"] = _profiles(parts.profile(names["vms"]))
     for key, model in sorted(sections.items()):
         properties[key] = refs[model, "validation"] | {"description": (model.__doc__ or key).strip()}
-    return {
+    schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "kvmdecl cluster manifest, version 1",
         "type": "object",
@@ -94,6 +98,35 @@ def make_schema(sections: Mapping[str, type[BaseModel]]) -> Schema:
         "additionalProperties": False,
         "properties": properties,
         "$defs": {name: parts.definitions[name] for name in parts.used(properties)},
+    }
+    add_examples(schema)
+    add_unsaid(schema)
+    return schema
+
+
+def policies_schema() -> Schema:
+    """The schema of a file of policies (`--policies`)."""
+    return _file_schema(PolicyFile, "kvmdecl policies, version 1")
+
+
+def consents_schema() -> Schema:
+    """The schema of a file of consents (`apply --consents`)."""
+    return _file_schema(ConsentFile, "kvmdecl consents, version 1")
+
+
+def _file_schema(model: type[BaseModel], title: str) -> Schema:
+    refs, raw = models_json_schema([(model, "validation")])
+    parts = _Parts({name: _as_written(definition) for name, definition in raw["$defs"].items()})
+    whole = parts.definitions.pop(_target(refs[model, "validation"]))
+    whole["properties"]["apiVersion"] = {
+        "const": "kvmdecl/v1",
+        "description": whole["properties"]["apiVersion"]["description"],
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": title,
+        **whole,
+        "$defs": {name: parts.definitions[name] for name in parts.used(whole["properties"])},
     }
 
 
@@ -148,8 +181,8 @@ class _Parts:
         return {"$ref": _REF + result}
 
 
-def _by_name(element: Schema) -> Schema:
-    return {"type": "object", "patternProperties": {_NAMES: element}, "additionalProperties": False}
+def _by_name(element: Schema, names: str = _NAMES) -> Schema:
+    return {"type": "object", "patternProperties": {names: element}, "additionalProperties": False}
 
 
 def _defaults(models: dict[str, Schema]) -> Schema:
@@ -189,6 +222,8 @@ def _long_form(definition: Schema) -> Schema:
 def _as_written(schema: Schema) -> Schema:
     """A schema of values -> one of what stands in a file for them."""
     written = {_BOUNDS.get(key, key): value for key, value in schema.items() if key != "title"}
+    if written.get("default", "") is None:
+        del written["default"]  # what is not said is derived, as the description says, and nobody writes null
     for key in ("anyOf", "oneOf", "allOf", "prefixItems"):
         if key in written:
             written[key] = [_as_written(choice) for choice in written[key]]
@@ -198,7 +233,8 @@ def _as_written(schema: Schema) -> Schema:
     if "properties" in written:
         written["properties"] = {key: _as_written(value) for key, value in written["properties"].items()}
     if "patternProperties" in written:
-        written |= _by_name(_as_written(_element(written)))
+        ((pattern, element),) = written["patternProperties"].items()
+        written |= _by_name(_as_written(element), _NAMES if pattern == _NAME else _or_variable(pattern))
     return _scalar(written)
 
 
