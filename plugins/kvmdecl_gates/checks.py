@@ -143,5 +143,5 @@ GATES: Mapping[str, Gate] = {
     "lease": Gate(Nothing, _lease, frozenset({"addresses"})),
     "tcp": Gate(Port, _tcp, frozenset({"addresses"})),
     "command": Gate(Command, _command),
-    "settle": Gate(Nothing, _settle),
+    "settle": Gate(Nothing, _settle, timed=True),
 }

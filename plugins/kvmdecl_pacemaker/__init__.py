@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING
 from kvmdecl.api import hookimpl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from kvmdecl.api import (
+        Answer,
         Artifact,
         Definition,
         Diagnostic,
+        Gate,
         HostFacts,
         Manager,
         PlacedCluster,
+        Reach,
+        ResolvedCluster,
         Section,
         Takeovers,
     )
@@ -69,8 +73,24 @@ def kvmdecl_takeover(
 
 
 @hookimpl
+def kvmdecl_gates() -> Mapping[str, Gate]:
+    """Offer `pacemaker`, which holds while it is healthy."""
+    from kvmdecl_pacemaker.gate import GATES
+
+    return GATES
+
+
+@hookimpl
 def kvmdecl_managers() -> Mapping[str, Manager]:
     """Plan Pacemaker's configuration like libvirt's objects."""
     from kvmdecl_pacemaker.manager import NAME, Pacemaker
 
     return {NAME: Pacemaker()}
+
+
+@hookimpl
+def kvmdecl_doctor(cluster: ResolvedCluster, reach: Reach, up: Collection[str]) -> Iterable[Answer]:
+    """Try fencing, as far as nobody is switched off by it."""
+    from kvmdecl_pacemaker.examine import examine
+
+    return examine(cluster, reach, up)

@@ -30,6 +30,8 @@ def artifacts(placed: PlacedCluster, facts: Mapping[str, HostFacts]) -> Iterator
     yield Artifact(SECTION, "commands.sh", commands(configuration))
     for guest in configuration.guests:
         yield Artifact(SECTION, f"definitions/{guest.name}.xml", guest.definition)
+        for host, text in guest.elsewhere:
+            yield Artifact(SECTION, f"definitions/{host}/{guest.name}.xml", text)
     if ha.sbd is not None:
         yield Artifact(SECTION, "sbd", sbd_settings(ha.sbd))
     if ha.locks == "lockd":

@@ -33,6 +33,7 @@ def check_cluster(site: Site, corosync: Corosync, fencing_seconds: int) -> Itera
     yield from _check_quorum(site, corosync)
     yield from _check_time(site, corosync, fencing_seconds)
     yield from _check_way(site)
+    yield from _check_remote(site)
 
 
 def _at(site: Site, key: str) -> Span | None:
@@ -305,7 +306,7 @@ def _check_time(site: Site, corosync: Corosync, fencing_seconds: int) -> Iterato
 def _check_way(site: Site) -> Iterator[Diagnostic]:
     if len(site.hosts) < 2 or remote_uri(site.hosts) is not None:
         return
-    if any(not host.uri.host for host in site.hosts):
+    if any(not (host.peer_uri or host.uri).host for host in site.hosts):
         summary = "the hosts' URIs do not say how one reaches the other"
     else:
         summary = "the hosts' names are no part of their URIs in the same way"
@@ -314,5 +315,19 @@ def _check_way(site: Site) -> Iterator[Diagnostic]:
         "To move a guest, a host has to reach the libvirt of another one by the name that Pacemaker knows it by; with"
         " TLS its certificate has to be of that name.",
         'write all URIs alike, such as `"qemu+tls://{name}.example/system"`',
+        severity=Severity.WARNING,
+    )  # fmt: skip
+
+
+def _check_remote(site: Site) -> Iterator[Diagnostic]:
+    remote = site.ha.remote
+    if remote is None or (remote.address or "").startswith("127."):
+        return
+    yield Diagnostic(
+        "ha.remote-unverified", "Pacemaker's remote access does not prove who answers", _at(site, "remote"),
+        "Its TLS is anonymous: no certificate is shown or checked, so whoever stands between this machine and the hosts"
+        " gets the password, and with it the configuration.",
+        "use it on a network of administrators alone, and say so by `rules: {ignore: [ha.remote-unverified]}`; or run"
+        ' its programs by SSH: `control: "root@{name}.example"`',
         severity=Severity.WARNING,
     )  # fmt: skip

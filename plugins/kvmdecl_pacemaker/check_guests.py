@@ -193,13 +193,15 @@ def _check_order(site: Site, vm: ResolvedVm) -> Iterator[Finding]:
 
 def _check_bound(site: Site, vm: ResolvedVm, facts: Mapping[str, HostFacts]) -> Iterator[Finding]:
     homes = [host for host in site.homes[vm.name] if host in facts]
-    if vm.spec.is_bound:
-        yield Finding(
-            vm.name, "ha.bound", "{vm} is given CPUs and cells of its host", vm.origin.find("cpus"),
-            "Its one definition would name those of one host, and be wrong on all others.",
-            "leave `policy`, `bind` and what else binds it out, or pin it to CPUs that every host has",
-            Severity.WARNING,
-        )  # fmt: skip
+    if vm.spec.is_placed:
+        pool = site.definitions_pool
+        if pool is not None and pool.spec.is_shared:
+            yield Finding(
+                vm.name, "ha.bound", "{vm} is given CPUs, cells or devices of its host", vm.origin.find("cpus"),
+                "Its definition differs by host, and its hosts would share one file.",
+                "name a pool in `ha.definitions` that each host has to itself, or leave out what binds it",
+                Severity.WARNING,
+            )  # fmt: skip
         return
     for key, cpus in _pins(vm):
         lacking = [host for host in homes if not cpus <= {cpu.id for cpu in facts[host].cpus}]

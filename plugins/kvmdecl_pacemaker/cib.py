@@ -32,7 +32,11 @@ Element = etree._Element  # noqa: SLF001 - lxml has no public name for the type
 
 def cib_text(configuration: Configuration) -> str:
     """The CIB as `cibadmin --replace` takes it."""
-    root = cib(configuration)
+    return text_of(cib(configuration))
+
+
+def text_of(root: Element) -> str:
+    """A CIB as text, with a line for each element."""
     etree.indent(root)
     return etree.tostring(root, encoding="unicode") + "\n"
 

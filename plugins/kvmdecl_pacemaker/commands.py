@@ -87,6 +87,10 @@ def _setup(configuration: Configuration) -> Iterator[str]:
         more = f"port={wanted.device.port} tls={wanted.device.tls}"
         yield f"pcs quorum device add model net algorithm={algorithm} host={host} {more}"
     yield "pcs cluster start --all --wait"
+    if configuration.remote_port:  # a host listens from its next start on
+        yield f"cibadmin --modify --xml-text '<cib remote-tls-port=\"{configuration.remote_port}\"/>'"
+        yield "pcs cluster stop --all"
+        yield "pcs cluster start --all --wait"
     yield "pcs cluster enable --all"
 
 

@@ -163,12 +163,16 @@ class Corosync:
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """A vm that Pacemaker runs: the file with its definition, that text, and the hosts that it may run on."""
+    """A vm that Pacemaker runs: the file with its definition, that text, and the hosts that it may run on.
+
+    `elsewhere` are hosts and the texts of their files, where these differ.
+    """
 
     name: str
     path: str
     definition: str
     homes: tuple[str, ...]
+    elsewhere: Pairs = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +189,8 @@ class Configuration:
     """The whole cluster.
 
     `options` are the cluster's, `defaults` those of resources' meta attributes. `devices` fence hosts, `services`
-    run on all hosts, `resources` are the vms in order of name.
+    run on all hosts, `resources` are the vms in order of name. `remote_port` is where hosts listen for programs on
+    other machines, zero for nowhere.
     """
 
     release: Release
@@ -203,3 +208,4 @@ class Configuration:
     tags: tuple[Tag, ...]
     guests: tuple[Guest, ...]
     secrets: tuple[SecretValue, ...] = ()
+    remote_port: int = 0

@@ -17,13 +17,14 @@ from kvmdecl_pacemaker.fencing import HEAD_START, fencing, watchdog_timeout
 from kvmdecl_pacemaker.guests import guest, preferences, resource, room_for
 from kvmdecl_pacemaker.hosts import attribute, links, node_ids
 from kvmdecl_pacemaker.model import Ha
+from kvmdecl_pacemaker.ours import protection_tag
 from kvmdecl_pacemaker.priorities import priorities
 from kvmdecl_pacemaker.rules import rules
 from kvmdecl_pacemaker.services import services
 from kvmdecl_pacemaker.site import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from kvmdecl.api import HostFacts, PlacedCluster, ResolvedHost
     from kvmdecl_pacemaker.configuration import Pairs
@@ -79,10 +80,20 @@ def configure(placed: PlacedCluster, facts: Mapping[str, HostFacts]) -> Configur
         locations=tuple(sorted((*switch.bans, *preferences(site)), key=lambda rule: rule.id)),
         orders=made.orders,
         colocations=made.colocations,
-        tags=(Tag(f"{placed.cluster.name}-vms", tuple(vm.name for vm in site.vms)),) if site.vms else (),
+        tags=tuple(_tags(site)),
         guests=tuple(guest(site, vm) for vm in site.vms),
         secrets=switch.secrets,
+        remote_port=site.ha.remote.port if site.ha.remote is not None else 0,
     )
+
+
+def _tags(site: Site) -> Iterator[Tag]:
+    """What its owner tells of resources: who is a vm, and who is not taken away."""
+    name, protected = site.cluster.name, tuple(vm.name for vm in site.vms if vm.spec.protect)
+    if site.vms:
+        yield Tag(f"{name}-vms", tuple(vm.name for vm in site.vms))
+    if protected:
+        yield Tag(protection_tag(name), protected)
 
 
 def site_of(placed: PlacedCluster, facts: Mapping[str, HostFacts]) -> Site:
@@ -115,6 +126,7 @@ def site_of(placed: PlacedCluster, facts: Mapping[str, HostFacts]) -> Site:
         cluster.hosts,
         tuple(there[vm.name] for vm in sorted(wanted, key=lambda vm: vm.name)),
         homes(placed, facts),
+        placed.elsewhere,
     )
 
 

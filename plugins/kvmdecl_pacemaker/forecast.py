@@ -3,67 +3,87 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kvmdecl.api import FieldChange as Change
-from kvmdecl.api import Impact
+from kvmdecl.api import Fate, Impact, Prospect
 from kvmdecl_pacemaker.ours import GUEST
 from kvmdecl_pacemaker.simulate import ask
 from kvmdecl_pacemaker.status import operations_of, primitives_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
 
     from kvmdecl.api import Span
     from kvmdecl_pacemaker.cib import Element
     from kvmdecl_pacemaker.simulate import Action
 
-_IMPACTS = {
-    "start": Impact.NONE,
-    "migrate": Impact.MIGRATE,
-    "move": Impact.RESTART,
-    "restart": Impact.RESTART,
-    "recover": Impact.RESTART,
-    "stop": Impact.DOWNTIME,
+_FATES = {
+    "start": Fate.START,
+    "migrate": Fate.MIGRATE,
+    "move": Fate.RESTART,
+    "restart": Fate.RESTART,
+    "recover": Fate.RESTART,
+    "stop": Fate.STOP,
 }
 
 
-def effects(
-    before: Element,
-    after: Element,
-    released: Collection[str],
-    refreshed: Collection[str],
-    at: Callable[[str], Span | None],
-) -> tuple[Change, ...]:
-    """What becomes of each guest because of a change, and would not without it.
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """Guests whose resources change.
+
+    Of those that go on, `released` are forgotten by Pacemaker while they run, and `refreshed` are handled so that it
+    learns of new parameters; `touched` are all of which a value changes.
+    """
+
+    released: frozenset[str] = frozenset()
+    refreshed: frozenset[str] = frozenset()
+    touched: frozenset[str] = frozenset()
+
+
+def prospects(
+    before: Element, after: Element, handled: Handled, at: Callable[[str], Span | None]
+) -> tuple[Prospect, ...]:
+    """What becomes of each guest because of a change, and would not without it; sorted by name.
 
     Args:
         before: the live CIB with its status.
         after: the same with the change.
-        released: guests that Pacemaker forgets while they run.
-        refreshed: guests of which it learns new parameters while they run.
+        handled: guests whose resources change.
         at: where the manifest speaks of a guest.
 
     Raises:
         Rejected: `ha.missing-tool`, `ha.tool-failed`.
     """
-    coming = ask(_as_done(after, released, refreshed))
+    running = running_in(before)
     anyway = {_key(action) for action in ask(before)}
+    comes = {
+        action.resource: action
+        for action in ask(_as_done(after, handled.released, handled.refreshed))
+        if not action.blocked and action.action in _FATES and _key(action) not in anyway
+    }
     guests = {
         each.get("id", "")
         for cib in (before, after)
         for each in primitives_of(cib)
         if each.get("type") == GUEST
     }
-    found = (
-        action
-        for action in coming
-        if action.resource in guests
-        and not action.blocked
-        and action.action in _IMPACTS
-        and _key(action) not in anyway
+    changed = handled.released | handled.refreshed | handled.touched
+    return tuple(
+        _prospect(name, running.get(name, ""), comes.get(name), at(name), changes=name in changed)
+        for name in sorted(guests | handled.released)
     )
-    return tuple(_change(action, at(action.resource)) for action in sorted(found, key=_key))
+
+
+def interruptions(found: Iterable[Prospect]) -> tuple[str, ...]:
+    """What the plan has to have told of: `web: restart`."""
+    return tuple(f"{each.vm}: {each.fate}" for each in found if each.fate.impact >= Impact.RESTART)
+
+
+def _prospect(name: str, host: str, action: Action | None, at: Span | None, *, changes: bool) -> Prospect:
+    if action is None:
+        return Prospect(name, Fate.LIVE if changes and host else Fate.NONE, host, host, at=at)
+    return Prospect(name, _FATES[action.action], action.source, action.dest, action.reason, at)
 
 
 def running_in(cib: Element) -> dict[str, str]:
@@ -114,20 +134,3 @@ def _as_done(after: Element, released: Collection[str], refreshed: Collection[st
 
 def _key(action: Action) -> tuple[str, str, str, str]:
     return action.resource, action.action, action.source, action.dest
-
-
-def _change(action: Action, at: Span | None) -> Change:
-    source = f"runs on {action.source}" if action.source else None
-    dest = f"runs on {action.dest}" if action.dest else None
-    if source == dest and dest is not None:
-        dest = f"restarted on {action.dest}"
-    return Change(
-        f"effect/{action.resource}",
-        action.resource,
-        source,
-        dest,
-        _IMPACTS[action.action],
-        f"Pacemaker: {action.action}",
-        action.reason,
-        at,
-    )

@@ -11,7 +11,7 @@ from kvmdecl_pacemaker.hosts import remote_uri
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from kvmdecl.api import Group, ResolvedVm
+    from kvmdecl.api import Group, ResolvedHost, ResolvedVm
     from kvmdecl_pacemaker.configuration import Pairs
     from kvmdecl_pacemaker.site import Site
 
@@ -43,7 +43,10 @@ def guest(site: Site, vm: ResolvedVm) -> Guest:
         Rejected: `ha.no-definitions`.
     """
     pools = {pool.name: pool.spec for pool in site.cluster.pools}
-    return Guest(vm.name, path_of(site, vm), whole_domain(vm, pools), site.homes[vm.name])
+    others = tuple(
+        (host, whole_domain(each, pools)) for host, each in sorted(site.elsewhere.get(vm.name, {}).items())
+    )
+    return Guest(vm.name, path_of(site, vm), whole_domain(vm, pools), site.homes[vm.name], others)
 
 
 def path_of(site: Site, vm: ResolvedVm) -> str:
@@ -71,9 +74,15 @@ def no_definitions(site: Site) -> Diagnostic:
 
 
 def migrates(site: Site, vm: ResolvedVm) -> bool:
-    """Whether it is moved while it runs: what is passed on of its host, or shared with it, stays behind."""
+    """Whether it is moved while it runs: what is passed on of its host, or shared with it, stays behind.
+
+    Nor does one with CPUs or cells of its host: libvirt would have it on those of the same numbers elsewhere.
+    """
     tied = vm.spec.hostdevs or vm.spec.shares or any(m.role == "peer" for m in vm.spec.shared_memory.values())
-    return bool(vm.spec.ha and vm.spec.ha.migrate) and not tied and not _has_function(site, vm)
+    differs = vm.spec.is_placed and len(site.homes.get(vm.name, ())) > 1
+    return (
+        bool(vm.spec.ha and vm.spec.ha.migrate) and not tied and not differs and not _has_function(site, vm)
+    )
 
 
 def _has_function(site: Site, vm: ResolvedVm) -> bool:
@@ -112,14 +121,17 @@ def _way(site: Site) -> dict[str, str]:
         found["remoteuri"] = uri
     else:
         found["migration_transport"] = next(
-            (_TRANSPORTS[host.uri.transport] for host in site.hosts if host.uri.transport in _TRANSPORTS),
-            "tls",
+            (_TRANSPORTS[way] for way in map(_transport, site.hosts) if way in _TRANSPORTS), "tls"
         )
     if site.ha.migration.suffix is not None:
         found["migration_network_suffix"] = site.ha.migration.suffix
     if site.ha.migration.options is not None:
         found["migrate_options"] = site.ha.migration.options
     return found
+
+
+def _transport(host: ResolvedHost) -> str:
+    return (host.peer_uri or host.uri).transport
 
 
 def _operations(site: Site, vm: ResolvedVm) -> tuple[Operation, ...]:

@@ -72,7 +72,7 @@ def remote_uri(hosts: Iterable[ResolvedHost]) -> str | None:
     """
     found = set()
     for host in hosts:
-        uri = host.uri
+        uri = host.peer_uri or host.uri
         if not uri.host or uri.host.count(host.name) != 1:
             return None
         user = f"{uri.user}@" if uri.user else ""
@@ -81,6 +81,14 @@ def remote_uri(hosts: Iterable[ResolvedHost]) -> str | None:
         address = uri.host.replace(host.name, "%n")
         found.add(f"{uri.driver}+{transport}://{user}{address}{port}{uri.path}")
     return found.pop() if len(found) == 1 else None
+
+
+def address_of_all(hosts: Iterable[ResolvedHost]) -> str | None:
+    """Where any host is, with `{name}` for its name, as far as the URIs of all are alike; else None."""
+    there = [(host.name, (host.peer_uri or host.uri).host) for host in hosts]
+    found = {address.replace(name, "{name}") for name, address in there}
+    alone = len(found) == 1 and all(address.count(name) == 1 for name, address in there)
+    return found.pop() if alone else None
 
 
 def attribute(label: str) -> str:

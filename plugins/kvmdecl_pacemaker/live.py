@@ -20,6 +20,7 @@ from kvmdecl.api import (
     safe_text,
 )
 from kvmdecl_pacemaker.model import Ha
+from kvmdecl_pacemaker.remote import RemoteShell, forget, is_remote, remote_shell, remote_way
 from kvmdecl_pacemaker.simulate import run_tool
 
 if TYPE_CHECKING:
@@ -54,16 +55,24 @@ def read_cib(text: str) -> Element:
 
 
 def shells(cluster: ResolvedCluster, reach: Reach, hosts: Iterable[str]) -> Iterator[tuple[str, Shell]]:
-    """The hosts that can be asked, as `ha.control` or their URIs say."""
+    """The hosts that can be asked, as `ha.control`, `ha.remote` or their URIs say."""
+    control = control_of(cluster)
+    yield from shells_by(control, reach, hosts) if control is not None else ()
+
+
+def control_of(cluster: ResolvedCluster) -> str | None:
+    """How hosts are reached, as a task says it: empty for by their URIs, None if that is not known."""
     ha = cluster.sections.get("ha")
-    control = ha.control if isinstance(ha, Ha) else None
-    yield from shells_by(control or "", reach, hosts)
+    if not isinstance(ha, Ha):
+        return ""
+    return (ha.control or "") if ha.remote is None else remote_way(ha.remote, cluster.hosts)
 
 
 def shells_by(control: str, reach: Reach, hosts: Iterable[str]) -> Iterator[tuple[str, Shell]]:
-    """The same, from what `ha.control` said."""
+    """The same, from what `control_of` said."""
     for host in hosts:
-        shell = reach.shell(host, control.replace("{name}", host))
+        way = control.replace("{name}", host)
+        shell = remote_shell(host, control, reach) if is_remote(control) else reach.shell(host, way)
         if shell is not None:
             yield host, shell
 
@@ -171,7 +180,8 @@ def refresh(shell: Shell, resource: str) -> None:
         NoAnswer: as `query`.
         TaskFailed: `ha.not-applied`.
     """
-    said = shell.run(["crm_resource", "--refresh", "--resource", resource], timeout=120)
+    argv = ["crm_resource", "--refresh", "--resource", resource]
+    said = shell.run(forget(resource) if isinstance(shell, RemoteShell) else argv, timeout=120)
     if said.code:
         raise TaskFailed(
             Diagnostic(
@@ -193,9 +203,10 @@ def no_way(cluster: ResolvedCluster) -> Diagnostic:
     return Diagnostic(
         "ha.no-way",
         "Pacemaker's configuration is left alone: it is not said how its hosts are reached",
-        cluster.origin.find("ha.control"),
-        "Their URIs lead to libvirt alone.",
-        'add `control: "root@{name}.example"` to `ha`, for SSH, or put there yourself what `kvmdecl ha emit` writes',
+        cluster.origin.find("ha.control") or cluster.origin.find("ha.remote"),
+        "Their URIs lead to libvirt alone, or are not alike.",
+        'add `control: "root@{name}.example"` to `ha`, for SSH, or `remote` with an `address`, or put there'
+        " yourself what `kvmdecl ha emit` writes",
         severity=Severity.WARNING,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from copy import deepcopy
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lxml import etree
@@ -26,21 +27,28 @@ from kvmdecl.api import (
 )
 from kvmdecl.api import FieldChange as Change
 from kvmdecl_pacemaker import live, monitor
-from kvmdecl_pacemaker.cib import cib, cib_text
+from kvmdecl_pacemaker.cib import cib, text_of
 from kvmdecl_pacemaker.configure import SECTION, configure
-from kvmdecl_pacemaker.forecast import effects, running_in
+from kvmdecl_pacemaker.forecast import Handled, interruptions, prospects, running_in
 from kvmdecl_pacemaker.left_over import left_over
-from kvmdecl_pacemaker.model import Ha
 from kvmdecl_pacemaker.ours import (
     GUEST,
     HELPER,
     ORPHANS,
+    PROTECT,
     RESOURCES,
     compare,
     conflicts,
+    guests_of,
     mark_of,
     overlay,
+    owned,
+    protected_in,
+    the_mark,
+    with_kept,
 )
+from kvmdecl_pacemaker.remote import is_remote
+from kvmdecl_pacemaker.secrets import drop_hidden, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -50,6 +58,7 @@ if TYPE_CHECKING:
         ManagerStatus,
         Observed,
         PlacedCluster,
+        Prospect,
         Reach,
         ResolvedCluster,
         Shell,
@@ -66,52 +75,83 @@ _MOST_TRIES = 5
 class Pacemaker:
     """See `kvmdecl.manager.Manager`."""
 
+    def manages(self, cluster: ResolvedCluster) -> bool:
+        """Whether the manifest has the section."""
+        return SECTION in cluster.sections
+
     def observe(self, cluster: ResolvedCluster, reach: Reach, up: Collection[str]) -> Observed | None:
         """Read the live CIB."""
-        return live.observe(cluster, reach, up) if SECTION in cluster.sections else None
+        return live.observe(cluster, reach, up) if self.manages(cluster) else None
+
+    def recorded(self, observed: Configuration) -> Configuration:
+        """The CIB without passwords, indented."""
+        return Configuration(without_secrets(live.read_cib(observed.text)), observed.host)
 
     def compare(
         self, placed: PlacedCluster, facts: Mapping[str, HostFacts], observed: Configuration
     ) -> Comparison:
         """Hold the live CIB against the one that the manifest comes to."""
         configuration = configure(placed, facts)
-        wanted, found, name = cib(configuration), live.read_cib(observed.text), placed.cluster.name
+        found, name = live.read_cib(observed.text), placed.cluster.name
+        states = {vm.name: vm.state for vm in placed.cluster.vms}
+        released = guests_of(found, name) - states.keys()
+        protected = {each for each in protected_in(found, name) if states.get(each) == "absent"}
+        wanted = with_kept(cib(configuration), found, name, released | protected)
         objects = len(list(wanted.iterfind("configuration/resources/*")))
         places = {vm.name: vm.origin.at for vm in placed.cluster.vms}
         section = placed.cluster.origin.find(SECTION)
         vms = {vm.name: vm for vm in placed.vms if vm.spec.is_ha}
-        notes = (*left_over(found, vms, section), *_down_notes(found, wanted, places))
+        notes = (
+            *left_over(found, vms, section),
+            *_down_notes(found, wanted, places),
+            *_released_notes(released),
+        )
+        kept = tuple(_protected(each, places.get(each)) for each in sorted(protected))
         if others := conflicts(found, wanted, name):
-            return Comparison(
-                None,
-                objects,
-                tuple(_not_ours(each, name, places.get(each, section)) for each in others),
-                notes,
-            )
+            not_ours = tuple(_not_ours(each, name, places.get(each, section)) for each in others)
+            return Comparison(None, objects, (*kept, *not_ours), notes)
         differs = compare(found, wanted, name)
         if not differs and mark_of(found, name) == mark_of(wanted, name):
-            return Comparison(None, objects, notes=notes)
-        task = _task(placed, cib_text(configuration), differs, found, observed.host)
-        shown = _shown(task, differs, found, wanted, places, section)
-        coming = effects(
-            found,
-            overlay(found, wanted, name),
-            task.releases,
-            task.refreshes,
-            lambda vm: places.get(vm, section),
+            return Comparison(None, objects, kept, notes)
+        plain = {vm.name for vm in placed.cluster.vms if not vm.spec.is_ha and vm.state != "absent"}
+        control = live.control_of(placed.cluster) or ""
+        task = _task(name, control, plain, text_of(wanted), differs, found, observed.host)
+        if task.releases and is_remote(task.control):
+            bound = tuple(_needs_shell(each, name, places.get(each, section)) for each in task.releases)
+            return Comparison(None, objects, bound, notes)
+        step, coming = _step(
+            replace(task, before=_before(found, wanted, name)), differs, found, wanted, places, section
         )
-        changes = (*shown, *coming)
-        step = Step(
-            Address(NAME, Kind.CLUSTER, name),
-            Action.UPDATE if mark_of(found, name) else Action.CREATE,
-            max((change.impact for change in changes), default=Impact.NONE),
-            changes,
-            f"as {observed.host} knows it",
-            _digest(differs, found, name),
-            task,
-            at=section,
+        return Comparison(step, objects, kept, notes, coming)
+
+    def undo(
+        self, task: ConfigureManager, reach: Reach, hosts: Sequence[str], others: Collection[str]
+    ) -> Comparison | str:
+        """Hold the live CIB against what was ours before a task."""
+        if not task.before:
+            return "how its configuration was before is not known"
+        seen = live.first_answer(live.shells_by(task.control, reach, hosts))
+        if not isinstance(seen, Configuration):
+            return f"its configuration is unknown: {seen.why}"
+        found, wanted, name = live.read_cib(seen.text), live.read_cib(task.before), task.cluster
+        notes = tuple(_not_given_back(owner, secret, name) for owner, secret in drop_hidden(wanted))
+        differs = compare(found, wanted, name)
+        if stuck := sorted({each.owner for each in differs if not each.field} & {*others, *task.releases}):
+            names = ", ".join(stuck)
+            return f"{names} went from libvirt to Pacemaker or back, or lost a file; apply the manifest as it was"
+        if not differs and mark_of(found, name) == mark_of(wanted, name):
+            return Comparison(None, 1, notes=notes)
+        gone = {each.owner for each in differs if not each.field and each.after is None}
+        if kept := sorted(gone & protected_in(found, name)):
+            return f"{', '.join(kept)} is protected; take `protect` away first"
+        back = _task(
+            name, task.control, (), etree.tostring(wanted, encoding="unicode"), differs, found, seen.host
         )
-        return Comparison(step, objects, notes=notes)
+        if theirs := conflicts(found, wanted, name):
+            return f"somebody else has a resource {theirs[0]} now"
+        back = replace(back, before=_before(found, wanted, name))
+        step, coming = _step(back, differs, found, wanted, {}, None)
+        return Comparison(step, 1, notes=notes, prospects=coming)
 
     def shows(self, step: Step, reach: Reach, hosts: Sequence[str]) -> bool:
         """Whether the changes that a step shows are those of its task, unless the CIB moved since."""
@@ -126,7 +166,7 @@ class Pacemaker:
         if _digest(differs, found, task.cluster) != step.precondition:
             return True
         comes = {_core(change) for change in _shown(task, differs, found, wanted, {}, None)}
-        says = {_core(change) for change in step.changes if not change.field.startswith("effect/")}
+        says = {_core(change) for change in step.changes}
         return comes == says and _is_about(task, differs, found)
 
     def perform(
@@ -142,9 +182,22 @@ class Pacemaker:
         except NoAnswer as error:
             raise TaskFailed(_no_answer(str(error))) from None
 
+    def way(self, cluster: ResolvedCluster) -> str:
+        """See `control_of`."""
+        return live.control_of(cluster) or ""
+
+    def look(self, cluster: str, way: str, reach: Reach, hosts: Sequence[str]) -> ManagerStatus:
+        """Ask crm_mon."""
+        return monitor.status_by(cluster, live.shells_by(way, reach, hosts))
+
     def status(self, cluster: ResolvedCluster, reach: Reach) -> ManagerStatus:
         """Ask crm_mon."""
         return monitor.status(cluster, reach)
+
+
+def _handled(task: ConfigureManager, differs: Sequence[FieldChange]) -> Handled:
+    touched = frozenset(change.owner for change in differs if change.field not in {"", PROTECT})
+    return Handled(frozenset(task.releases), frozenset(task.refreshes), touched)
 
 
 def _core(change: Change) -> tuple[str, str | None, str | None, Impact]:
@@ -165,12 +218,18 @@ def _guests(cib_: Element) -> set[str]:
 
 
 def _task(
-    placed: PlacedCluster, text: str, differs: Sequence[FieldChange], found: Element, host: str
+    cluster: str,
+    control: str,
+    plain: Collection[str],
+    text: str,
+    differs: Sequence[FieldChange],
+    found: Element,
+    host: str,
 ) -> ConfigureManager:
-    ha = placed.cluster.sections[SECTION]
+    """`plain` are vms that Pacemaker does not run, and that go on if it did."""
     gone = {change.owner for change in differs if not change.field and change.after is None}
     guests = _guests(found)
-    plain = {vm.name for vm in placed.cluster.vms if not vm.spec.is_ha and vm.state != "absent"}
+    plain = set(plain)
     edited = {
         change.owner
         for change in differs
@@ -180,13 +239,54 @@ def _task(
     half_released = _orphans(found) & plain if _keeps_orphans(found) else set()
     return ConfigureManager(
         manager=NAME,
-        cluster=placed.cluster.name,
+        cluster=cluster,
         wanted=text,
         host=host,
-        control=(ha.control or "") if isinstance(ha, Ha) else "",
+        control=control,
         deletes=tuple(sorted((gone & guests) - plain)),
         releases=tuple(sorted((gone & guests & plain) | half_released)),
         refreshes=tuple(sorted((edited | helped) - gone)),
+    )
+
+
+def _step(
+    task: ConfigureManager,
+    differs: Sequence[FieldChange],
+    found: Element,
+    wanted: Element,
+    places: Mapping[str, Span | None],
+    section: Span | None,
+) -> tuple[Step, tuple[Prospect, ...]]:
+    """What is done, and what becomes of guests by it."""
+    shown = _shown(task, differs, found, wanted, places, section)
+    after = overlay(found, wanted, task.cluster)
+    coming = prospects(found, after, _handled(task, differs), lambda vm: places.get(vm, section))
+    impacts = [*(change.impact for change in shown), *(each.fate.impact for each in coming)]
+    step = Step(
+        Address(NAME, Kind.CLUSTER, task.cluster),
+        Action.UPDATE if mark_of(found, task.cluster) else Action.CREATE,
+        max(impacts, default=Impact.NONE),
+        shown,
+        f"as {task.host} knows it",
+        _digest(differs, found, task.cluster),
+        replace(task, interrupts=interruptions(coming)),
+        at=section,
+    )
+    return step, coming
+
+
+def _before(found: Element, wanted: Element, cluster: str) -> str:
+    return etree.tostring(owned(found, wanted, cluster), encoding="unicode")
+
+
+def _not_given_back(owner: str, name: str, cluster: str) -> Diagnostic:
+    return Diagnostic(
+        "undo.not-possible",
+        f"{name} of {owner} is not given back",
+        cause="It is a secret, which no plan and no journal holds.",
+        hint="set it by hand, as it was",
+        severity=Severity.WARNING,
+        subject=f"{NAME}/cluster/{cluster}",
     )
 
 
@@ -225,6 +325,8 @@ def _change(change: FieldChange, task: ConfigureManager, origin: ChangeOrigin, a
     impact, why = Impact.LIVE, ""
     if not change.field and change.before is None:
         impact = Impact.NONE
+    elif change.field == PROTECT:
+        impact = Impact.METADATA
     elif not change.field and change.owner in task.deletes:
         impact, why = Impact.DOWNTIME, "Pacemaker shuts it down, as `shutdown` said, and forgets it"
     elif not change.field and change.owner in task.releases:
@@ -259,6 +361,17 @@ def _not_ours(name: str, cluster: str, at: Span | None) -> Diagnostic:
         "kvmdecl changes only what it made itself; it never takes over a resource because of its name.",
         "choose another name, or say that it is this cluster's: name it in the tag"
         f" `{HELPER}-{cluster}.{_UNDER_WAY}` (`pcs tag create`)",
+        subject=f"{NAME}/cluster/{cluster}",
+    )
+
+
+def _needs_shell(name: str, cluster: str, at: Span | None) -> Diagnostic:
+    return Diagnostic(
+        "ha.needs-shell",
+        f"{name} cannot be let go by Pacemaker's remote access",
+        at,
+        "A host's executor would go on looking at it, and have it stopped once it sees a change.",
+        'give `control: "root@{name}.example"` in the place of `remote` for this change',
         subject=f"{NAME}/cluster/{cluster}",
     )
 
@@ -333,6 +446,8 @@ def _change_cib(
         if not last and _digest(differs, found, task.cluster) != precondition:
             raise Moved(_moved(task))
         after = overlay(found, wanted, task.cluster)
+        if not last:
+            _require_told(task, found, after, differs)
         if not last and _has_two_parts(task):
             after = _meanwhile(found, after, task)
         if live.patch(shell, found, after):
@@ -340,13 +455,20 @@ def _change_cib(
     raise TaskFailed(_no_answer(f"its configuration changed {_MOST_TRIES} times meanwhile"))
 
 
+def _require_told(
+    task: ConfigureManager, found: Element, after: Element, differs: Sequence[FieldChange]
+) -> None:
+    """Raises Moved if the scheduler would interrupt a guest by now that the plan says nothing of."""
+    coming = prospects(found, after, _handled(task, differs), lambda _vm: None)
+    if untold := sorted(set(interruptions(coming)) - set(task.interrupts)):
+        raise Moved(_untold(task, untold))
+
+
 def _meanwhile(found: Element, after: Element, task: ConfigureManager) -> Element:
     """The CIB while a change is under way: what goes is stopped or let go first, what is edited is left alone."""
     whole = deepcopy(after)
     resources = whole.find("configuration/resources")
-    mark = next(
-        t for t in whole.iterfind("configuration/tags/tag") if t.get("id") == mark_of(whole, task.cluster)
-    )
+    mark = the_mark(whole, task.cluster)
     mark.set("id", f"{HELPER}-{task.cluster}.{_UNDER_WAY}")
     for name in task.deletes:
         there = next((e for e in found.iter(*RESOURCES) if e.get("id") == name), None)
@@ -397,6 +519,39 @@ def _moved(task: ConfigureManager) -> Diagnostic:
         cause="Somebody changed what the plan is about. Nothing was done.",
         hint="plan again",
         subject=f"{NAME}/cluster/{task.cluster}",
+    )
+
+
+def _untold(task: ConfigureManager, interrupts: Sequence[str]) -> Diagnostic:
+    return Diagnostic(
+        "ha.moved",
+        f"by now Pacemaker would do more to guests than the plan says: {', '.join(interrupts[:5])}",
+        cause="Something changed in the cluster since the plan was made. Nothing was done.",
+        hint="plan again",
+        subject=f"{NAME}/cluster/{task.cluster}",
+    )
+
+
+def _released_notes(names: Collection[str]) -> Iterator[Diagnostic]:
+    for name in sorted(names):
+        yield Diagnostic(
+            "plan.orphan",
+            f"vm {name} is this cluster's in Pacemaker and no longer in the manifest; it is left as it is",
+            cause="A line that vanished from a file never deletes anything.",
+            hint="to have it shut down and forgotten, keep it in the manifest with `state: absent` for one apply",
+            severity=Severity.WARNING,
+            subject=f"vm/{name}",
+        )
+
+
+def _protected(name: str, at: Span | None) -> Diagnostic:
+    return Diagnostic(
+        "plan.protected",
+        f"vm {name} is protected, and is not taken out of Pacemaker",
+        at,
+        "Pacemaker's configuration remembers that, whatever the manifest says by now.",
+        "first apply it with `protect: false`, then with `state: absent`",
+        subject=f"vm/{name}",
     )
 
 

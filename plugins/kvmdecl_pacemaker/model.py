@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from kvmdecl.api import Bool, Duration, Form, HostPath, Integer, Name, Positive, Section, Size, refusal
+from kvmdecl_pacemaker.secrets import is_secret
 
 Template = Annotated[
     str,
@@ -44,8 +44,6 @@ Control = Annotated[
 ]
 """Whom SSH connects to."""
 
-_SECRET = re.compile(r"pass(w(or)?d|phrase)?$|secret|token$|community$|_key$")
-
 
 def _wrong(summary: str, hint: str, *at: str | int) -> PydanticCustomError:
     return refusal("ha.bad-section", summary, hint, *at)
@@ -66,6 +64,16 @@ class Password(Section):
     env: EnvName | None = None
     """Variable of the environment that the commands run in; Pacemaker keeps the value in files that only root reads,
     one on each host (`cibsecret`)."""
+
+    @field_validator("script", mode="before")
+    @classmethod
+    def _no_password(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the document holds
+        if isinstance(value, str) and not value.startswith("/"):
+            summary = (
+                "this is no program that prints the password, and the password itself stands in no manifest"
+            )
+            raise _wrong(summary, "name a variable that holds it: `{env: KVMDECL_SECRET_BMC}`")
+        return value
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -112,7 +120,7 @@ class FenceDevice(Section):
             summary = "one device has plugs, and a controller in each host has an address for each"
             raise _wrong(summary, "keep `plugs`, or addresses of each host", "plugs")
         for name in self.options:
-            if _SECRET.search(name):
+            if is_secret(name):
                 raise _wrong(
                     f"`{name}` would be in the repository for all to read",
                     "say it as `password: {env: KVMDECL_SECRET_BMC}`, or name a script that prints it",
@@ -131,7 +139,7 @@ class Link(Section):
     addresses: dict[Name, Address] = Field(default_factory=dict)
     """Address of each host that does not fit `address`."""
     priority: Annotated[Integer, Field(ge=0, le=255)] | None = None
-    """Of several links the one with the highest is used."""
+    """Of several links the one with the highest is used; all are alike if not given."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -223,6 +231,27 @@ class Mount(Section):
     """Mount options (`vers=4.2,hard`)."""
 
 
+class RemotePassword(Section):
+    """Where the password of Pacemaker's remote access is found. It is in no file that kvmdecl writes."""
+
+    env: EnvName
+    """Variable of the environment that kvmdecl runs in."""
+
+
+class RemoteAccess(Section):
+    """Pacemaker's own way in for programs on other machines (`remote-tls-port`), which are then those on this one."""
+
+    port: Annotated[Integer, Field(ge=1, le=65535)]
+    """Where the hosts listen, over TLS."""
+    password: RemotePassword
+    """Where the password of `user` is found (`{env: KVMDECL_SECRET_CIB}`)."""
+    user: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")] = "hacluster"
+    """Who signs in there, a user of the hosts in the group `haclient`."""
+    address: Template | None = None
+    """Address of each host: `{name}` stands for its name, `{n}` for the number at its end; that in the hosts' URIs if
+    not given."""
+
+
 class Ha(Section):
     """High availability: Pacemaker runs the vms that say `ha: true`, and starts them elsewhere when a host fails."""
 
@@ -270,5 +299,16 @@ class Ha(Section):
     control: Control | None = None
     """How Pacemaker's programs are run on the hosts, to read and to change its configuration: whom SSH connects to
     (`root@{name}.example`), or `local`. As the hosts' URIs say if not given (`qemu+ssh://`)."""
+    remote: RemoteAccess | None = None
+    """Another way to read and change its configuration: by its own remote access, with Pacemaker's programs on this
+    machine (`remote: {port: 9898, password: {env: KVMDECL_SECRET_CIB}}`), in the place of `control`."""
     pacemaker: Version = "2.1.0"
     """Oldest Pacemaker among the hosts (`pacemakerd --version`)."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.control is not None and self.remote is not None:
+            raise _wrong(
+                "it is said twice how Pacemaker is reached", "give one of `control` and `remote`", "remote"
+            )
+        return self

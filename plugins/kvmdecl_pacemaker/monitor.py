@@ -21,10 +21,10 @@ from kvmdecl_pacemaker import live
 from kvmdecl_pacemaker.ours import GUEST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Literal
 
-    from kvmdecl.api import Reach, ResolvedCluster
+    from kvmdecl.api import Reach, ResolvedCluster, Shell, Span
     from kvmdecl_pacemaker.cib import Element
 
 _ARGV = ("crm_mon", "--one-shot", "--output-as=xml", "--inactive")
@@ -40,12 +40,21 @@ def status(cluster: ResolvedCluster, reach: Reach) -> ManagerStatus:
     known = list(live.shells(cluster, reach, (host.name for host in cluster.hosts)))
     if not known:
         raise Rejected([live.no_way(cluster)])
+    return status_by(cluster.name, known, cluster.origin.find("ha"))
+
+
+def status_by(cluster: str, known: Iterable[tuple[str, Shell]], at: Span | None = None) -> ManagerStatus:
+    """The same, of a cluster by its name and the shells of its hosts.
+
+    Raises:
+        Rejected: `ha.not-read`.
+    """
     seen, why = [], []
     for host, shell in known:
         try:
             said = shell.run(_ARGV)
             if said.code == 0:
-                seen.append(read_status(said.out, cluster.name, host))
+                seen.append(read_status(said.out, cluster, host))
             else:
                 why.append(f"{host}: crm_mon ended with {said.code}")
         except NoAnswer as error:
@@ -53,7 +62,7 @@ def status(cluster: ResolvedCluster, reach: Reach) -> ManagerStatus:
         if seen and seen[-1].quorum:
             return seen[-1]
     if not seen:
-        raise Rejected([_not_read(cluster, why)])
+        raise Rejected([_not_read(why or ["nobody can be asked"], at)])
     return seen[0]
 
 
@@ -68,6 +77,8 @@ def read_status(text: str, cluster: str, host: str) -> ManagerStatus:
         root = etree.fromstring(text.encode(), parser)
     except etree.XMLSyntaxError:
         raise NoAnswer("what crm_mon said is no XML") from None
+    if root.find("summary") is None:
+        raise NoAnswer(f"{host}: {safe_text(root.findtext('status/errors/error', 'no answer'))}")
     chief = root.find("summary/current_dc")
     version = safe_text(chief.get("version", "") if chief is not None else "").partition("-")[0]
     return ManagerStatus(
@@ -146,11 +157,11 @@ def _failures(root: Element) -> Iterator[Failure]:
             )
 
 
-def _not_read(cluster: ResolvedCluster, why: list[str]) -> Diagnostic:
+def _not_read(why: list[str], at: Span | None) -> Diagnostic:
     return Diagnostic(
         "ha.not-read",
         f"no host tells how the cluster is: {'; '.join(why)}",
-        cluster.origin.find("ha"),
+        at,
         "Either Pacemaker runs on none of them, or none is reached.",
         "`systemctl status pacemaker` on a host tells more",
     )

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 from lxml import etree
 
+from kvmdecl_pacemaker.secrets import hide, shown
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from kvmdecl_pacemaker.cib import Element
 
@@ -23,6 +25,9 @@ HELPER = "kvmdecl"
 """What the ids of sets end in that are there while a change is under way."""
 ORPHANS = "stop-orphan-resources"
 GUEST = "VirtualDomain"
+PROTECT = "protect"
+"""A field of guests that are not taken away."""
+_PROTECTED = "-protected"
 RESOURCES = ("primitive", "clone")
 _SETS = {"instance_attributes": "parameters", "meta_attributes": "meta", "utilization": "utilization"}
 _GUEST_NAMES = {
@@ -41,6 +46,10 @@ _OPTIONS = re.compile(
     f"|(stonith|fencing)-(enabled|timeout|watchdog-timeout)|{ORPHANS}"
 )
 _DEFAULTS = re.compile("failure-timeout|migration-threshold|resource-stickiness")
+_OPTION_SETS = (
+    ("crm_config", "cluster_property_set", "options", _OPTIONS),
+    ("rsc_defaults", "meta_attributes", "defaults", _DEFAULTS),
+)
 _NODE_ATTRIBUTES = re.compile("label-.*|standby")
 _RULES = {
     "rsc_order": re.compile("order-(services|dlm|mount-.*)|after-.*"),
@@ -66,6 +75,8 @@ def marked(cib: Element, cluster: str) -> Element:
     text = "\n".join(f"{owner} {field} {value}" for owner, field, value in _all_fields(cib))
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     tags = _section(cib, "tags")
+    for old in _marks(cib, cluster):
+        _drop(old)
     mark = etree.SubElement(tags, "tag", id=f"{HELPER}-{cluster}.{digest}")
     for resource in cib.iterfind("configuration/resources/*"):
         etree.SubElement(mark, "obj_ref", id=resource.get("id", ""))
@@ -77,9 +88,94 @@ def mark_of(cib: Element, cluster: str) -> str:
     return next((mark.get("id", "") for mark in _marks(cib, cluster)), "")
 
 
+def the_mark(cib: Element, cluster: str) -> Element:
+    """Our tag; a new one, of no name, if there is none."""
+    found = _marks(cib, cluster)
+    return found[0] if found else etree.SubElement(_section(cib, "tags"), "tag")
+
+
 def resources_of(cib: Element, cluster: str) -> frozenset[str]:
     """Ids of the resources that are ours."""
     return frozenset(ref.get("id", "") for mark in _marks(cib, cluster) for ref in mark)
+
+
+def protected_in(cib: Element, cluster: str) -> frozenset[str]:
+    """Guests that were protected when the CIB was written: it remembers that, whatever a manifest says by then."""
+    tags = cib.iterfind(f"configuration/tags/tag[@id='{protection_tag(cluster)}']")
+    return frozenset(ref.get("id", "") for tag in tags for ref in tag)
+
+
+def protection_tag(cluster: str) -> str:
+    """The id of the tag that names protected guests."""
+    return f"{cluster}{_PROTECTED}"
+
+
+def guests_of(cib: Element, cluster: str) -> frozenset[str]:
+    """Ids of the guests that are ours."""
+    ours = resources_of(cib, cluster)
+    return frozenset(
+        name for name in ours if (there := _find(cib, name)) is not None and there.get("type") == GUEST
+    )
+
+
+def with_kept(wanted: Element, observed: Element, cluster: str, names: Collection[str]) -> Element:
+    """What is wanted, with these guests of ours as they are observed: their resources, rules and tags."""
+    if not names:
+        return wanted
+    whole = deepcopy(wanted)
+    resources = _section(whole, "resources")
+    for name in sorted(names):
+        there = _find(observed, name)
+        if there is not None:
+            after = [
+                i
+                for i, each in enumerate(resources)
+                if each.get("type") != GUEST or each.get("id", "") < name
+            ]
+            resources.insert(after[-1] + 1 if after else 0, deepcopy(there))
+    known = {each.get("id", "") for each in whole.iterfind("configuration/resources/*")}
+    constraints = _section(whole, "constraints")
+    rules = {rule.get("id", ""): rule for rule in constraints}
+    for rule in observed.iterfind("configuration/constraints/*"):
+        if not _refs(rule) & set(names) or not _is_our_rule(rule, resources_of(observed, cluster)):
+            continue
+        mine = rules.get(rule.get("id", ""))
+        if mine is not None:
+            _keep_in_sets(mine, rule, names)
+        elif _refs(rule) <= known:
+            constraints.append(deepcopy(rule))
+    for tag in observed.iterfind("configuration/tags/tag"):
+        if tag.get("id") in {f"{cluster}-vms", protection_tag(cluster)}:
+            _keep_in_tag(_section(whole, "tags"), tag, names)
+    return marked(whole, cluster)
+
+
+def _keep_in_sets(mine: Element, observed: Element, names: Collection[str]) -> None:
+    """Put guests back into the sets of a rule, in the order that they had."""
+    sets = {each.get("id"): each for each in observed.iterfind("resource_set")}
+    for mine_set in mine.iterfind("resource_set"):
+        there = sets.get(mine_set.get("id"))
+        if there is not None:
+            _keep_refs(mine_set, there, names, "resource_ref")
+
+
+def _keep_in_tag(tags: Element, observed: Element, names: Collection[str]) -> None:
+    mine = next((tag for tag in tags if tag.get("id") == observed.get("id")), None)
+    kept = [ref for ref in observed if ref.get("id") in names]
+    if mine is None and kept:
+        mine = etree.SubElement(tags, "tag", id=observed.get("id", ""))
+    if mine is not None:
+        _keep_refs(mine, observed, names, "obj_ref")
+
+
+def _keep_refs(mine: Element, observed: Element, names: Collection[str], word: str) -> None:
+    wanted = [ref.get("id", "") for ref in mine]
+    order = [ref.get("id", "") for ref in observed if ref.get("id") in {*wanted, *names}]
+    order += [name for name in wanted if name not in order]
+    for ref in list(mine):
+        mine.remove(ref)
+    for name in order:
+        etree.SubElement(mine, word, id=name)
 
 
 def conflicts(observed: Element, wanted: Element, cluster: str) -> tuple[str, ...]:
@@ -120,11 +216,97 @@ def overlay(observed: Element, wanted: Element, cluster: str) -> Element:
     return whole
 
 
+def owned(observed: Element, wanted: Element, cluster: str) -> Element:
+    """What of the observed CIB is ours, or becomes it by what is wanted: laid over that, it is as it was.
+
+    Secret values are hidden; see `kvmdecl_pacemaker.secrets`.
+    """
+    whole = deepcopy(observed)
+    ours = resources_of(observed, cluster)
+    for part in [*whole.iterfind("status"), *whole.iterfind("configuration/*")]:
+        if part.tag not in _PARTS:
+            _drop(part)
+    _keep_options(whole, wanted)
+    _keep_resources(whole, wanted, ours)
+    rules = {rule.get("id") for rule in wanted.iterfind("configuration/constraints/*")}
+    _keep(whole, "constraints", lambda rule: rule.get("id") in rules or _is_our_rule(rule, ours))
+    levels = {
+        (level.get("target"), level.get("index"))
+        for level in wanted.iterfind("configuration/fencing-topology/*")
+    }
+    _keep(
+        whole,
+        "fencing-topology",
+        lambda level: (level.get("target"), level.get("index")) in levels or _is_our_level(level, ours),
+    )
+    tags = {tag.get("id") for tag in [*wanted.iterfind("configuration/tags/tag"), *_marks(whole, cluster)]}
+    tags |= {f"{cluster}-vms", protection_tag(cluster)}
+    _keep(whole, "tags", lambda tag: tag.get("id") in tags)
+    return hide(whole)
+
+
+_PARTS = {"crm_config", "nodes", "resources", "constraints", "fencing-topology", "tags", "rsc_defaults"}
+
+
+def _keep(whole: Element, part: str, ours: Callable[[Element], bool]) -> None:
+    for each in whole.findall(f"configuration/{part}/*"):
+        if not ours(each):
+            _drop(each)
+
+
+def _keep_options(whole: Element, wanted: Element) -> None:
+    """Of options, defaults and attributes of hosts those that are wanted, and others in sets of ours."""
+    for where, tag, id_, names in _OPTION_SETS:
+        owner, said = whole.find(f"configuration/{where}"), wanted.find(f"configuration/{where}")
+        if owner is not None:
+            _keep_pairs(owner, tag, _pairs(said, tag) if said is not None else {}, _in_set(id_, names))
+    for pair in whole.findall(f"configuration/crm_config/*/nvpair[@name='{ORPHANS}']"):
+        _drop(pair)
+    hosts = {node.get("uname"): node for node in wanted.iterfind("configuration/nodes/node")}
+    for node in whole.findall("configuration/nodes/node"):
+        if (name := node.get("uname")) not in hosts:
+            _drop(node)
+            continue
+        for tag, id_, names in _node_sets(name):
+            _keep_pairs(node, tag, _pairs(hosts[name], tag), _in_set(id_, names))
+
+
+def _keep_resources(whole: Element, wanted: Element, ours: frozenset[str]) -> None:
+    """Ours; of those that stay, what we write of them."""
+    resources = {each.get("id", ""): each for each in wanted.iterfind("configuration/resources/*")}
+    mine = {name: there for name in {*resources, *ours} if (there := _find(whole, name)) is not None}
+    kept = [deepcopy(mine[name]) for name in sorted(mine)]
+    _keep(whole, "resources", lambda _each: False)
+    _section(whole, "resources").extend(kept)
+    for each in kept:
+        for resource in each.iter(*RESOURCES):
+            for helper in resource.findall(f"meta_attributes[@id='{resource.get('id')}-{HELPER}']"):
+                _drop(helper)
+        if each.get("id") in resources:
+            _keep_fields(each, resources[each.get("id", "")])
+
+
+def _keep_fields(mine: Element, wanted: Element) -> None:
+    kind = _names(wanted)
+    for tag, word in _SETS.items():
+        _keep_pairs(mine, tag, _pairs(wanted, tag), _named(kind.get(word, _ROOM)))
+    inner = {each.get("id"): each for each in wanted.iterchildren(*RESOURCES)}
+    for each in mine.iterchildren(*RESOURCES):
+        if each.get("id") in inner:
+            _keep_fields(each, inner[each.get("id")])
+
+
+def _keep_pairs(owner: Element, tag: str, values: dict[str, str], ours: Callable[[str, str], bool]) -> None:
+    for pair in list(owner.iterfind(f"{tag}/nvpair")):
+        if pair.get("name", "") not in values and not ours(_above(pair).get("id", ""), pair.get("name", "")):
+            _drop(pair)
+
+
 # -- objects and fields ------------------------------------------------------------------------------------
 
 
 def _all_fields(cib: Element) -> Iterator[tuple[str, str, str]]:
-    """Owner, field, value of everything in a CIB's configuration, but for tags and what Pacemaker notes itself."""
+    """Owner, field, value of everything in a CIB, but for other tags and what Pacemaker notes itself."""
     for where, owner in (("crm_config", "options"), ("rsc_defaults", "defaults")):
         seen = set[str]()
         for pair in cib.iterfind(f"configuration/{where}/*/nvpair"):
@@ -143,6 +325,9 @@ def _all_fields(cib: Element) -> Iterator[tuple[str, str, str]]:
         yield rule.get("id", ""), "", _rule_text(rule)
     for level in cib.iterfind("configuration/fencing-topology/fencing-level"):
         yield f"level {level.get('target')} {level.get('index')}", "", level.get("devices", "")
+    for named in cib.iterfind("configuration/tags/tag"):
+        if named.get("id", "").endswith(_PROTECTED):
+            yield from ((ref.get("id", ""), PROTECT, "true") for ref in named)
 
 
 def _resource_fields(resource: Element) -> Iterator[tuple[str, str]]:
@@ -150,7 +335,7 @@ def _resource_fields(resource: Element) -> Iterator[tuple[str, str]]:
     kind = ":".join(filter(None, (resource.get("class"), resource.get("provider"), resource.get("type"))))
     yield "", kind or str(resource.tag)
     for tag, word in _SETS.items():
-        yield from ((f"{word}.{name}", value) for name, value in _pairs(resource, tag).items())
+        yield from ((f"{word}.{name}", shown(name, value)) for name, value in _pairs(resource, tag).items())
     for op in resource.iterfind("operations/op"):
         name = f"operations.{op.get('name')}.{op.get('interval', '0s')}"
         yield name, op.get("timeout", "")
@@ -207,15 +392,19 @@ def _marks(cib: Element, cluster: str) -> list[Element]:
 
 
 def _lay_options(whole: Element, wanted: Element) -> None:
-    for where, tag, id_, names in (
-        ("crm_config", "cluster_property_set", "options", _OPTIONS),
-        ("rsc_defaults", "meta_attributes", "defaults", _DEFAULTS),
-    ):
+    for where, tag, id_, names in _OPTION_SETS:
         owner = _section(whole, where)
         said = wanted.find(f"configuration/{where}")
         _lay_set(owner, tag, id_, _pairs(said, tag) if said is not None else {}, _in_set(id_, names))
         if not len(owner) and where != "crm_config":
             _drop(owner)
+
+
+def _node_sets(name: str | None) -> tuple[tuple[str, str, re.Pattern[str]], ...]:
+    return (
+        ("instance_attributes", f"node-{name}", _NODE_ATTRIBUTES),
+        ("utilization", f"node-{name}-utilization", _ROOM),
+    )
 
 
 def _lay_nodes(whole: Element, wanted: Element) -> None:
@@ -228,10 +417,7 @@ def _lay_nodes(whole: Element, wanted: Element) -> None:
         if mine is None:
             nodes.append(deepcopy(node))
             continue
-        for tag, id_, names in (
-            ("instance_attributes", f"node-{name}", _NODE_ATTRIBUTES),
-            ("utilization", f"node-{name}-utilization", _ROOM),
-        ):
+        for tag, id_, names in _node_sets(name):
             _lay_set(mine, tag, id_, _pairs(node, tag), _in_set(id_, names))
 
 
@@ -329,6 +515,10 @@ def _is_our_rule(rule: Element, ours: frozenset[str]) -> bool:
     return made and pattern is not None and bool(pattern.fullmatch(rule.get("id", "")))
 
 
+def _is_our_level(level: Element, ours: frozenset[str]) -> bool:
+    return {*level.get("devices", "").split(",")} <= ours | {"watchdog"} and level.get("target") is not None
+
+
 def _lay_levels(whole: Element, wanted: Element, ours: frozenset[str]) -> None:
     """Levels by host and number; of our hosts' others stay, unless all their devices are ours."""
     levels = {
@@ -344,7 +534,7 @@ def _lay_levels(whole: Element, wanted: Element, ours: frozenset[str]) -> None:
         level = levels.pop((mine.get("target"), mine.get("index")), None)
         if level is not None:
             mine.set("devices", level.get("devices", ""))
-        elif {*mine.get("devices", "").split(",")} <= ours | {"watchdog"} and mine.get("target"):
+        elif _is_our_level(mine, ours):
             _drop(mine)
     there.extend(deepcopy(level) for level in levels.values())
     if not len(there):
@@ -354,7 +544,11 @@ def _lay_levels(whole: Element, wanted: Element, ours: frozenset[str]) -> None:
 def _lay_tags(whole: Element, wanted: Element, cluster: str) -> None:
     tags = {tag.get("id", ""): tag for tag in wanted.iterfind("configuration/tags/tag")}
     there = _section(whole, "tags")
-    ours = {f"{cluster}-vms", *(mark.get("id", "") for mark in _marks(whole, cluster))}
+    ours = {
+        f"{cluster}-vms",
+        protection_tag(cluster),
+        *(mark.get("id", "") for mark in _marks(whole, cluster)),
+    }
     for mine in list(there):
         id_ = mine.get("id", "")
         if id_ in tags and [ref.get("id") for ref in mine] == [ref.get("id") for ref in tags[id_]]:

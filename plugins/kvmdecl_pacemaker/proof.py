@@ -57,6 +57,7 @@ def takeovers(
         start,
         tuple(_takeover(lost, start, outcomes.get(lost), configuration) for lost in losses),
         (*_not_started(site, start), *_without_quorum(site, configuration, losses)),
+        site.ha.survive,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class Site:
     hosts: tuple[ResolvedHost, ...]
     vms: tuple[ResolvedVm, ...]
     homes: Mapping[str, tuple[str, ...]]
+    elsewhere: Mapping[str, Mapping[str, ResolvedVm]] = field(default_factory=dict)
 
     @property
     def definitions(self) -> str | None:

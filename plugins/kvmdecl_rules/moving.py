@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kvmdecl_rules.passing import is_function
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -29,7 +31,7 @@ def holders_of(site: Site, vm: ResolvedVm) -> Iterator[Hold]:
         if getattr(spec, key):
             yield Hold(key, "it has devices of its host")
     for number, nic in enumerate(vm.nics):
-        own = nic.spec.pci or nic.spec.vf or _is_function(site, nic.network)
+        own = nic.spec.pci or nic.spec.vf or is_function(site, nic)
         if own and nic.spec.team is None:
             yield Hold(f"nics.{number}", f"NIC {number} is a function of a network card, and of no team")
     if spec.shares:
@@ -45,7 +47,3 @@ def holders_of(site: Site, vm: ResolvedVm) -> Iterator[Hold]:
         yield Hold("timers.tsc", "its TSC has a fixed frequency")
     if spec.cpus.migratable is False:
         yield Hold("cpus.migratable", "its CPU has features that no migration takes along")
-
-
-def _is_function(site: Site, network: str) -> bool:
-    return network in site.networks and site.networks[network].spec.mode == "hostdev"

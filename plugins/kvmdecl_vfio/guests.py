@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.api import Diagnostic, Severity, about_size, format_size, set_aside
-from kvmdecl_vfio.words import few, is_display, listed
+from kvmdecl.api import Diagnostic, Severity, about_size, set_aside
+from kvmdecl_vfio.words import few, is_display
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from kvmdecl.api import ResolvedVm, Span
+    from kvmdecl.api import ResolvedVm
     from kvmdecl_vfio.claims import Claim
     from kvmdecl_vfio.view import View
 
-_GIB = 1024**3
 _NVIDIA = "10de"
 
 
@@ -23,10 +22,7 @@ def check_guests(view: View) -> Iterator[Diagnostic]:
     by_vm = _by_vm(view)
     for claims in by_vm.values():
         vm = claims[0].vm
-        yield from _check_memory(vm)
         yield from _check_iommu(vm, claims)
-        if vm.spec.ha is not None and vm.spec.is_ha and vm.spec.ha.migrate:
-            yield from _check_ha(vm, claims)
     yield from _check_pinned(view, [claims[0] for claims in by_vm.values()])
 
 
@@ -59,43 +55,6 @@ def _by_vm(view: View) -> dict[str, list[Claim]]:
     return by_vm
 
 
-def _warning(code: str, vm: ResolvedVm, at: Span | None, summary: str, cause: str, hint: str) -> Diagnostic:
-    return Diagnostic(code, summary, at, cause, hint, severity=Severity.WARNING, subject=f"vm/{vm.name}")
-
-
-def _check_memory(vm: ResolvedVm) -> Iterator[Diagnostic]:
-    """All of a guest's memory is in the host's RAM and stays there, as its device may write to any of it."""
-    memory, balloon = vm.spec.memory, vm.spec.balloon
-    if memory.most > memory.size:
-        yield _warning(
-            "vfio.balloon",
-            vm,
-            vm.origin.find("memory.max"),
-            f"{vm.name} takes {format_size(memory.most)} (`max`) from its start, not {format_size(memory.size)}",
-            "Its device may write to any of its memory, so the balloon gives none of it back.",
-            "write `memory.size` alone, or let it grow by modules of `virtio-mem`, which devices can live with",
-        )
-    if balloon.free_page_reporting:
-        yield _warning(
-            "vfio.balloon",
-            vm,
-            vm.origin.find("balloon.free_page_reporting"),
-            f"{vm.name} reports free pages in vain",
-            "Its device may write to any of its memory, so the host takes none of it back.",
-            "leave it out",
-        )
-    if memory.hard_limit is not None and memory.hard_limit < memory.most + _GIB:
-        yield _warning(
-            "vfio.hard-limit",
-            vm,
-            vm.origin.find("memory.hard_limit"),
-            f"{vm.name} may lock {format_size(memory.hard_limit)} at most: its device may need more",
-            "libvirt lets QEMU lock as much as `hard_limit` says, and without it the guest's memory and 1 GiB."
-            " QEMU locks what it maps for the device when the guest starts.",
-            f"raise it to at least {format_size(memory.most + _GIB)}, or leave it out",
-        )
-
-
 def _check_iommu(vm: ResolvedVm, claims: Sequence[Claim]) -> Iterator[Diagnostic]:
     iommu = vm.spec.iommu
     if iommu is not None and iommu.model == "intel" and not iommu.caching_mode:
@@ -107,20 +66,6 @@ def _check_iommu(vm: ResolvedVm, claims: Sequence[Claim]) -> Iterator[Diagnostic
             "add `caching_mode: true`, or leave `iommu` out",
             severity=claims[0].severity,
             subject=f"vm/{vm.name}",
-        )
-
-
-def _check_ha(vm: ResolvedVm, claims: Sequence[Claim]) -> Iterator[Diagnostic]:
-    """A guest that a cluster manager means to migrate. NICs of a team are unplugged for that, and plugged in again."""
-    staying = [claim.address for claim in claims if not claim.leaves]
-    if staying:
-        yield _warning(
-            "vfio.no-migration",
-            vm,
-            vm.origin.find("ha"),
-            f"{vm.name} is stopped and started again, not migrated: it has {listed(staying)}",
-            "What the device knows of the guest stays in the device.",
-            "say so (`ha: {migrate: false}`), or give it a NIC of a `team`, which is unplugged for a migration",
         )
 
 

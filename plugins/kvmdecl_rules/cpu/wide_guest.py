@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.api import Change, Finding, Rule, Severity
+from kvmdecl.api import Finding, Rule, Severity
+from kvmdecl_rules.cells import larger, several
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,14 +15,9 @@ if TYPE_CHECKING:
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
-    for name, vms in site.vms_on.items():
-        cells = [cell for cell in site.facts[name].cells if cell.cpus] if name in site.facts else []
-        widest = max((len(cell.cpus) for cell in cells), default=0)
-        for vm in vms if len(cells) > 1 else ():
-            if vm.cpus > widest and not vm.spec.cells:
-                told = f"{vm.name} has {vm.cpus} vCPUs, and a cell of {name} has {widest} CPUs"
-                several = (Change("numa", "{bind: true, cells: [{}, {}]}"),) if vm.spec.numa is None else ()
-                yield Finding(vm, "cpus", told, proposal=several)
+    for vm, host, widest in larger(site, lambda cell: len(cell.cpus), lambda vm: vm.cpus):
+        told = f"{vm.name} has {vm.cpus} vCPUs, and a cell of {host} has {widest} CPUs"
+        yield Finding(vm, "cpus", told, proposal=several(vm))
 
 
 RULE = Rule(

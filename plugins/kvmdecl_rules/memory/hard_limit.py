@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmdecl.api import Finding, Rule, Severity, format_size
+from kvmdecl_rules.passing import has_passed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -12,20 +13,20 @@ if TYPE_CHECKING:
     from kvmdecl.api import Site
 
 
-_ROOM = 512 * 1024**2
+_ROOM, _LOCKED = 512 * 1024**2, 1024**3
+"""What QEMU needs beside the guest's memory, and what libvirt lets it lock beside it for a device."""
 
 
 def check(site: Site) -> Iterator[Finding]:
     """Find each of them."""
     for vm in site.saying("memory.hard_limit"):
-        memory = vm.spec.memory
-        if memory.hard_limit is not None and memory.hard_limit < memory.most + _ROOM:
-            limit = format_size(memory.hard_limit)
-            yield Finding(
-                vm,
-                "memory.hard_limit",
-                f"{vm.name} has {format_size(memory.most)}, and QEMU is killed at {limit}",
-            )
+        limit, most = vm.spec.memory.hard_limit, vm.spec.memory.most
+        is_passed = has_passed(site, vm)
+        if limit is not None and limit < most + (_LOCKED if is_passed else _ROOM):
+            told = f"{vm.name} has {format_size(most)}, and QEMU is killed at {format_size(limit)}"
+            if is_passed:
+                told += ", and may lock no more for its device, for which libvirt reckons with 1GiB beside it"
+            yield Finding(vm, "memory.hard_limit", told)
 
 
 RULE = Rule(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.api import Change, Finding, Rule, Severity, about_size, format_size
+from kvmdecl.api import Finding, Rule, Severity, about_size, format_size
+from kvmdecl_rules.cells import larger, several
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,15 +14,10 @@ if TYPE_CHECKING:
 
 
 def check(site: Site) -> Iterator[Finding]:
-    """Find each of them; one with too many vCPUs for a cell is told by another rule."""
-    for name, vms in site.vms_on.items():
-        cells = [cell for cell in site.facts[name].cells if cell.memory] if name in site.facts else []
-        largest = max((cell.memory for cell in cells), default=0)
-        for vm in vms if len(cells) > 1 else ():
-            if vm.memory > largest and not vm.spec.cells:
-                told = f"{vm.name} has {format_size(vm.memory)}, and a cell of {name} {about_size(largest)}"
-                several = (Change("numa", "{bind: true, cells: [{}, {}]}"),) if vm.spec.numa is None else ()
-                yield Finding(vm, "memory", told, proposal=several)
+    """Find each of them."""
+    for vm, host, largest in larger(site, lambda cell: cell.memory, lambda vm: vm.memory):
+        told = f"{vm.name} has {format_size(vm.memory)}, and a cell of {host} {about_size(largest)}"
+        yield Finding(vm, "memory", told, proposal=several(vm))
 
 
 RULE = Rule(

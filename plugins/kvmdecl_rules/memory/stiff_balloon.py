@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmdecl.api import Change, Finding, Rule, Severity, format_size, passed_on
+from kvmdecl.api import Change, Finding, Rule, Severity, format_size
+from kvmdecl_rules.passing import has_passed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvmdecl.api import ResolvedNic, ResolvedVm, Site
+    from kvmdecl.api import ResolvedVm, Site
 
 
 def check(site: Site) -> Iterator[Finding]:
@@ -33,15 +34,7 @@ def _why(site: Site, vm: ResolvedVm) -> str:
         return "is on huge pages"
     if spec.memory.locked:
         return "is locked"
-    functions = any(
-        nic.spec.pci or nic.spec.vf or nic.spec.vdpa or _is_function(site, nic) for nic in vm.nics
-    )
-    passed = spec.devices or any(d.pci is not None or d.mdev is not None for d in spec.hostdevs)
-    return "is used by a passed device" if passed or functions or next(passed_on(vm), None) else ""
-
-
-def _is_function(site: Site, nic: ResolvedNic) -> bool:
-    return nic.network in site.networks and site.networks[nic.network].spec.mode == "hostdev"
+    return "is used by a passed device" if has_passed(site, vm) else ""
 
 
 RULE = Rule(
@@ -50,10 +43,11 @@ RULE = Rule(
     severity=Severity.WARNING,
     why=(
         "Memory that is locked, on huge pages or used by a passed device stays with the host's page "
-        "tables of the guest. The balloon takes it from the guest, and the host does not get it."
+        "tables of the guest, from its start: as much as `max` says. The balloon takes it from the guest, and "
+        "the host does not get it."
     ),
     source="QEMU, ram_block_discard_disable in hw/vfio and util/mlock; libvirt, formatdomain, memballoon",
-    fix="leave `memory.max` out and give the guest what it needs",
+    fix="leave `memory.max` out and give the guest what it needs, or let it grow by modules of `virtio-mem`",
     bad="""\
 vms:
   db: {memory: {size: 2GiB, max: 8GiB, pages: 2MiB}}

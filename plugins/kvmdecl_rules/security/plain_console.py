@@ -14,15 +14,12 @@ if TYPE_CHECKING:
 
 
 def check(site: Site) -> Iterator[Finding]:
-    """Find each of them."""
+    """Find each of them that is meant to be open (`expose`); of others another rule says more."""
     for vm in site.saying("graphics"):
         for key, screen in (("graphics", vm.spec.graphics), ("graphics.also", vm.spec.graphics.also)):
-            if (
-                screen is None
-                or screen.type == "none"
-                or screen.tls_port is not None
-                or screen.tls is not None
-            ):
+            if screen is None or screen.type == "none" or not screen.expose:
+                continue
+            if screen.tls_port is not None or screen.tls is not None:
                 continue
             if screen.address is not None and not ip_address(screen.address).is_loopback:
                 yield Finding(

@@ -51,7 +51,7 @@ RULE = Rule(
     title="the host keeps a second cache of what a guest caches itself",
     severity=Severity.WARNING,
     why=(
-        "A database keeps what it needs in its own memory. The host's page cache keeps it again, is written "
+        "Such a guest keeps what it needs in its own memory. The host's page cache keeps it again, is written "
         "back when it suits the host, and makes flushes wait for others'. Direct I/O is steadier, and "
         "leaves the memory to guests."
     ),

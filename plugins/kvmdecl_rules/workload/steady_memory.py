@@ -34,7 +34,7 @@ RULE = Rule(
     title="a guest's memory may shrink under it",
     severity=Severity.WARNING,
     why=(
-        "A balloon takes from the caches that a database was given its memory for, and inflating it stalls "
+        "A balloon takes from the caches that a guest was given its memory for, and inflating it stalls "
         "the guest. What a passed device may write to cannot be taken away at all."
     ),
     source="libvirt, formatdomain, memballoon; Red Hat, Optimizing RHEL for Real Time low latency operation",
