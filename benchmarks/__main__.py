@@ -1,6 +1,6 @@
 """Measure, and compare with what was promised.
 
-Usage: python -m benchmarks [startup] [validate] [plan] [growth]
+Usage: python -m benchmarks [startup] [validate] [plan] [growth] [ha]
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-ALL = ("startup", "validate", "plan", "growth")
+ALL = ("startup", "validate", "plan", "growth", "ha")
 
 
 def main(names: list[str]) -> int:

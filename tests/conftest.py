@@ -17,6 +17,7 @@ _SETTINGS = (
     "NO_COLOR",
     "CLICOLOR_FORCE",
     "FORCE_COLOR",
+    "PYTHONUNBUFFERED",  # with it, nobody would notice what is written and not flushed
 )
 for _name in _SETTINGS:
     os.environ.pop(_name, None)

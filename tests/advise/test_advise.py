@@ -13,6 +13,7 @@ import pytest
 
 from kvmdecl.advise import advise
 from kvmdecl.diagnostics import Rejected
+from kvmdecl.excerpt import Excerpt
 from kvmdecl.images import Care
 from kvmdecl.pipeline import load_cluster
 from kvmdecl.pluginhost import load_plugins
@@ -134,6 +135,31 @@ def test_a_name_that_no_vm_has_is_refused_with_the_nearest(tmp_path: Path) -> No
         advise(_written(tmp_path), "quite", "web", PLUGINS)
     (found,) = rejected.value.diagnostics
     assert (found.code, found.hint) == ("advise.unknown-vm", "did you mean `quiet`?")
+
+
+@pytest.mark.parametrize("many", [(), ("more.yaml",)])
+@pytest.mark.parametrize("style", ["block", "flow", "anchor", "last"])
+def test_an_entry_among_others_is_changed_as_if_it_were_alone(
+    many: tuple[str, ...], style: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = MANIFEST.partition("profiles:")[0]
+    disks = "disks: {data: 1GiB}"
+    entries = {
+        "block": f"vms:\n  a: {{}}\n\n  # ours\n  db:\n    memory: 8GiB   # six\n    {disks}\n  z:\n    memory: 1GiB\n",
+        "flow": f"vms: {{a: {{}}, db: {{memory: 8GiB, {disks}}}, z: {{}}}}  # all\nlimits: {{}}\n",
+        "anchor": f"vms:\n  a: &a {{memory: 8GiB, {disks}}}\n  db: *a\n",
+        "last": f"vms:\n  a: {{}}\n  db:\n    {disks}\n    memory: 8GiB",
+    }
+    (tmp_path / "base.yaml").write_text(head)
+    (tmp_path / "vms.yaml").write_text(entries[style])
+    for name in many:
+        (tmp_path / name).write_text("vms:\n  others: {count: 2}\n")
+    advice = advise(tmp_path, "db", "database", PLUGINS)
+    monkeypatch.setattr("kvmdecl.advise.excerpt", lambda roots, section, file, name: Excerpt(file, {}))
+    assert advice == advise(tmp_path, "db", "database", PLUGINS), "as when each change is tried on all of it"
+    assert advice.before == entries[style]
+    assert bool(advice.made) == (style != "anchor")
+    load_cluster(tmp_path, PLUGINS, Care.IGNORE, {tmp_path / "vms.yaml": advice.after})
 
 
 # -- with hosts --------------------------------------------------------------------------------------------------

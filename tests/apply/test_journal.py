@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
+import jsonschema_rs
 import pytest
 
 from kvmdecl.apply import apply
+from kvmdecl.cli.applying import read_rest
 from kvmdecl.diagnostics import Diagnostic, Rejected
-from kvmdecl.events import ApplyFinished, StepDone, StepFailed, StepSkipped
+from kvmdecl.events import ApplyFinished, GateEnded, Outcome, StepDone, StepFailed, StepSkipped
 from kvmdecl.hosts.processes import this_run
 from kvmdecl.journal import Journal, Run, find_run, read_run, read_runs
+from kvmdecl.runs import Agreement, Way
 from kvmdecl.state import Observed, ObservedDomain, ObservedPool
-from kvmdecl.views.history import render_history, render_run
+from kvmdecl.views.history import render_history, render_history_json, render_run
 from tests.apply.test_apply import NEVER, PromptWriter, address, make_plan, make_step
 
+ROOT = Path(__file__).parents[2]
 ME = this_run("edge")
 PLAN = make_plan(*(make_step(name) for name in "abcd"))
 DOMAIN = ObservedDomain("a", "u-a", "<domain/>", None, True, True, False, False)
@@ -24,8 +30,15 @@ POOL = ObservedPool("b", "u-b", "<pool/>", True, False, 1, 1, ())
 BEFORE: dict[str, Observed | None] = {"a": DOMAIN, "b": POOL, "c": None}
 
 
+AGREED = (
+    Agreement("plan", Way.FLAG, "ci@runner-7"),
+    *(Agreement(f"kvm-1/domain/{name}", Way.FILE, "alice", "replaced by db-new") for name in "abcd"),
+)
+JOB = "https://ci.example/4711"
+
+
 def write(directory: Path, holder=ME) -> Path:
-    with Journal.create(directory, holder, "apply", "/srv/edge.yaml", PLAN) as journal:
+    with Journal.create(directory, holder, "apply", "/srv/edge.yaml", PLAN, AGREED, JOB) as journal:
         for name, before in BEFORE.items():
             journal.intend(address(name), before)
         journal.note(StepDone(address("a"), 1.0))
@@ -48,9 +61,39 @@ def test_what_was_noted_is_read_back(tmp_path: Path):
     assert {a.name: run.before(a) for a in run.begun} == BEFORE
     assert {a.name: end for a, end in run.ends.items()} == {"a": "done", "b": "failed", "d": "skipped"}
     assert run.count() == {"done": 1, "failed": 1, "skipped": 1, "unknown": 1}
-    assert "step.test: the host said no" in render_run(run, alive)
+    assert (run.agreed, run.job) == (AGREED, JOB)
+    named = "kvm-1/domain/a, kvm-1/domain/b, kvm-1/domain/c"
+    assert {
+        "      step.test: the host said no",
+        "  in https://ci.example/4711",
+        "  agreed to by ci@runner-7 (an option): plan",
+        f"  agreed to by alice (a file of consents): {named} and 1 more: replaced by db-new",
+    } <= set(render_run(run, alive).splitlines())
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("steps", [False, True])
+def test_runs_as_json_satisfy_their_published_schema(tmp_path: Path, steps: bool):
+    schema = json.loads((ROOT / "schemas/history.v1.json").read_text())
+    document = json.loads(render_history_json([read_run(write(tmp_path))], alive, steps=steps))
+
+    jsonschema_rs.validator_for(schema).validate(document)
+    (row,) = document["runs"]
+    assert (row["agreed"][0], row["failed"]) == (
+        {"to": "plan", "way": "flag", "by": "ci@runner-7", "why": ""},
+        1,
+    )
+    assert ("ends" in row, "gates" in row) == (steps, steps)
+
+
+def test_a_journal_from_before_agreements_were_noted_is_read(tmp_path: Path):
+    path = write(tmp_path)
+    head, rest = path.read_text().split("\n", 1)
+    older = {key: value for key, value in json.loads(head).items() if key not in {"consents", "job"}}
+    path.write_text(json.dumps({**older, "format": "1.1"}) + "\n" + rest)
+
+    assert (read_run(path).agreed, read_run(path).job) == ((), "")
 
 
 def test_a_journal_torn_at_any_byte_is_read_to_its_last_whole_record(tmp_path: Path):
@@ -150,3 +193,45 @@ def test_a_run_is_found_by_what_only_it_begins_with(tmp_path: Path, name: str, f
 def test_how_a_run_stands_is_told_by_its_end_or_its_process(end: str, dead: bool | None, state: str):
     run = Run(ME, "apply", "x", "2026-01-01T00:00:00Z", 4, {}, {}, end)
     assert render_history([run], lambda _holder: dead).splitlines()[1].endswith(f"0 of 4  {state}")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state"),
+    [(Outcome.PASSED, "done"), (Outcome.FAILED, "done in part"), (Outcome.INCONCLUSIVE, "paused")],
+)
+def test_a_gate_that_nobody_knows_of_is_told_from_one_that_failed(
+    tmp_path: Path, outcome: Outcome, state: str
+):
+    gate = GateEnded("canary", "agent", outcome, "it is silent", 1.0)
+    with Journal.create(tmp_path, ME, "apply", "x", replace(PLAN, steps=())) as journal:
+        journal.note(gate)
+        journal.note(ApplyFinished(0, 0, 0, 0, 2.0))
+
+    (run,) = read_runs(tmp_path)
+    assert run.gates == (gate,)
+    assert render_history([run], alive).splitlines()[1].endswith(f"0 of 0  {state}")
+
+
+@pytest.mark.parametrize("command", ["destroy", "snapshot"])
+def test_what_is_seen_on_the_hosts_is_run_again_and_not_resumed(tmp_path: Path, command: str):
+    with Journal.create(tmp_path, ME, command, "x", PLAN):
+        pass
+
+    with pytest.raises(Rejected) as rejected:
+        read_rest("last", tmp_path)
+    assert [(each.code, each.hint) for each in rejected.value.diagnostics] == [
+        ("run.not-resumable", f"run `kvmdecl {command}` again.")
+    ]
+
+
+@pytest.mark.parametrize("text", [b"", b"torn", b'{"record":"plan"}\n', b'{"record":"run","format":"9.0"}\n'])
+def test_a_journal_without_a_first_record_is_said_to_be_of_no_use_and_why_that_does_no_harm(
+    tmp_path: Path, text: bytes
+):
+    (tmp_path / "a1.jsonl").write_bytes(text)
+
+    with pytest.raises(Rejected) as rejected:
+        find_run(tmp_path, "last")
+    (found,) = rejected.value.diagnostics
+    assert found.code == "run.journal-broken"
+    assert "needs no journal" in found.hint

@@ -1,1 +1,1 @@
-"""Runs that are paused, killed and started at once: a short form in the suite, the long one by `make chaos`."""
+"""Runs that are paused, killed and started at once: `python -m tests.chaos`, by `make chaos-short` and `make chaos`."""

@@ -51,10 +51,13 @@ def test_wrong_usage_ends_with_64_because_2_means_changes(kvmdecl: Kvmdecl, argu
     assert answer.stderr.startswith("Usage: kvmdecl")
 
 
+def test_what_is_said_reaches_a_pipe_though_the_process_ends_at_once(kvmdecl: Kvmdecl):
+    assert kvmdecl("lab", "down").stdout == "There is no lab to end.\n"
+
+
 def test_a_word_that_is_no_choice_is_answered_with_those_that_are(kvmdecl: Kvmdecl):
-    assert (
-        "Invalid value for '--format': 'yaml' is not one of 'text', 'json', 'sarif', 'github', 'gitlab', 'junit'."
-        in (kvmdecl("validate", "--format", "yaml").stderr)
+    assert "Invalid value for '--format': 'yaml' is not one of 'text', 'json'." in (
+        kvmdecl("drift", "--format", "yaml").stderr
     )
 
 
@@ -177,6 +180,15 @@ def test_output_that_cannot_be_written_is_said_once(tmp_path: Path):
     assert answer.returncode == 1
     assert "error[output.not-written]: cannot write the output\n  No space left on device." in answer.stderr
     assert answer.stderr.count("No space") == 1
+
+
+def test_nobody_needs_to_listen_at_all():
+    closed = subprocess.run(
+        ["bash", "-c", f"{PROGRAM} validate /none >&- <&-"], capture_output=True, text=True
+    )
+
+    assert closed.returncode == 1
+    assert closed.stderr.startswith("/none:1:1: error[manifest.unreadable]: cannot read `/none`\n")
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path):

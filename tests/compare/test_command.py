@@ -104,3 +104,18 @@ def test_what_does_not_fit_on_assumed_hosts_says_that_they_are(
     (folder / "cluster.yaml").write_text(BEFORE + wide)
     assert run(["diff", "HEAD", "cluster.yaml"]) == 1
     assert "diff.assumed-hosts" in capsys.readouterr().err
+
+
+def test_a_change_that_a_policy_denies_ends_with_4(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    rules = "policies: {small: {deny: ask for memory first, fields: [memory.size]}}\n"
+    (folder / "reviewers.yml").write_text(f"apiVersion: kvmdecl/v1\n{rules}")
+    command = ["diff", "HEAD", "cluster.yaml"]
+    assert run([*command, "--policies", "reviewers.yml"]) == 4
+    told = capsys.readouterr()
+    assert "Denied by policy small" in told.out
+    assert "cluster.yaml:10:" in told.err
+    assert "note: reviewers.yml:2:26: the policy" in told.err
+    monkeypatch.setenv("KVMDECL_POLICIES", "reviewers.yml")
+    assert run(command) == 4

@@ -12,8 +12,9 @@ from kvmdecl.deep import deepen
 from kvmdecl.diagnostics import Diagnostic, Span, TaskFailed
 from kvmdecl.hosts.protocol import Conversion
 from kvmdecl.plan import Action, Change, HostStatus, Impact, Plan, PlannedHost, Step
+from kvmdecl.planner.clusters import without_hollow
 from kvmdecl.state import Address, Kind
-from kvmdecl.tasks import CreatePool, DefineDomain
+from kvmdecl.tasks import ConfigureManager, CreatePool, DefineDomain, WriteDefinition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +35,8 @@ class Oracle:
     def submit(self, request: ConversionRequest) -> Future[Conversion]:
         self.asked.append(str(request.address))
         future: Future[Conversion] = Future()
-        answer = self.answers.get(request.address.name, Conversion())
+        known = (str(request.address), request.address.name)
+        answer = next((self.answers[name] for name in known if name in self.answers), Conversion())
         if isinstance(answer, TaskFailed):
             future.set_exception(answer)
         else:
@@ -51,6 +53,20 @@ def domain(host: str, name: str, *changes: Change, after: tuple[Address, ...] = 
     task = DefineDomain(name, "", "<domain/>", None, (), "start", autostart=True, cluster="c", revision="r")
     address = Address(host, Kind.DOMAIN, name)
     return Step(address, Action.CREATE, Impact.NONE, changes, "", "", task, after, VM)
+
+
+def file(host: str, *readers: str) -> Step:
+    task = WriteDefinition("defs", "a.xml", "a", "", "<domain/>", "pacemaker", readers=readers)
+    return Step(
+        Address(host, Kind.VOLUME, "defs/a.xml"), Action.CREATE, Impact.NONE, (), "", "", task, (), VM
+    )
+
+
+def manager(*after: Step) -> Step:
+    task = ConfigureManager("pacemaker", "c", "<cib/>", "h1", "", (), (), ())
+    address = Address("pacemaker", Kind.CLUSTER, "c")
+    waits = tuple(step.address for step in after)
+    return Step(address, Action.UPDATE, Impact.LIVE, (), "", "", task, waits, VM)
 
 
 def plan(*steps: Step) -> Plan:
@@ -80,6 +96,29 @@ def test_a_refused_domain_is_blocked_at_its_vm_and_the_others_go_on():
     assert "h1" in found.summary
     assert "Unknown CPU model NoSuchCpu" in found.summary
     assert "virsh cpu-models" in found.hint
+
+
+def test_a_file_is_tried_by_each_host_that_may_start_its_guest_from_there():
+    refusal = Conversion("internal error: Unknown CPU model NoSuchCpu", 1)
+    oracle = Oracle({"h3/volume/defs/a.xml": refusal})
+    shared = file("h1", "h2", "h3")
+
+    deep = deepen(plan(shared, domain("h2", "b"), domain("h3", "c")), oracle)
+
+    assert oracle.asked[:3] == ["h1/volume/defs/a.xml", "h2/volume/defs/a.xml", "h3/volume/defs/a.xml"]
+    assert names(deep) == ["h2/domain/b", "h3/domain/c"]
+    assert [found.summary for found in deep.blocked] == [f"h3 could not start a: {refusal.refusal}"]
+
+
+def test_no_manager_is_told_of_a_guest_that_a_host_could_not_start():
+    files = file("h1"), file("h2")
+    whole = plan(*files, manager(*files))
+    assert without_hollow(deepen(whole, Oracle())) == whole
+
+    deep = without_hollow(deepen(whole, Oracle({"h2/volume/defs/a.xml": Conversion("no", 1)})))
+
+    assert names(deep) == ["h1/volume/defs/a.xml"]
+    assert {found.code for found in deep.blocked} == {"plan.deep-refused", "plan.held"}
 
 
 def test_a_refused_change_is_shown_where_the_manifest_makes_it():

@@ -9,9 +9,12 @@ from pathlib import Path
 import jsonschema_rs
 import pytest
 
+from kvmdecl.cli.drift import _seen
 from kvmdecl.diagnostics import Diagnostic, Severity
 from kvmdecl.drift import DriftClass, find_drift
+from kvmdecl.hosts.processes import job, user_and_machine
 from kvmdecl.libvirt_xml.fingerprint import ABSENT
+from kvmdecl.notices import DriftSeen
 from kvmdecl.plan import Action, Change, ChangeOrigin, HostStatus, Impact, Plan, PlannedHost, Step
 from kvmdecl.state import Address, Kind
 from kvmdecl.tasks import CreateVolume, DefineDomain, Task
@@ -158,3 +161,18 @@ def test_a_silent_host_counts_nothing_and_the_last_success_stays_what_it_was():
     assert 'kvmdecl_last_success_timestamp_seconds{cluster="demo"} 1000' in second
     assert 'kvmdecl_last_run_timestamp_seconds{cluster="demo"} 2000' in second
     assert "kvmdecl_last_success" not in third
+
+
+def test_a_notice_has_how_many_there_are_of_each():
+    assert _seen(find_drift(silent(CHANGED))) == DriftSeen(
+        "demo",
+        *user_and_machine(),
+        job(),
+        True,
+        hosts=2,
+        silent=1,
+        changed=1,
+        missing=0,
+        outside=0,
+        unapplied=0,
+    )

@@ -99,6 +99,12 @@ class Story:
         digest = self.run("plan", "--format", "json").plan["digest"]
         return [part for address in addresses for part in ("--allow-delete", f"{address}@{digest}")]
 
+    def git(self, *words: str) -> None:
+        """Run git in the manifest's folder."""
+        who = [f"GIT_{role}_{what}" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")]
+        env = self.environment(rehearse=False) | dict.fromkeys(who, "a@example")
+        subprocess.run(["git", *words], cwd=self.folder, env=env, check=True)
+
     def connect(self, host: str) -> Connection:
         """A connection to a lab host, to look at it without kvmdecl."""
         return Connection(self.lab.hosts[host].uri())

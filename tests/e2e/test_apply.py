@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema_rs
@@ -81,7 +82,7 @@ def test_a_live_change_keeps_the_guests_process(story: Story):
     assert plan.code == 2
     assert "1 -> 2" in plan.out
     assert "live" in plan.out
-    story.ok("apply", "--yes")
+    denied_until_waived(story)
 
     assert qemu_pid(story, host, "web-1") == pid
     with story.connect(host) as connection:
@@ -89,6 +90,36 @@ def test_a_live_change_keeps_the_guests_process(story: Story):
         assert domain.vcpusFlags(libvirt.VIR_DOMAIN_AFFECT_LIVE) == 2
         assert domain.vcpusFlags(libvirt.VIR_DOMAIN_AFFECT_CONFIG) == 2
     assert story.run("plan", "--detailed-exitcode").code == 0
+
+
+def denied_until_waived(story: Story) -> None:
+    """Save the plan under a policy that denies it, see that nothing of it happens, and apply it with a waiver."""
+    policies = story.folder / "policies.yaml"
+    policies.write_text(CALM)
+    planned = story.run("plan", "--out", "plan.json", "--policies", "policies.yaml")
+    assert (planned.code, planned.err.count("error[policy.denied]")) == (4, 1)
+    before = {host: _definitions(story, host) for host in HOSTS}
+
+    for given in ([], ["--policies", "policies.yaml"]):
+        refused = story.run("apply", "plan.json", "--yes", *given)
+        assert (refused.code, "the plan is denied by calm" in refused.err) == (4, True), refused.err
+    assert {host: _definitions(story, host) for host in HOSTS} == before
+
+    policies.write_text(CALM + WAIVED)
+    assert "3 of 3 steps done" in story.ok("apply", "plan.json", "--yes", *given).out
+
+
+CALM = """\
+apiVersion: kvmdecl/v1
+policies:
+  calm:
+    deny: nobody changes CPUs
+    fields: [cpus.*]
+"""
+WAIVED = """\
+    waive:
+    - {on: [domain/web-*], until: 2099-01-01, reason: it was agreed to}
+"""
 
 
 def test_a_disk_is_plugged_grown_and_unplugged_by_name(story: Story):
@@ -149,11 +180,12 @@ def test_an_absent_vm_is_deleted_with_consent_by_name_and_its_disk_stays(story: 
     story.edit("state: absent", "protect: false")
     story.ok("apply", "--yes")
 
-    story.edit("protect: false", "state: absent")
+    consented = reviewed(story, lambda: story.edit("protect: false", "state: absent"))
     refused = story.run("apply", "--yes")
     assert refused.code == 4
     consents = re.findall(r"--allow-delete (\S+/domain/web-\d@[0-9a-f]{12})", refused.err)
-    assert consents[0].startswith(f"{host}/domain/web-1@")
+    assert sorted(consents) == consented
+    assert any(each.startswith(f"{host}/domain/web-1@") for each in consents)
     stale = story.run("apply", "--yes", "--allow-delete", f"{host}/domain/web-1@{'0' * 12}")
     assert (stale.code, "error[apply.stale-consent]" in stale.err) == (1, True)
     story.ok("apply", "--yes", *(part for each in consents for part in ("--allow-delete", each)))
@@ -161,6 +193,44 @@ def test_an_absent_vm_is_deleted_with_consent_by_name_and_its_disk_stays(story: 
     with story.connect(host) as connection:
         assert connection.listAllDomains() == []
         assert "web-1.root.qcow2" in connection.storagePoolLookupByName("vms").listVolumes()
+
+
+def reviewed(story: Story, edit: Callable[[], None]) -> list[str]:
+    """Put an edit on a branch, and look at it as a pull request shows it: jobs that know no host, and a plan.
+
+    Returns the consents that the page says are needed.
+    """
+    for command in (
+        ["init", "-qb", "main"],
+        ["add", "cluster.yaml"],
+        ["commit", "-qm", "x"],
+        ["checkout", "-qb", "pr"],
+    ):
+        story.git(*command)
+    edit()
+    story.git("commit", "-qam", "x")
+    offline = story.ok("diff", "main...HEAD", "--format", "html", rehearse=False).out
+    assert story.run("plan", "--out", "plan.json").code == 0
+
+    comment, sarif, page, svg = (
+        story.ok("plan", "plan.json", "--format", form, rehearse=False).out
+        for form in ("markdown", "sarif", "html", "svg")
+    )
+
+    digest = json.loads((story.folder / "plan.json").read_text())["digest"]
+    assert comment.startswith("<!-- kvmdecl:plan:story -->\n### kvmdecl plan")
+    assert comment.endswith(f"Plan `{digest}` of `story`, manifest `{digest_of(story)}`.\n")
+    assert "| **deleted** | 3 | `domain/web-1`, `domain/web-2`, `domain/web-3` |" in comment
+    results = json.loads(sarif)["runs"][0]["results"]
+    lines = {each["locations"][0]["physicalLocation"]["region"]["startLine"] for each in results}
+    assert ([each["ruleId"] for each in results], len(lines)) == (["plan.interrupts"] * 3, 1)
+    assert all(f"web-{n}: gone" in text for text in (svg, page, offline) for n in (1, 2, 3))
+    return sorted(re.findall(r"--allow-delete (\S+?@[0-9a-f]{12})", page))
+
+
+def digest_of(story: Story) -> str:
+    """What a plan calls the manifest's revision."""
+    return str(json.loads((story.folder / "plan.json").read_text())["revision"])[:12]
 
 
 def test_an_object_edited_between_plan_and_apply_is_refused_by_name_and_the_others_proceed(story: Story):

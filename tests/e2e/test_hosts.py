@@ -97,11 +97,38 @@ def test_a_plan_is_not_carried_out_on_another_machine(story: Story):
             assert connection.listAllStoragePools() == []
 
 
-def test_the_doctor_finds_nothing_wrong_with_hosts_but_that_nothing_confines_their_guests(story: Story):
-    story.write(CLUSTER.replace('/system"}', '/system", reserve: {memory: 1GiB}}'))
+def test_the_doctor_finds_nothing_wrong_with_healthy_hosts_and_that_none_reaches_one_of_them(story: Story):
+    story.write(CLUSTER)
     story.ok("apply", "--yes")
     answer = story.ok("doctor", "--read-write", "--format", "json")
     found = json.loads(answer.out)["findings"]
-    assert {finding["name"] for finding in found if finding["outcome"] != "ok"} <= {"confinement"}
+    assert [finding for finding in found if finding["outcome"] != "ok"] == []
     assert {finding["host"] for finding in found} >= set(HOSTS)
-    assert {"reach", "libvirt", "kvm", "pool-space"} <= {finding["name"] for finding in found}
+    questions = {finding["name"] for finding in found if finding["host"] == "kvm-1"}
+    assert {
+        "reach",
+        "libvirt",
+        "kvm",
+        "pool-space",
+        "confinement",
+        "clock",
+        "pool-inodes",
+        "thp",
+    } <= questions
+
+    address = story.lab.host("kvm-2").address
+    for host in ("kvm-1", "kvm-3"):
+        assert (
+            story.lab.run(["ip", "route", "add", "unreachable", f"{address}/32"], host=host).returncode == 0
+        )
+    try:
+        answer = story.run("doctor")
+    finally:
+        for host in ("kvm-1", "kvm-3"):
+            story.lab.run(["ip", "route", "del", "unreachable", f"{address}/32"], host=host)
+    assert answer.code == 2
+    away = "FAILURE migration-way: tries kvm-2:49152 of kvm-2, and is turned away: no route, or a firewall"
+    assert answer.out.count(away) == 2
+    back = "tries kvm-1:49152 of kvm-1, kvm-3:49152 of kvm-3, and nobody answers: a firewall swallows it"
+    assert answer.out.count(back) == 1
+    assert answer.out.count("FAILURE") == 3

@@ -72,6 +72,15 @@ def in_order(story: Story) -> None:
 
 
 def test_disks_and_files_are_put_there_and_a_guest_is_changed_where_it_runs(ha: Story):
+    # Each host's libvirt is asked about what would be in its file.
+    ha.edit("ha: true}", "ha: true, cpus: {count: 1, model: NoSuchCpu}}")
+    refused = {
+        each["subject"]: each["code"] for each in ha.run("plan", "--deep", "--format", "json").plan["blocked"]
+    }
+    assert refused == {f"{host}/volume/defs/db.xml": "plan.deep-refused" for host in HOSTS}
+    ha.edit("ha: true, cpus: {count: 1, model: NoSuchCpu}}", "ha: true}")
+    assert not ha.run("plan", "--deep", "--format", "json").plan["blocked"]
+
     ha.ok("apply", "--yes")
     for host in HOSTS:
         with ha.connect(host) as connection:

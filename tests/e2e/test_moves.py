@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 import libvirt
 import pytest
 
-from tests.e2e.conftest import HOSTS, Story, find_vm
+from kvmdecl.names import derive_uuid
+from kvmdecl.state import Kind
+from tests.e2e.conftest import HOSTS, Story, find_vm, sha256
 
 pytestmark = pytest.mark.xdist_group("lab")
 
@@ -31,6 +33,7 @@ defaults: {vms: {memory: 32MiB, image: tiny}}
 vms:
   a: {host: kvm-1}
   b: {host: kvm-2}
+  off: {host: kvm-1, state: stopped, firmware: uefi, tpm: emulator, disks: {data: {size: 64MiB, format: raw}}}
 """
 TICKS = 0x46C
 """Where the BIOS counts timer interrupts, 18.2 in a second. A guest that was halted lags behind its clock from then on;
@@ -118,20 +121,68 @@ def require_nothing_left(story: Story) -> None:
     assert answer.code == 0, answer.out + answer.err
 
 
-def test_running_guests_swap_their_hosts_with_their_disks(story: Story):
+def test_guests_swap_their_hosts_with_their_disks(story: Story):
     story.write(CLUSTER)
     story.ok("apply", "--yes")
+    disks = write_disks_of_off(story)
+    files = write_files_of_off(story)
     time.sleep(1.5)  # they boot
     before = halted_for_a_moment(story, "a", "b")
 
     story.edit("a: {host: kvm-1}", "a: {host: kvm-2}")
     story.edit("b: {host: kvm-2}", "b: {host: kvm-1}")
+    story.edit("off: {host: kvm-1", "off: {host: kvm-2")
     with watched(story, "a", "b"):
         story.ok("apply", "--yes")
 
-    assert [find_vm(story, name) for name in ("a", "b")] == ["kvm-2", "kvm-1"]
+    assert [find_vm(story, name) for name in ("a", "b", "off")] == ["kvm-2", "kvm-1", "kvm-2"]
     require_went_on(story, before)
     require_nothing_left(story)
+    assert [disks_of_off(story, host) for host in ("kvm-1", "kvm-2")] == [disks, disks], "no byte is another"
+    assert files_of_off(story, "kvm-2") == files
+    assert files_of_off(story, "kvm-1") == {}
+    copy = story.lab.hosts["kvm-2"].folder / "srv/vms/off.data.raw"
+    assert copy.stat().st_blocks < 4096, "of 512 bytes: holes stay holes"
+
+    story.edit("defaults: {vms: {", "defaults: {vms: {migration: {left: delete}, ")
+    left = ["/".join(step["address"].values()) for step in story.ok("plan", "--format", "json").plan["steps"]]
+    assert {f"kvm-1/volume/vms/{name}" for name in disks} < set(left)
+    assert story.run("apply", "--yes").code == 4
+    story.ok("apply", "--yes", *story.consents(*left))
+    require_nothing_left(story)
+    assert list((story.lab.hosts["kvm-1"].folder / "srv/vms").glob("[ao]*.root.*")) == []
+    assert disks_of_off(story, "kvm-2") == disks
+
+
+def write_disks_of_off(story: Story) -> dict[str, str]:
+    """Give a guest's disk something in the middle and at the end; returns the digests of all of its disks."""
+    with (story.lab.hosts["kvm-1"].folder / "srv/vms/off.data.raw").open("r+b") as disk:
+        for at, text in ((5 << 20, b"middle" * 100_000), ((64 << 20) - 3, b"end")):
+            disk.seek(at)
+            disk.write(text)
+    return disks_of_off(story, "kvm-1")
+
+
+def write_files_of_off(story: Story) -> dict[str, bytes]:
+    """What it would have in files of its host if it had run; returns what is in them."""
+    library = story.lab.hosts["kvm-1"].folder / "lib"
+    tpm = library / f"swtpm/{derive_uuid('story', Kind.DOMAIN, 'off')}/tpm2"
+    tpm.mkdir(parents=True)
+    (tpm / ".lock").touch()
+    (tpm / "tpm2-00.permall").write_bytes(b"state" * 1201)
+    (library / "qemu/nvram/off_VARS.fd").write_bytes(b"\xff" * 300_000 + b"variables" + bytes(240_363))
+    return files_of_off(story, "kvm-1")
+
+
+def files_of_off(story: Story, host: str) -> dict[str, bytes]:
+    library = story.lab.hosts[host].folder / "lib"
+    found = [*library.glob("qemu/nvram/off*"), *library.glob("swtpm/*/tpm*/*")]
+    return {path.name: path.read_bytes() for path in found if path.name != ".lock"}
+
+
+def disks_of_off(story: Story, host: str) -> dict[str, str]:
+    folder = story.lab.hosts[host].folder / "srv/vms"
+    return {name: sha256(folder / name) for name in ("off.data.raw", "off.root.qcow2")}
 
 
 SMALL = """\
@@ -172,7 +223,7 @@ def test_guests_of_full_hosts_swap_by_a_third_one_and_leave_a_drained_one(story:
 
 @pytest.mark.proof
 def test_a_move_whose_apply_is_killed_is_ended_by_the_next_one(story: Story):
-    text = CLUSTER.replace("  b: {host: kvm-2}\n", "")
+    text = CLUSTER.partition("  b:")[0]
     story.write(text)
     story.ok("apply", "--yes")
     time.sleep(1.5)

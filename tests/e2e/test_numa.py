@@ -178,3 +178,32 @@ def test_a_guest_of_nobody_keeps_its_cpus(story: Story):
     assert len(given) == 10
     assert given.isdisjoint({"1", "9"})
     assert "theirs  2 CPUs, 64MiB, not in the manifest: pinned on 1,9" in story.ok("map").out
+
+
+@pytest.mark.proof
+def test_a_running_guest_arrives_on_cpus_and_in_the_cell_of_its_new_host(
+    make_lab: Callable[..., Lab], tmp_path: Path
+):
+    names = ("kvm-1", "kvm-2")
+    story = Story(tmp_path, make_lab(names, topologies=dict.fromkeys(names, MACHINE)))
+    hosts = "".join(
+        f"  {name}: {{uri: '{story.lab.host(name).uri()}', dedicated: '{cpus}', reserve: {{memory: 1GiB}}}}\n"
+        for name, cpus in zip(names, ("1-3,9-11", "5-7,13-15"), strict=True)
+    )
+    guest = "vms: {a: {host: kvm-1, type: qemu, cpus: {count: 2, policy: dedicated}, memory: 64MiB}}\n"
+    story.write(f"apiVersion: kvmdecl/v1\ncluster: edge\nhosts:\n{hosts}{guest}")
+    story.ok("apply", "--yes", rehearse=False)
+    story.edit("host: kvm-1", "host: kvm-2")
+    assert "stays where it is\n" not in story.ok("plan", rehearse=False).out.partition("numa")[2]
+    story.ok("apply", "--yes", rehearse=False)
+
+    with story.connect("kvm-2") as connection:
+        domain = connection.lookupByName("a")
+        assert [[cpu for cpu, there in enumerate(cpus) if there] for cpus in domain.vcpuPinInfo()] == [
+            [5],
+            [13],
+        ]
+        memory = etree.fromstring(domain.XMLDesc()).find("numatune/memory")
+    assert memory is not None
+    assert memory.get("nodeset") == "1"
+    assert story.run("plan", "--detailed-exitcode", rehearse=False).code == 0

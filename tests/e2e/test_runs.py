@@ -16,6 +16,9 @@ from kvmdecl.hosts.protocol import TakeLock
 from kvmdecl.hosts.runlock import read_lock, take_lock
 from kvmdecl.runs import Holder
 from tests.e2e.conftest import HOSTS, Answer, Story
+from tests.notify.inbox import Inbox, inbox
+
+__all__ = ["inbox"]
 
 pytestmark = pytest.mark.xdist_group("lab")
 
@@ -88,9 +91,15 @@ def test_two_runs_at_once_ctrl_c_and_what_is_left(story: Story):
     assert [holder(story, host) for host in HOSTS] == [None] * 3
 
 
-def test_a_run_is_undone_through_a_plan_that_is_reviewed(story: Story):
+def test_a_run_is_undone_through_a_plan_that_is_reviewed(
+    story: Story, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+):
     story.write(CLUSTER.split("  web:", maxsplit=1)[0])
-    story.ok("apply", "--yes")
+    told = story.run("apply", "--yes")
+    assert (told.code, "notify.failed" in told.err) == (0, False), told.err
+    monkeypatch.delenv("KVMDECL_WEBHOOK")
+    (posted,) = inbox.got
+    assert re.match(r"kvmdecl apply of story: done. (\d+) of \1 steps done\.\nRun ", posted["text"])
     story.write(
         CLUSTER.replace("32MiB", "48MiB").replace(", after: [{vm: db, until: agent, timeout: 50s}]", "")
     )
@@ -115,6 +124,9 @@ def test_a_run_is_undone_through_a_plan_that_is_reviewed(story: Story):
         [("apply", "done"), ("apply", "done")],
         [("apply", "done")],
     ]
+    assert [(each["to"], each["way"]) for each in states[0]["runs"][0]["agreed"]] == [
+        ("plan", "flag"), ("kvm-2/domain/web", "flag")
+    ]  # fmt: skip
 
 
 def test_the_lock_of_a_run_on_another_machine_is_broken_by_its_name_only(story: Story):
@@ -211,5 +223,8 @@ def test_a_rollout_stops_at_its_canary_and_goes_on_wave_by_wave(story: Story):
     canary = story.ok("apply", "--yes", "--until-wave", "canary")
     assert "In waves; ended when something fails on more than 0 hosts:" in canary.out
     assert made(story) == [2, 0, 0]
+    one = story.ok("apply", "--yes", "--vm", "v3")
+    assert "A part of the plan: --vm v3, with " in one.out
+    assert made(story) == [2, 0, 2]
     story.ok("apply", "--yes")
     assert made(story) == [2, 2, 2]

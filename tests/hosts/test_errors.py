@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import libvirt
 import pytest
 
@@ -32,6 +35,12 @@ SYSTEM, INTERNAL, RPC, AUTH = (
             "libvirtd",
         ),
         (SYSTEM, "unable to connect to server at 'h:16514': No route to host", "host.unreachable", "up"),
+        (
+            libvirt.VIR_ERR_OPERATION_TIMEOUT,
+            "Timed out during operation: cannot acquire state change lock",
+            "host.error",
+            "virsh domjobinfo",
+        ),
         (
             SYSTEM,
             "Failed to connect socket to '/x': No such file or directory",
@@ -102,3 +111,32 @@ def test_an_object_that_does_not_exist_is_gone(number: int):
 
 def test_a_host_that_does_not_answer_is_not_a_thing_that_is_gone():
     assert not is_gone(error(SYSTEM, "End of file while reading data"))
+
+
+_LOOKED_FOR_IN_VAIN = """\
+import gc, libvirt, os
+from kvmdecl.hosts import worker
+
+def serve(pipe, work):
+    gc.set_threshold(1)
+    connection = libvirt.open("test:///default")
+    for _ in range(100):
+        ring = type("Ring", (), {})()
+        ring.itself, ring.handle = ring, connection.lookupByName("test")
+        del ring
+        try:
+            connection.lookupByName("nobody")
+        except libvirt.libvirtError as error:
+            print(error.get_error_code(), flush=True)
+
+worker.serve = serve
+worker.main("read", os.pipe()[0])
+"""
+
+
+def test_no_error_is_lost_to_a_handle_that_is_collected_before_it_is_looked_at():
+    """libvirt forgets a thread's last error when it frees a domain; Python asks for it after the call has returned."""
+    program = [sys.executable, "-c", _LOOKED_FOR_IN_VAIN]
+    told = subprocess.run(program, capture_output=True, text=True, check=True).stdout.split()
+
+    assert told == [str(libvirt.VIR_ERR_NO_DOMAIN)] * 100

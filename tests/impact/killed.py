@@ -32,7 +32,8 @@ MARK = b"what the guest keeps on its disk" * 1024
 
 WRITES: dict[type, tuple[str, ...]] = {
     libvirt.virConnect: (
-        "defineXMLFlags", "networkDefineXML", "storagePoolDefineXML", "secretDefineXML", "nwfilterDefineXML",
+        "defineXMLFlags", "networkDefineXML", "storagePoolDefineXML", "storagePoolCreateXML",
+        "secretDefineXML", "nwfilterDefineXML",
         "allocPages", "setMemoryParameters",
     ),
     libvirt.virDomain: (

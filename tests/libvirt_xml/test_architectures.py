@@ -11,12 +11,12 @@ import pytest
 from lxml import etree
 from pydantic import ValidationError
 
+from kvmdecl.architectures import ARCHITECTURES
 from kvmdecl.cluster import ResolvedVm
 from kvmdecl.libvirt_xml.domain import domain_xml
 from kvmdecl.libvirt_xml.fields import differences
 from kvmdecl.libvirt_xml.overlay import complete
 from kvmdecl.manifest import Vm
-from kvmdecl.manifest.architectures import ARCHITECTURES
 from kvmdecl.manifest.guest_os import with_defaults
 from kvmdecl.names import MIB
 from kvmdecl.state import Kind

@@ -89,6 +89,18 @@ cluster.yaml:4:16: error[manifest.bad-value]: `runing` is not allowed here
 1 error
 """,
     ),
+    "a word of other programs, which is no more than near to the opposite": (
+        "vms:\n  web: {state: present}\n",
+        """\
+cluster.yaml:4:16: error[manifest.bad-value]: `present` is not allowed here
+  4 |   web: {state: present}
+    |                ^^^^^^^
+  It is one of `running`, `stopped`, `unmanaged`, `absent`.
+  hint: write `running`
+
+1 error
+""",
+    ),
     "a missing key": (
         "images:\n  cd: {format: raw}\n",
         """\
@@ -108,6 +120,91 @@ cluster.yaml:4:1: error[yaml.syntax]: a tab is used for indentation
     | ^^^^
   The YAML reader says: found character that cannot start any token.
   hint: indent with spaces
+
+1 error
+""",
+    ),
+    "a key without its colon": (
+        "vms:\n  web:\n    host kvm-1\n    cpus: 2\n",
+        """\
+cluster.yaml:5:5: error[yaml.syntax]: a key without `: `
+  5 |     host kvm-1
+    |     ^^^^^^^^^^
+  The YAML reader says: mapping values are not allowed in this context.
+  hint: write `host: kvm-1`
+
+1 error
+""",
+    ),
+    "a key without its colon, further down": (
+        "vms:\n  web:\n    cpus: 2\n    host kvm-1   # the first\n  db: {}\n",
+        """\
+cluster.yaml:6:5: error[yaml.syntax]: a key without `: `
+  6 |     host kvm-1   # the first
+    |     ^^^^^^^^^^
+  The YAML reader says: could not find expected ':'.
+  hint: write `host: kvm-1`
+
+1 error
+""",
+    ),
+    "a colon without a space": (
+        "vms:\n  web:\n    host:kvm-1\n\n    cpus: 2\n",
+        """\
+cluster.yaml:5:5: error[yaml.syntax]: a key without `: `
+  5 |     host:kvm-1
+    |     ^^^^^^^^^^
+  The YAML reader says: mapping values are not allowed in this context.
+  hint: write a space after the `:`, as in `host: kvm-1`
+
+1 error
+""",
+    ),
+    "a name above its entry": (
+        "vms:\n  web\n    cpus: 2\n",
+        """\
+cluster.yaml:4:3: error[yaml.syntax]: a key without `: `
+  4 |   web
+    |   ^^^
+  The YAML reader says: mapping values are not allowed in this context.
+  hint: write `web:`
+
+1 error
+""",
+    ),
+    "a key that is indented too far": (
+        "vms:\n  web:\n    host: kvm-1\n     cpus: 2\n",
+        """\
+cluster.yaml:6:10: error[yaml.syntax]: a `:` cannot stand here
+  6 |      cpus: 2
+    |          ^
+  The YAML reader says: mapping values are not allowed in this context.
+  hint: indent the key like its neighbours, or put text that contains `: ` in quotes
+
+1 error
+""",
+    ),
+    "a second line of a text, with a colon": (
+        "vms:\n  web:\n    description: two\n      lines\n      and: a colon\n",
+        """\
+cluster.yaml:7:10: error[yaml.syntax]: a `:` cannot stand here
+  7 |       and: a colon
+    |          ^
+  The YAML reader says: mapping values are not allowed in this context.
+  hint: indent the key like its neighbours, or put text that contains `: ` in quotes
+
+1 error
+""",
+    ),
+    "a range in braces without quotes": (
+        "vms: {web-{1..2}: {cpus: 2}}\n",
+        """\
+cluster.yaml:3:11: error[yaml.syntax]: a `{` cannot stand in the middle of this text
+  3 | vms: {web-{1..2}: {cpus: 2}}
+    |           ^
+  The YAML reader says: did not find expected ',' or '}'.
+  note: cluster.yaml:3:6: while parsing a flow mapping, which begins here
+  hint: put the whole text in quotes
 
 1 error
 """,
@@ -236,6 +333,51 @@ cluster.yaml:3:47: error[manifest.bad-disk]: a qcow2 disk cannot be filled with 
   3 | vms: {web: {disk: {size: 1GiB, preallocation: full}}}
     |                                               ^^^^
   hint: use `falloc`, or `format: raw`
+
+1 error
+""",
+    ),
+    "two hosts of one vm": (
+        "vms: {web: {host: [kvm-1, kvm-2]}}\n",
+        """\
+cluster.yaml:3:19: error[manifest.wrong-type]: a single name is expected here, not a list
+  3 | vms: {web: {host: [kvm-1, kvm-2]}}
+    |                   ^^^^^^^^^^^^^^
+  hint: write one name, without brackets
+
+1 error
+""",
+    ),
+    "one word where there are lists of keys": (
+        'vms: {web: {hostdevs: "0000:41:00.0"}}\n',
+        """\
+cluster.yaml:3:23: error[manifest.wrong-type]: a list is expected here, not `0000:41:00.0`
+  3 | vms: {web: {hostdevs: "0000:41:00.0"}}
+    |                       ^^^^^^^^^^^^^^
+  hint: write `[{key: value}]`; keys of each are mdev, pci, scsi, scsi_host, usb
+
+1 error
+""",
+    ),
+    "one word where there is a list": (
+        "vms: {web: {nics: lan}}\n",
+        """\
+cluster.yaml:3:19: error[manifest.wrong-type]: a list is expected here, not `lan`
+  3 | vms: {web: {nics: lan}}
+    |                   ^^^
+  hint: write `[lan]`
+
+1 error
+""",
+    ),
+    "a loop whose variable has another name in the entry": (
+        "vms:\n  db-{sites}:\n    for: {site: [a, b]}\n",
+        """\
+cluster.yaml:5:11: error[expand.unused-variable]: the key does not use `site`
+  5 |     for: {site: [a, b]}
+    |           ^^^^
+  All of its values would give the same name.
+  hint: write `db-{site}`
 
 1 error
 """,
@@ -465,3 +607,42 @@ def test_thousands_of_errors_are_still_quick(tmp_path: Path, manifest: Loader) -
     start = time.process_time()
     assert len(manifest.reject(text)) == 4000
     assert time.process_time() - start < 10
+
+
+@pytest.mark.parametrize(
+    ("version", "summary", "hint"),
+    [
+        ("kvmdecl/v2", "is a newer version of this format", "install a newer kvmdecl"),
+        ("kvmdecl/v10", "is a newer version of this format", "install a newer kvmdecl"),
+        ("kvmdecl/v0", "is no version of this format", "write `kvmdecl/v1`"),
+        ("v1", "is no version of this format", "write `kvmdecl/v1`"),
+    ],
+)  # fmt: skip
+def test_a_newer_version_asks_for_a_newer_program(tmp_path: Path, version: str, summary: str, hint: str):
+    path = tmp_path / "cluster.yaml"
+    path.write_text(f"cluster: x\napiVersion: {version}\n")
+
+    with pytest.raises(Rejected) as rejected:
+        load(path)
+
+    (found,) = rejected.value.diagnostics
+    assert (found.code, found.summary) == ("manifest.version", f"`{version}` {summary}")
+    assert found.hint.partition(";")[0] == hint
+    assert found.at is not None
+    assert (found.at.line, found.at.column) == (2, 13)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("memory: 1GiB\n", "it is a key of `vms.NAME`"),
+        ("vms: {web: {sockets: 2}}\n", "it is a key of `cpus.topology`"),
+        ("vms: {web: {size: 2GiB}}\n", "it is a key of `memory`, `disk`, `disks.NAME`"),
+        ("vms: {web: {ram: 2GiB}}\n", "write `memory`"),
+        ("vms: {web: {vcpus: 2}}\n", "did you mean `cpus`?"),
+        ("vms: {web: {disk: {sise: 2GiB}}}\n", "did you mean `size`?"),
+    ],
+)
+def test_a_key_in_the_wrong_place_is_told_where_it_belongs(manifest: Loader, text: str, hint: str):
+    (found,) = manifest.reject(text)
+    assert (found.code, found.hint) == ("manifest.unknown-key", hint)

@@ -27,6 +27,7 @@ RACKS = f"'kvm-{{1..3}}': {{uri: {URI}, labels: {{rack: 'r{{n}}'}}}}"
 COLOURS = "red: 'qemu+tls://red.example/system', blue: 'qemu+tls://blue.example/system'"
 NVRAM = "{type: uefi, loader: /srv/code.fd, nvram: /srv/vms/web.fd}"
 GFS2 = "mounts: {vms: {device: /dev/sdb, type: gfs2}}"
+REMOTE = "{port: 9898, password: {env: KVMDECL_SECRET_CIB}"
 LMS = "quorum: {device: {host: q.example, algorithm: lms}}"
 
 
@@ -92,6 +93,8 @@ CASES = [
     Case("ha.too-slow", "2m", manifest(more="recover_within: 2m"), manifest(more="recover_within: 3m")),
     Case("ha.names-differ", '"qemu+tls://10.0.0.{n}/system"',
          manifest(on="'kvm-{1..3}': {uri: \"qemu+tls://10.0.0.{n}/system\"}"), manifest()),
+    Case("ha.remote-unverified", "{port", manifest(more=f"remote: {REMOTE}}}"),
+         manifest(more=f"remote: {REMOTE}, address: 127.0.0.1}}")),
     Case("ha.bad-name", "{disk: 1GiB, ha: true}", manifest("1web: {disk: 1GiB, ha: true}"), manifest()),
     Case("ha.bad-name", "{disk: 1GiB, ha: true}", manifest("libvirtd: {disk: 1GiB, ha: true}"), manifest()),
     Case("ha.disk-not-shared", "1GiB", manifest(pools="vms: {path: /srv/vms}"), manifest()),
@@ -215,6 +218,14 @@ def test_every_code_of_a_check_is_tried():
     assert pages - tried == {
         *("ha.host-unknown", "ha.vm-unknown"),  # of test_emission
         *("ha.missing-tool", "ha.not-started", "ha.refused", "ha.tool-failed"),  # of test_proof
-        *("ha.down", "ha.left-over-rule", "ha.moved", "ha.no-answer", "ha.no-way", "ha.not-applied"),
+        *(
+            "ha.down",
+            "ha.left-over-rule",
+            "ha.moved",
+            "ha.no-answer",
+            "ha.needs-shell",
+            "ha.no-way",
+            "ha.not-applied",
+        ),
         *("ha.not-at-rest", "ha.not-ours", "ha.not-read", "ha.paused", "ha.set-by-hand"),  # of test_manager
     }

@@ -5,24 +5,28 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from kvmdecl_pacemaker.check import check
 from kvmdecl_pacemaker.cib import cib, cib_text
 from kvmdecl_pacemaker.commands import commands
-from kvmdecl_pacemaker.configuration import Configuration, Primitive
+from kvmdecl_pacemaker.configuration import NEVER, Configuration, Primitive
+from kvmdecl_pacemaker.configure import configure
 from kvmdecl_pacemaker.corosync import corosync_conf, detection_time
 from lxml import etree
 
 from kvmdecl.diagnostics import Diagnostic
 from kvmdecl.facts import HostFacts
 from kvmdecl.names import GIB
-from kvmdecl.pipeline import load_cluster
+from kvmdecl.pipeline import load_cluster, rehearse
 from kvmdecl.pluginhost import load_plugins
 from kvmdecl.scenario import example_host
 from kvmdecl.snapshot import write_snapshots
 from kvmdecl.state import Unreachable
-from tests.pacemaker.support import FENCING, LINKS, URI, configured, manifest, told
+from kvmdecl.uri import parse_manifest_uri
+from tests.pacemaker.support import FENCING, LINKS, URI, configured, manifest, placed, told
 
 STORIES = Path(__file__).parents[1] / "scenarios"
 NAMES = sorted(path.parent.name for path in STORIES.glob("ha-*/cluster.yaml"))
@@ -304,6 +308,43 @@ def test_passwords_are_in_no_file():
     found = configured(manifest(ha=f"{FENCING.replace('/etc/bmc', '{env: KVMDECL_SECRET_BMC}')}, {LINKS}"))
     assert 'name="password" value="lrm://"' in cib_text(found)
     assert 'cibsecret set fence-kvm-1 password "$KVMDECL_SECRET_BMC"' in commands(found)
+
+
+def test_a_guest_with_cpus_of_its_own_is_started_where_it_has_some_and_never_moves():
+    two = "memory: 1GiB, disk: {size: 1GiB, pool: vms}, ha: true, cpus: {count: 2, policy: dedicated}"
+    host = "{uri: 'qemu+tls://NAME.example/system', dedicated: CPUS}"
+    on = ", ".join(
+        f"{name}: {host.replace('NAME', name).replace('CPUS', cpus)}"
+        for name, cpus in (("kvm-1", "2-7"), ("kvm-2", "2-7"), ("kvm-3", "4-5"))
+    )
+    found = configured(
+        manifest(f"a: {{host: kvm-1, {two}}}, b: {{host: kvm-1, {two}}}", on=on, more="definitions: defs",
+                 pools="vms: {path: /srv/vms, shared: true}, defs: {path: /srv/defs}")
+    )  # fmt: skip
+    assert {dict(each.meta)["allow-migrate"] for each in found.resources} == {"false"}
+    bans = {
+        (rule.resource, rule.node)
+        for rule in found.locations
+        if rule.resource in "ab" and rule.score == NEVER
+    }
+    assert bans == {("b", "kvm-3")}
+    a, b = found.guests
+    assert ([host for host, _ in a.elsewhere], [host for host, _ in b.elsewhere]) == (
+        ["kvm-2", "kvm-3"],
+        ["kvm-2"],
+    )
+    assert dict(a.elsewhere)["kvm-3"] != a.definition
+
+
+def test_in_a_rehearsal_guests_move_between_hosts_of_the_lab():
+    real, facts = placed(manifest())
+    lab = {
+        host.name: parse_manifest_uri("qemu+unix:///system?socket=/lab/sock") for host in real.cluster.hosts
+    }
+    stand_in = replace(real, cluster=rehearse(real.cluster, lab))
+    [web] = configure(stand_in, facts).resources
+    assert dict(web.parameters)["remoteuri"] == "qemu+tcp://%n/system"
+    assert "ha.names-differ" not in {each.code for each in check(stand_in, facts)}
 
 
 # -- what is not known -------------------------------------------------------------------------------------

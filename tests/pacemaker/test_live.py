@@ -154,6 +154,9 @@ def test_a_host_dies_and_its_vms_run_again_where_it_was_proven(story: Story, wat
     cluster = Cluster(story.lab, watch)
     assert set(cluster.homes()) == set(VMS), "apply returns when they run"
     cluster.says("crm_verify", "--live-check", "--verbose")
+    findings = json.loads(story.run("doctor", "--format", "json").out)["findings"]
+    fencing = {f["name"]: f["outcome"] for f in findings if f["name"].startswith("fencing")}
+    assert fencing == {"fencing-agent": "ok", "fencing-device": "ok", "fencing": "ok"}
 
     # What is changed meanwhile is changed where the guest runs, or waits in its file; nobody is restarted for it.
     assert story.ok("plan", "--detailed-exitcode").out.startswith("No changes:")
@@ -163,6 +166,10 @@ def test_a_host_dies_and_its_vms_run_again_where_it_was_proven(story: Story, wat
     story.ok("apply", "--yes")
     assert story.ok("plan", "--detailed-exitcode").out.startswith("No changes:")
     assert watch.now() == started
+
+    # What was written down of it says the same where nobody is asked.
+    story.ok("facts", "--out", "facts")
+    assert story.ok("plan", "--facts", "facts", "--detailed-exitcode").out.startswith("No changes:")
 
     # Now it runs, Pacemaker is asked anew about what there is.
     before, processes = cluster.homes(), watch.now()
@@ -205,12 +212,20 @@ def test_vms_come_change_and_go_by_apply_and_nobody_else_is_restarted(story: Sto
                "db: {memory: 128MiB, disk: 1MiB, shutdown: 10s, ha: {monitor: 5s, priority: 9}}")  # fmt: skip
     assert {step["impact"] for step in story.ok("plan", "--format", "json").plan["steps"]} == {"live"}
     story.ok("apply", "--yes")
+    story.ok("undo", "last", "--yes")
+    assert {step["impact"] for step in story.ok("plan", "--format", "json").plan["steps"]} == {"live"}
+    story.ok("apply", "--yes")
 
     story.edit("  web: {memory: 64MiB, disk: 1MiB, shutdown: 10s, ha: {monitor: 5s}}\n", "")
+    story.ok("apply", "--yes")
+    assert "web" in cluster.homes(), "a line that vanished ends nothing"
+    absent = "  web: {state: absent, memory: 64MiB, disk: 1MiB, shutdown: 10s, ha: {monitor: 5s}}\n"
+    story.edit("  new: {", f"{absent}  new: {{")
     assert story.run("apply", "--yes").code == 4
     assert "web" in cluster.homes(), "its end lacks consent"
     story.ok("apply", "--yes", *story.consents("pacemaker/vm/web"))
     assert "web" not in cluster.homes()
+    story.edit(absent, "")
 
     story.edit(
         "api: {memory: 96MiB, disk: 1MiB, shutdown: 10s, ha: {monitor: 5s}}",

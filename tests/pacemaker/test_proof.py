@@ -32,8 +32,8 @@ def _pacemaker() -> None:
     program("crm_simulate")
 
 
-def proof(tmp_path: Path, text: str, lose: int = 1, memory: int = 64) -> Proof:
-    """Of a cluster of empty hosts with 16 CPUs and so many GiB."""
+def proof(tmp_path: Path, text: str, lose: int = 1, memory: int = 64, *, blind: bool = False) -> Proof:
+    """Of empty hosts with 16 CPUs and so many GiB. `blind`: Pacemaker does not know who has a place where."""
     path = tmp_path / "cluster.yaml"
     path.write_text(text)
     plugins = load_plugins()
@@ -43,7 +43,9 @@ def proof(tmp_path: Path, text: str, lose: int = 1, memory: int = 64) -> Proof:
         name: replace(seen, facts=replace(seen.facts, memory=memory * GIB))
         for name, seen in observations.items()
     }
-    return prove(compile_cluster(cluster, observations, plugins).placed, observations, lose, plugins)
+    placed = compile_cluster(cluster, observations, plugins).placed
+    placed = replace(placed, elsewhere={}) if blind else placed
+    return prove(placed, observations, lose, plugins)
 
 
 def codes(found: Proof) -> list[tuple[str, str]]:
@@ -67,6 +69,13 @@ def test_a_vm_without_ha_keeps_its_room_and_is_lost_with_its_host(tmp_path: Path
     assert found.survives
     assert set(found.start) == {"db"}
     assert all(set(takeover.homes) <= {"db"} for takeover in found.takeovers)
+
+
+def test_vms_that_are_kept_apart_share_a_host_while_one_is_lost_if_they_may(tmp_path: Path):
+    found = proof(tmp_path, manifest("web: {count: 3, memory: 4GiB, apart: host, ha: {crowd: true}}"))
+
+    assert (found.survives, found.findings, found.disputed) == (True, (), ())
+    assert sum(len(takeover.homes) for takeover in found.takeovers) == 3
 
 
 def test_where_there_is_no_room_the_smallest_set_is_told_at_its_line(tmp_path: Path):
@@ -108,7 +117,7 @@ def test_an_order_is_searched_that_strands_nobody(
     assert searched or {code for code, _ in codes(found)} == {"failover.stranded"}
 
 
-def test_a_home_that_has_no_cell_for_a_vm_is_none(tmp_path: Path):
+def test_a_host_that_has_no_cell_left_for_a_vm_is_no_home(tmp_path: Path):
     """Pacemaker counts the CPUs of hosts; each cell of the two hosts has six for vms, and three vms want six."""
     cpus = "cpus: {count: 6, policy: dedicated}, memory: 8GiB, ha: true"
     text = manifest(
@@ -116,9 +125,19 @@ def test_a_home_that_has_no_cell_for_a_vm_is_none(tmp_path: Path):
     )
     text = text.replace(hosts(2), hosts(2, ", dedicated: '2-7,10-15'")) + "placement: numa\n"
 
-    found = proof(tmp_path, text)
+    with pytest.raises(Rejected) as refused:
+        proof(tmp_path, text)
+    homeless = {each.subject for each in refused.value.diagnostics if each.code == "ha.no-second-home"}
+    assert homeless == {"vm/one", "vm/two"}, "three gets the cell that is free on kvm-1"
 
-    assert {code for code, _ in codes(found)} == {"failover.unfit-home"}
+    best = text.replace("ha: true", "ha: {best_effort: true}")
+    found = proof(tmp_path, best)
+    assert codes(found) == []
+    assert {takeover.lost: takeover.down for takeover in found.takeovers} == {
+        ("kvm-1",): ("one",),
+        ("kvm-2",): ("two",),
+    }
+    assert {code for code, _ in codes(proof(tmp_path, best, blind=True))} == {"failover.unfit-home"}
 
 
 def test_without_quorum_all_is_stopped(tmp_path: Path):

@@ -13,7 +13,6 @@ from kvmdecl.facts import PagePool
 from kvmdecl.names import GIB, KIB
 from kvmdecl.placement import place
 from kvmdecl.solver import PlaceAnswer, PlaceRequest
-from kvmdecl.state import HostState, Kind, Ledger, LedgerEntry, ObservedPool, ObservedVolume
 from tests.placement.support import domain, host, hosts, silent
 from tests.resolve.support import HEAD, resolved
 
@@ -78,10 +77,13 @@ def test_a_vm_on_a_host_that_lost_its_network_is_refused() -> None:
     assert found.summary == "web is on kvm-3, which does not get network lan"
 
 
-def test_a_vm_that_may_be_on_a_silent_host_is_left_alone() -> None:
-    cluster = resolved("vms: {a: {host: kvm-1}, web: {}}")
-    placed = place(cluster, hosts() | {"kvm-2": silent("kvm-2")}, never)
-    assert (where(placed), placed.undecided) == ({"a": "kvm-1"}, ("web",))
+@pytest.mark.parametrize("keys", ["", "host: kvm-1"])
+def test_a_vm_that_may_be_on_a_silent_host_is_left_alone_until_the_user_calls_it_new(keys: str) -> None:
+    cluster = resolved("vms: {web: {" + keys + "}}")
+    seen = hosts() | {"kvm-2": silent("kvm-2")}
+    assert place(cluster, seen, never).undecided == ("web",)
+    new = replace(cluster, newcomers=frozenset({"web"}))
+    assert where(place(new, seen, spread)).keys() == {"web"}
 
 
 def test_a_vm_that_was_found_does_not_wait_for_silent_hosts() -> None:
@@ -89,34 +91,6 @@ def test_a_vm_that_was_found_does_not_wait_for_silent_hosts() -> None:
     there = host("kvm-1", domain(cluster.vms[0].uuid))
     placed = place(cluster, hosts(kvm_1=there) | {"kvm-2": silent("kvm-2")}, never)
     assert (where(placed), placed.undecided) == ({"web": "kvm-1"}, ())
-
-
-DISK = "vms: {web: {host: kvm-1, disk: {size: 1GiB, pool: all}}}"
-NOTED = LedgerEntry(Kind.VOLUME, "all/web.root.qcow2", "web", "", complete=True)
-VOLUME = ObservedVolume("all", "web.root.qcow2", "/srv/all/web.root.qcow2", "qcow2", GIB, 0, None)
-
-
-@pytest.mark.parametrize(
-    ("where", "state"),
-    [
-        (
-            "kvm-3",
-            HostState(
-                ledgers=(Ledger("demo", (LedgerEntry(Kind.VOLUME, "all/web.root.qcow2", "web", "", True),)),)
-            ),
-        ),
-        ("kvm-1", HostState(pools=(ObservedPool("all", "", "", True, True, 0, 0, (VOLUME,)),))),
-    ],
-    ids=["another host made its disk", "its disk is in a pool that hosts share"],
-)
-def test_a_vm_that_was_made_and_is_nowhere_waits_for_silent_hosts_though_it_names_another(
-    where: str, state: HostState
-) -> None:
-    cluster = resolved("storage: {all: {path: /srv/all, shared: true}}\n" + DISK)
-    seen = hosts() | {where: replace(host(where), state=state)}
-
-    assert place(cluster, seen, never).undecided == ()
-    assert place(cluster, seen | {"kvm-2": silent("kvm-2")}, never).undecided == ("web",)
 
 
 def test_a_vm_waits_for_any_silent_host_since_an_older_manifest_may_have_put_it_there() -> None:

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from lxml import etree
 
 from kvmdecl.diagnostics import Diagnostic
 from kvmdecl.libvirt_xml.definition import Written, file_text, note
@@ -27,7 +28,14 @@ from kvmdecl.state import (
     ObservedVolume,
     Unreachable,
 )
-from kvmdecl.tasks import CreatePool, CreateVolume, HandOverDomain, ResizeVolume, WriteDefinition
+from kvmdecl.tasks import (
+    CreatePool,
+    CreateVolume,
+    DefineDomain,
+    HandOverDomain,
+    ResizeVolume,
+    WriteDefinition,
+)
 
 HEAD = """\
 apiVersion: kvmdecl/v1
@@ -220,14 +228,66 @@ def test_power_is_the_cluster_managers(planned, state):
     assert planned(manifest(f", ha: true, state: {state}"), running(plan, done(plan), "kvm-2")).empty
 
 
-def test_pins_of_one_host_go_into_no_file(planned):
-    keys = ", ha: true, cpus: {count: 2, policy: dedicated}"
-    text = manifest(keys).replace(
-        '"qemu+tls://{name}/system"', '{uri: "qemu+tls://{name}/system", dedicated: 2-7}'
+TWO = "cpus: {count: 2, policy: dedicated}"
+BOUND = (
+    manifest(f", host: kvm-1, ha: true, {TWO}")
+    .replace(
+        '{"kvm-{1..3}": "qemu+tls://{name}/system"}',
+        '{"kvm-{1..2}": {uri: "qemu+tls://{name}/system", dedicated: 2-7},'
+        ' kvm-3: {uri: "qemu+tls://kvm-3/system", dedicated: 4-5}}',
     )
-    plan = planned(text)
+    .replace("vms: {db", f"vms: {{two: {{host: kvm-1, memory: 1GiB, ha: true, {TWO}}},"
+             f" own: {{host: kvm-2, memory: 1GiB, {TWO}}}, db")
+)  # fmt: skip
+
+
+def pins(xml: str) -> set[str]:
+    return {str(pin.get("cpuset")) for pin in etree.fromstring(xml).iter("vcpupin")}
+
+
+def files(plan: Plan) -> dict[tuple[str, str], str]:
+    """What is written of each vm on each host."""
+    return {
+        (step.task.owner, step.address.host): step.task.xml
+        for step in plan.steps
+        if isinstance(step.task, WriteDefinition)
+    }
+
+
+def test_each_host_has_a_file_with_cpus_of_its_own_that_nobody_else_there_has(planned):
+    plan = planned(BOUND)
+    found = {key: pins(xml) for key, xml in files(plan).items()}
+    (own,) = [pins(step.task.xml) for step in plan.steps if isinstance(step.task, DefineDomain)]
+    for host in ("kvm-1", "kvm-2"):
+        taken = [found["db", host], found["two", host], *([own] if host == "kvm-2" else [])]
+        assert len(set().union(*taken)) == 2 * len(taken), (host, taken)
+    # Both may come to kvm-3 at once, where there is room for one.
+    assert [key for key in found if key[1] == "kvm-3"] == [("db", "kvm-3")]
+    assert found["db", "kvm-3"] == {"4", "5"}
+
+
+def test_a_guest_that_was_started_elsewhere_has_what_it_got_there_and_its_files_stay(planned):
+    plan = planned(BOUND)
+    written, seen = files(plan), done(plan)
+    uuids = {step.task.owner: step.task.uuid for step in plan.steps if isinstance(step.task, WriteDefinition)}
+    (own,) = [step.task for step in plan.steps if isinstance(step.task, DefineDomain)]
+
+    def with_(host: str, name: str, uuid: str, xml: str, *, persistent: bool = False) -> None:
+        domain = ObservedDomain(name, uuid, xml, xml, True, persistent, False, False)
+        seen[host] = replace(
+            seen[host], state=replace(seen[host].state, domains=(*seen[host].state.domains, domain))
+        )
+
+    with_("kvm-2", "own", own.uuid, own.xml, persistent=True)
+    for name in ("db", "two"):
+        with_("kvm-2", name, uuids[name], file_text(written[name, "kvm-2"]))
+    assert files(planned(BOUND, seen)) == {}
+
+
+def test_one_file_that_hosts_share_takes_no_pins_of_one(planned):
+    plan = planned(BOUND.replace("defs: {path: /srv/defs", "defs: {path: /srv/defs, shared: true"))
     assert "plan.bound-definition" in codes(plan)
-    assert not [step for step in plan.steps if isinstance(step.task, WriteDefinition)]
+    assert not files(plan)
 
 
 def test_a_guest_is_handed_over_once_its_files_are_there_and_every_host_answers(planned):

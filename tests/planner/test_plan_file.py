@@ -8,6 +8,7 @@ from pathlib import Path
 import jsonschema_rs
 import pytest
 
+from kvmdecl.cli.main import run
 from kvmdecl.cli.schema import Document, _render
 from kvmdecl.diagnostics import Rejected
 from kvmdecl.pipeline import compile_cluster, load_cluster
@@ -15,6 +16,7 @@ from kvmdecl.plan import Plan
 from kvmdecl.planner import make_plan
 from kvmdecl.pluginhost import load_plugins
 from kvmdecl.scenario import example_host
+from kvmdecl.snapshot import write_snapshots
 from kvmdecl.views.plan_json import plan_schema, read_plan, render_plan_json
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +37,18 @@ def test_what_is_written_is_what_is_read(plan: Plan, tmp_path: Path):
     assert read_plan(path) == plan
 
 
+def test_a_saved_plan_in_the_place_of_a_manifest_is_one_mistake(plan: Plan, tmp_path: Path):
+    path = tmp_path / "plan.json"
+    path.write_text(render_plan_json(plan))
+
+    with pytest.raises(Rejected) as refused:
+        load_cluster(path, load_plugins())
+
+    (found,) = refused.value.diagnostics
+    assert (found.code, found.summary) == ("manifest.wrong-type", "this is a saved plan, and no manifest")
+    assert "`kvmdecl plan FILE`" in found.hint
+
+
 def test_the_file_satisfies_its_published_schema(plan: Plan):
     validator = jsonschema_rs.validator_for(json.loads((ROOT / "schemas/plan.v1.json").read_text()))
 
@@ -47,6 +61,28 @@ def test_the_published_schemas_are_fresh(document: Document):
     name = "cluster" if document is Document.MANIFEST else document.value
 
     assert (ROOT / f"schemas/{name}.v1.json").read_text() == _render(document), "run `make schemas`"
+
+
+@pytest.mark.parametrize("form", ["text", "json", "markdown", "html", "sarif", "github", "gitlab", "junit"])
+def test_what_was_found_on_the_way_is_shown_of_a_saved_plan_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], form: str
+):
+    monkeypatch.chdir(tmp_path)
+    write_snapshots(Path("facts"), [example_host("kvm-1")])
+    Path("cluster.yaml").write_text(
+        "apiVersion: kvmdecl/v1\ncluster: demo\nhosts: {kvm-1: 'qemu+tls://kvm-1.example/system'}\n"
+        "vms: {web: {autostart: false}}\n"
+    )
+
+    def said(*words: str) -> str:
+        run(["plan", *words, "--format", form])
+        shown = capsys.readouterr()
+        return (shown.out + shown.err).replace("cluster.yaml`", "plan.json`")
+
+    made = said("--facts", "facts", "--out", "plan.json")
+
+    assert "operations.stays-down" in made
+    assert said("plan.json") == made
 
 
 def test_a_key_of_a_later_minor_version_is_no_obstacle(plan: Plan, tmp_path: Path):
@@ -72,7 +108,7 @@ def test_a_plan_from_before_networks_changed_live_is_read(plan: Plan, tmp_path: 
     ("damage", "said"),
     [
         (lambda text: text[: len(text) // 2], "plan.unreadable"),
-        (lambda text: text.replace('"1.1"', '"2.0"'), "formatVersion is 2.0"),
+        (lambda text: text.replace('"1.4"', '"2.0"'), "formatVersion is 2.0"),
         (lambda text: text.replace('"task": "create-pool"', '"task": "burn-pool"'), "create-pool"),
         (lambda text: "[]", "formatVersion is missing"),
         (lambda text: "\x00\xff", "plan.unreadable"),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kvmdecl.cli.validate import _check
 from kvmdecl.diagnostics import Rejected, Span
 from kvmdecl.pipeline import load_cluster
 from kvmdecl.plan import Action, HostStatus, Impact, Plan, PlannedGate, PlannedHost, Rollout, Step, Wave
@@ -16,6 +17,7 @@ from kvmdecl.planner.waves import _one_after_the_other, rollout_of, until_wave
 from kvmdecl.pluginhost import load_plugins
 from kvmdecl.state import Address, Kind
 from kvmdecl.tasks import DeleteVolume
+from kvmdecl.views.plan_markdown import render_markdown
 from kvmdecl.views.plan_text import render_plan
 from kvmdecl.waves import spent, waves_of
 from tests.safety.support import plan_for
@@ -57,6 +59,16 @@ def test_every_host_is_in_one_wave(tmp_path: Path, said: str, waves: list[tuple[
     assert [(w.name, " ".join(host[4:] for host in w.hosts)) for w in found.waves] == waves
 
 
+def test_racks_go_in_the_order_of_their_numbers_and_none_has_the_name_of_another_wave(tmp_path: Path):
+    racks = ["r10", "r9", "2", "canary", "rest"]
+    labels = "".join(f"  x-{n}: {{uri: 'qemu+tls://x-{n}.example/system', labels: {{of: '{rack}'}}}}\n"
+                     for n, rack in enumerate(racks))  # fmt: skip
+    found = rollout(tmp_path, f"{labels}rollout: {{canary: [kvm-1], by: of}}\n")
+
+    assert found is not None
+    assert " ".join(wave.name for wave in found.waves) == "canary of=2 of=canary r9 r10 of=rest rest"
+
+
 def test_without_a_rollout_there_are_no_waves(tmp_path: Path):
     assert rollout(tmp_path, "") is None
 
@@ -66,6 +78,7 @@ def test_without_a_rollout_there_are_no_waves(tmp_path: Path):
     [
         ("{canary: [kvm-9]}", "reference.unknown-host", 7),
         ("{waves: [[kvm-1], [kvm-9]]}", "reference.unknown-host", 7),
+        ("{waves: [[kvm-1], []]}", "manifest.bad-rollout", 7),
         ("{by: rak}", "reference.unknown-label", 7),
         ("{by: rack, waves: [[kvm-1]]}", "manifest.bad-rollout", 7),
         ("{canary: [kvm-1], waves: [[kvm-1]]}", "manifest.bad-rollout", 7),
@@ -76,16 +89,22 @@ def test_without_a_rollout_there_are_no_waves(tmp_path: Path):
         ("{gates: [tcp]}", "manifest.missing-key", 7),
         ("{gates: [{check: tcp, with: {prot: 22}}]}", "manifest.unknown-key", 7),
         ("{gates: [{check: tcp, with: {port: 99999}}]}", "manifest.bad-value", 7),
-        ("{gates: [{check: settle, with: {port: 1}}]}", "manifest.unknown-key", 7),
+        ("{gates: [{check: settle, for: 1s, with: {port: 1}}]}", "manifest.unknown-key", 7),
+        ("{gates: [settle]}", "manifest.missing-key", 7),
+        ("{canary: [kvm-1, kvm-1]}", "manifest.bad-rollout", 7),
         ("{gates: [{check: command, with: {argv: []}}]}", "manifest.wrong-type", 7),
         ("{gates: [{check: settle, for: soon}]}", "manifest.bad-value", 7),
     ],
 )
 def test_what_cannot_be_is_refused_at_its_line(tmp_path: Path, said: str, code: str, line: int):
-    with pytest.raises(Rejected) as rejected:
+    with pytest.raises(Rejected) as planned:
         rollout(tmp_path, f"rollout: {said}\n")
-    (found,) = rejected.value.diagnostics
+    with pytest.raises(Rejected) as validated:
+        _check(tmp_path / "cluster.yaml", (), ())
+
+    (found,) = planned.value.diagnostics
     assert (found.code, found.at.line if found.at else 0) == (code, line)
+    assert validated.value.diagnostics == planned.value.diagnostics
 
 
 RACKS = Rollout((Wave("canary", ("kvm-1",)), Wave("r1", ("kvm-2", "kvm-3")), Wave("rest", ("kvm-4",))), 1, 0)
@@ -138,6 +157,18 @@ def test_the_plan_shows_the_waves():
     )
 
 
+def test_the_plan_shows_how_much_is_done_at_once_also_in_a_comment():
+    plan = plan_of(step("db-1", 1), step("web-2", 2), step("web-3", 3))
+    plan = replace(plan, rollout=replace(RACKS, max_migrations=3, max_unavailable=1))
+    told = (
+        "In waves; at most 1 host at once, at most 1 guest of an entry down at once, at most 3 moves from or to a"
+        " host at once, ended when something fails on more than 0 hosts: "
+    )
+
+    assert told.rstrip() in render_plan(plan, color=False)
+    assert f"\n{told}`canary` (1 step) → `r1` (2 steps) → `rest` (0 steps)\n" in render_markdown(plan)
+
+
 def test_the_plan_shows_what_each_wave_is_asked_and_every_word_of_a_command():
     gates = (
         PlannedGate("tcp", {"port": "22"}, ("web-2",), 30, 300, 2),
@@ -159,7 +190,7 @@ def test_the_plan_shows_what_each_wave_is_asked_and_every_word_of_a_command():
 def test_gates_ask_the_guests_that_should_run_when_a_wave_has_ended(tmp_path: Path):
     path = tmp_path / "cluster.yaml"
     path.write_text(
-        HOSTS + "rollout: {canary: [kvm-1], gates: [{check: running, vms: [web]}]}\n"
+        HOSTS + "rollout: {canary: [kvm-1], max_unavailable: 1, gates: [{check: running, vms: [web]}]}\n"
         "vms:\n"
         "  web: {count: 2, host: kvm-1, memory: 64MiB}\n"
         "  off: {host: kvm-1, memory: 64MiB, state: stopped}\n"
@@ -172,6 +203,7 @@ def test_gates_ask_the_guests_that_should_run_when_a_wave_has_ended(tmp_path: Pa
     asked = [" ".join(guest.name for guest in wave.guests) for wave in plan.rollout.waves]
     assert asked == ["web-1 web-2", "late db"]
     assert plan.rollout.gates == (PlannedGate("running", {}, ("web-1", "web-2"), 0, 120, 2),)
+    assert plan.rollout.max_unavailable == 1
 
 
 @pytest.mark.parametrize(("silent", "code"), [(0, None), (1, "rollout.budget-spent")])

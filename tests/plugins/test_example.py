@@ -59,7 +59,7 @@ def test_it_is_listed_beside_ours(installed: Path) -> None:
     listed = run(installed, "kvmdecl", "plugins")
     assert listed.stdout == (
         "example 1.0 (kvmdecl-example, kvmdecl_example)\n"
-        "  hooks: kvmdecl_check, kvmdecl_sections, kvmdecl_solvers\n"
+        "  hooks: kvmdecl_check, kvmdecl_policies, kvmdecl_sections, kvmdecl_solvers\n"
         "  sections: quota\n"
         "  solvers: pack\n"
         f"gates {kvmdecl.__version__} (built in, kvmdecl_gates)\n"
@@ -69,9 +69,10 @@ def test_it_is_listed_beside_ours(installed: Path) -> None:
         "  hooks: kvmdecl_solvers\n"
         "  solvers: exact, numa\n"
         f"pacemaker {kvmdecl.__version__} (built in, kvmdecl_pacemaker)\n"
-        "  hooks: kvmdecl_check, kvmdecl_definitions, kvmdecl_emit, kvmdecl_managers, kvmdecl_sections, "
-        "kvmdecl_takeover\n"
+        "  hooks: kvmdecl_check, kvmdecl_definitions, kvmdecl_doctor, kvmdecl_emit, kvmdecl_gates, "
+        "kvmdecl_managers, kvmdecl_sections, kvmdecl_takeover\n"
         "  sections: ha\n"
+        "  gates: pacemaker\n"
         f"rules {kvmdecl.__version__} (built in, kvmdecl_rules)\n"
         "  hooks: kvmdecl_rules\n"
         f"spread {kvmdecl.__version__} (built in, kvmdecl_spread)\n"
@@ -79,6 +80,8 @@ def test_it_is_listed_beside_ours(installed: Path) -> None:
         "  solvers: spread\n"
         f"vfio {kvmdecl.__version__} (built in, kvmdecl_vfio)\n"
         "  hooks: kvmdecl_check\n"
+        f"webhook {kvmdecl.__version__} (built in, kvmdecl_webhook)\n"
+        "  hooks: kvmdecl_notifiers\n"
     ), listed.stderr
 
 
@@ -100,6 +103,17 @@ def test_its_section_is_a_part_of_the_manifest(installed: Path) -> None:
     assert "cluster.yaml:5:8" in refused.stdout + refused.stderr
 
 
+def test_a_key_that_it_called_otherwise_before_is_told_and_migrated(installed: Path) -> None:
+    manifest = installed / "cluster.yaml"
+    manifest.write_text(MANIFEST.replace("quota: 4", "quota: {vcpus: 4}  # each"))
+    refused = run(installed, "kvmdecl", "validate", "cluster.yaml")
+    assert "it is called `cpus` since example 1.0; `kvmdecl migrate` renames it" in refused.stderr
+    assert "manifest.missing-key" not in refused.stderr
+    migrated = run(installed, "kvmdecl", "migrate", "cluster.yaml")
+    assert migrated.stdout == "cluster.yaml:5:9: `vcpus` is `cpus` since example 1.0: as vms call it\n"
+    assert manifest.read_text() == MANIFEST.replace("quota: 4", "quota: {cpus: 4}  # each")
+
+
 def test_without_it_its_section_is_an_unknown_key(tmp_path: Path) -> None:
     (tmp_path / "cluster.yaml").write_text(MANIFEST)
     refused = run(tmp_path, "kvmdecl", "validate", "cluster.yaml")
@@ -117,4 +131,4 @@ def test_its_own_tests_pass_with_the_fixture_that_kvmdecl_ships(installed: Path)
     tests = str(installed / "source" / "tests")
     outcome = run(installed, "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tests, tests)
     assert outcome.returncode == 0, outcome.stdout
-    assert "5 passed" in outcome.stdout
+    assert "10 passed" in outcome.stdout

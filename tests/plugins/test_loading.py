@@ -11,6 +11,7 @@ import pytest
 
 from kvmdecl.cluster import PlacedCluster, ResolvedCluster
 from kvmdecl.diagnostics import Diagnostic, Rejected
+from kvmdecl.hosts.shell import UriReach
 from kvmdecl.pluginhost import PluginError, load_plugins
 from kvmdecl.solver import CellPlace, Place, PlaceAnswer, PlaceRequest
 from tests.plugins.hook_manual import MANUAL
@@ -265,3 +266,16 @@ def test_an_unknown_solver_is_answered_with_the_nearest() -> None:
         load_plugins().solver("spraed")
     (found,) = rejected.value.diagnostics
     assert (found.code, found.hint) == ("plugin.unknown-solver", "did you mean `spread`?")
+
+
+@pytest.mark.parametrize("answer", ["1", "Answer('kvm-9', 'x', 'ok', 'x')", "Answer('', 'x', 'poor', 'x')"])
+def test_what_a_plugin_answers_the_doctor_is_an_answer_about_one_of_the_hosts(
+    site: Site, answer: str
+) -> None:
+    given = (
+        f"def kvmdecl_doctor(cluster, up):\n    return [Answer('kvm-1', 'disk', 'ok', 'is well'), {answer}]\n"
+    )
+    site.install("looks", f"@hookimpl\n{given}")
+    plugins = load_plugins()
+    with pytest.raises(PluginError, match="something else than an Answer about one of these hosts"):
+        plugins.doctor(NOTHING.cluster, UriReach({}), ["kvm-1"])

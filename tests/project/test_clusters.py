@@ -17,11 +17,9 @@ from kvmdecl.libvirt_xml.domain import domain_xml
 from kvmdecl.pipeline import load_cluster
 from kvmdecl.pluginhost import load_plugins
 from kvmdecl.rules import judge, site_of, with_choice
-from kvmdecl.source import read_file
 
 ROOT = Path(__file__).parents[2]
 CLUSTERS = sorted(path for path in (ROOT / "clusters").iterdir() if path.is_dir())
-README_MANIFESTS = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
 
 @pytest.mark.parametrize("folder", CLUSTERS, ids=lambda path: path.name)
@@ -92,19 +90,3 @@ def test_the_demonstrations_image_is_the_one_that_is_made_on_the_spot(tmp_path: 
 
     [image] = cluster.images
     assert image.content.sha256 == hashlib.sha256(tiny_image(tmp_path / "tiny.img").read_bytes()).hexdigest()
-
-
-def test_the_readme_has_a_manifest():
-    assert README_MANIFESTS
-
-
-@pytest.mark.parametrize("text", README_MANIFESTS)
-def test_every_manifest_of_the_readme_works(text: str, tmp_path: Path):
-    (tmp_path / "images").mkdir()
-    (tmp_path / "cluster.yaml").write_text(text)
-    root, _ = read_file(tmp_path / "cluster.yaml")
-    for name in re.findall(r"source: (\S+\.qcow2)", text):
-        assert "sha256" in text, f"{name} is not at hand"
-    assert root.entries
-
-    assert load_cluster(tmp_path, load_plugins()).vms

@@ -1,4 +1,4 @@
-"""What a newcomer does first, done: the demonstration, and the five minutes of the README."""
+"""What a newcomer does first, done: the demonstration."""
 
 from __future__ import annotations
 
@@ -73,24 +73,3 @@ def test_the_demonstration_cleans_up_when_it_is_interrupted(number: signal.Signa
     assert demo.returncode == 130, said
     assert f"The lab in {folder.group(1)}/lab is gone." in said
     assert not Path(folder.group(1)).exists()
-
-
-def test_the_readmes_five_minutes(tmp_path: Path):
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    [own] = [block for block in blocks if "kvmdecl init" in block]
-    script = own.replace(". .venv/bin/activate\n", "").replace("apply my-cluster", "apply my-cluster --yes")
-    assert "--yes" in script
-
-    script = script.replace("unset KVMDECL_LAB; ", "kvmdecl plan my-cluster --detailed-exitcode\n")
-    place = f"/tmp/kvmdecl-readme-{os.getpid()}"
-    checked = f"set -euo pipefail; export KVMDECL_LAB={place}\n{script}"
-    try:
-        answer = subprocess.run(
-            ["bash", "-c", checked], cwd=tmp_path, env=environment(), capture_output=True, text=True
-        )
-    finally:
-        down = ["kvmdecl", "lab", "--dir", place, "down"]
-        subprocess.run(down, env=environment(), check=True, capture_output=True)
-
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-    assert "No changes:" in answer.stdout

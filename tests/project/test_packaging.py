@@ -81,13 +81,20 @@ def test_the_installed_program_answers_finds_its_plugins_and_starts_a_cluster(
 
 def test_the_wheel_holds_what_the_checkout_holds_and_nothing_else(wheel: Path):
     with zipfile.ZipFile(wheel) as archive:
-        shipped = {name for name in archive.namelist() if ".dist-info/" not in name}
+        shipped = {name for name in archive.namelist() if not re.search(r"\.(dist-info|data)/", name)}
 
     tracked = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "kvmdecl", "plugins"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     ).stdout.split()  # fmt: skip
     assert shipped == {name.removeprefix("plugins/") for name in tracked if (ROOT / name).exists()}
+
+
+def test_the_man_pages_are_shipped_where_man_finds_them(wheel: Path):
+    with zipfile.ZipFile(wheel) as archive:
+        shipped = {name.partition(".data/data/")[2] for name in archive.namelist() if ".data/" in name}
+
+    assert shipped == {f"share/man/man1/{path.name}" for path in (ROOT / "docs/man").iterdir()}
 
 
 def test_the_license_is_shipped(wheel: Path):
@@ -122,13 +129,12 @@ def test_every_built_in_plugin_is_shipped_declared_and_held_to_the_contracts():
         assert (ROOT / "plugins" / name / "py.typed").exists()
 
 
-@pytest.mark.parametrize("lock", ["run", "dev"])
+@pytest.mark.parametrize("lock", ["run", "dev", "site"])
 def test_the_locks_pin_all_that_is_wanted_by_hash(lock: str):
     text = (ROOT / f"requirements/{lock}.txt").read_text()
     pinned = dict(re.findall(r"^([a-z0-9._-]+)==(\S+)", text, re.MULTILINE))
-    wanted = PROJECT["project"]["dependencies"]
-    if lock == "dev":
-        wanted = [*wanted, *PROJECT["dependency-groups"]["dev"]]
+    wanted = [] if lock == "site" else PROJECT["project"]["dependencies"]
+    wanted = [*wanted, *PROJECT["dependency-groups"].get(lock, [])]
 
     names = {
         re.split(r"[><=~! ]", requirement)[0].lower().replace(".", "-").replace("_", "-")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import runpy
+import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -78,9 +80,34 @@ def test_the_architectures_layers_are_those_that_are_checked():
 
 
 def test_the_reference_of_the_manifest_is_what_the_models_say():
-    import runpy
-
     script = runpy.run_path(str(ROOT / "scripts/manifest_reference.py"))
 
     assert (ROOT / "docs/manifest.md").read_text() == script["render"](), "run `make schemas`"
     assert (ROOT / "docs/ha.md").read_text() == script["render_ha"](), "run `make schemas`"
+
+
+def test_the_reference_of_the_commands_and_their_man_pages_are_what_the_commands_say():
+    made = runpy.run_path(str(ROOT / "scripts/cli_reference.py"))["pages"]()
+
+    assert {path: path.read_text() for path in made} == made, "run `make help-texts`"
+    assert {*(ROOT / "docs/man").iterdir()} == {path for path in made if path.suffix == ".1"}
+
+
+@pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed")
+def test_man_reads_the_pages_without_a_warning():
+    pages = sorted((ROOT / "docs/man").iterdir())
+    answer = subprocess.run(["groff", "-man", "-ww", "-z", *pages], capture_output=True, text=True)
+
+    assert (answer.returncode, answer.stderr) == (0, "")
+
+
+def test_the_site_and_the_readme_lead_to_every_page():
+    nav = re.search(r"^nav:\n(.*)", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE | re.DOTALL)
+    assert nav is not None
+    led_to = set(re.findall(r"[a-z-]+\.md", nav.group(1)))
+
+    readme = (ROOT / "README.md").read_text()
+    assert [path.name for path in (ROOT / "docs").glob("*.md") if f"(docs/{path.name})" not in readme] == []
+    assert led_to - {"index.md", "clusters.md", "codes.md", "changelog.md"} == {
+        path.name for path in (ROOT / "docs").glob("*.md")
+    }

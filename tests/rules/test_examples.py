@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from kvmdecl import explain
 from kvmdecl.diagnostics import Severity
 from kvmdecl.rules import Rule, findings
-from tests.rules.support import BASE, PLUGINS, RULES, site
+from tests.rules.support import BASE, BY_CODE, PLUGINS, RULES, site
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
@@ -26,6 +28,39 @@ def test_a_rule_finds_what_its_bad_example_shows_and_nothing_in_the_good_one(
     good = tmp_path / "good"
     good.mkdir()
     assert not [finding for _, finding in findings([rule], site(good, rule.good, rule))]
+
+
+def test_each_finding_underlines_what_is_wrong(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """`underlined.txt` shows the words of each bad example that its finding points at; --update-golden writes it."""
+    found = []
+    for rule in RULES:
+        folder = tmp_path / rule.code
+        folder.mkdir()
+        places = {f.subject.origin.find(f.key) for _, f in findings([rule], site(folder, rule.bad, rule))}
+        for at in sorted(place for place in places if place is not None):
+            text = (folder / Path(at.file).name).read_text().splitlines()
+            end = at.end_column - 1 if at.end_line == at.line else None
+            found.append(f"{rule.code}: {at.line}: {text[at.line - 1][at.column - 1 : end]}\n")
+    golden = Path(__file__).with_name("underlined.txt")
+    if request.config.getoption("--update-golden"):
+        golden.write_text("".join(found))
+    assert golden.read_text() == "".join(found)
+
+
+def test_each_known_pitfall_of_the_manual_names_what_looks_for_it() -> None:
+    text = (
+        Path("docs/rules.md")
+        .read_text()
+        .partition("## Which pitfall is found by what")[2]
+        .partition("\n## ")[0]
+    )
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")][2:]
+    assert len(rows) >= 40
+    for pitfall, *found_by in rows:
+        codes = re.findall(r"`([a-z]+\.[a-z0-9-]+)`", found_by[0])
+        questions = re.findall(r"doctor: `", found_by[0])
+        assert codes or questions, pitfall
+        assert set(codes) <= {*BY_CODE, *explain.codes()}, pitfall
 
 
 def test_there_are_at_least_sixty_rules_and_each_says_why() -> None:

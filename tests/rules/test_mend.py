@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kvmdecl.cli.main import run
 from kvmdecl.diagnostics import Severity
 from kvmdecl.mend import mended
 from kvmdecl.rules import findings
@@ -50,7 +51,7 @@ def test_several_rules_have_a_safe_change() -> None:
         ("  a:\n    cpus: 2  # two\n    clock: localtime  # why\n", "  a:\n    cpus: 2  # two\n"),
         ('  a:\r\n    "clock": localtime\r\n    cpus: 2\r\n', "  a:\r\n    cpus: 2\r\n"),
         ("  a: {clock: localtime}\n", "  a: {}\n"),
-        ("  a:\n    clock: localtime\n", None),
+        ("  a:   # one\n    clock: localtime\n", "  a: {}   # one\n"),
     ],
 )  # fmt: skip
 def test_a_key_is_taken_out_and_nothing_else(before: str, after: str | None, tmp_path: Path) -> None:
@@ -81,6 +82,22 @@ def test_a_key_that_is_not_there_is_added_where_it_belongs(tmp_path: Path) -> No
     site(tmp_path, text)
     (after,) = mended(tmp_path, PLUGINS).values()
     assert after.replace("      ksm: false\n", "") == text
+
+
+def test_validate_tells_how_much_can_be_mended_until_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site(tmp_path, "vms: {a: {count: 3, clock: localtime, nics: [{network: lan, model: e1000e}]}}\n")
+    assert run(["validate", str(tmp_path)]) == 0
+    says = "`kvmdecl explain CODE` says why, and how to accept one."
+    told = f"`kvmdecl validate --fix` mends 1 of them, as far as that is safe. {says}\n"
+    assert capsys.readouterr().err.endswith(told)
+    assert run(["validate", str(tmp_path), "--fix"]) == 0
+    said = capsys.readouterr().err
+    assert said.endswith(says + "\n")
+    assert "--fix" not in said
+    assert run(["validate", str(tmp_path), "--ignore", "network"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def _same(folder: Path, before: str, after: str | None) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from kvmdecl.cli.main import run
 from kvmdecl.diagnostics import Rejected
-from kvmdecl.load import load
+from kvmdecl.load import written
 from kvmdecl.rewrite import rewritten
 
 MANIFEST = """\
@@ -54,13 +54,42 @@ def path(tmp_path: Path) -> Path:
         ("vms.web.nics.0.model", "e1000e", "model: virtio   # fast", "model: e1000e   # fast"),
         ("vms.web.nics.1", "{network: lan, mtu: 9000}", "      - lan", "      - {network: lan, mtu: 9000}"),
         ("profiles.small.memory", "2GiB", "memory:  1GiB", "memory:  2GiB"),
-        ("vms.web.memory", "3GiB", "    nics:\n", "    memory: 3GiB\n    nics:\n"),
+        ("vms.web.memory", "3GiB", "      - lan\n", "      - lan\n    memory: 3GiB\n"),
         ("vms.web.cpus", "4", "    cpus:\n", "    cpus: 4\n"),
         ("vms.web.cpus.count", "4", "    cpus:\n", "    cpus: {count: 4}\n"),
         ("vms.db.cpus.count", "4", "clock: utc}", "clock: utc, cpus: 4}"),
         ("vms.db.disk.pool", "vms", "disk: 40GiB", "disk: {size: 40GiB, pool: vms}"),
         ("vms.db.clock", None, ", clock: utc", ""),
         ("vms.web.count", None, "    count: 2\n", ""),
+        # lists
+        ("vms.web.nics[0].model", "e1000e", "model: virtio   # fast", "model: e1000e   # fast"),
+        ("vms.web.nics.0.mtu", "9000", "# fast\n", "# fast\n        mtu: 9000\n"),
+        ("vms.web.nics.2", "lan", "      - lan\n", "      - lan\n      - lan\n"),
+        ("vms.db.nics.1", "lan", "[lan]", "[lan, lan]"),
+        ("vms.db.disks.data.size", "1GiB", "clock: utc}", "clock: utc, disks: {data: {size: 1GiB}}}"),
+        ("vms.web.boot.0", "root", "      - lan\n", "      - lan\n    boot: [root]\n"),
+        ("vms.db.nics.0", None, "[lan]", "[]"),
+        ("vms.web.nics.1", None, "      - lan\n", ""),
+        # what has several lines, or is the only one
+        (
+            "vms.db",
+            "{profile: small}",
+            "{memory: 4GiB, disk: 40GiB, nics: [lan], clock: utc}",
+            "{profile: small}",
+        ),
+        ("profiles.small", "{memory: 2GiB}", "small:\n    memory:  1GiB\n", "small: {memory: 2GiB}\n"),
+        ("profiles.small.memory", None, "small:\n    memory:  1GiB\n", "small: {}\n"),
+        # entries and sections that are begun
+        ("vms.mail", "{profile: small}", "clock: utc}\n", "clock: utc}\n  mail: {profile: small}\n"),
+        ("limits.deletes.total", "3", "clock: utc}\n", "clock: utc}\nlimits: {deletes: {total: 3}}\n"),
+        # names with dots
+        ('hosts."kvm-1"', "qemu+tls://a/system", '"qemu:///system"', '"qemu+tls://a/system"'),
+        (
+            "vms.web.description",
+            "Shop, and more",
+            "      - lan\n",
+            '      - lan\n    description: "Shop, and more"\n',
+        ),
     ],
 )
 def test_a_value_is_changed_where_it_is_written(
@@ -75,7 +104,10 @@ def test_a_value_is_changed_where_it_is_written(
     [
         ("vms.web.nics.7.model", "virtio", "set.no-place"),
         ("vms.web.nics", "[lan]", "set.no-place"),
-        ("profiles.small.memory", None, "set.no-place"),
+        ("vms.web.nics.3", "lan", "set.no-place"),
+        ("vms..memory", "8GiB", "set.no-place"),
+        ("vms.web-1.memory", "8GiB", "set.unknown-entry"),
+        ("vms.wbe.memory", "8GiB", "set.unknown-entry"),
         ("vms.web.clock", None, "set.no-place"),
         ("vms.db.memory", "8GiB # x", "set.bad-value"),
         ("vms.db.memory", "a: b", "set.bad-value"),
@@ -83,8 +115,8 @@ def test_a_value_is_changed_where_it_is_written(
         ("vms.db.memory", "8GiB, nics: []", "set.bad-value"),
         ("vms.db.memory", "", "set.bad-value"),
         ("vms.db.memory", "[lan", "set.bad-value"),
-        ("vms.db.memory", "8GiB, autostart", "set.bad-value"),
-        ("vms.db.memory", "8GiB}", "set.bad-value"),
+        ("vms.db.memory", "'8GiB", "set.bad-value"),
+        ("vms.db.memory", "*same", "set.bad-value"),
     ],
 )
 def test_what_has_no_one_place_or_value_is_refused(path: Path, key: str, value: str | None, code: str):
@@ -99,7 +131,8 @@ def test_each_value_of_the_clusters_can_be_set_to_itself_and_back():
         for line in text.splitlines():
             key, colon, value = line.strip().partition(": ")
             if colon and not key.startswith(("-", "#")) and line.startswith("    ") and value.isalnum():
-                for name in load(file).manifest.vms if file.name == "cluster.yaml" else ():
+                vms = written(file).child("vms")
+                for name in vms.node.entries if vms else ():
                     changed = rewritten(file, f"vms.{name}.{key}", value)
                     assert all(_lines(text, after) <= 1 for after in changed.values())
 

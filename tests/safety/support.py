@@ -14,7 +14,7 @@ from kvmdecl.scenario import example_host
 from kvmdecl.state import HostSnapshot, HostState, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from kvmdecl.plan import Plan
     from kvmdecl.state import Observation
@@ -23,13 +23,13 @@ BEFORE = Path(__file__).parents[1] / "scenarios/before/db"
 PLUGINS = load_plugins()
 
 
-def plan_for(manifest: Path, observations: Mapping[str, Observation]) -> Plan:
-    """Plan a manifest; a host that nothing is said about is empty.
+def plan_for(manifest: Path, observations: Mapping[str, Observation], new: Iterable[str] = ()) -> Plan:
+    """Plan a manifest; a host that nothing is said about is empty. `new` are vms that the user says exist nowhere.
 
     Raises:
         Rejected: with everything that stands in the way.
     """
-    cluster = load_cluster(manifest, PLUGINS)
+    cluster = replace(load_cluster(manifest, PLUGINS), newcomers=frozenset(new))
     hosts = {host.name: observations.get(host.name) or example_host(host.name) for host in cluster.hosts}
     plan, _ = plan_cluster(cluster, FakeReader(hosts), PLUGINS)
     return plan

@@ -154,8 +154,8 @@ def is_carried_out(plan: Plan, *consents: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    "seed", [0, 1, *(pytest.param(n, marks=pytest.mark.proof) for n in range(2, 20))]
-)  # 500, and 5,000
+    "seed", [0, *(pytest.param(n, marks=pytest.mark.proof) for n in range(1, 20))]
+)  # `make chaos-short` tries them all
 def test_a_mutilated_manifest_deletes_nothing_and_makes_no_guest_twice(seed: int, tmp_path: Path):
     chance = random.Random(seed)
     digests: dict[tuple[str, bool], str] = {}

@@ -72,12 +72,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     where=st.fixed_dictionaries({vm: st.sampled_from([None, *HOSTS]) for vm in VMS}),
     quiet=st.sets(st.sampled_from(HOSTS)),
     pools=st.fixed_dictionaries({vm: st.sampled_from(["vms", "side"]) for vm in VMS}),
+    named=st.fixed_dictionaries({vm: st.sampled_from(["", "host: kvm-1, ", "host: kvm-2, "]) for vm in VMS}),
 )
 def test_no_guest_is_made_that_is_or_may_be_somewhere(
-    folder: Path, where: dict[str, str | None], quiet: set[str], pools: dict[str, str]
+    folder: Path, where: dict[str, str | None], quiet: set[str], pools: dict[str, str], named: dict[str, str]
 ):
     manifest = folder / "cluster.yaml"
-    lines = [f"  {vm}: {{disk: {{size: 8MiB, pool: {pools[vm]}}}}}\n" for vm in VMS]
+    lines = [f"  {vm}: {{{named[vm]}disk: {{size: 8MiB, pool: {pools[vm]}}}}}\n" for vm in VMS]
     manifest.write_text(HEAD + "vms:\n" + "".join(lines))
     seen: dict[str, Observation] = {
         host: with_state(host, HostState(domains=tuple(guest(vm) for vm in VMS if where[vm] == host)))
@@ -102,18 +103,32 @@ def manifest_of(folder: Path, vms: str) -> Path:
     return path
 
 
-def test_a_guest_that_left_the_host_it_names_is_not_made_there_while_another_is_silent(tmp_path: Path):
+@pytest.mark.parametrize("disks_of", ["", "a"], ids=["all it has is on a silent host", "its disks are here"])
+def test_a_guest_that_is_not_on_the_host_it_names_is_not_made_there_while_another_is_silent(
+    disks_of: str, tmp_path: Path
+):
     path = manifest_of(tmp_path, "{a: {host: kvm-1, disk: {size: 8MiB, pool: vms}}}")
-    left = with_state("kvm-1", state(disks_of="a"))
+    there, quiet = with_state("kvm-1", state(disks_of=disks_of)), {"kvm-2": silent("kvm-2")}
 
-    plan = plan_for(path, {"kvm-1": left, "kvm-2": silent("kvm-2")})
+    plan = plan_for(path, {"kvm-1": there, **quiet})
 
     assert created(plan) == set()
-    assert "plan.undecided" in {note.code for note in plan.notes}
-    assert created(plan_for(path, {"kvm-1": left})) == {"a"}
-    assert created(plan_for(path, {"kvm-2": silent("kvm-2")})) == {"a"}, (
-        "a new guest on its own host need not wait"
-    )
+    assert not [step for step in plan.steps if step.address.kind is Kind.VOLUME]
+    assert [note.hint for note in plan.notes if note.code == "plan.undecided"] == [
+        "bring the host back; or, if you know that the vm exists nowhere, add `--new a`."
+    ]
+    assert created(plan_for(path, {"kvm-1": there})) == {"a"}
+
+
+def test_a_guest_is_made_while_a_host_is_silent_if_the_user_says_that_it_is_new(tmp_path: Path):
+    path = manifest_of(tmp_path, "{a: {count: 2, host: kvm-1}, b: {host: kvm-1}}")
+
+    plan = plan_for(path, {"kvm-2": silent("kvm-2")}, new={"a-1", "a-2"})
+
+    assert created(plan) == {"a-1", "a-2"}
+    assert [note.summary for note in plan.notes if note.code == "plan.said-to-be-new"] == [
+        "made though kvm-2 cannot be asked: a-1, a-2"
+    ]
 
 
 @pytest.mark.parametrize("home", HOSTS)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import random
 import sys
+import time
 import uuid
 from collections.abc import Callable, Container, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +19,8 @@ import libvirt
 from lxml import etree
 
 from kvmdecl.lab import Lab
-from kvmdecl.testing import clean, temporary_lab
+from kvmdecl.source import gc_paused
+from kvmdecl.testing import empty, temporary_lab
 from tests.simulation.libvirtd import SimulatedHost
 
 libvirt.registerErrorHandler(lambda _context, _error: None, None)
@@ -28,6 +31,9 @@ _NAMES = ("one", "two")
 _DISKS = ("", "/srv/one/a", "/srv/two/b", "/srv/one/none")
 _METADATA = ("<note at='{}'/>", "<k:note xmlns:k='urn:differential' at='{}'/>")
 """Of the second libvirt says that it cannot make its namespace."""
+_GONE = {libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID}
+_SETTLES = 3.0
+"""Seconds that the real one has to get over what another left, or a restart: a difference lasts."""
 _DEFINES = {"defineXMLFlags", "networkDefineXML", "storagePoolDefineXML", "secretDefineXML"}
 Ask = Callable[["Side"], Any]
 
@@ -53,6 +59,23 @@ class Side:
             return f"error {error.get_error_code()}"
         return found if isinstance(found, int | str | bool) else None
 
+    def look(self, uuids: Container[str]) -> list[tuple[Any, ...]]:
+        """Its inventory; anew where something that was listed had ended by itself before it was asked."""
+        until = time.monotonic() + _SETTLES
+        while True:
+            try:
+                return inventory(self.connection, uuids)
+            except libvirt.libvirtError as error:
+                if error.get_error_code() not in _GONE or time.monotonic() > until:
+                    raise
+
+    def look_until(self, expected: list[tuple[Any, ...]], uuids: Container[str]) -> list[tuple[Any, ...]]:
+        """Its inventory, which has a while to become what is expected."""
+        until = time.monotonic() + _SETTLES
+        while (found := self.look(uuids)) != expected and time.monotonic() < until:
+            time.sleep(0.05)
+        return found
+
     def begin_again(self) -> None:
         self.handles.clear()
         self.connection.close()
@@ -72,7 +95,12 @@ def domain_xml(name: str, key: str, memory: int, disk: str, network: str) -> str
 
 
 def network_xml(name: str, key: str) -> str:
-    return f"<network><name>{name}</name><uuid>{key}</uuid><bridge name='dif{name}'/></network>"
+    """A network without a firewall's rules and a server of names: to make those takes longer than all else."""
+    address = f"<dns enable='no'/><ip address='192.168.15{_NAMES.index(name)}.1' prefix='24'/>"
+    return (
+        f"<network><name>{name}</name><uuid>{key}</uuid><forward mode='open'/><bridge name='dif{name}'/>{address}"
+        "</network>"
+    )
 
 
 def pool_xml(name: str, key: str) -> str:
@@ -248,11 +276,19 @@ def _facts(xml: str) -> tuple[Any, ...]:
 
 
 def differ(lab: Lab, seed: str) -> list[str]:
-    """One sequence. Returns what was done, ending with the first difference; empty if there is none."""
+    """One sequence, on a host that is up. Returns what was done, ending with the first difference, or nothing.
+
+    Handles that are collected between a call that failed and the look at its error would reset that.
+    """
+    with gc_paused():
+        return _differ(lab, seed)
+
+
+def _differ(lab: Lab, seed: str) -> list[str]:
     host, simulated = lab.host("kvm-1"), SimulatedHost("kvm-1", deaf={*_NAMES})
-    clean(lab)
+    empty(host)
     uuids = tuple(str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{seed} {number}")) for number in range(4))
-    real = Side(lambda: libvirt.open(host.uri()), lambda: lab.restart("kvm-1"), uuids[0])
+    real = Side(lambda: libvirt.open(host.uri()), lambda: _restart(lab), uuids[0])
     both = (real, Side(simulated.connect, simulated.restart, uuids[0]))
     asker = Asker(random.Random(seed), uuids)
     todo, done = asker.begin(), list[str]()
@@ -263,17 +299,32 @@ def differ(lab: Lab, seed: str) -> list[str]:
                 side.begin_again()
         words, ask = todo.pop(0) if todo else asker.ask()
         answers = [side.answer(ask) for side in both]
-        found = [inventory(side.connection, uuids) for side in both]
+        simulated_has = both[1].look(uuids)
+        has = real.look_until(simulated_has, uuids)
         done.append(f"{words}: {answers[0]}")
         if answers[0] != answers[1]:
             return [*done, f"real {answers[0]}, simulated {answers[1]}"]
-        if found[0] != found[1]:
+        if has != simulated_has:
             return [
                 *done,
-                f"real {set(found[0]) - set(found[1])}",
-                f"simulated {set(found[1]) - set(found[0])}",
+                f"real {set(has) - set(simulated_has)}",
+                f"simulated {set(simulated_has) - set(has)}",
             ]
     return []
+
+
+def _restart(lab: Lab) -> None:
+    """Restart the daemon, until it has found its guests again.
+
+    It answers before: who destroys a guest meanwhile ends it, and is told that it does not run. A question to QEMU
+    waits for that (virDomainMemoryStats).
+    """
+    lab.restart("kvm-1")
+    connection = libvirt.open(lab.host("kvm-1").uri())
+    for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
+        with suppress(libvirt.libvirtError):  # it has ended
+            domain.memoryStats()
+    connection.close()
 
 
 def main(sequences: int, seed: int) -> int:
@@ -281,6 +332,8 @@ def main(sequences: int, seed: int) -> int:
     wrong = 0
     with temporary_lab(["kvm-1"]) as lab:
         for number in range(sequences):
+            if number % 50 == 49:
+                print(f"{number + 1} of {sequences} sequences, {wrong} with a difference", flush=True)
             if told := differ(lab, f"{seed}.{number}"):
                 wrong += 1
                 print(f"sequence {seed}.{number}:", *told, sep="\n  ", flush=True)

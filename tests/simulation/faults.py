@@ -32,8 +32,9 @@ from kvmdecl.plan import Action, Plan
 from kvmdecl.pluginhost import Plugins, load_plugins
 from kvmdecl.runs import Holder
 from kvmdecl.state import Address, Kind
+from kvmdecl.tasks import MoveDomain
 from kvmdecl.waves import waves_of
-from tests.simulation.fleet import Fault, Fleet, Killed, World
+from tests.simulation.fleet import At, Fault, Fleet, Killed, World
 from tests.simulation.libvirtd import SimulatedHost, undisturbed
 
 APPLIES = 3
@@ -41,6 +42,7 @@ APPLIES = 3
 CHANGES = 25
 """Seeds that share a cluster and a change of it."""
 _KINDS = ("kill", "kill", "cut", "hang", "restart", "refuse")
+_PHASES = ("migrateBegin3", "migratePrepare3", "migratePerform3", "migrateFinish3", "migrateConfirm3")
 _AT_ONCE = {"timeout": "1s", "force": True}
 Manifest = dict[str, Any]
 
@@ -69,8 +71,13 @@ def manifests(shape: int) -> tuple[Manifest, Manifest]:
         after["rollout"]["max_failed"] = r.randint(0, len(hosts))
     if r.random() < 0.5:
         after["networks"]["new"] = {"mode": "isolated"}
+    moves = r.random() < 0.5
     for name, vm in after["vms"].items():
-        for change in r.sample(_CHANGES, r.randint(0, 2)):
+        if moves and vm.get("state") != "stopped" and r.random() < 0.4:
+            vm["host"] = r.choice(hosts)
+        for change in (
+            r.sample(_CHANGES, r.randint(0, 2)) if vm["host"] == before["vms"][name]["host"] else ()
+        ):
             change(r, name, vm)
     for number in range(r.randint(0, 2)):
         after["vms"][f"new{number}"] = _vm(r, r.choice(hosts))
@@ -152,6 +159,8 @@ class Bench:
                 events.append(event)
         except Killed:
             pass
+        else:
+            fleet.close()
         untold = fleet.wrote - set(read_run(journal.path).begun)
         if untold:
             fleet.world.violations.append(f"the journal does not tell of {untold}")
@@ -176,13 +185,14 @@ class Trial:
         for host in world.hosts.values():
             host.deaf = {guest.name for guest in host.guests.values() if r.random() < 0.2}
         leaving = {step.address for step in plan.steps if step.action is Action.DELETE}
-        world.may_go = {
+        world.moving = {step.task.uuid for step in plan.steps if isinstance(step.task, MoveDomain)}
+        world.may_go = world.moving | {
             key for name, host in world.hosts.items() for key, guest in host.guests.items()
             if Address(name, Kind.DOMAIN, guest.name) in leaving
         }  # fmt: skip
         before = copy.deepcopy(world.hosts)
         with ExitStack() as stack:
-            fleet = Fleet(world, _somebody(stack), self._faults(r, plan))
+            fleet = Fleet(world, somebody(stack), self._faults(r, plan))
             events = self.bench.apply(plan, fleet)
         self.told += fleet.struck
         self.told += [
@@ -203,12 +213,20 @@ class Trial:
         world.violations += self._unlisted(world)
         world.violations += _restarted_too_often(before, world.hosts, plan)
         world.violations += _lost(before, world)
+        world.violations += _not_moved(before, world)
         return [f"seed {self.seed}", *self.told, *world.violations] if world.violations else []
 
-    def _faults(self, r: random.Random, plan: Plan) -> dict[int, Fault]:
+    def _faults(self, r: random.Random, plan: Plan) -> dict[At, Fault]:
+        """Most strike anywhere; where guests move, half of them while one does."""
         calls = 5 + len(plan.hosts) * 8 + len(plan.steps) * 16
-        times = r.choice((1, 1, 2, 3))
-        return {r.randint(1, calls): Fault(r.choice(_KINDS), r.random() < 0.5) for _ in range(times)}
+        moves = sum(isinstance(step.task, MoveDomain) for step in plan.steps)
+        found: dict[At, Fault] = {}
+        for _ in range(r.choice((1, 1, 2, 3))):
+            at: At = r.randint(1, calls)
+            if moves and r.random() < 0.5:
+                at = r.choice(_PHASES), r.randint(1, moves)
+            found[at] = Fault(r.choice(_KINDS), r.random() < 0.5)
+        return found
 
     def _unlisted(self, world: World) -> list[str]:
         """Files in a pool that no ledger knows of."""
@@ -221,7 +239,7 @@ class Trial:
         return found
 
 
-def _somebody(stack: ExitStack) -> Holder:
+def somebody(stack: ExitStack) -> Holder:
     """A run in a process of its own, which is dead when the block has ended."""
     process = stack.enter_context(subprocess.Popen(["sleep", "600"]))
     stack.callback(process.kill)
@@ -294,6 +312,21 @@ def _lost(before: dict[str, SimulatedHost], world: World) -> list[str]:
     return found
 
 
+def _not_moved(before: dict[str, SimulatedHost], world: World) -> list[str]:
+    """Guests that were to go to another host, and are not on just one, or were started anew on their way."""
+    found = []
+    for key in world.moving:
+        having = [host for host in world.hosts.values() if key in host.guests]
+        if len(having) != 1 or not having[0].guests[key].runs:
+            found.append(f"{key} is on {[host.name for host in having]}, and has to run on one")
+        starts, started = (
+            sum(host.starts[key] for host in hosts) for hosts in (before.values(), world.hosts.values())
+        )
+        if starts != started:
+            found.append(f"{key} was begun anew on its way")
+    return found
+
+
 def in_memory() -> str | None:
     """A folder for journals, where to have them on disk takes no time."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -304,7 +337,9 @@ def main(seeds: int, first: int) -> int:
     wrong, began = 0, time.monotonic()
     with tempfile.TemporaryDirectory(dir=in_memory()) as folder:
         bench = Bench(Path(folder))
-        for seed in range(first, first + seeds):
+        for done, seed in enumerate(range(first, first + seeds), 1):
+            if done % 50 == 0:
+                print(f"{done} of {seeds} seeds, {wrong} with something that must not be", flush=True)
             if told := Trial(bench, seed).run():
                 wrong += 1
                 print(*told, sep="\n  ", flush=True)

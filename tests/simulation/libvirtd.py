@@ -14,8 +14,9 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import cached_property, wraps
 from typing import Any, NoReturn
 
 import libvirt
@@ -60,7 +61,14 @@ def undisturbed(_line: Connection, _name: str, effect: Callable[[], Any]) -> Any
 
 @dataclass(eq=False)
 class Guest:
-    """A domain: what is kept of it, and what runs. One without `config` is transient."""
+    """A domain: what is kept of it, and what runs. One without `config` is transient.
+
+    Attributes:
+        undefined: what was kept of one that went on running; the daemon shows it for as long as it lives.
+        incoming: the connection over which it comes from another host; it does not run yet.
+        leaving: the connection over which it goes to another host.
+        halted: by its migration, which has to end one way or the other.
+    """
 
     uuid: str
     name: str
@@ -68,6 +76,23 @@ class Guest:
     live: etree._Element | None = None
     autostart: bool = False
     saved: etree._Element | None = None
+    undefined: etree._Element | None = None
+    incoming: Connection | None = None
+    leaving: Connection | None = None
+    halted: bool = False
+    _held: tuple[etree._Element | None, frozenset[str | None]] = (None, frozenset())
+
+    @property
+    def files(self) -> frozenset[str | None]:
+        """What it writes to, as long as it runs; QEMU locks them."""
+        if self._held[0] is not self.live:
+            sources = self.live.iterfind("devices/disk/source[@file]") if self.live is not None else ()
+            self._held = self.live, frozenset(source.get("file") for source in sources)
+        return self._held[1]
+
+    @property
+    def runs(self) -> bool:
+        return self.live is not None and not self.incoming and not self.halted
 
 
 @dataclass(eq=False)
@@ -103,7 +128,7 @@ class Hidden:
     def ephemeral(self) -> bool:
         return self.config.get("ephemeral") == "yes"
 
-    @property
+    @cached_property
     def usage(self) -> tuple[int, str]:
         found = self.config.find("usage")
         if found is None:
@@ -157,11 +182,26 @@ class SimulatedHost:
         """
         for line in self.lines:
             line.broken = True
+            self.hang_up(line)
         self.lines.clear()
         self.secrets = dict(self.kept)
+        for guest in self.guests.values():
+            guest.undefined = None
         for thing in self.pools.values():
             if thing.live is None and thing.config is not None and Pool.path_of(thing) in self.folders:
                 thing.live = _copy(thing.config)
+
+    def hang_up(self, line: Connection) -> None:
+        """A client is gone. A guest that came over its connection is none; one that went goes on here, unless its
+        other self may run by now: then it stays halted (qemuMigrationSrcCleanup, qemuProcessRecoverMigrationOut).
+        """
+        for guest in list(self.guests.values()):
+            if guest.leaving is line:
+                guest.leaving = None
+            if guest.incoming is line:
+                guest.live = guest.incoming = None
+                if guest.config is None:
+                    del self.guests[guest.uuid]
 
 
 # -- what libvirt-python gives -----------------------------------------------------------------------------------
@@ -248,6 +288,37 @@ class Connection:
         _number_controllers(root)
         guest.config = root
         return Domain(self, guest)
+
+    @call
+    def getDomainCapabilities(self, *_: Any) -> str:  # noqa: N802
+        return "<domainCapabilities/>"
+
+    @call
+    def compareHypervisorCPU(self, *_: Any) -> int:  # noqa: N802
+        return libvirt.VIR_CPU_COMPARE_IDENTICAL
+
+    @call
+    def migratePrepare3(self, key: str, name: str, xml: str) -> None:  # noqa: N802
+        """virDomainMigratePrepare3Params, to which the client's migrate3 comes down."""
+        guests = self.host.guests
+        _require_own_name(guests, "domain", name, key)
+        if key in guests and guests[key].live is not None:
+            _invalid(f"domain '{name}' is already active")
+        root = etree.fromstring(xml)
+        _require_parts(self.host, root)
+        if root.find("os[@firmware='efi']") is not None:
+            self.host.files.setdefault(f"{NVRAM}/{name}_VARS.fd", File("raw", 0))
+        guest = guests.setdefault(key, Guest(key, name))
+        guest.live, guest.incoming = root, self
+
+    @call
+    def migrateFinish3(self, key: str, xml: str) -> None:  # noqa: N802
+        """virDomainMigrateFinish3Params: from here on it runs here."""
+        guest = self.host.guests.get(key)
+        if guest is None or guest.incoming is not self:
+            fail(*_no("domain", key))
+        guest.incoming, guest.config = None, etree.fromstring(xml)
+        _number_controllers(guest.config)
 
     # Networks.
 
@@ -430,9 +501,10 @@ class Domain:
         inactive = bool(flags & libvirt.VIR_DOMAIN_XML_INACTIVE)
         if guest.live is not None and not inactive:
             text = _text(guest.live)
+            if flags & libvirt.VIR_DOMAIN_XML_MIGRATABLE:
+                return text
             return text.replace("<domain ", f"<domain id='{self.line.host.starts[self._key]}' ", 1)
-        kept = guest.config if guest.config is not None else guest.live
-        assert kept is not None
+        kept = next(xml for xml in (guest.config, guest.undefined, guest.live) if xml is not None)
         return _text(kept)
 
     @call
@@ -446,6 +518,8 @@ class Domain:
     @call
     def state(self, _flags: int = 0) -> list[int]:
         if self._guest.live is not None:
+            if not self._guest.runs:
+                return [libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION]
             return [libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_BOOTED]
         return [libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_UNKNOWN]
 
@@ -480,38 +554,17 @@ class Domain:
             _invalid("domain is already running")
         assert guest.config is not None
         starting = guest.saved if guest.saved is not None else guest.config
-        self._require_parts(starting)
+        _require_parts(self.line.host, starting)
         if starting.find("os[@firmware='efi']") is not None:
             self.line.host.files.setdefault(f"{NVRAM}/{guest.name}_VARS.fd", File("raw", 0))
         guest.live, guest.saved = _copy(starting), None
         self.line.host.starts[self._key] += 1
         return 0
 
-    def _require_parts(self, root: etree._Element) -> None:
-        """A guest does not start without its disks and networks."""
-        for source in root.iterfind("devices/interface/source[@network]"):
-            network = _by_name(self.line.host.networks, source.get("network"))
-            if network is None:
-                fail(*_no("network", source.get("network")))
-            if network.live is None:
-                _invalid(f"network '{network.name}' is not active")
-        for source in root.iterfind("devices/disk/source[@file]"):
-            path = source.get("file")
-            if any(path in _disks(guest) for guest in self.line.host.guests.values()):
-                fail(
-                    libvirt.VIR_ERR_INTERNAL_ERROR,
-                    "internal error: qemu unexpectedly closed: Failed to get write lock",
-                )
-            while path:
-                if path not in self.line.host.files:
-                    fail(libvirt.VIR_ERR_SYSTEM_ERROR, f"Cannot access storage file '{path}'")
-                backing = self.line.host.files[path].backing
-                path = backing[0] if backing else None
-
     @call
     def shutdown(self) -> int:
         guest = self._running()
-        if guest.name not in self.line.host.deaf:
+        if guest.runs and guest.name not in self.line.host.deaf:
             self._end()
         return 0
 
@@ -524,8 +577,8 @@ class Domain:
     def _end(self) -> None:
         """The guest is off; a transient one is gone."""
         guest = self._guest
-        guest.live = None
-        self.line.host.ends[self._key] += 1
+        self.line.host.ends[self._key] += guest.runs  # what a migration halted has not run since
+        guest.live, guest.halted = None, False
         if guest.config is None:
             del self.line.host.guests[self._key]
 
@@ -542,6 +595,7 @@ class Domain:
                 del files[variables]
             elif not flags & libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM:
                 _invalid("cannot undefine domain with nvram")
+        guest.undefined = guest.config
         guest.config, guest.autostart, guest.saved = None, False, None
         if guest.live is None:
             del self.line.host.guests[self._key]
@@ -566,6 +620,66 @@ class Domain:
                 _set_text(root, "title" if kind == libvirt.VIR_DOMAIN_METADATA_TITLE else "description", text)
         return 0
 
+    # Migrations, that the client leads (virDomainMigrateVersion3Full).
+
+    def migrate3(self, target: Connection, parameters: dict[str, Any], _flags: int) -> None:
+        """Each phase is a call of its own."""
+        xml = self.migrateBegin3(parameters.get(libvirt.VIR_MIGRATE_PARAM_DEST_XML))
+        try:
+            target.migratePrepare3(self._key, self._name, xml)
+            self.migratePerform3(target, parameters.get(libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS, []))
+            target.migrateFinish3(self._key, parameters[libvirt.VIR_MIGRATE_PARAM_PERSIST_XML])
+        except libvirt.libvirtError:
+            target.host.hang_up(target)  # Finish3, cancelled
+            with suppress(libvirt.libvirtError):
+                self.migrateConfirm3(1)
+            raise
+        with suppress(libvirt.libvirtError):  # it has arrived, and is not asked for
+            self.migrateConfirm3(0)
+
+    @call
+    def migrateBegin3(self, arrives: str | None) -> str:  # noqa: N802
+        guest = self._running()
+        if not guest.runs:
+            _invalid("domain is not running")
+        if guest.leaving is not None:
+            _invalid("another migration job is already running for this domain")
+        guest.leaving = self.line
+        return arrives or _text(guest.live)
+
+    @call
+    def migratePerform3(self, target: Connection, disks: list[str]) -> None:  # noqa: N802
+        guest = self._running()
+        for disk in guest.live.iterfind("devices/disk"):
+            if disk.find("target").get("dev") in disks:
+                path = disk.find("source").get("file")
+                target.host.files[path].content = self.line.host.files[path].content
+        guest.halted = True
+
+    @call
+    def migrateConfirm3(self, cancelled: int) -> None:  # noqa: N802
+        guest = self._guest
+        guest.leaving, guest.halted = None, False
+        if not cancelled:
+            del self.line.host.guests[self._key]
+
+    @call
+    def jobInfo(self) -> list[int]:  # noqa: N802
+        busy = self._guest.leaving is not None
+        return [libvirt.VIR_DOMAIN_JOB_UNBOUNDED if busy else libvirt.VIR_DOMAIN_JOB_NONE]
+
+    @call
+    def jobStats(self, _flags: int = 0) -> dict[str, Any]:  # noqa: N802
+        return {}
+
+    @call
+    def resume(self) -> int:
+        guest = self._running()
+        if guest.leaving is not None or guest.incoming is not None:
+            _invalid("another migration job is already running for this domain")
+        guest.halted = False
+        return 0
+
     def listAllSnapshots(self, _flags: int = 0) -> list[Any]:  # noqa: N802
         return []
 
@@ -573,10 +687,26 @@ class Domain:
         return []
 
 
-def _disks(guest: Guest) -> set[str | None]:
-    """The files that a guest writes to; QEMU locks them."""
-    sources = guest.live.iterfind("devices/disk/source[@file]") if guest.live is not None else ()
-    return {source.get("file") for source in sources}
+def _require_parts(host: SimulatedHost, root: etree._Element) -> None:
+    """A guest does not start without its disks and networks."""
+    for source in root.iterfind("devices/interface/source[@network]"):
+        network = _by_name(host.networks, source.get("network"))
+        if network is None:
+            fail(*_no("network", source.get("network")))
+        if network.live is None:
+            _invalid(f"network '{network.name}' is not active")
+    for source in root.iterfind("devices/disk/source[@file]"):
+        path = source.get("file")
+        if any(path in guest.files for guest in host.guests.values()):
+            fail(
+                libvirt.VIR_ERR_INTERNAL_ERROR,
+                "internal error: qemu unexpectedly closed: Failed to get write lock",
+            )
+        while path:
+            if path not in host.files:
+                fail(libvirt.VIR_ERR_SYSTEM_ERROR, f"Cannot access storage file '{path}'")
+            backing = host.files[path].backing
+            path = backing[0] if backing else None
 
 
 def _copy(root: etree._Element) -> etree._Element:
@@ -665,6 +795,8 @@ class _Startable:
 
     @call
     def setAutostart(self, on: int) -> int:  # noqa: N802
+        if self._thing.config is None:
+            _invalid(f"cannot set autostart for transient {self.kind}")
         self._thing.autostart = bool(on)
         return 0
 
@@ -854,6 +986,8 @@ class Volume:
                 libvirt.VIR_ERR_INVALID_ARG,
                 "Can't shrink capacity below current capacity unless shrink flag is given",
             )
+        if any(self._path in guest.files for guest in self.line.host.guests.values()):
+            fail(libvirt.VIR_ERR_INTERNAL_ERROR, "internal error: qemu-img: Failed to get write lock")
         self._file.capacity = capacity
         return 0
 

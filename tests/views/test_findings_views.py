@@ -9,7 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from lxml import etree
+from lxml import etree, html
+from markdown_it import MarkdownIt
 from sarif_pydantic import Sarif
 
 from kvmdecl.cli.main import run
@@ -18,10 +19,12 @@ from kvmdecl.plan import Action, Impact
 from kvmdecl.revisions import changed_lines
 from kvmdecl.views.annotations import render_annotations, render_summary, worst
 from kvmdecl.views.code_quality import render_code_quality
+from kvmdecl.views.findings_html import render_findings_html
+from kvmdecl.views.findings_markdown import render_findings_markdown
 from kvmdecl.views.junit import render_junit
 from kvmdecl.views.plan_findings import findings
 from kvmdecl.views.sarif import render_sarif
-from tests.views.plans import finding, plan_of, step
+from tests.views.plans import HOSTILE, finding, plan_of, step
 
 FOUND = [
     finding(9, Severity.ERROR, "an error: 100%, <b>&\n::error::x"),
@@ -108,6 +111,71 @@ def test_a_plan_tells_at_their_lines_what_interrupts():
         ("plan.interrupts", 5, "domain db on kvm-1 is restarted"),
         ("plan.interrupts", 7, "domain old on kvm-1 is deleted"),
     ]
+
+
+@pytest.mark.parametrize("number", [0, 1, 40, 20_000])
+def test_markdown_of_findings_is_never_longer_than_it_may_be_and_counts_what_is_left_out(number: int):
+    found = [finding(n, Severity.WARNING, "`" * (n % 50)) for n in range(number)]
+    found += [finding(number + 1, Severity.ERROR)]
+
+    text = render_findings_markdown(found, "plan", "prod", max_bytes=8_000, read_line=lambda *_: None)
+
+    assert len(text.encode()) <= 8_000
+    assert text.startswith("<!-- kvmdecl:plan:prod -->\n### kvmdecl plan · `prod` · 1 error")
+    assert "error[test.code]: it is so" in text.split("warning[")[0]
+    left = re.search(r"Left out for length: (\d+) further", text)
+    assert text.count("[test.code]") + int(left[1] if left else 0) == number + 1
+
+
+def test_a_hostile_text_is_text_in_markdown_and_on_the_page_of_findings():
+    found = [
+        Diagnostic("test.code", f"it is {text}", Span(text, 1, 1, 1, 2), text, text, (Note(text),))
+        for text in HOSTILE
+    ]
+
+    def given(path: str, line: str) -> tuple[str, str]:
+        markdown = render_findings_markdown(found, "plan", path, max_bytes=90_000, read_line=lambda *_: line)
+        return markdown, render_findings_html(found, "plan", path, read_line=lambda *_: line)
+
+    for text in HOSTILE:
+        markdown, page = given(text, text)
+        tokens = MarkdownIt("commonmark").parse(markdown)
+        assert [token.type for token in tokens] == [
+            "html_block", "heading_open", "inline", "heading_close", "fence",
+        ]  # fmt: skip
+        assert {child.type for child in tokens[2].children or ()} == {"text", "code_inline"}
+        elements = list(html.document_fromstring(page).iter())
+        assert {each.tag for each in elements} == {
+            "html", "head", "meta", "title", "style", "body", "header", "h1", "code", "p", "main", "details",
+            "summary", "span", "pre",
+        }  # fmt: skip
+        assert {name for each in elements for name in each.attrib} == {
+            "lang", "charset", "http-equiv", "content", "name", "class", "open",
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ("markdown", "```text\ncluster.yaml:2:10: error[manifest.bad-name]"),
+        ("html", "<pre>  2 | cluster: _\n    |          ^</pre>"),
+        ("sarif", '"level": "error"'),
+        ("github", "::error title=manifest.bad-name,file=cluster.yaml"),
+        ("gitlab", '"path": "cluster.yaml"'),
+        ("junit", "<failure message="),
+    ],
+)
+def test_where_there_is_no_plan_its_formats_say_why(
+    form: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    Path("cluster.yaml").write_text("apiVersion: kvmdecl/v1\ncluster: _\nhosts: {}\n")
+
+    codes = [run([command, "cluster.yaml", "--format", form]) for command in ("plan", "validate")]
+
+    assert codes == [1, 1]
+    assert capsys.readouterr().out.count(said) == 2
 
 
 @pytest.fixture

@@ -1,15 +1,22 @@
-"""A section, a check and a solver. Everything comes from `kvmdecl.api`; nothing else of kvmdecl is used."""
+"""A section, a check, a policy and a solver. Everything comes from `kvmdecl.api`; nothing else of kvmdecl is used."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from kvmdecl.api import (
+    Action,
     Diagnostic,
+    Kind,
     PlaceAnswer,
     PlacedCluster,
     PlaceRequest,
+    Plan,
+    PlanPolicy,
+    PolicyContext,
+    PolicyVerdict,
     Positive,
+    Renamed,
     Section,
     Solver,
     about_size,
@@ -21,6 +28,7 @@ class Quota(Section):
     """How much one guest may have."""
 
     shorthand = "cpus"
+    formerly = (Renamed(key="vcpus", to="cpus", since="example 1.0", why="as vms call it"),)
 
     cpus: Positive
     """CPUs of one guest, at most."""
@@ -48,6 +56,23 @@ def kvmdecl_check(cluster: PlacedCluster) -> Iterator[Diagnostic]:
                 hint=f"write at most {quota.cpus}, or raise `quota:`",
                 subject=f"vm/{vm.name}",
             )
+
+
+@hookimpl
+def kvmdecl_policies() -> Iterable[PlanPolicy]:
+    """Offer `one-at-a-time`."""
+    return [PlanPolicy("one-at-a-time", one_at_a_time)]
+
+
+def one_at_a_time(plan: Plan, context: PolicyContext) -> Iterator[PolicyVerdict]:
+    """Deny plans that delete more than one guest of a host."""
+    deleted: dict[str, int] = {}
+    for step in plan.steps:
+        if step.action is Action.DELETE and step.address.kind is Kind.DOMAIN:
+            deleted[step.address.host] = deleted.get(step.address.host, 0) + 1
+            if deleted[step.address.host] > 1:
+                reason = f"{context.user} may delete one guest of a host with each plan"
+                yield PolicyVerdict(step.address, reason)
 
 
 @hookimpl

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvmdecl.contract import PluginContract
+
 if TYPE_CHECKING:
     from kvmdecl.testing import TryManifest
 
@@ -13,6 +15,13 @@ cluster: demo
 hosts:
   kvm-{1..2}: "qemu+tls://{name}.example/system"
 """
+
+
+class TestContract(PluginContract):
+    """What every plugin has to keep."""
+
+    name = "example"
+    manifest = HEAD + "quota: 4\nvms: {big: {cpus: 8}}\n"
 
 
 def test_a_guest_above_the_quota_is_refused_at_its_line(try_manifest: TryManifest) -> None:

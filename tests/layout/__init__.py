@@ -1,0 +1,1 @@
+"""`kvmdecl fmt`: the layout of manifests."""

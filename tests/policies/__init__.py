@@ -1,0 +1,1 @@
+"""Policies: what they say of plans, and who listens."""
