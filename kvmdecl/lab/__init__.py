@@ -11,6 +11,7 @@ root where user namespaces are allowed.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -50,6 +51,7 @@ __all__ = [
 _TOOLS = ("libvirtd", "unshare", "nsenter", "setsid", "ip", "mount", "hostname")
 _LOCK = "lock"  # also the mark by which a directory is known to be a lab's
 _LOCK_TIMEOUT = 60.0
+_REMOVE_TIMEOUT = 10.0
 _lifelines: dict[Path, int] = {}  # writing ends of pipes; each closes with its lab, or with this process
 
 
@@ -257,7 +259,8 @@ def down(directory: Path | str) -> bool:
         return namespaces.end(place)
     with _locked(place):
         _end(place)
-        shutil.rmtree(place)
+        (place / _LOCK).unlink()
+        place.rmdir()
     return True
 
 
@@ -320,9 +323,22 @@ def _end(place: Path) -> None:
     namespaces.end(place)
     for entry in place.iterdir():
         if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
+            _remove(entry)
         elif entry.name != _LOCK:
             entry.unlink()
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder that a program of a killed `up`, such as ssh-keygen, may still be writing to."""
+    deadline = time.monotonic() + _REMOVE_TIMEOUT
+    while True:
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT) or time.monotonic() > deadline:
+                raise
+        if not folder.exists():
+            return
 
 
 @contextmanager

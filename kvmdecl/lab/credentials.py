@@ -45,9 +45,10 @@ def make_authority(directory: Path) -> None:
     """Make the lab's certificate authority, and a client's certificate in `client`."""
     folder = directory / "client"
     folder.mkdir()
+    (directory / "authority").mkdir()
     _openssl(
         *("-subj", "/CN=kvmdecl lab", "-addext", "keyUsage=critical,keyCertSign,cRLSign"),
-        *("-keyout", directory / "ca-key.pem", "-out", folder / "cacert.pem"),
+        *("-keyout", directory / "authority/key.pem", "-out", folder / "cacert.pem"),
     )
     _certificate(directory, "client", "clientAuth", folder / "clientkey.pem", folder / "clientcert.pem")
 
@@ -91,7 +92,7 @@ def _certificate(directory: Path, subject: str, usage: str, key: Path, out: Path
             "-CA",
             directory / "client/cacert.pem",
             "-CAkey",
-            directory / "ca-key.pem",
+            directory / "authority/key.pem",
             "-subj",
             f"/CN={subject}",
         ),

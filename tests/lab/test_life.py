@@ -106,6 +106,21 @@ def test_down_removes_what_a_killed_up_has_left(make_lab: MakeLab, delay: float)
     assert not place.exists()
 
 
+def test_down_removes_folders_that_a_program_of_a_killed_up_still_writes_to(make_lab: MakeLab):
+    running = make_lab([])
+    folder = running.directory / "ssh"
+    folder.mkdir()
+    code = f"import itertools; [open(f'{folder}/{{number}}', 'w').close() for number in itertools.count()]"
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) as writer:
+        try:
+            assert eventually(lambda: len(list(folder.iterdir())) > 1000)
+            labs.down(running.directory)
+            assert not running.directory.exists()
+            assert writer.wait(timeout=5) == 1  # it wrote until there was no folder to write to
+        finally:
+            writer.kill()
+
+
 def test_down_removes_what_daemons_wrote_after_the_rest_was_removed(make_lab: MakeLab):
     running = make_lab(["kvm-1"])
     for entry in running.directory.iterdir():
