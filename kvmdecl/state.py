@@ -69,6 +69,7 @@ class ObservedDomain:
 
     Of a transient domain `xml` is what runs, less what passes with it. `snapshots` are read where they are asked for.
     `halted` is one that is active and that a migration halted (VIR_DOMAIN_PAUSED_MIGRATION): its other self may run.
+    `starting` is one that was being started for as long as anybody waited (VIR_DOMAIN_PAUSED_STARTING_UP).
     """
 
     name: str
@@ -81,6 +82,7 @@ class ObservedDomain:
     managed_save: bool
     snapshots: tuple[ObservedSnapshot, ...] = ()
     halted: bool = False
+    starting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,8 @@ _BUSY = _known(
     "cannot acquire state change lock",
     "host.error",
     "Something else is done to the guest, as a backup; or libvirtd waits for its QEMU, for ever.",
-    "see `virsh domjobinfo`; if nothing is done to it, restart libvirtd there (guests go on), then plan again",
+    "see `virsh domjobinfo`; if nothing is done to it, restart libvirtd there (guests go on), then plan again: "
+    "a plan knows whether its start was cut off",
 )
 
 _NUMBERS = {

@@ -6,6 +6,7 @@ once: threads here cost one round trip where a loop would cost one for each obje
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import chain
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from kvmdecl.state import Ledger
 
 _CALLS_AT_ONCE = 16
+_STARTING_SECONDS = 10.0
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -356,6 +358,20 @@ def is_halted(domain: libvirt.virDomain) -> bool:
     return tuple(domain.state()) == (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION)
 
 
+def _keeps_starting(domain: libvirt.virDomain) -> bool:
+    """Whether it is being started, and still is after a while (virDomainGetState).
+
+    It is for ever where libvirtd was killed between two notes that it makes of a guest that it starts: the first has no
+    process yet, and of a guest without one the next libvirtd (9.0: qemuProcessReconnectHelper) ends no job.
+    """
+    deadline = time.monotonic() + _STARTING_SECONDS
+    while tuple(domain.state()) == (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP):
+        if time.monotonic() > deadline:
+            return True
+        time.sleep(0.1)
+    return False
+
+
 def _domain(
     domain: libvirt.virDomain,
     *,
@@ -378,6 +394,7 @@ def _domain(
         autostart=autostart,
         managed_save=managed_save,
         halted=paused and is_halted(domain),
+        starting=paused and _keeps_starting(domain),
     )
 
 

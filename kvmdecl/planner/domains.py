@@ -32,6 +32,7 @@ from kvmdecl.planner.verdict import (
     not_ours,
     note,
     step,
+    still_starting,
 )
 from kvmdecl.state import (
     DEFINITION_SUFFIX,
@@ -186,7 +187,7 @@ def unusable(desired: DesiredDomain, observed: ObservedDomain, view: HostView) -
             "It vanishes when it stops; somebody undefined it while it was running.",
             "define it again (`virsh dumpxml`, `virsh define`) while it runs, then plan again.",
         )
-    return may_have_gone_on(desired, observed, view)
+    return still_starting(desired, observed, view) or may_have_gone_on(desired, observed, view)
 
 
 def _update(
@@ -404,6 +405,8 @@ def plan_absent_domain(absent: Absent, uuid: str, view: HostView) -> Verdict:
         return Verdict(notes=(_not_stopped(absent),))
     if observed.uuid != uuid or not _is_ours(absent.address, uuid, observed, view):
         return not_ours(absent, "domain")
+    if (starting := still_starting(absent, observed, view)) is not None:
+        return starting
     if observed.managed_save:
         return blocked(
             absent,

@@ -266,6 +266,21 @@ def not_ours(desired: Desired, what: str) -> Verdict:
     )
 
 
+def still_starting(desired: Desired, observed: ObservedDomain, view: HostView) -> Verdict | None:
+    """Why a guest that is being started, perhaps for ever, is left as it is, if it is."""
+    if not observed.starting:
+        return None
+    name = observed.name
+    return blocked(
+        desired,
+        "plan.still-starting",
+        f"{name} was being started on {view.host} all the time that it was looked at; it is left as it is",
+        "libvirt does nothing else with a guest until it has started. If libvirtd was killed meanwhile, it never will.",
+        f"plan again when it has started. If it never does and no QEMU of it runs on {view.host}: stop libvirtd there"
+        f" (other guests go on), delete /run/libvirt/qemu/{name}.xml, and start libvirtd; then plan again.",
+    )
+
+
 def may_have_gone_on(desired: DesiredDomain, observed: ObservedDomain, view: HostView) -> Verdict | None:
     """Why a guest that a migration halted on the host of `view` is left as it is, if it is.
 

@@ -22,11 +22,10 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 import libvirt
@@ -201,8 +200,6 @@ class Rounds:
     number: int = 0
     whole: float = 0.0
     """Seconds that an apply takes that nobody cuts off: as the last did, and a little more each time one was."""
-    killed: set[str] = field(default_factory=set)
-    """Hosts whose libvirtd was killed."""
 
     def __post_init__(self) -> None:
         tiny_image(self.folder / "tiny.img")
@@ -262,7 +259,6 @@ class Rounds:
         def cut() -> bool:
             process = self._start(["apply", "--yes"])
             on_the_way = self._await(process, delay)
-            self.killed.add(host)
             self.lab.kill(host)
             process.join(pause)
             self.lab.start(host)
@@ -282,7 +278,7 @@ class Rounds:
         assert before.files <= then.files, (when, before.files - then.files)
         assert not then.unlisted, (when, then.unlisted)
         if self._command(["apply", "--yes"]) != 0:
-            self._start_stuck_anew(when)
+            self._end_cut_starts(when)
             assert self._command(["apply", "--yes"]) == 0, (when, self._output())
         after = holdings(self.lab)
         assert after.definitions == before.definitions, when
@@ -297,16 +293,21 @@ class Rounds:
         assert self._free(), when
         return was_cut
 
-    def _start_stuck_anew(self, when: str) -> None:
-        """Do what a user has to, where an apply failed for nothing but a libvirtd that has not got over being killed.
+    def _end_cut_starts(self, when: str) -> None:
+        """Do what the plan asks for where a libvirtd was killed just as it started a guest: no call ends that start.
 
-        Of libvirt 9.0 one in a hundred or so has a guest about which it answers nobody any more, whoever asks.
+        libvirt 9.0 starts guests so that a first note of it has no process yet; see `plan.still-starting`.
         """
-        stuck = [name for name in self.killed if _is_stuck(self.lab.host(name).uri())]
-        assert stuck, (when, self._output())
-        print(f"{when}: libvirtd of {' and '.join(stuck)} is stuck, and started anew", flush=True)
-        for name in stuck:
-            self.lab.restart(name)
+        blocked = self._plan().blocked
+        assert {found.code for found in blocked} == {"plan.still-starting"}, (when, blocked, self._output())
+        for found in blocked:
+            host, _, guest = found.subject.split("/")
+            print(f"{when}: {found.summary}", flush=True)
+            self.lab.kill(host)
+            note = self.lab.host(host).folder / "run/libvirt/qemu" / f"{guest}.xml"
+            assert " pid='0'>" in note.read_text(), when
+            note.unlink()
+            self.lab.start(host)
 
     def _plan(self) -> Plan:
         """What is left to do, without the processes that read hosts when a user asks."""
@@ -355,24 +356,6 @@ class Rounds:
         for connection in connections:
             connection.close()
         return all(holder is None or is_dead(holder) for holder in held)
-
-
-def _is_stuck(uri: str) -> bool:
-    """Whether a plain question about some guest is not answered, either: libvirtd gives it up after 30 s, or never.
-
-    To say no is an answer, too, as about a guest that has ended.
-    """
-    answered = Event()
-    domains = libvirt.open(uri).listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
-
-    def ask() -> None:
-        for domain in domains:
-            with suppress(libvirt.libvirtError):
-                domain.memoryStats()
-        answered.set()
-
-    Thread(target=ask, daemon=True).start()
-    return not answered.wait(25)
 
 
 def _end_of(process: BaseProcess) -> int | None:

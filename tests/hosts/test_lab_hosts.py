@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from kvmdecl.uri import HostUri, parse_manifest_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from kvmdecl.lab import Lab, LabHost
 
@@ -107,6 +109,46 @@ def test_reading_one_object_gives_the_same_as_reading_the_host(clean_lab: Lab):
     )
     assert (read_network(connection.networkLookupByName("lan")),) == state.networks
     assert (read_pool(connection.storagePoolLookupByName("vms")),) == state.pools
+
+
+def cut_start(lab: Lab, host: LabHost, guest: str) -> Path:
+    """Leave what a libvirtd leaves that is killed before it noted the process of a guest that it starts."""
+    note = host.folder / f"run/libvirt/qemu/{guest}.xml"
+    noted = note.read_text()
+    connection = libvirt.open(host.uri())
+    connection.lookupByName(guest).destroy()
+    connection.close()
+    lab.kill(host.name)
+    start = "<domstatus state='paused' reason='starting up' pid='0'>\n  <job type='none' async='start'/>"
+    note.write_text(re.sub("<domstatus [^>]*>", start, noted))
+    lab.start(host.name)
+    return note
+
+
+def test_a_guest_whose_libvirtd_was_killed_as_it_started_it_is_told_from_one_that_is_paused(
+    clean_lab: Lab, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("kvmdecl.hosts.read._STARTING_SECONDS", 0.5)
+    name, host = next(iter(clean_lab.hosts.items()))
+    connection = fill(host)
+    connection.defineXML(DOMAIN.format(name="paused")).create()
+    connection.lookupByName("paused").suspend()
+    connection.close()
+    note = cut_start(clean_lab, host, "running")
+
+    def read() -> dict[str, tuple[bool, bool]]:
+        connection = libvirt.open(host.uri())
+        return {d.name: (d.active, d.starting) for d in read_host(connection, name, Scope()).state.domains}
+
+    assert read() == {"paused": (True, False), "running": (True, True), "still": (False, False)}
+
+    clean_lab.restart(name)
+    assert read()["running"] == (True, True), "that libvirtd is started again does not help"
+
+    clean_lab.kill(name)
+    note.unlink()
+    clean_lab.start(name)
+    assert read()["running"] == (False, False)
 
 
 def test_volumes_are_read_in_the_pools_in_scope_only(clean_lab: Lab):
