@@ -54,7 +54,8 @@ _START = ": starting up libvirt version"
 _FORKS = multiprocessing.get_context("fork")  # nothing here has threads or connections then
 _READ_BEFORE = ("kvmdecl.cli.apply", "kvmdecl.cli.applying", "networkx")  # so that no fork has to read it
 _LONGER = 1.01  # so that the end of an apply is hit, too, when the machine has more to do than before
-_NOTES = rf"{_START}|reason=\w+"
+_CUT = "libvirtd quit during handshake"
+_NOTES = rf"{_START}|{_CUT}|reason=\w+"
 
 
 def _lucky(number: int) -> str:
@@ -156,16 +157,17 @@ def write_firmware(folder: Path) -> None:
 def restarts(before: Holdings, after: Holdings) -> Counter[str]:
     """How often each guest was started, or ended by somebody after that.
 
-    A start that libvirtd did not live to finish is none: its QEMU never ran the guest, and the next libvirtd ends it
-    (reason `daemon`), as a libvirtd does that fails to start one (`failed`).
+    A start that libvirtd did not live to finish is none: its QEMU never ran the guest. It ends by itself, which the
+    next libvirtd takes for a crash, or that ends it (reason `daemon`), as one does that fails to start one (`failed`).
     """
     found = Counter[str]()
     for guest, log in after.logs.items():
         since = re.findall(_NOTES, log[len(before.logs[guest]) :])
         if _START in since:
             again = since[since.index(_START) :]
+            ends = [note for before, note in itertools.pairwise(again) if before != _CUT]
             found[guest] = 1 + sum(
-                1 for note in again if note not in {_START, "reason=daemon", "reason=failed"}
+                note not in {_START, _CUT, "reason=daemon", "reason=failed"} for note in ends
             )
     return found
 
