@@ -76,7 +76,7 @@ _MAIN = """
 import sys
 if sys.argv[3] not in sys.path: sys.path.insert(0, sys.argv[3])
 from kvmdecl.hosts.worker import main
-main(sys.argv[1], int(sys.argv[2]))
+main(sys.argv[1], int(sys.argv[2]), int(sys.argv[4]))
 """
 _ROOT = str(Path(__file__).parents[2])  # a worker imports the same kvmdecl, installed or not
 _ROOM = 16  # calls at once in a worker
@@ -135,19 +135,20 @@ class _Worker:
     retiring: bool = False
 
     @classmethod
-    def start(cls, mode: Mode) -> _Worker:
+    def start(cls, mode: Mode, turns: int) -> _Worker:
         """Start a worker in a session of its own: without a terminal ssh cannot ask for a password there.
 
-        `-P` keeps the current directory, whose files may be anybody's, out of the worker's imports.
+        `-P` keeps the current directory, whose files may be anybody's, out of the worker's imports. `turns` is the
+        file by which workers take turns.
         """
         ours, theirs = socket.socketpair()
         with theirs:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _MAIN, mode, str(theirs.fileno()), _ROOT],
+                [sys.executable, "-P", "-c", _MAIN, mode, str(theirs.fileno()), _ROOT, str(turns)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), turns],
                 start_new_session=True,
             )
         return cls(process, Connection(ours.detach()))
@@ -186,6 +187,7 @@ class _Crew(threading.Thread):
         self._waiting: list[_Job] = []
         self._workers: list[_Worker] = []
         self._homes: dict[str, _Worker] = {}
+        self._turns = os.memfd_create("kvmdecl-turns")
         self._wake, self._woken = socket.socketpair()
         self._wake.setblocking(False)
         self._ending: Literal["", "gently", "at once"] = ""
@@ -260,7 +262,7 @@ class _Crew(threading.Thread):
         return best
 
     def _start(self) -> _Worker:
-        worker = _Worker.start(self._mode)
+        worker = _Worker.start(self._mode, self._turns)
         self._workers.append(worker)
         return worker
 
@@ -361,6 +363,7 @@ class _Crew(threading.Thread):
             _settle(job, TaskFailed(_lost(job)))
         self._wake.close()
         self._woken.close()
+        os.close(self._turns)
 
 
 class _Fleet:

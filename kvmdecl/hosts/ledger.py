@@ -7,10 +7,14 @@ call redefines (virSecretDefineXML with the same UUID).
 
 from __future__ import annotations
 
+import fcntl
 import json
 import threading
+import time
 from collections import defaultdict
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from kvmdecl.derived import derive_uuid
@@ -19,16 +23,24 @@ from kvmdecl.libvirt_xml.safe import BadXml, parse_xml
 from kvmdecl.state import Kind, Ledger, LedgerEntry, Member, remembered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable
+    from collections.abc import Callable, Container, Iterable, Iterator
 
     import libvirt
 
 USAGE_PREFIX = "kvmdecl-ledger-"
 FORMAT_VERSION = 1
 
-# Redefining a secret replaces it whole, so writers in this process take turns; one lock for each ledger.
+# Redefining a secret replaces it whole, so writers take turns: threads by a lock for each ledger, the processes of a
+# run by a byte of a file that all of them have (fcntl). Another run would need the host's lock.
 _locks: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
 _locks_lock = threading.Lock()
+_shared: list[int] = []
+_LOOK_AGAIN = 0.005  # seconds
+
+
+def take_turns_by(descriptor: int) -> None:
+    """Have writers in this process take turns with those in all others that have this file open."""
+    _shared[:] = [descriptor]
 
 
 def read_ledgers(connection: libvirt.virConnect) -> tuple[Ledger, ...]:
@@ -104,16 +116,37 @@ class LedgerWriter:
         self._write(lambda ledger: replace(ledger, hosts=remembered(ledger.hosts, present, let_go)))
 
     def _write(self, change: Callable[[Ledger], Ledger]) -> None:
-        with _lock(self._connection.getURI(), self._cluster):
+        with _turn(self._connection.getURI(), self._cluster):
             before = self.read()
             after = change(before)
             if after != before:
                 self._connection.secretDefineXML(_secret_xml(after), 0)
 
 
-def _lock(uri: str, cluster: str) -> threading.Lock:
+@contextmanager
+def _turn(uri: str, cluster: str) -> Iterator[None]:
+    """Wait until nobody else writes to a ledger.
+
+    The kernel is asked again and again: if it were to wait, it would take processes of which each has a thread that
+    waits for a thread of the other for a deadlock.
+    """
     with _locks_lock:
-        return _locks[uri, cluster]
+        lock = _locks[uri, cluster]
+    place = int.from_bytes(sha256(f"{cluster} {uri}".encode()).digest()[:6])
+    with lock, ExitStack() as stack:
+        for descriptor in _shared:
+            while not _is_ours(descriptor, place):
+                time.sleep(_LOOK_AGAIN)
+            stack.callback(fcntl.lockf, descriptor, fcntl.LOCK_UN, 1, place)
+        yield
+
+
+def _is_ours(descriptor: int, place: int) -> bool:
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
 
 
 def _uuid(cluster: str) -> str:

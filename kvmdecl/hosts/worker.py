@@ -24,6 +24,7 @@ import libvirt
 
 from kvmdecl.diagnostics import Diagnostic, Locked, Moved, Rejected, TaskFailed
 from kvmdecl.hosts.errors import bad_answer, diagnose, is_unsupported
+from kvmdecl.hosts.ledger import take_turns_by
 from kvmdecl.hosts.messages import Alive, Answered, Call, Opened, Progressed, Report
 from kvmdecl.hosts.processes import end_with_parent
 from kvmdecl.hosts.protocol import (
@@ -388,17 +389,20 @@ def _diagnostic(error: Exception, call: Call) -> Diagnostic:
     )
 
 
-def main(mode: str, descriptor: int) -> None:
+def main(mode: str, descriptor: int, turns: int) -> None:
     """Serve until the pipe closes, then end with everything that was started here.
 
     Args:
         mode: `read`, `convert` or `write`.
         descriptor: of this process's end of the pipe.
+        turns: descriptor of a file that all workers of the fleet have, by which they take turns.
     """
     end_with_parent()
     gc.disable()  # to free a handle that hung in a cycle makes libvirt forget an error that was not looked at yet
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.set_inheritable(descriptor, False)  # else ssh would hold the pipe open
+    os.set_inheritable(turns, False)
+    take_turns_by(turns)
     pipe = Pipe(Connection(descriptor))
     try:
         serve(pipe, _WORKERS[mode](pipe).work)

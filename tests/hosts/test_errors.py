@@ -130,7 +130,7 @@ def serve(pipe, work):
             print(error.get_error_code(), flush=True)
 
 worker.serve = serve
-worker.main("read", os.pipe()[0])
+worker.main("read", *os.pipe())
 """
 
 

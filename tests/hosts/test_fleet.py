@@ -11,6 +11,7 @@ import threading
 import time
 import uuid
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -257,6 +258,23 @@ def test_a_task_that_waits_for_a_connection_was_not_begun_when_its_worker_dies(s
         failed = future.exception(10)
     assert isinstance(failed, TaskFailed)
     assert failed.diagnostic.code == "host.worker-died"
+
+
+def test_all_workers_of_a_fleet_take_turns_by_one_file(silent_host: HostUri):
+    with no_process_left() as running, WritingFleet(dict.fromkeys("ab", silent_host), workers=2) as fleet:
+        for host in "ab":
+            fleet.submit(replace(POOL, address=Address(host, Kind.POOL, "vms")), lambda _: None)
+        while len(running()) < 2:
+            time.sleep(0.02)
+        files = [_turns(worker) for worker in running()]
+    assert files[0]
+    assert files[0] == files[1]
+
+
+def _turns(process: int) -> set[int]:
+    """Which of those files a process has, by inode."""
+    links = Path(f"/proc/{process}/fd").iterdir()
+    return {link.stat().st_ino for link in links if "kvmdecl-turns" in str(link.readlink())}
 
 
 def test_leaving_a_fleet_leaves_no_future_open(silent_host: HostUri):

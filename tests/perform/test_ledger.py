@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -81,6 +84,33 @@ def test_threads_that_write_at_once_lose_nothing(connection: libvirt.virConnect)
     for thread in threads:
         thread.join()
     assert LedgerWriter(connection, "edge").read().entries == tuple(entries)
+
+
+_NOTES = """
+import sys, libvirt
+from kvmdecl.hosts.ledger import LedgerWriter, take_turns_by
+from kvmdecl.state import Kind, LedgerEntry
+
+take_turns_by(int(sys.argv[2]))
+writer = LedgerWriter(libvirt.open(sys.argv[1]), "edge")
+for number in range(50):
+    writer.note(LedgerEntry(Kind.VOLUME, f"vms/{sys.argv[3]}{number:02}", "", "", complete=True))
+"""
+
+
+def test_processes_of_a_run_that_write_at_once_lose_nothing(clean_lab: Lab, connection: libvirt.virConnect):
+    """As those do of which one retires, for a call to another host did not come back."""
+    turns, uri = os.memfd_create("turns"), clean_lab.host("kvm-1").uri()
+    writers = [
+        subprocess.Popen([sys.executable, "-c", _NOTES, uri, str(turns), name], pass_fds=[turns])
+        for name in "abc"
+    ]
+    ends = [writer.wait(60) for writer in writers]
+    os.close(turns)
+
+    names = [entry.name for entry in LedgerWriter(connection, "edge").read().entries]
+    assert ends == [0, 0, 0]
+    assert names == [f"vms/{name}{number:02}" for name in "abc" for number in range(50)]
 
 
 @pytest.mark.parametrize(
