@@ -1,7 +1,7 @@
 """`python -m tests.simulation.faults [SEEDS] [FIRST]`: whatever happens to a rollout of simulated hosts, this holds.
 
-A seed is a cluster of two to five hosts, a change of its manifest, and up to three faults at chosen calls of the apply
-that carries it out. When the faults are over, plain applies have to end it.
+A seed is a cluster of two to five hosts, a change of its manifest, up to three faults at chosen calls of the apply that
+carries it out, and which of its tasks has its turn at each call. When the faults are over, plain applies end it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -34,8 +34,9 @@ from kvmdecl.runs import Holder
 from kvmdecl.state import Address, Kind
 from kvmdecl.tasks import MoveDomain
 from kvmdecl.waves import waves_of
-from tests.simulation.fleet import At, Fault, Fleet, Killed, World
+from tests.simulation.fleet import At, Fault, Fleet, World
 from tests.simulation.libvirtd import SimulatedHost, undisturbed
+from tests.simulation.turns import Killed
 
 APPLIES = 3
 """So many plain applies may be needed to end what a fault left."""
@@ -79,7 +80,7 @@ def manifests(shape: int) -> tuple[Manifest, Manifest]:
             r.sample(_CHANGES, r.randint(0, 2)) if vm["host"] == before["vms"][name]["host"] else ()
         ):
             change(r, name, vm)
-    for number in range(r.randint(0, 2)):
+    for number in range(r.choice((0, 1, 1, 2, 6))):
         after["vms"][f"new{number}"] = _vm(r, r.choice(hosts))
     return before, after
 
@@ -149,7 +150,7 @@ class Bench:
         """Carry a plan out; a run that is killed just breaks off. Its journal has to tell of all that it did."""
         journal = Journal.create(self.folder, fleet.holder, "apply", "cluster.yaml", plan)
         events: list[Event] = []
-        try:
+        with suppress(Killed), fleet.at_work():
             run = apply(
                 plan, fleet, cancelled=Flag(), holder=fleet.holder,
                 intend=lambda address: journal.intend(address, None),
@@ -157,10 +158,6 @@ class Bench:
             for event in run:
                 journal.note(event)
                 events.append(event)
-        except Killed:
-            pass
-        else:
-            fleet.close()
         untold = fleet.wrote - set(read_run(journal.path).begun)
         if untold:
             fleet.world.violations.append(f"the journal does not tell of {untold}")
@@ -171,17 +168,18 @@ class Bench:
 
 @dataclass
 class Trial:
-    """A seed."""
+    """A seed. `trace` is that of its world."""
 
     bench: Bench
     seed: int
     told: list[str] = field(default_factory=list)
+    trace: list[tuple[str, str, str]] = field(default_factory=list)
 
     def run(self) -> list[str]:
         """What must not be, and is; with what happened before."""
         r = random.Random(f"seed {self.seed}")
         cluster, hosts, plan = start(self.bench, self.seed // CHANGES)
-        world = World(copy.deepcopy(hosts))
+        world = World(copy.deepcopy(hosts), trace=self.trace)
         for host in world.hosts.values():
             host.deaf = {guest.name for guest in host.guests.values() if r.random() < 0.2}
         leaving = {step.address for step in plan.steps if step.action is Action.DELETE}
@@ -192,7 +190,7 @@ class Trial:
         }  # fmt: skip
         before = copy.deepcopy(world.hosts)
         with ExitStack() as stack:
-            fleet = Fleet(world, somebody(stack), self._faults(r, plan))
+            fleet = Fleet(world, somebody(stack), self._faults(r, plan), f"{self.seed}")
             events = self.bench.apply(plan, fleet)
         self.told += fleet.struck
         self.told += [

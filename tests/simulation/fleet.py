@@ -1,7 +1,7 @@
 """A fleet of simulated hosts: reads and writes them as the real fleets do, and faults strike at a chosen call.
 
-Tasks are carried out one after the other and each as a whole, in the order in which `apply` begins them, so that a seed
-gives the same run every time. What a worker process does is what runs here: `carry_out`, `answer_to`, `read_host`.
+At each call another task of the run may have its turn. What a worker process does is what runs here: `carry_out`,
+`answer_to`, `read_host`.
 """
 
 from __future__ import annotations
@@ -11,24 +11,27 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 from unittest.mock import patch
 
 import libvirt
 
 from kvmdecl.diagnostics import Diagnostic, TaskFailed
-from kvmdecl.hosts import read
+from kvmdecl.hosts import ledger, read
 from kvmdecl.hosts.ledger import read_ledgers
 from kvmdecl.hosts.messages import Call
 from kvmdecl.hosts.perform import Patience, moves
-from kvmdecl.hosts.protocol import CheckIn, DropLock, Progress, Scope, TakeLock, TaskRequest, TaskResult, Work
+from kvmdecl.hosts.protocol import CheckIn, DropLock, Progress, Scope, TakeLock, TaskRequest, TaskResult
 from kvmdecl.hosts.runlock import USAGE_PREFIX
-from kvmdecl.hosts.worker import answer_to, carry_out
+from kvmdecl.hosts.worker import TASKS_AT_ONCE, answer_to, carry_out
 from kvmdecl.runs import Holder
 from kvmdecl.state import Address, HostSnapshot, Kind, Observation, Unreachable
 from kvmdecl.tasks import LeaveDomain, MoveDomain
 from tests.simulation.libvirtd import Connection, SimulatedHost, fail
+from tests.simulation.turns import Killed, Turns
 
+_WORKERS = 2
 _PATIENCE = Patience(shutdown=0.0, ask_again=0.0, unplug=0.0, refresh=0.0, poll=0.0)
 _READS = {
     "XMLDesc", "autostart", "getCapabilities", "getLibVersion", "getVersion", "hasManagedSaveImage", "info", "isActive",
@@ -41,10 +44,6 @@ _READS = {
 
 At = int | tuple[str, int]
 """A call of a run: the so-manyth of all, or of those of a name."""
-
-
-class Killed(BaseException):
-    """The process of a run is no more: whatever it would do next, it does not."""
 
 
 class Hung(BaseException):
@@ -90,35 +89,70 @@ class _AtOnce:
         return map(work, things)
 
 
-@contextmanager
-def _without_threads() -> Iterator[None]:
-    with (
-        patch.object(moves, "ThreadPoolExecutor", _AtOnce),
-        patch.object(read, "ThreadPoolExecutor", _AtOnce),
-    ):
-        yield
+@dataclass(eq=False)
+class Worker:
+    """What a worker process has: its connections, and tasks that are not over. One that is `retiring` gets no more."""
+
+    lines: dict[str, Connection] = field(default_factory=dict)
+    tasks: int = 0
+    retiring: bool = False
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is carried out when the turn is its own."""
+
+    work: TaskRequest | TakeLock | DropLock | CheckIn
+    worker: Worker
+    began: int
+
+    @property
+    def address(self) -> Address | None:
+        return self.work.address if isinstance(self.work, TaskRequest) else None
+
+    @cached_property
+    def words(self) -> str:
+        return str(self.address) if self.address else f"{type(self.work).__name__} {self.work.host}"
 
 
 @dataclass
 class Fleet:
-    """A HostReader and a HostWriter of one run."""
+    """A HostReader and a HostWriter of one run. `seed` says in which order its tasks have their turns."""
 
     world: World
     holder: Holder
     faults: Mapping[At, Fault] = field(default_factory=dict)
+    seed: str = ""
     calls: int = 0
     called: Counter[str] = field(default_factory=Counter)
     struck: list[str] = field(default_factory=list)
-    dead: bool = False
-    begun: dict[str, int] = field(default_factory=dict)
-    address: Address | None = None
     wrote: set[Address] = field(default_factory=set)
-    _lines: dict[str, Connection] = field(default_factory=dict)
+    _homes: dict[int, Worker] = field(default_factory=dict)
+    _workers: list[Worker] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.turns = Turns(self.seed)
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """As long as a run has its turns."""
+        with (
+            patch.object(moves, "ThreadPoolExecutor", _AtOnce),
+            patch.object(ledger, "_turn", self.turns.held),
+            self.turns.of_apply(),
+        ):
+            try:
+                yield
+            finally:
+                self.turns.finish()
+                self.close()
+                if self.turns.stuck:
+                    self.world.violations.append("all tasks wait for each other")
 
     def close(self) -> None:
         """The run is over: its connections are closed."""
-        for line in self._lines.values():
-            self.world.hang_up(line)
+        for worker in self._workers:
+            self._end(worker)
 
     def observe(self, scope: Scope) -> Mapping[str, Observation]:
         """Faults strike those who write: a reading is whole or it is none."""
@@ -126,8 +160,9 @@ class Fleet:
 
     def _read(self, name: str, scope: Scope) -> Observation:
         def look(_call: Call) -> HostSnapshot:
-            with _without_threads():
-                return read.read_host(self._line(name, reads=True), name, scope)
+            with patch.object(read, "ThreadPoolExecutor", _AtOnce):
+                connection: Any = self.world.hosts[name].connect()
+                return read.read_host(connection, name, scope)
 
         try:
             answer = answer_to(Call(0, name, "", scope), look)
@@ -145,47 +180,69 @@ class Fleet:
         return self._ask(asked.host, asked)
 
     def submit(self, request: TaskRequest, progress: Callable[[Progress], None]) -> Future[TaskResult]:
-        self.address = request.address
-        try:
-            return self._ask(request.address.host, request, progress)
-        finally:
-            self.address = None
+        return self._ask(request.address.host, request, progress)
 
     def _ask(
-        self, host: str, work: Work, progress: Callable[[Progress], None] = lambda _: None
+        self,
+        host: str,
+        work: TaskRequest | TakeLock | DropLock | CheckIn,
+        progress: Callable[[Progress], None] = lambda _: None,
     ) -> Future[TaskResult]:
-        task = work.task if isinstance(work, TaskRequest) else None
-        other = task.peer if isinstance(task, MoveDomain | LeaveDomain) else ""
-        hosts = [name for name in (host, other) if name]
-        self.begun |= dict.fromkeys(hosts, self.world.clock)
+        task = Task(work, self._worker(host), self.world.clock)
+        task.worker.tasks += 1
         future: Future[TaskResult] = Future()
+        self.turns.begin(lambda: self._carry_out(host, task, progress, future), task)
+        return future
+
+    def _carry_out(
+        self, host: str, task: Task, progress: Callable[[Progress], None], future: Future[TaskResult]
+    ) -> None:
+        work, worker = task.work, task.worker
+        of = work.task if isinstance(work, TaskRequest) else None
+        other = of.peer if isinstance(of, MoveDomain | LeaveDomain) else ""
 
         def carry(_call: Call) -> Any:
-            peer: Any = self._line(other) if other else None
-            with _without_threads():
-                return carry_out(self._line(host), work, progress, _PATIENCE, peer=peer)
+            with self._line(worker, host) as line, self._line(worker, other) as peer:
+                return carry_out(line, work, progress, _PATIENCE, peer=peer)
 
         try:
             answer = answer_to(Call(0, host, "", work), carry)
         except Hung:
-            for name in hosts:
-                self.world.hang_up(self._lines[name])
+            worker.retiring = True
             answer = TaskFailed(_silent(host))
+        worker.tasks -= 1
+        if worker.retiring and not worker.tasks:
+            self._end(worker)
         if isinstance(answer, Exception):
             future.set_exception(answer)
         else:
             future.set_result(answer)
-        return future
 
-    def _line(self, name: str, *, reads: bool = False) -> Connection:
-        """The connection to a host, a new one where it broke."""
-        line = self._lines.get(name)
-        if reads or line is None or line.broken:
-            line = self.world.hosts[name].connect()
-            line.owner = None if reads else self
-            if not reads:
-                self._lines[name] = line
-        return line
+    def _worker(self, host: str) -> Worker:
+        """The one that gets tasks of a host: a new one where a call did not come back."""
+        place = int(host.rpartition("-")[2]) % _WORKERS
+        home = self._homes.get(place)
+        if home is None or home.retiring:
+            home = self._homes[place] = Worker()
+            self._workers.append(home)
+        return home
+
+    def _end(self, worker: Worker) -> None:
+        for line in worker.lines.values():
+            self.world.hang_up(line)
+
+    @contextmanager
+    def _line(self, worker: Worker, name: str) -> Iterator[Any]:
+        """A worker's connection to a host when it has room, a new one where it broke."""
+        if not name:
+            yield None
+            return
+        line = worker.lines.get(name)
+        if line is None or line.broken:
+            line = worker.lines[name] = self.world.hosts[name].connect()
+            line.owner = self
+        with self.turns.held(line, most=TASKS_AT_ONCE):
+            yield line
 
 
 def _silent(host: str) -> Diagnostic:
@@ -210,6 +267,7 @@ class World:
         may_go: guests (by UUID) that may go from where they are: the plan says so.
         moving: those of them that are to be on another host; for a while two may have them, and one run them.
         violations: what must never happen, and did.
+        trace: what each call was for, its name and its host.
     """
 
     hosts: dict[str, SimulatedHost]
@@ -219,6 +277,7 @@ class World:
     may_go: set[str] = field(default_factory=set)
     moving: set[str] = field(default_factory=set)
     violations: list[str] = field(default_factory=list)
+    trace: list[tuple[str, str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for host in self.hosts.values():
@@ -228,35 +287,41 @@ class World:
         """Every call of every run comes by here."""
         fleet: Fleet | None = getattr(line, "owner", None)
         host = line.host
+        if fleet is not None:
+            fleet.turns.hand_on()
+            line.require_whole()
         if host.name in self.late:
             raise Hung
         if fleet is None:
             return effect()
-        if fleet.dead:
-            raise Killed
+        task: Task = fleet.turns.now.about
+        self.trace.append((task.words, name, host.name))
         self.clock += 1
         fleet.calls += 1
         fleet.called[name] += 1
         fault = fleet.faults.get(fleet.calls) or fleet.faults.get((name, fleet.called[name]))
         if fault is None:
-            return self._watched(fleet, host, name, effect)
+            return self._watched(fleet, task, host, name, effect)
         return self._strike(fault, fleet, line, name, effect)
 
     def _strike(
         self, fault: Fault, fleet: Fleet, line: Connection, name: str, effect: Callable[[], Any]
     ) -> Any:
+        task: Task = fleet.turns.now.about
         host, when = line.host, "after" if fault.after else "before"
         fleet.struck.append(f"{fault.kind} {when} call {fleet.calls}, {name} on {host.name}")
         if fault.kind == "refuse":
             fail(libvirt.VIR_ERR_OPERATION_FAILED, "operation failed: it just does not work")
         if fault.kind == "hang":
-            self.late[host.name] = [lambda: self._watched(fleet, host, name, effect)] if fault.after else []
+            self.late[host.name] = (
+                [lambda: self._watched(fleet, task, host, name, effect)] if fault.after else []
+            )
             raise Hung
         if fault.after and not (name == "migrateFinish3" and fault.kind in {"cut", "restart"}):
             # When the answer to that is lost, libvirt itself has the guest go on on both hosts, and nobody can help it.
-            self._watched(fleet, host, name, effect)
+            self._watched(fleet, task, host, name, effect)
         if fault.kind == "kill":
-            fleet.dead = True
+            fleet.turns.over = True
             fleet.close()
             raise Killed
         if fault.kind == "restart":
@@ -286,13 +351,15 @@ class World:
 
     # -- what must hold at every call --------------------------------------------------------------------------
 
-    def _watched(self, fleet: Fleet, host: SimulatedHost, name: str, effect: Callable[[], Any]) -> Any:
+    def _watched(
+        self, fleet: Fleet, task: Task, host: SimulatedHost, name: str, effect: Callable[[], Any]
+    ) -> Any:
         if name in _READS:
             return effect()
-        if fleet.address is not None:
-            fleet.wrote.add(fleet.address)
+        if task.address is not None:
+            fleet.wrote.add(task.address)
             held = {key for key, secret in host.secrets.items() if secret.usage[1].startswith(USAGE_PREFIX)}
-            if held != {fleet.holder.token} and self.restarted.get(host.name, -1) < fleet.begun[host.name]:
+            if held != {fleet.holder.token} and self.restarted.get(host.name, -1) < task.began:
                 self.violations.append(f"{name} on {host.name} by one who does not hold it, as {held} do")
         guests, files = set(host.guests), set(host.files)
         try:

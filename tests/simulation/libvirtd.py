@@ -227,9 +227,13 @@ class Connection:
         self.owner: Any = None  # whose it is, for those who meddle
 
     def carry(self, name: str, effect: Callable[[], Any]) -> Any:
+        self.require_whole()
+        return self.host.meddle(self, name, effect)
+
+    def require_whole(self) -> None:
+        """Who meddles may have had the connection break in the meantime."""
         if self.broken:
             fail(libvirt.VIR_ERR_INTERNAL_ERROR, "internal error: client socket is closed")
-        return self.host.meddle(self, name, effect)
 
     def isAlive(self) -> int:  # noqa: N802 - libvirt's names, here and below
         return not self.broken
