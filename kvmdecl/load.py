@@ -32,6 +32,7 @@ from kvmdecl.source import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from collections.abc import Mapping as Map
 
 NO_TEXTS: Map[Path, str] = MappingProxyType({})
@@ -110,10 +111,11 @@ def load(
     with gc_paused():
         files, roots, root, found = _read(path, texts)
         expanded = expand(root, _SHAPE)
+        refused = _refused(found)
         found += [*expanded.found, *_check_partials(expanded)]
         data: Any = to_data(expanded.root)
         manifest, checked, problems = _check(expanded, data, sections)
-        found += problems
+        found += [one for one in problems if one.at is None or _begin(one.at) not in refused]
     if found or manifest is None:
         raise Rejected(found)
     return LoadedManifest(manifest, MappingProxyType(checked), files, roots, expanded.root)
@@ -230,6 +232,16 @@ def _read(
     for root in roots[1:]:
         merged = _join(merged, root, found, depth=0)
     return files, tuple(roots), merged, found
+
+
+def _refused(found: Iterable[Diagnostic]) -> frozenset[tuple[str, int, int]]:
+    """Where values begin that YAML may not say like that, or braces around them: no more is told of them."""
+    places = [_begin(one.at) for one in found if one.at is not None]
+    return frozenset((file, line, column - back) for file, line, column in places for back in (0, 1))
+
+
+def _begin(at: Span) -> tuple[str, int, int]:
+    return at.file, at.line, at.column
 
 
 def _join(first: Mapping, second: Mapping, found: list[Diagnostic], depth: int) -> Mapping:

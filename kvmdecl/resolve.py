@@ -38,7 +38,7 @@ from kvmdecl.policy import MANIFEST, NO_POLICIES, Policies
 from kvmdecl.policyfile import declared_policies
 from kvmdecl.source import gc_paused
 from kvmdecl.state import FileContent, Kind, Origin, SecretSource, SeedSecret
-from kvmdecl.text import did_you_mean, is_member, members_of, safe_text
+from kvmdecl.text import did_you_mean, hint_for_vm, is_member, members_of, safe_text, with_entries
 from kvmdecl.waivers import Waiver
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ class _Linker:
             for place, name in enumerate(gate.vms):
                 if not any(is_member(vm, name) for vm in self._manifest.vms):
                     at = ("rollout", "gates", number, "vms", place)
-                    self._unknown("vm", name, self._manifest.vms, *at)
+                    self._unknown("vm", name, with_entries(self._manifest.vms), *at)
         return spec
 
     def _limits(self) -> Limits:
@@ -1025,7 +1025,7 @@ class _Linker:
             names = sorted(known)
             listed = f"known are {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}"
             self._hints[kind, name] = (
-                members_of(name, names)
+                (hint_for_vm(name, names) if kind == "vm" else members_of(name, names))
                 or did_you_mean(name, names)
                 or (listed if names else f"the manifest defines no {kind}s")
             )

@@ -37,7 +37,7 @@ from kvmdecl.yaml_events import (
     Details,
     YamlSyntaxError,
 )
-from kvmdecl.yaml_syntax import explain_syntax, key_without_colon
+from kvmdecl.yaml_syntax import explain_syntax, hint_for_key, key_without_colon
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -67,6 +67,7 @@ _LINE_END = re.compile(r"\r\n|\n|\r")
 # bad, since a set of all that is good takes ten times as long to compile, in every command.
 _NOT_YAML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
 BYTE_ORDER_MARK = "\ufeff"
+_INCLUDES = "name a folder as the manifest: all of its *.yaml are one, and nothing has to be included"
 _CONFLICT = re.compile(r"^(?:<{7}|>{7})(?: .*)?$", re.MULTILINE)
 
 
@@ -267,7 +268,10 @@ def parse(source: Source) -> tuple[Mapping, list[Diagnostic]]:
         with closing(yaml_events.events(source.text)) as batches:
             builder.run(batches)
     except YamlSyntaxError as fault:
-        raise Rejected([*builder.found, _syntax_error(source, fault)]) from fault
+        broken = _syntax_error(source, fault)
+        if _is_of_a_key_in(broken, builder.found):
+            raise Rejected(builder.found) from fault
+        raise Rejected([*builder.found, broken]) from fault
     root = builder.root
     if root is None or (isinstance(root, Scalar) and root.is_null):
         raise Rejected([_empty(source)])
@@ -285,6 +289,12 @@ def parse(source: Source) -> tuple[Mapping, list[Diagnostic]]:
             ]
         )
     return root, builder.found
+
+
+def _is_of_a_key_in(broken: Diagnostic, found: Iterable[Diagnostic]) -> bool:
+    """Whether YAML breaks on a line whose key was refused: braces that mean text are one mistake."""
+    lines = {other.at.line for other in found if other.at is not None and other.code == "yaml.bad-key"}
+    return broken.at is not None and broken.at.line in lines
 
 
 def line_reader(texts: Map[Path, str] | None = None) -> Callable[[str, int], str | None]:
@@ -381,8 +391,11 @@ def _refuse_unreadable_text(source: Source) -> None:
         )
     if "<<<<<<<" not in source.text and ">>>>>>>" not in source.text:
         return
-    marks = list(_CONFLICT.finditer(source.text))[:MAX_FINDINGS]
+    marks = list(_CONFLICT.finditer(source.text))
     if marks:
+        begun = [
+            mark for mark in marks if mark.group().startswith("<")
+        ]  # a conflict has two, and is told once
         raise Rejected(
             Diagnostic(
                 "yaml.merge-conflict",
@@ -391,7 +404,7 @@ def _refuse_unreadable_text(source: Source) -> None:
                 "Which side was meant cannot be known.",
                 "settle the conflict and remove its markers",
             )
-            for mark in marks
+            for mark in (begun or marks)[:MAX_FINDINGS]
         )
 
 
@@ -598,13 +611,11 @@ class _Builder:
         if isinstance(node, Scalar) and not (node.plain and node.text in _NULLS) and node.text:
             return node if alias_at is None else Scalar(self.source, alias_at, node.text, node.plain)
         at = node.at if alias_at is None else alias_at
-        self._refuse(
-            "yaml.bad-key",
-            "an empty key" if isinstance(node, Scalar) else "a list or mapping as a key",
-            at,
-            "Keys are names; this one could never be referred to.",
-            "write a name before the `:`; text in braces as a value needs quotes",
-        )
+        if self.source.text.startswith("{{", at >> END_BITS):  # its own first key is one, and has been told
+            return Scalar(self.source, at, "", plain=True)
+        what = "an empty key" if isinstance(node, Scalar) else "a list or mapping as a key"
+        cause = "Keys are names; this one could never be referred to."
+        self._refuse("yaml.bad-key", what, at, cause, hint_for_key(self.source.text, at >> END_BITS))
         return Scalar(self.source, at, "", plain=True)
 
     def _refuse_entry(self, key: Scalar, entries: dict[str, tuple[Scalar, Node]]) -> None:
@@ -627,7 +638,9 @@ class _Builder:
             f"the tag {quoted(tag.group() if tag else name)}",
             pack(start, max(end, start + 1)),
             "Tags make a reader build other things than text; a manifest is text alone.",
-            "remove the tag; the field decides how its value is read",
+            _INCLUDES
+            if "include" in name.lower()
+            else "remove the tag; the field decides how its value is read",
         )
 
     def _refuse(self, code: str, what: str, at: int, cause: str, hint: str) -> None:

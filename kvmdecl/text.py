@@ -84,6 +84,15 @@ def members_of(name: str, known: Iterable[str]) -> str:
     return f"it has a `count`: name {shown}" if members else ""
 
 
+def hint_for_vm(name: str, known: Iterable[str]) -> str:
+    """Return a hint for a name that no vm has: the nearest one, or the members of the entry that was meant."""
+    vms = list(known)
+    meant = name if members_of(name, vms) else closest(name, with_entries(vms))
+    if meant is None or meant in vms:
+        return did_you_mean(name, vms)
+    return ("" if meant == name else f"did you mean {quoted(meant)}? ") + members_of(meant, vms)
+
+
 def with_entries(vms: Iterable[str]) -> list[str]:
     """Names of vms, and those of the entries with a count that they may be of: what `is_member` takes."""
     names = list(vms)

@@ -262,7 +262,10 @@ def _path(raw: _Raw, driver: Driver) -> str:
     if raw.path in {"/system", "/session"}:
         return raw.path
     hint = "end the URI with `/system`, or `/session` for the user's own libvirtd"
-    raise _refusal("uri.bad-path", f"{quoted(raw.path)} is not a libvirt instance", hint)
+    if raw.path in {"", "/"}:
+        raise _refusal("uri.bad-path", "the URI does not say which libvirtd of the host is meant", hint)
+    hint = did_you_mean(raw.path, ("/system", "/session")) or hint
+    raise _refusal("uri.bad-path", f"{quoted(raw.path)} is no libvirtd of a host", hint)
 
 
 def _parameters(query: str, driver: Driver, transport: Transport) -> tuple[tuple[str, str], ...]:

@@ -78,6 +78,13 @@ _INSIDE = re.compile(r"[^\s,:{}\[\]\"'][{\[]")
 def explain_syntax(problem: str, text: str, offset: int) -> tuple[str, str]:
     """Return a summary and a hint for libyaml's `problem` at the character of `text` at `offset`."""
     char = text[offset : offset + 1]
+    if re.search(r"\{[{%]", text[text.rfind("\n", 0, offset) + 1 : offset + 1]):
+        return "a template stands here", _NO_TEMPLATES
+    if problem.startswith("did not find expected key") and text[offset - 1 : offset] in {"}", "]"}:
+        return (
+            f"a `{text[offset - 1]}` cannot stand in the middle of this text",
+            "put the whole text in quotes",
+        )
     if problem.startswith(_NO_TOKEN) and char in _RESERVED:
         return _RESERVED[char]
     if problem.startswith("did not find expected ','") and _INSIDE.match(text, offset - 1):
@@ -94,6 +101,21 @@ class KeyWithoutColon(NamedTuple):
     start: int
     end: int
     hint: str
+
+
+_NO_TEMPLATES = (
+    "write the value itself: templates are not rendered; `profiles`, `count` and `for` say what repeats"
+)
+_BRACED = re.compile(r"(?:\{[\w.]+\}[\w.-]*)+(?=[ \t]*:)")
+
+
+def hint_for_key(text: str, start: int) -> str:
+    """What to write instead of a key that is a list, a mapping or nothing and begins at `start`."""
+    if "{{" in text[max(0, start - 1) : start + 2]:
+        return _NO_TEMPLATES
+    if braced := _BRACED.match(text, start):
+        return f'write `"{braced.group()}":` with quotes if the braces are a part of the name'
+    return "write a name before the `:`; text in braces as a value needs quotes"
 
 
 _WORDS = re.compile(r" *(?:- +)*(?P<words>[A-Za-z0-9_][^#\n]*?)[ \t\r]*(?:[ \t]#.*)?")

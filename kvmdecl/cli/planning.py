@@ -37,7 +37,7 @@ from kvmdecl.planner.destroy import make_destroy_plan
 from kvmdecl.pluginhost import Plugins, load_plugins
 from kvmdecl.snapshot import SnapshotReader, load_manager
 from kvmdecl.state import HostSnapshot, Observation
-from kvmdecl.text import did_you_mean, is_member, members_of, quoted, with_entries
+from kvmdecl.text import did_you_mean, hint_for_vm, is_member, quoted, with_entries
 
 if TYPE_CHECKING:
     from kvmdecl.capacity import Capacity
@@ -185,13 +185,25 @@ def lose_hosts(path: Path, facts: Path | None, lose: int) -> tuple[Survival, boo
     """What comes of the loss of any `lose` hosts of the manifest at `path`, and whether all hosts were read.
 
     Raises:
-        Rejected: with everything that stands in the way of a placement.
+        Rejected: `failover.too-few-hosts`, or with everything that stands in the way of a placement.
     """
     from kvmdecl.whatif import survives  # no plan needs it
 
     plugins = load_plugins()
-    placed, seen = place(read_cluster(path, plugins), facts, plugins)
+    cluster = read_cluster(path, plugins)
+    _require_hosts(cluster, lose)
+    placed, seen = place(cluster, facts, plugins)
     return survives(placed, seen, lose, plugins.solver(placed.cluster.solver)), _all_read(seen)
+
+
+def _require_hosts(cluster: ResolvedCluster, lose: int) -> None:
+    there = len(cluster.hosts)
+    if lose > there:
+        summary = f"{lose} hosts cannot be lost: the cluster has {there}"
+        hint = f"write a number up to {there} after `--lose`"
+        raise Rejected(
+            [Diagnostic("failover.too-few-hosts", summary, cluster.origin.find("hosts"), hint=hint)]
+        )
 
 
 def find_vm(name: str, path: Path, facts: Path | None) -> Whereabouts:
@@ -206,8 +218,8 @@ def find_vm(name: str, path: Path, facts: Path | None) -> Whereabouts:
     placed, seen = place(read_cluster(path, plugins), facts, plugins)
     vms = {vm.name: vm for vm in placed.cluster.vms}
     if name not in vms:
-        hint = members_of(name, vms) or did_you_mean(name, vms)
-        raise Rejected([Diagnostic("explain.unknown-vm", f"there is no vm {quoted(name)}", hint=hint)])
+        summary = f"there is no vm {quoted(name)}"
+        raise Rejected([Diagnostic("explain.unknown-vm", summary, hint=hint_for_vm(name, vms))])
     return whereabouts(placed, seen, vms[name], plugins.solver(placed.cluster.solver))
 
 
@@ -227,12 +239,14 @@ def simulate(path: Path, facts: Path | None, section: str, lose: int | None) -> 
     """What the cluster manager would do about the loss of any `lose` hosts, or of as many as the section says.
 
     Raises:
-        Rejected: with everything that stands in the way of an answer, `ha.no-section` if the manifest does not have it.
+        Rejected: with everything that stands in the way of an answer, `ha.no-section` if the manifest does not have it,
+            `failover.too-few-hosts`.
     """
     from kvmdecl.survivors import prove
 
     plugins = load_plugins()
     placed, seen = _with_section(path, facts, section, plugins)
+    _require_hosts(placed.cluster, lose or 1)
     said = getattr(placed.cluster.sections[section], "survive", 1)
     return prove(placed, seen, lose or max(1, said), plugins)
 

@@ -36,7 +36,7 @@ def run(
     from kvmdecl.libvirt_xml.declared import declared_domain
     from kvmdecl.libvirt_xml.overlay import complete
     from kvmdecl.pluginhost import load_plugins
-    from kvmdecl.text import did_you_mean, safe_text
+    from kvmdecl.text import hint_for_vm, safe_text
 
     if not path.exists() and Path(vm).exists():
         hint = f"write `kvmdecl show {safe_text(str(path))} {safe_text(vm)}`"
@@ -46,8 +46,7 @@ def run(
     found = next((candidate for candidate in cluster.vms if candidate.name == vm), None)
     if found is None:
         names = [candidate.name for candidate in cluster.vms]
-        of_this_count = [name for name in names if name.startswith(f"{vm}-")]
-        hint = _vms_are(of_this_count) if of_this_count else did_you_mean(vm, names) or _vms_are(names)
+        hint = hint_for_vm(vm, names) or _vms_are(names)
         summary = f"there is no vm {safe_text(vm)} in {safe_text(str(path))}"
         raise Rejected([Diagnostic("show.unknown-vm", summary, hint=hint)])
     if facts is not None:

@@ -240,7 +240,7 @@ def _observe(path: Path) -> tuple[ResolvedCluster, dict[str, Observation]]:
 
 def _chosen(vms: list[str] | None, cluster: ResolvedCluster) -> list[str]:
     from kvmdecl.diagnostics import Diagnostic, Rejected
-    from kvmdecl.text import did_you_mean, members_of, safe_text
+    from kvmdecl.text import hint_for_vm, safe_text
 
     known = [vm.name for vm in cluster.vms if vm.state != "absent"]
     if unknown := [vm for vm in vms or () if vm not in known]:
@@ -249,7 +249,7 @@ def _chosen(vms: list[str] | None, cluster: ResolvedCluster) -> list[str]:
                 Diagnostic(
                     "show.unknown-vm",
                     f"there is no vm {safe_text(vm)}",
-                    hint=members_of(vm, known) or did_you_mean(vm, known),
+                    hint=hint_for_vm(vm, known),
                 )
                 for vm in unknown
             ]

@@ -63,7 +63,7 @@ def render_survival(found: Survival) -> str:
 def _lines(found: Survival) -> Iterator[str]:
     hosts = f"any {found.lose} hosts" if found.lose > 1 else "any host"
     if not found.combinations:
-        yield f"There are not {found.lose} hosts to lose."
+        yield "Nothing was tried: fewer hosts answered than are to be lost."
     elif found.survives:
         yield f"All vms have a home after the loss of {hosts}{_tried(found)}."
         told = [loss for loss in found.losses if loss.homes]

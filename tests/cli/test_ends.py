@@ -74,12 +74,23 @@ def test_a_manifest_before_the_vm_is_answered_with_the_right_order(kvmdecl: Kvmd
     assert "hint: write `kvmdecl show web-1 cluster.yaml`" in answer.stderr
 
 
-def test_a_vm_named_without_its_number_is_answered_with_those_of_its_count(kvmdecl: Kvmdecl, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("web", "it has a `count`: name web-1, web-2"),
+        ("wbe", "did you mean `web`? it has a `count`: name web-1, web-2"),
+        ("webstre", "did you mean `webster`?"),
+        ("other", "vms are web-1, web-2, webster"),
+    ],
+)
+def test_a_name_that_no_vm_has_is_answered_with_the_one_that_was_meant(
+    kvmdecl: Kvmdecl, tmp_path: Path, name: str, hint: str
+):
     (tmp_path / "cluster.yaml").write_text(VALID + "vms: {web: {count: 2}, webster: {}}\n")
-    answer = kvmdecl("show", "web")
+    answer = kvmdecl("show", name)
 
-    assert "error[show.unknown-vm]: there is no vm web in cluster.yaml" in answer.stderr
-    assert "hint: vms are web-1, web-2\n" in answer.stderr
+    assert f"error[show.unknown-vm]: there is no vm {name} in cluster.yaml" in answer.stderr
+    assert f"hint: {hint}\n" in answer.stderr
 
 
 def test_without_a_manifest_the_ways_to_name_one_are_told(kvmdecl: Kvmdecl):

@@ -289,3 +289,18 @@ def test_the_json_schema_of_a_uri_is_a_string_with_an_example():
     schema = Model.model_json_schema()["properties"]["uri"]
     assert schema["type"] == "string"
     assert [str(parse_manifest_uri(example)) for example in schema["examples"]] == schema["examples"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [
+        ("qemu+tls://kvm-1.example", "end the URI with `/system`"),
+        ("qemu+tls://kvm-1.example/", "end the URI with `/system`"),
+        ("qemu:///sytem", "did you mean `/system`?"),
+    ],
+)
+def test_a_uri_without_its_end_is_told_which(uri: str, told: str) -> None:
+    with pytest.raises(PydanticCustomError, match="libvirtd") as refused:
+        parse_manifest_uri(uri)
+    assert refused.value.context is not None
+    assert told in refused.value.context["hint"]

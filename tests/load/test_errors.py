@@ -646,3 +646,52 @@ def test_a_newer_version_asks_for_a_newer_program(tmp_path: Path, version: str, 
 def test_a_key_in_the_wrong_place_is_told_where_it_belongs(manifest: Loader, text: str, hint: str):
     (found,) = manifest.reject(text)
     assert (found.code, found.hint) == ("manifest.unknown-key", hint)
+
+
+_TEMPLATES = "templates are not rendered; `profiles`, `count` and `for` say what repeats"
+_QUOTED = "put the whole text in quotes"
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "column", "hint"),
+    [
+        (
+            "web: !include web.yaml",
+            "yaml.tag",
+            8,
+            "all of its *.yaml are one, and nothing has to be included",
+        ),
+        ("web: {memory: !gib 4}", "yaml.tag", 17, "the field decides how its value is read"),
+        ("web: {cpus: {{ .n }}}", "yaml.bad-key", 16, _TEMPLATES),
+        ("web: {nics: [{{ lan }}]}", "yaml.bad-key", 17, _TEMPLATES),
+        ("web: {{ .memory }}-x", "yaml.bad-key", 9, _TEMPLATES),
+        ("{{ if .web }}: {}", "yaml.bad-key", 4, _TEMPLATES),
+        ("{{- range .vms }}", "yaml.syntax", 5, _TEMPLATES),
+        ("web: {% if web %}", "yaml.syntax", 9, _TEMPLATES),
+        ("{db}-site: {cpus: 1}", "yaml.bad-key", 3, '`"{db}-site":` with quotes'),
+        ("web: {db}GiB", "yaml.syntax", 12, _QUOTED),
+    ],
+)
+def test_what_yaml_takes_otherwise_is_one_mistake(
+    manifest: Loader, line: str, code: str, column: int, hint: str
+) -> None:
+    (found,) = manifest.reject(f"vms:\n  {line}\n")
+    assert (found.code, found.at and (found.at.line, found.at.column)) == (code, (4, column))
+    assert hint in found.hint
+
+
+def test_a_mistake_beside_what_yaml_refuses_is_told_all_the_same(manifest: Loader) -> None:
+    assert manifest.codes("vms: {web: !include web.yaml, db: {memry: 1GiB}}\n") == [
+        "yaml.tag",
+        "manifest.unknown-key",
+    ]
+
+
+def test_each_conflict_that_was_left_is_told_once(manifest: Loader) -> None:
+    conflict = "<<<<<<< ours\n  a: {}\n=======\n  b: {}\n>>>>>>> theirs\n"
+    found = manifest.reject(f"vms:\n{conflict}{conflict}")
+    assert [(one.code, one.at and one.at.line) for one in found] == [
+        ("yaml.merge-conflict", n) for n in (4, 9)
+    ]
+    (end,) = manifest.reject("vms:\n  b: {}\n>>>>>>> theirs\n")
+    assert (end.code, end.at and end.at.line) == ("yaml.merge-conflict", 5)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from kvmdecl_numa.solver import numa
 
+from kvmdecl.cli.main import run
 from kvmdecl.failover import MOST_LOSSES, Standing, survival
 from kvmdecl.names import GIB
 from kvmdecl.snapshot import write_snapshots
@@ -174,13 +175,24 @@ def test_the_command_tells_who_goes_where(tmp_path: Path, size: str, code: int, 
     ]
     write_snapshots(tmp_path / "facts", seen)
 
-    def run(*args: str) -> subprocess.CompletedProcess[str]:
+    def answer(*args: str) -> subprocess.CompletedProcess[str]:
         program = Path(sys.executable).with_name("kvmdecl")
         command = [program, "capacity", "cluster.yaml", "--facts", "facts", "--lose", "1", *args]
         return subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=False)
 
-    text = run()
+    text = answer()
     assert (text.returncode, text.stdout.splitlines()) == (code, told)
-    document = json.loads(run("--format", "json").stdout)
+    document = json.loads(answer("--format", "json").stdout)
     published("survival").validate(document)
     assert (document["survives"], document["exact"]) == (code == 0, True)
+
+
+def test_more_hosts_than_there_are_cannot_be_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text(MANIFEST.replace("SIZE", "1GiB"))
+
+    assert run(["capacity", str(path), "--facts", str(tmp_path), "--lose", "5"]) == 1
+
+    assert (
+        "error[failover.too-few-hosts]: 5 hosts cannot be lost: the cluster has 2" in capsys.readouterr().err
+    )

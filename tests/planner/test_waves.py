@@ -107,6 +107,12 @@ def test_what_cannot_be_is_refused_at_its_line(tmp_path: Path, said: str, code: 
     assert validated.value.diagnostics == planned.value.diagnostics
 
 
+def test_a_gate_that_names_no_vm_is_told_the_entry_that_was_meant(tmp_path: Path):
+    with pytest.raises(Rejected) as rejected:
+        rollout(tmp_path, "rollout: {gates: [{check: running, vms: [wbe]}]}\nvms: {web: {count: 12}}\n")
+    assert [found.hint for found in rejected.value.diagnostics] == ["did you mean `web`?"]
+
+
 RACKS = Rollout((Wave("canary", ("kvm-1",)), Wave("r1", ("kvm-2", "kvm-3")), Wave("rest", ("kvm-4",))), 1, 0)
 
 
