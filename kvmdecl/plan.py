@@ -419,7 +419,7 @@ class Plan:
     manifest that the plan is counted against, `guests` the vms that are known to have a host. `proofs` tell what
     cluster managers do when hosts are lost afterwards: any single one, and as many as the manifest says. `policies`
     are those it is held against besides those of plugins, `rulings` what came of it. `selection` says what it leaves
-    out, where somebody chose a part of it. `warnings` are those that were found on the way to a plan that is saved.
+    out, where somebody chose a part of it. `warnings` are those that were found on the way to it.
     """
 
     cluster: str

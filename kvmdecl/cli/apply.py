@@ -124,7 +124,7 @@ def run(
         plan = applying.policed(plan, policies)
         applying.show(plan, progress)
     else:
-        plan, warnings, seen = planning.make(
+        plan, seen = planning.make(
             path,
             scheduled=scheduled,
             forget=forget_host or (),
@@ -133,7 +133,7 @@ def run(
             policies=policies,
             part=part,
         )
-        applying.show(plan, progress, warnings)
+        applying.show(plan, progress)
     applying.require_allowed(plan)
     agreed = applying.Agreed.read(consents, plan)
     if until_wave:

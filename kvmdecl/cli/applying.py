@@ -146,7 +146,7 @@ def observe(plan: Plan) -> dict[str, Observation]:
         return believable(fleet.observe(scope))
 
 
-def show(plan: Plan, progress: common.ProgressView, warnings: Sequence[Diagnostic] = ()) -> None:
+def show(plan: Plan, progress: common.ProgressView) -> None:
     """Print the plan and everything that goes with it, before anybody is asked.
 
     Where events are written as JSON, standard output is theirs alone.
@@ -156,7 +156,7 @@ def show(plan: Plan, progress: common.ProgressView, warnings: Sequence[Diagnosti
         common.complain(text.rstrip())
     else:
         common.say(text, end="")
-    common.report(remarks(plan, warnings))
+    common.report(remarks(plan))
 
 
 def policed(plan: Plan, policies: Path | None) -> Plan:

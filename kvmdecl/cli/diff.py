@@ -50,7 +50,7 @@ def run(
 
     with showing.told_in(format_, "diff", path, max_bytes):
         plan = _compare(revisions, path, facts, policies)
-    showing.show_plan(plan, (), format_, path, expand=expand, max_bytes=max_bytes)
+    showing.show_plan(plan, format_, path, expand=expand, max_bytes=max_bytes)
     raise typer.Exit(planning.exit_code(plan, detailed=detailed_exitcode))
 
 

@@ -10,7 +10,6 @@ import typer
 from kvmdecl.cli import choosing, common, showing
 
 if TYPE_CHECKING:
-    from kvmdecl.diagnostics import Diagnostic
     from kvmdecl.plan import Plan
 
 
@@ -93,7 +92,6 @@ def run(
     """
     from kvmdecl.cli import planning
 
-    warnings: tuple[Diagnostic, ...] = ()
     source = context.get_parameter_source("policies")  # the environment says it for all plans of a job
     given = source is not None and source.name == "COMMANDLINE"
     part = choosing.Part.of(host, vm, label, changed_since)
@@ -115,7 +113,7 @@ def run(
         if deep and facts is not None:
             raise typer.BadParameter("--deep asks the hosts and --facts contacts none")
         with showing.told_in(format_, "plan", path, max_bytes):
-            plan, warnings, _ = planning.make(
+            plan, _ = planning.make(
                 path,
                 facts,
                 deep=deep,
@@ -131,11 +129,11 @@ def run(
 
         common.write_file(consents, render_consents(plan))
     if out is not None:
-        common.write_file(out, showing.as_json(plan, warnings), private=True)  # it holds the seeds of guests
+        common.write_file(out, showing.as_json(plan), private=True)  # it holds the seeds of guests
     said = ["--scheduled"] * scheduled + [f"--new {name}" for name in new or ()]
     said += part.words
     command = " ".join(["kvmdecl apply", str(out or path), *(said if out is None else ())])
-    showing.show_plan(plan, warnings, format_, path, command=command, expand=expand, max_bytes=max_bytes)
+    showing.show_plan(plan, format_, path, command=command, expand=expand, max_bytes=max_bytes)
     raise typer.Exit(planning.exit_code(plan, detailed=detailed_exitcode))
 
 

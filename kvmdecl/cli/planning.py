@@ -97,7 +97,7 @@ def make(
         )
         warnings += judging.idle(cluster, plan)
         plan = choose(plan, part, cluster, path, hosts.seen, plugins)
-        return Made(judging.judge(plan, plugins, "plan"), warnings, hosts.seen)
+        return Made(judging.judge(replace(plan, warnings=warnings), plugins, "plan"), hosts.seen)
     with ReadingFleet(uris) as fleet:
         hosts = _Remembering(fleet)
         plan, warnings = plan_cluster(
@@ -114,8 +114,8 @@ def make(
     if deep:
         with ConvertingFleet(uris) as converter:
             plan = without_hollow(deepen(plan, converter))
-    plan = judging.judge(plan, plugins, "apply" if to_apply else "plan")
-    return Made(plan, warnings, hosts.seen)
+    plan = judging.judge(replace(plan, warnings=warnings), plugins, "apply" if to_apply else "plan")
+    return Made(plan, hosts.seen)
 
 
 def _newcomers(cluster: ResolvedCluster, named: Iterable[str]) -> frozenset[str]:
@@ -145,10 +145,9 @@ def _recorded(facts: Path) -> ManagerReader:
 
 
 class Made(NamedTuple):
-    """A plan, the warnings on the way there, and how the hosts were."""
+    """A plan with what was found on the way to it, and how the hosts were."""
 
     plan: Plan
-    warnings: tuple[Diagnostic, ...]
     seen: Mapping[str, Observation]
 
 
@@ -373,7 +372,7 @@ def make_destroy(
     with ReadingFleet(read_from(cluster)) as fleet:
         observations = believable(fleet.observe(replace(scope_of(cluster), filters=True, secrets=True)))
     plan = make_destroy_plan(cluster, observations, volumes, secrets)
-    return cluster, Made(judging.judge(plan, plugins, "destroy"), (), observations)
+    return cluster, Made(judging.judge(plan, plugins, "destroy"), observations)
 
 
 def exit_code(plan: Plan, *, detailed: bool) -> common.Exit:

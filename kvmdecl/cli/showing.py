@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from kvmdecl.diagnostics import Diagnostic
     from kvmdecl.plan import Plan
 
 DetailedExitcode = Annotated[bool, typer.Option("--detailed-exitcode", help="Exit 2 when there are changes.")]
@@ -45,7 +43,6 @@ def told_in(form: common.PlanFormat, command: str, path: Path, max_bytes: int) -
 
 def show_plan(
     plan: Plan,
-    warnings: tuple[Diagnostic, ...],
     form: common.PlanFormat,
     path: Path,
     *,
@@ -53,11 +50,10 @@ def show_plan(
     expand: bool,
     max_bytes: int,
 ) -> None:
-    """Write a plan, and what was found on the way to it.
+    """Write a plan, and what is said beside it.
 
     Args:
         plan: to be shown.
-        warnings: found on the way.
         form: of what is written.
         path: of what was planned.
         command: that carries it out, if there is one.
@@ -70,15 +66,15 @@ def show_plan(
 
             text = render_plan(plan, color=common.color(), next_command=command, expand=expand)
         case common.PlanFormat.JSON:
-            text = as_json(plan, warnings)
+            text = as_json(plan)
         case common.PlanFormat.MARKDOWN:
             from kvmdecl.views.plan_markdown import render_markdown
 
-            text = render_markdown(plan, warnings, max_bytes=max_bytes)
+            text = render_markdown(plan, max_bytes=max_bytes)
         case common.PlanFormat.HTML:
             from kvmdecl.views.plan_html import render_html
 
-            text = render_html(plan, warnings)
+            text = render_html(plan)
         case common.PlanFormat.SVG:
             from kvmdecl.views.topology_svg import render_svg
 
@@ -94,17 +90,17 @@ def show_plan(
         case _:
             from kvmdecl.views.plan_findings import findings
 
-            common.say_findings(findings(plan, warnings), form, "plan", path)
+            common.say_findings(findings(plan), form, "plan", path)
             return
     common.say(text, end="")
     if form in {common.PlanFormat.TEXT, common.PlanFormat.JSON}:
         from kvmdecl.views.plan_findings import remarks
 
-        common.report(remarks(plan, warnings))
+        common.report(remarks(plan))
 
 
-def as_json(plan: Plan, warnings: tuple[Diagnostic, ...]) -> str:
-    """The plan as a file, with what was found on the way to it."""
+def as_json(plan: Plan) -> str:
+    """The plan as a file."""
     from kvmdecl.views.plan_json import render_plan_json  # costs more than a plan without changes
 
-    return render_plan_json(replace(plan, warnings=(*warnings, *plan.warnings)))
+    return render_plan_json(plan)

@@ -11,17 +11,17 @@ from kvmdecl.state import Kind
 from kvmdecl.text import safe_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 
-def findings(plan: Plan, warnings: Sequence[Diagnostic] = ()) -> tuple[Diagnostic, ...]:
+def findings(plan: Plan) -> tuple[Diagnostic, ...]:
     """What is wrong or worth knowing, and whatever interrupts a guest or deletes something, at its line."""
-    return (*remarks(plan, warnings), *_interruptions(plan), *_managed_interruptions(plan))
+    return (*remarks(plan), *_interruptions(plan), *_managed_interruptions(plan))
 
 
-def remarks(plan: Plan, warnings: Sequence[Diagnostic] = ()) -> tuple[Diagnostic, ...]:
+def remarks(plan: Plan) -> tuple[Diagnostic, ...]:
     """What is said beside a plan: limits that it exceeds, what policies say, what is blocked, warnings, notes."""
-    return (*plan.exceeded, *of_policies(plan), *plan.blocked, *warnings, *plan.warnings, *plan.notes)
+    return (*plan.exceeded, *of_policies(plan), *plan.blocked, *plan.warnings, *plan.notes)
 
 
 def _interruptions(plan: Plan) -> Iterator[Diagnostic]:

@@ -47,11 +47,11 @@ _MOST_ROWS = 100
 _MOST_NAMES = 8
 
 
-def render_html(plan: Plan, warnings: Sequence[Diagnostic] = ()) -> str:
-    """The page. `warnings` were found on the way to the plan."""
+def render_html(plan: Plan) -> str:
+    """The page."""
     sections = {
         "dangerous": ("Interruptions and deletions", [*_dangerous(plan), *_consents(plan)]),
-        "findings": ("Findings", list(finding_entries(remarks(plan, warnings)))),
+        "findings": ("Findings", list(finding_entries(remarks(plan)))),
         "limits": ("Limits", list(_limits(plan.limits))),
         "rollout": ("Rollout", list(_rollout(plan))),
         "unknown": ("Not read", list(_unread(plan))),

@@ -48,7 +48,7 @@ _MOST_LIMITS = 8
 _MOST_RULINGS = 6
 
 
-def render_markdown(plan: Plan, warnings: Sequence[Diagnostic] = (), *, max_bytes: int = MAX_BYTES) -> str:
+def render_markdown(plan: Plan, *, max_bytes: int = MAX_BYTES) -> str:
     """The comment: a summary that is always whole, then as many details as there is room for.
 
     Where there is too little, tables of lost hosts are folded first. Then details are left out from the end: first the
@@ -57,10 +57,9 @@ def render_markdown(plan: Plan, warnings: Sequence[Diagnostic] = (), *, max_byte
 
     Args:
         plan: to show.
-        warnings: found on the way to it.
         max_bytes: of the text in UTF-8; at least `LEAST_BYTES`.
     """
-    head = "\n".join((*_summary(plan, warnings), ""))
+    head = "\n".join((*_summary(plan), ""))
     foot = f"\nPlan `{plan.digest}` of {code(plan.cluster)}, manifest {code(plan.revision[:12])}.\n"
     room = (
         max(max_bytes, LEAST_BYTES) - len(f"{head}{foot}".encode()) - 200
@@ -112,7 +111,7 @@ def _left_out(plan: Plan, told: set[int], left: Sequence[Sequence[Step]]) -> str
 # -- the summary -----------------------------------------------------------------------------------------------
 
 
-def _summary(plan: Plan, warnings: Sequence[Diagnostic]) -> Iterator[str]:
+def _summary(plan: Plan) -> Iterator[str]:
     yield f"<!-- kvmdecl:plan:{escape(plan.cluster)} -->"
     hosts = {step.address.host for step in plan.steps}
     what = (
@@ -141,7 +140,7 @@ def _summary(plan: Plan, warnings: Sequence[Diagnostic]) -> Iterator[str]:
     yield from _policies(plan)
     yield from _limits(plan)
     yield from _managers(plan)
-    yield from _findings(in_order((*plan.exceeded, *plan.blocked, *warnings, *plan.warnings, *plan.notes)))
+    yield from _findings(in_order((*plan.exceeded, *plan.blocked, *plan.warnings, *plan.notes)))
 
 
 def _impacts(plan: Plan) -> Iterator[str]:

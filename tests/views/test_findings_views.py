@@ -15,8 +15,11 @@ from sarif_pydantic import Sarif
 
 from kvmdecl.cli.main import run
 from kvmdecl.diagnostics import Diagnostic, Note, Severity, Span
+from kvmdecl.names import GIB
 from kvmdecl.plan import Action, Impact
 from kvmdecl.revisions import changed_lines
+from kvmdecl.snapshot import write_snapshots
+from kvmdecl.state import HostSnapshot, HostState
 from kvmdecl.views.annotations import render_annotations, render_summary, worst
 from kvmdecl.views.code_quality import render_code_quality
 from kvmdecl.views.findings_html import render_findings_html
@@ -24,6 +27,7 @@ from kvmdecl.views.findings_markdown import render_findings_markdown
 from kvmdecl.views.junit import render_junit
 from kvmdecl.views.plan_findings import findings
 from kvmdecl.views.sarif import render_sarif
+from tests.placement.support import facts
 from tests.views.plans import HOSTILE, finding, plan_of, step
 
 FOUND = [
@@ -229,3 +233,21 @@ def test_a_history_that_is_not_there_only_costs_the_order(
     said = capsys.readouterr()
     assert said.out.startswith("::error title=")
     assert "warning[git.failed]" in said.err
+
+
+def test_what_was_found_on_the_way_is_in_the_plan_and_told_once_in_each_view(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    path, known = tmp_path / "cluster.yaml", tmp_path / "facts"
+    path.write_text(
+        "apiVersion: kvmdecl/v1\ncluster: demo\nhosts: {kvm-1: 'qemu+tls://a/system'}\n"
+        "networks: {lan: {mode: nat, subnet: 192.168.9.0/24}}\n"
+        "vms: {a: {state: stopped, autostart: false, nics: [{network: lan, model: e1000e}]}}\n"
+    )
+    write_snapshots(known, [HostSnapshot("kvm-1", facts(memory=32 * GIB), HostState())])
+    told = {}
+    for form in ("text", "json", "markdown", "html", "sarif", "gitlab"):
+        assert run(["plan", str(path), "--facts", str(known), "--format", form]) == 0
+        shown = capsys.readouterr()
+        told[form] = (shown.out if form != "text" else shown.err).count("NIC 0 of a is an emulated e1000e")
+    assert told == dict.fromkeys(told, 1)

@@ -31,7 +31,7 @@ def plan() -> Plan:
 
 @pytest.fixture(scope="module")
 def page(plan: Plan) -> html.HtmlElement:
-    return parsed(render_html(plan, [finding(3)]))
+    return parsed(render_html(replace(plan, warnings=(finding(3),))))
 
 
 def entries(page: html.HtmlElement) -> list[html.HtmlElement]:
