@@ -13,10 +13,11 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from kvmdecl.answers import GROUP, QUESTIONS
 from kvmdecl.cluster import ResolvedHost, ResolvedNetwork, ResolvedPool, ResolvedVm
 from kvmdecl.diagnostics import Diagnostic, Note, Severity, Span, in_order
 from kvmdecl.explain import codes
-from kvmdecl.text import did_you_mean, quoted
+from kvmdecl.text import closest, did_you_mean, quoted
 from kvmdecl.waivers import expired
 
 if TYPE_CHECKING:
@@ -387,14 +388,23 @@ def _unknown_names(rules: Iterable[Rule], cluster: ResolvedCluster) -> Iterator[
     if any(name not in known for name, _ in named):
         known |= {code for code in codes() if code.partition(".")[0] in _OF_CHECKS} | _OF_CHECKS | _ALONE
     for name, at in named:
-        if name not in known:
+        if name not in known and not _is_asked(name):
             yield Diagnostic(
                 "rules.unknown",
                 f"there is no rule {quoted(name)}",
                 at,
                 "A rule that does not exist is neither looked for nor ignored.",
-                did_you_mean(name, known) or "`kvmdecl rules` lists them",
+                did_you_mean(name, {*known, *_ASKED}) or "`kvmdecl rules` lists them",
             )
+
+
+_ASKED = frozenset(f"{GROUP}.{question}" for question in QUESTIONS)
+
+
+def _is_asked(name: str) -> bool:
+    """Whether the doctor may ask it: a plugin's question is any that is no slip of ours."""
+    group, _, question = name.partition(".")
+    return group == GROUP and (question in {"", *QUESTIONS} or closest(question, QUESTIONS) is None)
 
 
 _BASELINE = "# Who did not follow which rule when rules came. `kvmdecl rules PATH --write-baseline FILE` writes this.\n"

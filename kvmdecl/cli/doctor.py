@@ -74,7 +74,7 @@ def run(
     import time
 
     from kvmdecl.cli import planning
-    from kvmdecl.doctor import examine
+    from kvmdecl.doctor import examine, with_choice
     from kvmdecl.inside import Unseen
     from kvmdecl.pluginhost import load_plugins
     from kvmdecl.state import Unreachable
@@ -94,7 +94,7 @@ def run(
     findings = examine(
         cluster, seen, looks.inside, looks.certificates, now=time.time(), is_lab=common.rehearsing() and facts is None
     )  # fmt: skip
-    findings = (*findings, *looks.more)
+    findings = with_choice(cluster, (*findings, *looks.more))
     if textfile is not None:
         common.write_file(textfile, render_doctor_metrics(cluster.name, findings))
     if format_ is common.Format.JSON:

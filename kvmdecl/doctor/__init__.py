@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kvmdecl.answers import Answer
+from kvmdecl.answers import GROUP, Answer
 from kvmdecl.doctor import by_libvirt, by_programs
 from kvmdecl.doctor.patient import Patient
 from kvmdecl.doctor.together import together
@@ -14,11 +14,12 @@ from kvmdecl.inside import NO_WAY, Inside, Unseen
 from kvmdecl.state import HostSnapshot, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from kvmdecl.cluster import ResolvedCluster, ResolvedHost
     from kvmdecl.inside import Certificate
     from kvmdecl.state import Observation
+    from kvmdecl.waivers import Waiver
 
 _OF_THE_MACHINE = frozenset({"confinement", "contention", "io-wait", "pressure", "reserve", "thp"})
 """What hosts of a lab have from the one machine that they all are on: its kernel, its memory and how busy it is."""
@@ -58,6 +59,26 @@ def examine(
             answers += by_programs.answers(patient, certificates.get(host.name))
             found += map(_in_a_lab, answers) if is_lab else answers
     return (*found, *together(read.values()), *by_programs.own_certificate(certificates.get(""), now))
+
+
+def with_choice(cluster: ResolvedCluster, answers: Iterable[Answer]) -> tuple[Answer, ...]:
+    """The answers without what the manifest ignores (`doctor.ksm`), and with what it accepts for now as `accepted`."""
+    choice = cluster.rules
+    left = (each for each in answers if each.outcome == "ok" or _codes(each).isdisjoint(choice.ignore))
+    return tuple(_accepted(each, choice.waivers) for each in left)
+
+
+def _codes(answer: Answer) -> frozenset[str]:
+    return frozenset({f"{GROUP}.{answer.name}", GROUP})
+
+
+def _accepted(answer: Answer, waivers: Iterable[Waiver]) -> Answer:
+    owner = f"host/{answer.host}" if answer.host else "cluster"
+    for waiver in waivers if answer.outcome != "ok" else ():
+        if waiver.rule in _codes(answer) and waiver.is_for(owner):
+            told = f"{answer.told} (until {waiver.until.isoformat()}: {waiver.reason})"
+            return replace(answer, outcome="accepted", told=told, fix="")
+    return answer
 
 
 def _in_a_lab(answer: Answer) -> Answer:

@@ -13,9 +13,13 @@ from kvmdecl.names import Form
 RuleName = Annotated[
     str, Form("[a-z]+([.][a-z0-9-]+)?|advice|all", "is no rule and no group of rules", "cpu.overcommit")
 ]
-"""A rule (`network.open-console`), a group of them (`network`), all advice (`advice`), or `all`."""
+"""A rule (`network.open-console`), a group of them (`network`), all advice (`advice`), or `all`; or a question of the
+doctor (`doctor.ksm`)."""
 _Subject = Annotated[
-    str, Form("(vm|host|network|pool)/[A-Za-z0-9*?._-]{1,128}", "names nothing of the manifest", "vm/web-*")
+    str,
+    Form(
+        "(vm|host|network|pool)/[A-Za-z0-9*?._-]{1,128}|cluster", "names nothing of the manifest", "vm/web-*"
+    ),
 ]
 
 
@@ -42,7 +46,8 @@ class Waiver(Section):
     rule: RuleName
     """The rule that is not followed."""
     on: Annotated[tuple[_Subject, ...], Field(min_length=1)]
-    """By whom: `vm/NAME`, `host/NAME`, `network/NAME` or `pool/NAME`; `*` stands for any letters (`[vm/web-*]`)."""
+    """By whom: `vm/NAME`, `host/NAME`, `network/NAME` or `pool/NAME`; `*` stands for any letters (`[vm/web-*]`).
+    `cluster` is all hosts together (`kvmdecl doctor`)."""
     until: Day
     """The last day on which it is accepted."""
     reason: Reason

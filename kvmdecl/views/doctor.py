@@ -19,18 +19,21 @@ _MARKS: dict[Outcome, str] = {
     "advice": "advice ",
     "failure": "FAILURE",
     "unknown": "unknown",
+    "accepted": "accepted",
 }
 _COUNTED: dict[Outcome, str] = {
     "failure": "failing",
     "advice": "to consider",
     "ok": "well",
     "unknown": "not known",
+    "accepted": "accepted",
 }
+_QUIET = frozenset({"ok", "accepted"})
 _EVERY = "all hosts together"
 
 
 def render_doctor(findings: Sequence[Answer], *, verbose: bool = False) -> str:
-    """Host by host: what is wrong and what to do about it; what is well only if `verbose`, else as a number.
+    """Host by host: what is wrong and what to do about it; the rest only if `verbose`, else as a number.
 
     What all hosts answer alike is told once.
     """
@@ -38,7 +41,8 @@ def render_doctor(findings: Sequence[Answer], *, verbose: bool = False) -> str:
     for finding in findings:
         by_host.setdefault(finding.host, []).append(finding)
     shown = {
-        host: [each for each in mine if verbose or each.outcome != "ok"] for host, mine in by_host.items()
+        host: [each for each in mine if verbose or each.outcome not in _QUIET]
+        for host, mine in by_host.items()
     }
     alike = _alike([mine for host, mine in shown.items() if host])
     lines = ["of each host:", *_lines(alike)] if alike else []
@@ -81,7 +85,7 @@ def _folded(answers: Iterable[Answer]) -> dict[tuple[Outcome, str, str], list[st
 def render_doctor_json(findings: Iterable[Answer]) -> str:
     """All findings as one JSON object."""
     found = [asdict(finding) for finding in findings]
-    return json.dumps({"formatVersion": "1.1", "findings": found}, indent=2) + "\n"
+    return json.dumps({"formatVersion": "1.2", "findings": found}, indent=2) + "\n"
 
 
 def doctor_schema() -> dict[str, Any]:

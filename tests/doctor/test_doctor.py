@@ -12,9 +12,9 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from kvmdecl.answers import Answer
-from kvmdecl.diagnostics import Diagnostic
-from kvmdecl.doctor import examine
+from kvmdecl.answers import QUESTIONS, Answer
+from kvmdecl.diagnostics import Diagnostic, Rejected
+from kvmdecl.doctor import examine, with_choice
 from kvmdecl.facts import Cell, DomainSupport, HostCpu, PagePool
 from kvmdecl.hosts.errors import diagnose
 from kvmdecl.inside import Certificate, FileSystem, Inside, KvmDevice, Way
@@ -461,3 +461,74 @@ def test_json_keeps_to_its_schema_and_metrics_to_their_format(tmp_path: Path) ->
         re.fullmatch(r'# .*|kvmdecl_doctor_(findings|wrong)\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\} [0-9]+', line)
         for line in metrics.splitlines()
     )
+
+
+_TOLERATED = """\
+rules:
+  ignore: [doctor.transport]
+  waive:
+  - {rule: doctor.pool, on: [host/kvm-1], until: 2031-05-04, reason: it is being moved}
+  - {rule: doctor.libvirt-skew, on: [cluster], until: 2031-05-04, reason: the others follow on Monday}
+"""
+
+
+def test_what_the_manifest_accepts_is_told_and_not_wrong_any_more(tmp_path: Path) -> None:
+    def older(host: HostSnapshot) -> HostSnapshot:
+        return _facts(libvirt=10_000_001)(_pool(active=False)(host))
+
+    manifest = MANIFEST.replace("qemu+tls", "qemu+tcp") + _TOLERATED
+    asked = _examined(tmp_path, older, manifest)
+    assert {"transport", "pool", "libvirt-skew"} <= {name for name, _ in _wrong(asked)}
+    found = with_choice(load_cluster(tmp_path / "cluster.yaml", PLUGINS), asked)
+    assert {outcome for _, outcome in _wrong(found)} == {"accepted"}
+    assert "transport" not in {answer.name for answer in found}
+    told = next(answer.told for answer in found if answer.name == "pool" and answer.host == "kvm-1")
+    assert told.endswith("(until 2031-05-04: it is being moved)")
+    assert "kvm-1: 20 well, 1 accepted\n" in render_doctor(found)
+    assert "moved" not in render_doctor(found)
+    assert "  accepted libvirt-skew: " in render_doctor(found, verbose=True)
+    jsonschema_rs.validator_for(doctor_schema()).validate(json.loads(render_doctor_json(found)))
+    metrics = render_doctor_metrics("edge", found)
+    assert 'host="kvm-1",outcome="accepted"} 1\n' in metrics
+    assert "kvmdecl_doctor_wrong{" not in metrics
+
+
+def test_a_waiver_is_for_its_host_alone(tmp_path: Path) -> None:
+    manifest = MANIFEST + _TOLERATED.replace("host/kvm-1", "host/kvm-2")
+    found = with_choice(
+        load_cluster(_written(tmp_path, manifest), PLUGINS), _examined(tmp_path, _pool(active=False))
+    )
+    assert ("pool", "failure") in _wrong(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("doctor.pol-space", "did you mean `doctor.pool-space`?"),
+        ("doctro.pool", "did you mean `doctor.pool`?"),
+        ("doctor", None),
+        ("doctor.pool-space", None),
+        ("doctor.coffee-machine", None),  # a plugin may ask it
+    ],
+)
+def test_a_slip_in_the_name_of_a_question_is_told(tmp_path: Path, name: str, hint: str | None) -> None:
+    path = _written(tmp_path, f"{MANIFEST}rules: {{ignore: [{name}]}}\n")
+    if hint is None:
+        load_cluster(path, PLUGINS)
+        return
+    with pytest.raises(Rejected) as rejected:
+        load_cluster(path, PLUGINS)
+    assert [(found.code, found.hint) for found in rejected.value.diagnostics] == [("rules.unknown", hint)]
+
+
+def test_each_question_of_the_manual_can_be_accepted_and_each_that_can_be_is_there() -> None:
+    text = Path("docs/doctor.md").read_text()
+    rows = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| `")]
+    assert {name for row in rows for name in re.findall(r"`([a-z-]+)`", row)} == QUESTIONS
+    assert {name for name, *_ in (*BROKEN.values(), *ON_THE_INSIDE.values())} <= QUESTIONS
+
+
+def _written(folder: Path, manifest: str) -> Path:
+    path = folder / "cluster.yaml"
+    path.write_text(manifest)
+    return path
