@@ -27,8 +27,6 @@ from kvmdecl.yaml_events import (
     END,
     END_BITS,
     END_MASK,
-    FLOW_MAPPING,
-    FLOW_SEQUENCE,
     MAPPING,
     MAX_DEPTH,
     PLAIN,
@@ -57,11 +55,9 @@ MAX_SCALAR = 1024**2
 MAX_FINDINGS = 10_000
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
-# What is no name even where it is the only one: merge keys, and the mark of a key that was refused already.
-_NO_KEYS = frozenset({"<<", ""})
+# Plain texts that are no keys.
+_NO_KEYS = _NULLS | {"<<"}
 _NO_DETAILS = Details()
-_MAPPINGS = frozenset({MAPPING, FLOW_MAPPING})
-_SEQUENCES = frozenset({SEQUENCE, FLOW_SEQUENCE})
 _LINE_END = re.compile(r"\r\n|\n|\r")
 # What YAML 1.2 (5.1) does not allow, and the byte order mark, which no text needs in its middle. Spelt by what is
 # bad, since a set of all that is good takes ten times as long to compile, in every command.
@@ -107,7 +103,7 @@ class Scalar:
     source: Source
     at: int
     text: str
-    plain: bool
+    plain: bool = True
 
     @property
     def span(self) -> Span:
@@ -410,27 +406,22 @@ def _refuse_unreadable_text(source: Source) -> None:
 
 @dataclass(slots=True, eq=False)
 class _Anchor:
-    """What an alias repeats: the node, how many nodes that is when written out, and how deep it goes."""
+    """What an alias repeats: the node, how many nodes that is when written out, and which levels it takes up.
+
+    Until it is complete, `size` is how many nodes were before it.
+    """
 
     node: Node
     at: int
-    size: int = 0
-    height: int = 0
-    size_before: int = 0
-    complete: bool = False
+    size: int = 1
+    level: int = 0
+    deepest: int = 0
+    complete: bool = True
 
-
-@dataclass(slots=True, eq=False)
-class _Frame:
-    """A collection that is being filled: `items` of a list, or `entries` of a mapping and the key in hand."""
-
-    node: Sequence | Mapping
-    items: list[Node] | None
-    entries: dict[str, tuple[Scalar, Node]]
-    anchor: _Anchor | None
-    flow: bool
-    key: Scalar | None = None
-    height: int = 1
+    @property
+    def height(self) -> int:
+        """How many collections lie in each other; none for a scalar."""
+        return self.deepest - self.level
 
 
 class _Builder:
@@ -440,9 +431,12 @@ class _Builder:
         self.source = source
         self.found: list[Diagnostic] = []
         self.root: Node | None = None
-        self._stack: list[_Frame] = []
-        self._top: _Frame | None = None
+        # Collections that are being filled, each with the key of the one around it that it is the value of.
+        self._stack: list[tuple[Sequence | Mapping, Scalar | None]] = []
+        self._top: Sequence | Mapping | None = None
+        self._key: Scalar | None = None
         self._anchors: dict[str, _Anchor] = {}
+        self._open_anchors: list[_Anchor] = []
         self._texts: dict[str, str] = {}
         self._end = 0
         self._size = 0
@@ -461,13 +455,16 @@ class _Builder:
     def _feed(self, batch: Batch, limit: int) -> None:
         """The hot path: nearly every event of a manifest is plain text, most of it a mapping's key or value."""
         source, text, known, details = self.source, self.source.text, self._texts, batch.details
-        frame, end, since = self._top, self._end, 0
+        top, key, end, since = self._top, self._key, self._end, 0
         for number, (kind, at) in enumerate(zip(batch.kinds[:limit], batch.places, strict=False)):
             if kind != PLAIN:
-                self._end = end
+                self._key, self._end = key, end
                 self._size += number - since
-                self._other(kind, at, details.get(number, _NO_DETAILS))
-                frame, end, since = self._top, self._end, number + 1
+                if kind == END:
+                    self._close(at)
+                else:
+                    self._other(kind, at, details.get(number, _NO_DETAILS))
+                top, key, end, since = self._top, self._key, self._end, number + 1
                 continue
             start, end = at >> END_BITS, at & END_MASK
             said = text[start:end]
@@ -475,30 +472,20 @@ class _Builder:
                 said = known.setdefault(said, said)
             elif end - start > MAX_SCALAR:
                 raise self._too_long(at)
-            node = Scalar(source, at, said, plain=True)
-            if frame is None or frame.items is not None:
+            node = Scalar(source, at, said)
+            if top.__class__ is not Mapping:
                 self._attach(node)
-            elif (
-                (key := frame.key) is not None and key.text not in frame.entries and key.text not in _NO_KEYS
-            ):
-                frame.entries[key.text] = (key, node)
-                frame.key = None
-            elif key is None and said not in _NULLS:
-                frame.key = node
+            elif key is None:
+                key = node if said not in _NO_KEYS else self._as_key(node)
             else:
-                self._attach(node)
-        self._end = end
+                self._enter(top.entries, key, node)
+                key = None
+        self._key, self._end = key, end
         self._size += min(len(batch.kinds), limit) - since
 
     def _other(self, kind: int, at: int, details: Details) -> None:
-        if kind == END:
-            self._close(at)
-        elif kind in _MAPPINGS:
-            node = Mapping(self.source, at & ~END_MASK)
-            self._open(at, details, _Frame(node, None, node.entries, None, kind == FLOW_MAPPING))
-        elif kind in _SEQUENCES:
-            items = Sequence(self.source, at & ~END_MASK)
-            self._open(at, details, _Frame(items, items.items, {}, None, kind == FLOW_SEQUENCE))
+        if kind in {MAPPING, SEQUENCE}:
+            self._open(kind, at, details)
         elif kind == SCALAR:
             self._marked_scalar(at, details)
         elif kind == ALIAS:
@@ -532,7 +519,7 @@ class _Builder:
         node = Scalar(self.source, start << END_BITS | self._end, details.text, not details.style)
         self._size += 1
         if details.anchor is not None:
-            self._anchors[details.anchor] = _Anchor(node, node.at, size=1, complete=True)
+            self._anchors[details.anchor] = _Anchor(node, node.at)
         if details.tag is not None:
             self._refuse_tag(at, details.tag)
         self._attach(node)
@@ -540,33 +527,39 @@ class _Builder:
     def _too_long(self, at: int) -> Rejected:
         return self._stop("yaml.too-large", at, f"a value of more than {MAX_SCALAR // 1024} KiB")
 
-    def _open(self, at: int, details: Details, frame: _Frame) -> None:
-        if len(self._stack) >= MAX_DEPTH:
+    def _open(self, kind: int, at: int, details: Details) -> None:
+        level = len(self._stack)
+        if level >= MAX_DEPTH:
             raise self._stop("yaml.too-deep", at, f"nesting deeper than {MAX_DEPTH} levels")
+        start = at & ~END_MASK
+        node = Mapping(self.source, start) if kind == MAPPING else Sequence(self.source, start)
         if details.tag is not None:
             self._refuse_tag(at, details.tag)
         if details.anchor is not None:
-            frame.anchor = _Anchor(frame.node, at, size_before=self._size)
-            self._anchors[details.anchor] = frame.anchor
-        self._top = frame
-        self._stack.append(frame)
+            anchor = _Anchor(node, at, self._size, level, complete=False)
+            self._anchors[details.anchor] = anchor
+            self._open_anchors.append(anchor)
+        self._stack.append((node, self._key))
+        self._top, self._key = node, None
         self._size += 1
+        if self._open_anchors:
+            self._reach(level + 1)
 
     def _close(self, at: int) -> None:
-        frame = self._stack.pop()
-        self._top = self._stack[-1] if self._stack else None
-        # A block collection's own end mark stands at the next token, lines below: its last child ends it.
-        if frame.flow:
-            self._end = at & END_MASK
-        frame.node.at |= self._end
-        if frame.anchor is not None:
-            frame.anchor.size = self._size - frame.anchor.size_before
-            frame.anchor.height = frame.height
-            frame.anchor.complete = True
-        # Heights matter inside of anchors alone, and those were opened before what they hold.
-        if self._anchors:
-            self._raise_height(frame.height)
-        self._attach(frame.node)
+        node, self._key = self._stack.pop()
+        self._top = self._stack[-1][0] if self._stack else None
+        # A block collection's own end mark has no width and stands at the next token, lines below: its last child
+        # ends it.
+        start, end = at >> END_BITS, at & END_MASK
+        if start < end:
+            self._end = end
+        node.at |= self._end
+        if self._open_anchors and self._open_anchors[-1].node is node:
+            anchor = self._open_anchors.pop()
+            anchor.size = self._size - anchor.size
+            anchor.complete = True
+            self._reach(anchor.deepest)
+        self._attach(node)
 
     def _alias(self, at: int, name: str) -> None:
         anchor = self._anchors.get(name)
@@ -582,53 +575,57 @@ class _Builder:
             raise self._stop(
                 "yaml.too-deep", at, f"nesting deeper than {MAX_DEPTH} levels, aliases written out"
             )
-        self._raise_height(anchor.height)
+        self._reach(len(self._stack) + anchor.height)
         self._end = at & END_MASK
         self._attach(anchor.node, at)
 
-    def _raise_height(self, height: int) -> None:
-        if self._top is not None and height >= self._top.height:
-            self._top.height = height + 1
+    def _reach(self, level: int) -> None:
+        """Depths matter inside of anchors alone; the innermost one tells those around it when it ends."""
+        if self._open_anchors:
+            anchor = self._open_anchors[-1]
+            anchor.deepest = max(anchor.deepest, level)
 
     def _attach(self, node: Node, alias_at: int | None = None) -> None:
-        frame = self._top
-        if frame is None:
+        top, key = self._top, self._key
+        if top is None:
             self.root = node
-            return
-        key = frame.key
-        if frame.items is not None:
-            frame.items.append(node)
+        elif isinstance(top, Sequence):
+            top.items.append(node)
         elif key is None:
-            frame.key = self._as_key(node, alias_at)
+            self._key = self._as_key(node, alias_at)
         else:
-            if key.text in frame.entries or key.text in _NO_KEYS:
-                self._refuse_entry(key, frame.entries)
-            else:
-                frame.entries[key.text] = (key, node)
-            frame.key = None
+            self._enter(top.entries, key, node)
+            self._key = None
 
-    def _as_key(self, node: Node, alias_at: int | None) -> Scalar:
-        if isinstance(node, Scalar) and not (node.plain and node.text in _NULLS) and node.text:
-            return node if alias_at is None else Scalar(self.source, alias_at, node.text, node.plain)
-        at = node.at if alias_at is None else alias_at
-        if self.source.text.startswith("{{", at >> END_BITS):  # its own first key is one, and has been told
-            return Scalar(self.source, at, "", plain=True)
-        what = "an empty key" if isinstance(node, Scalar) else "a list or mapping as a key"
-        cause = "Keys are names; this one could never be referred to."
-        self._refuse("yaml.bad-key", what, at, cause, hint_for_key(self.source.text, at >> END_BITS))
-        return Scalar(self.source, at, "", plain=True)
-
-    def _refuse_entry(self, key: Scalar, entries: dict[str, tuple[Scalar, Node]]) -> None:
+    def _enter(self, entries: dict[str, tuple[Scalar, Node]], key: Scalar, node: Node) -> None:
         if key.text in entries:
             self._report(duplicate_key(key, entries[key.text][0]))
         elif key.text:
+            entries[key.text] = (key, node)
+
+    def _as_key(self, node: Node, alias_at: int | None = None) -> Scalar:
+        """The key that a node is; one without text if it can be none, which was told then."""
+        at = node.at if alias_at is None else alias_at
+        if not isinstance(node, Scalar) or node.is_null or not node.text:
+            self._refuse_key(node, at)
+        elif node.text == "<<":
             self._refuse(
                 "yaml.merge-key",
                 "a merge key `<<`",
-                key.at,
+                at,
                 "Merge keys left the YAML standard, and readers disagree about which value wins.",
                 "put what is shared into `profiles:` and refer to it by `profile: NAME`",
             )
+        else:
+            return node if alias_at is None else Scalar(self.source, at, node.text, node.plain)
+        return Scalar(self.source, at, "")
+
+    def _refuse_key(self, node: Node, at: int) -> None:
+        if self.source.text.startswith("{{", at >> END_BITS):
+            return  # its own first key is one, and has been told
+        what = "an empty key" if isinstance(node, Scalar) else "a list or mapping as a key"
+        cause = "Keys are names; this one could never be referred to."
+        self._refuse("yaml.bad-key", what, at, cause, hint_for_key(self.source.text, at >> END_BITS))
 
     def _refuse_tag(self, at: int, name: str) -> None:
         start, end = at >> END_BITS, at & END_MASK

@@ -24,17 +24,18 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
-# What an event is. A plain one is a scalar without quotes, anchor or tag that stands in the text as it is.
-PLAIN, SCALAR, MAPPING, FLOW_MAPPING, SEQUENCE, FLOW_SEQUENCE, END, ALIAS, DOCUMENT = range(9)
+# What an event is. A plain one is a scalar without quotes, anchor or tag that stands in the text as it is. Those behind
+# DOCUMENT may have details.
+PLAIN, END, DOCUMENT, SCALAR, MAPPING, SEQUENCE, ALIAS = range(7)
 
 MAX_DEPTH = 64
-_DEEPER = {MAPPING: 1, SEQUENCE: 1, END: -1}
 
 # Both ends of a place in one integer: half the memory of two. A text has less than 2^26 characters.
 END_BITS = 26
 END_MASK = (1 << END_BITS) - 1
 
-_BATCH = 16_384
+# Few enough that an event is still in the processor's cache when its columns are filled.
+_BATCH = 2048
 _PIPE_SIZE = 1024**2  # what Linux allows to anybody (proc(5), pipe-max-size): about 100,000 events
 # Where the reading of a text takes longer than starting a process for it.
 _GREAT = 1024**2
@@ -156,61 +157,55 @@ def _read(text: str) -> Generator[Batch]:
     # Not YAML.parse: that generator asks twice for every event and doubles the time.
     _, parser = YAML(typ="safe").get_constructor_parser(text)
     found = iter(parser.get_event, None)
-    depth: int | None = 0
-    while depth is not None:
-        batch = Batch(bytearray(), array("Q"), {})
+    depth = 0
+    # Nobody asks for what is nested too deep, and libyaml takes ever longer for more of it.
+    while depth <= MAX_DEPTH:
+        events: list[Any] = []
         try:
-            depth = _fill(batch, text, islice(found, _BATCH), depth)
+            events.extend(islice(found, _BATCH))
         except YAMLError as error:
-            yield batch
+            yield _columns(text, events)  # what came before the mistake
             raise _fault(error) from error
+        if not events:
+            return
+        batch = _columns(text, events)
+        depth += sum(map(batch.kinds.count, (MAPPING, SEQUENCE))) - batch.kinds.count(END)
         yield batch
 
 
-def _fill(batch: Batch, text: str, found: Iterable[Any], depth: int) -> int | None:
-    """Return how deep the next event is, None behind the last. Each of many hundred thousand events passes here.
-
-    A batch ends at what is nested too deep: libyaml takes ever longer for more of it, and nobody will ask for it.
-    """
+def _columns(text: str, events: Iterable[Any]) -> Batch:
+    """Each of many hundred thousand events passes here."""
     from ruamel.yaml.events import ScalarEvent
 
-    kinds, places, details = batch
     kind_of = _kinds()
-    event = None
-    for event in found:
-        start, end = event.start_mark.index, event.end_mark.index
-        if event.__class__ is ScalarEvent:
-            if event.value == text[start:end] and not event.style and event.anchor is event.ctag is None:
-                kinds.append(PLAIN)
-            else:
-                details[len(kinds)] = _details(event)
-                kinds.append(SCALAR)
-            places.append(start << END_BITS | end)
-            continue
-        kind = kind_of.get(event.__class__)
-        if kind is None:
-            continue
-        if kind in _DEEPER:
-            depth += _DEEPER[kind]
-            if kind != END:
-                if event.anchor is not None or event.ctag is not None:
-                    details[len(kinds)] = _details(event)
-                kind += bool(event.flow_style)
-        elif kind == ALIAS:
-            details[len(kinds)] = _details(event)
-        kinds.append(kind)
-        places.append(start << END_BITS | end)
-        if depth > MAX_DEPTH:
-            break
-    return depth if event is not None else None
+    told: list[Any] = [event for event in events if event.__class__ in kind_of]
+    places = array("Q", [event.start_mark.index << END_BITS | event.end_mark.index for event in told])
+    kinds = bytearray(
+        [
+            PLAIN
+            if event.__class__ is ScalarEvent
+            and not event.style
+            and event.anchor is event.ctag is None
+            and event.value == text[at >> END_BITS : at & END_MASK]
+            else kind_of[event.__class__]
+            for event, at in zip(told, places, strict=True)
+        ]
+    )
+    details = {
+        number: _details(event)
+        for number, (kind, event) in enumerate(zip(kinds, told, strict=True))
+        if kind > DOCUMENT and (kind == SCALAR or event.anchor is not None or event.ctag is not None)
+    }
+    return Batch(kinds, places, details)
 
 
 @cache
 def _kinds() -> dict[type, int]:
-    """Kinds by ruamel's classes; a collection in flow style is of the next kind."""
+    """Kinds by ruamel's classes, of those that tell something; scalars may be plain, too."""
     from ruamel.yaml import events
 
     return {
+        events.ScalarEvent: SCALAR,
         events.MappingStartEvent: MAPPING,
         events.SequenceStartEvent: SEQUENCE,
         events.MappingEndEvent: END,
