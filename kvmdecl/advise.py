@@ -15,7 +15,7 @@ from kvmdecl.pipeline import check_cluster, facts_of, link, load_cluster, states
 from kvmdecl.proposals import Advice, Left, Proposal
 from kvmdecl.resolve import parts_of, resolve, usual_solver
 from kvmdecl.rules import findings, placed_site, site_of
-from kvmdecl.source import Scalar, Source, places, read_text
+from kvmdecl.source import Scalar, Source, gc_paused, places, read_text
 from kvmdecl.text import did_you_mean, quoted, with_entries
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ _ROUNDS = 8
 """What a change brings up (a disk of a guest with CPUs of its own grows) is asked for in the next round."""
 
 
+@gc_paused()
 def advise(
     path: Path,
     name: str,
@@ -278,11 +279,9 @@ def _below(place: Place, way: tuple[str | int, ...]) -> Place:
 def _entry_of(loaded: LoadedManifest, name: str) -> _Entry:
     """The entry that says a vm; `name` may be its key, too."""
     written: dict[tuple[str, str], list[str]] = {}
-    for vm in loaded.manifest.vms:
-        key = loaded.place("vms", vm).key
-        if key is not None:
-            start, end = places(key)
-            written.setdefault((key.source.name, key.source.text[start:end].strip("\"'")), []).append(vm)
+    for vm, key in loaded.keys("vms"):
+        start, end = places(key)
+        written.setdefault((key.source.name, key.source.text[start:end].strip("\"'")), []).append(vm)
     for (file, entry), vms in written.items():
         if name in vms or name == entry:
             return _Entry(Path(file), entry, tuple(vms))

@@ -32,7 +32,7 @@ from kvmdecl.source import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from collections.abc import Mapping as Map
 
 NO_TEXTS: Map[Path, str] = MappingProxyType({})
@@ -89,6 +89,12 @@ class LoadedManifest:
     def place(self, *path: str | int) -> Place:
         """The nearest place to a path that is written."""
         return nearest(self._root, _SHAPE, path)
+
+    def keys(self, section: str) -> Iterator[tuple[str, Scalar]]:
+        """The names in a section, each with the key that says it; a key with a count or a range says several."""
+        entries = self._root.get(section)
+        if isinstance(entries, Mapping):
+            yield from ((name, key) for name, (key, _) in entries.entries.items())
 
     def file_of(self, *path: str | int) -> Path:
         """The file that says it; a relative path in a manifest is relative to that file's folder."""

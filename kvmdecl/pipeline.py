@@ -60,16 +60,19 @@ def load_cluster(
     Raises:
         Rejected: with everything that is wrong in the manifest.
     """
-    return link(load(path, plugins.sections(), texts), path, plugins, care)
+    loaded = load(path, plugins.sections(), texts)
+    return link(loaded, path, plugins, care, loaded.digest)
 
 
-def link(loaded: LoadedManifest, path: Path, plugins: Plugins, care: Care) -> ResolvedCluster:
-    """The same of a manifest that is read already.
+def link(
+    loaded: LoadedManifest, path: Path, plugins: Plugins, care: Care, revision: str = ""
+) -> ResolvedCluster:
+    """The same of a manifest that is read already. `revision` as for `resolve`.
 
     Raises:
         Rejected: as `load_cluster`.
     """
-    cluster = resolve(loaded, read_inputs(loaded, care), loaded.digest)
+    cluster = resolve(loaded, read_inputs(loaded, care), revision)
     plugins.solver(cluster.solver, loaded.span("placement", "solver"))
     reject_errors(gate_faults(loaded, cluster, plugins))
     today = datetime.now(UTC).date()

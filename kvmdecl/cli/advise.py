@@ -64,12 +64,16 @@ def run(
 
     Exit codes: 0 shown or written, 1 error.
     """
+    from kvmdecl.source import read_ahead
+
+    if facts is not None and ask_hosts:
+        raise typer.BadParameter("--facts and --ask-hosts exclude each other")
+    read_ahead(path)
+
     from kvmdecl.advise import advise
     from kvmdecl.pluginhost import load_plugins
     from kvmdecl.views.advice import render_advice, render_advice_json
 
-    if facts is not None and ask_hosts:
-        raise typer.BadParameter("--facts and --ask-hosts exclude each other")
     plugins = load_plugins()
     seen = _seen(path, plugins, facts) if facts is not None or ask_hosts else None
     advice = advise(path, vm, workload.value, plugins, seen, _stage)
