@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,12 +35,7 @@ def run(
         ),
     ] = None,
     new: common.Newcomers = None,
-    until_wave: Annotated[
-        str,
-        typer.Option(
-            metavar="WAVE", help="Leave the waves after this one, named as in the plan, to a later run."
-        ),
-    ] = "",
+    until_wave: common.UntilWave = "",
     host: choosing.Hosts = None,
     vm: choosing.Vms = None,
     label: choosing.Labels = None,
@@ -58,14 +52,7 @@ def run(
     ] = "",
     journal: common.JournalDirectory = None,
     policies: common.PolicyFile = None,
-    consents: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Deletions that were agreed to, each in one plan (`plan --consents`).",
-            show_default=False,
-        ),
-    ] = None,
+    consents: common.ConsentFile = None,
 ) -> None:
     """Bring the hosts to what the manifest (or a saved plan) says.
 

@@ -66,6 +66,23 @@ PolicyFile = Annotated[
 ]
 
 
+UntilWave = Annotated[
+    str,
+    typer.Option(
+        metavar="WAVE", help="Leave the waves after this one, named as in the plan, to a later run."
+    ),
+]
+
+ConsentFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Deletions that were agreed to, each in one plan (`plan --consents`).",
+        show_default=False,
+    ),
+]
+
+
 class Exit(IntEnum):
     """How a command ends. The numbers are stable; docs/exit-codes.md explains them."""
 

@@ -27,12 +27,14 @@ def run(
             "May be repeated.",
         ),
     ] = None,
+    until_wave: common.UntilWave = "",
     parallel: Annotated[int, typer.Option(min=1, max=256, help="Steps at once, over all hosts.")] = 8,
     progress: Annotated[
         common.ProgressView, typer.Option(help="How to show progress.")
     ] = common.ProgressView.AUTO,
     journal: common.JournalDirectory = None,
     policies: common.PolicyFile = None,
+    consents: common.ConsentFile = None,
 ) -> None:
     """Plan the way back from a run, show it and ask.
 
@@ -43,6 +45,7 @@ def run(
 
     Examples:
       kvmdecl undo last
+      kvmdecl undo last --until-wave canary
       kvmdecl undo 20261126t074211z-7f3a5c --out back.json
 
     Exit codes: 0 done or saved, 1 error, 3 done in part, 4 a deletion lacks consent or a
@@ -54,6 +57,10 @@ def run(
     from kvmdecl.pluginhost import load_plugins
     from kvmdecl.views.plan_json import render_plan_json
 
+    if out is not None and (until_wave or consents is not None):
+        raise typer.BadParameter(
+            "a plan is saved as a whole: give --until-wave and --consents to `apply FILE`"
+        )
     found = find_run(common.journal_directory(journal), run)
     begun = [address for address in found.begun if found.ends.get(address) != "refused"]
     seen = applying.observe(found.plan)
@@ -64,10 +71,15 @@ def run(
     if out is not None:
         common.write_file(out, render_plan_json(plan), private=True)
         raise typer.Exit(planning.exit_code(plan, detailed=False))
+    applying.require_allowed(plan)
+    agreed = applying.Agreed.read(consents, plan)
+    if until_wave:
+        plan = applying.cut(plan, until_wave)
     if plan.empty:
         raise typer.Exit(planning.exit_code(plan, detailed=False))
-    applying.require_allowed(plan)
     applying.require_budget(plan)
-    given = applying.consent(plan, yes=yes, allowed=frozenset(allow_delete or ()), reviewed=False)
+    given = applying.consent(
+        plan, yes=yes, allowed=frozenset(allow_delete or ()), reviewed=False, agreed=agreed
+    )
     errand = applying.Errand("undo", f"run {found.name}", seen, given, journal)
     raise typer.Exit(applying.carry_out(plan, errand, parallel=parallel, progress=progress))

@@ -228,3 +228,36 @@ def test_a_rollout_stops_at_its_canary_and_goes_on_wave_by_wave(story: Story):
     assert made(story) == [2, 0, 2]
     story.ok("apply", "--yes")
     assert made(story) == [2, 2, 2]
+
+
+def test_a_rollout_is_undone_wave_by_wave_with_consents_of_a_file(story: Story):
+    story.write(
+        CLUSTER.split("  db:", maxsplit=1)[0].replace("hosts:", "rollout: {canary: [kvm-1]}\nhosts:")
+        + "".join(f"  v{n}: {{host: kvm-{n}, memory: 32MiB, state: stopped}}\n" for n in (1, 2))
+    )
+    story.ok("apply", "--yes")
+    run = json.loads(story.ok("history", "--format", "json").out)["runs"][0]["run"]
+    refused = story.run("undo", run, "--yes")
+    deletions = re.findall(r"--allow-delete (\S+)@([0-9a-f]{12})", refused.err)
+    agreed = [f"- {{allow: {gone}, plan: '{plan}', by: alice, why: tried}}\n" for gone, plan in deletions]
+    (story.folder / "agreed.yaml").write_text(f"apiVersion: kvmdecl/v1\nconsents:\n{''.join(agreed)}")
+    by_file = "--yes", "--consents", "agreed.yaml"
+
+    saved = story.run("undo", run, "--out", "back.json", "--until-wave", "canary")
+    canary = story.ok("undo", run, *by_file, "--until-wave", "canary")
+
+    assert (refused.code, saved.code) == (4, 64)
+    assert "give --until-wave and --consents to `apply FILE`" in saved.err
+    assert "Until wave canary: " in canary.err
+    assert defined(story) == [[], ["v2"], []]
+    rest = story.run("undo", run, *by_file)
+    assert (rest.code, "apply.stale-consent" in rest.err) == (4, True)
+
+
+def defined(story: Story) -> list[list[str]]:
+    """The guests of each host."""
+    found = []
+    for host in HOSTS:
+        with story.connect(host) as connection:
+            found.append(sorted(domain.name() for domain in connection.listAllDomains()))
+    return found
