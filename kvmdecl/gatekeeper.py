@@ -60,6 +60,16 @@ def gate_faults(loaded: LoadedManifest, cluster: ResolvedCluster, plugins: Plugi
                 cause="It is nothing but time: without, the next wave begins at once.",
                 hint=f"say how long, for example `{{check: {gate.check}, for: 1m}}`",
             )
+        if "managers" in offered.reads and not any(
+            manager.manages(cluster) for manager in plugins.managers().values()
+        ):
+            yield Diagnostic(
+                code="manifest.missing-key",
+                summary=f"the gate {quoted(gate.check)} asks a cluster manager, and the manifest has none",
+                at=loaded.span(*at, "check"),
+                cause="Nobody could tell how it is, so the rollout would pause after each wave.",
+                hint="add `ha`, with the hosts' fencing, or leave out the gate",
+            )
 
 
 def _bad_options(gate: PlannedGate) -> Diagnostic:

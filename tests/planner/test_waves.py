@@ -91,6 +91,7 @@ def test_without_a_rollout_there_are_no_waves(tmp_path: Path):
         ("{gates: [{check: tcp, with: {port: 99999}}]}", "manifest.bad-value", 7),
         ("{gates: [{check: settle, for: 1s, with: {port: 1}}]}", "manifest.unknown-key", 7),
         ("{gates: [settle]}", "manifest.missing-key", 7),
+        ("{gates: [pacemaker]}", "manifest.missing-key", 7),
         ("{canary: [kvm-1, kvm-1]}", "manifest.bad-rollout", 7),
         ("{gates: [{check: command, with: {argv: []}}]}", "manifest.wrong-type", 7),
         ("{gates: [{check: settle, for: soon}]}", "manifest.bad-value", 7),
