@@ -125,6 +125,22 @@ def kvmdecl_notifiers() -> Mapping[str, Notifier]:
 
 
 @hookspec
+def kvmdecl_validate(cluster: ResolvedCluster) -> Iterable[Diagnostic]:
+    """Find what cannot work, or should not be, whatever the hosts are.
+
+    Called by `kvmdecl validate` and `kvmdecl diff`, which read no host. A plan calls `kvmdecl_check`, which has to find
+    this, too. An error stops the command; warnings are accepted by their codes where `rules:` says so.
+
+    Args:
+        cluster: the manifest, linked. Most of its vms have no host yet.
+
+    Returns:
+        Findings, as `kvmdecl_check` returns them.
+    """
+    raise NotImplementedError
+
+
+@hookspec
 def kvmdecl_check(
     cluster: PlacedCluster, facts: Mapping[str, HostFacts], existing: Mapping[str, HostState]
 ) -> Iterable[Diagnostic]:

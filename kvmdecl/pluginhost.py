@@ -190,12 +190,22 @@ class Plugins:
         Raises:
             PluginError: a check failed, or returned something else than diagnostics.
         """
+        return self._told_by("kvmdecl_check", cluster=cluster, facts=facts, existing=existing)
+
+    def validate(self, cluster: ResolvedCluster) -> tuple[Diagnostic, ...]:
+        """What all plugins found in a manifest without any host, in order of place.
+
+        Raises:
+            PluginError: a plugin failed, or returned something else than diagnostics.
+        """
+        return self._told_by("kvmdecl_validate", cluster=cluster)
+
+    def _told_by(self, hook: str, **arguments: object) -> tuple[Diagnostic, ...]:
         found: list[Diagnostic] = []
-        for info, call in self._callers("kvmdecl_check"):
+        for info, call in self._callers(hook):
             with _blamed(info):
                 # A hook may be a generator, which runs only here.
-                told = call(cluster=cluster, facts=facts, existing=existing)
-                findings = sorted(_diagnostics(told), key=lambda d: d.sort_key)
+                findings = sorted(_diagnostics(hook, call(**arguments)), key=lambda d: d.sort_key)
             found += findings
         return in_order(found)
 
@@ -417,10 +427,10 @@ def _first(caller: pluggy.HookCaller) -> Any:  # noqa: ANN401 - pluggy's hooks h
     return call
 
 
-def _diagnostics(result: Any) -> Iterator[Diagnostic]:  # noqa: ANN401 - whatever the plugin returned
+def _diagnostics(hook: str, result: Any) -> Iterator[Diagnostic]:  # noqa: ANN401 - whatever the plugin returned
     for item in result:
         if not isinstance(item, Diagnostic):
-            raise TypeError(f"kvmdecl_check gave {type(item).__name__} and no Diagnostic")
+            raise TypeError(f"{hook} gave {type(item).__name__} and no Diagnostic")
         yield item
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from kvmdecl.cli import judging
 from kvmdecl.cluster import ResolvedCluster
 from kvmdecl.compare import compare
-from kvmdecl.diagnostics import Diagnostic, Rejected
+from kvmdecl.diagnostics import Diagnostic, Rejected, reject_errors
 from kvmdecl.images import Care
 from kvmdecl.pipeline import load_cluster
 from kvmdecl.plan import Plan
 from kvmdecl.pluginhost import Plugins
 from kvmdecl.revisions import commits, export
+from kvmdecl.rules import accepted
 from kvmdecl.state import HostSnapshot
 from kvmdecl.text import quoted
 
@@ -46,7 +48,8 @@ def compared(
         raise Rejected(
             [Diagnostic("diff.no-manifest", f"there is no {quoted(str(path))} any more", hint=hint)]
         )
-    return compare(old, judging.with_policies(new, policies), facts, plugins)
+    told = reject_errors(accepted(new, plugins.validate(new)))
+    return replace(compare(old, judging.with_policies(new, policies), facts, plugins), warnings=told)
 
 
 def _at(commit: str, path: Path, plugins: Plugins) -> ResolvedCluster | None:

@@ -123,14 +123,14 @@ def _check(
 
     from datetime import UTC, datetime
 
-    from kvmdecl.diagnostics import reject_errors
+    from kvmdecl.diagnostics import in_order, reject_errors
     from kvmdecl.images import input_paths, read_inputs
     from kvmdecl.load import load
     from kvmdecl.lock import lock_path, read_lock
     from kvmdecl.pluginhost import load_plugins
     from kvmdecl.policyfile import overdue
     from kvmdecl.resolve import resolve
-    from kvmdecl.rules import choice_faults, mendable, open_findings, site_of, told_of, with_choice
+    from kvmdecl.rules import accepted, choice_faults, mendable, open_findings, site_of, told_of, with_choice
 
     plugins = load_plugins()
     loaded = load(path, plugins.sections())
@@ -147,7 +147,8 @@ def _check(
     today = datetime.now(UTC).date()
     faults = [*choice_faults(plugins.rules(), cluster, today), *overdue(cluster.policies, today)]
     found = open_findings(plugins.rules(), site_of(cluster))
-    warnings = reject_errors((*faults, *told_of(found)))
+    checked = accepted(cluster, plugins.validate(cluster))
+    warnings = reject_errors((*faults, *in_order((*checked, *told_of(found)))))
     if cluster.policies:
         from kvmdecl.cli import judging
 

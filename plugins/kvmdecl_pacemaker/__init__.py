@@ -34,6 +34,14 @@ def kvmdecl_sections() -> Mapping[str, type[Section]]:
 
 
 @hookimpl
+def kvmdecl_validate(cluster: ResolvedCluster) -> Iterable[Diagnostic]:
+    """Find what of that no host need be asked for."""
+    from kvmdecl.api import PlacedCluster
+
+    return kvmdecl_check(PlacedCluster(cluster, cluster.vms), {})
+
+
+@hookimpl
 def kvmdecl_check(cluster: PlacedCluster, facts: Mapping[str, HostFacts]) -> Iterable[Diagnostic]:
     """Find what keeps the cluster from surviving what it shall survive."""
     if "ha" not in cluster.cluster.sections and not any(vm.spec.is_ha for vm in cluster.vms):

@@ -119,3 +119,12 @@ def test_a_change_that_a_policy_denies_ends_with_4(
     assert "note: reviewers.yml:2:26: the policy" in told.err
     monkeypatch.setenv("KVMDECL_POLICIES", "reviewers.yml")
     assert run(command) == 4
+
+
+def test_what_is_wrong_whatever_the_hosts_are_is_told_of_the_new_revision(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    (folder / "cluster.yaml").write_text(BEFORE.replace("memory: 4GiB", "memory: 4GiB, ha: true"))
+    assert run(["diff", "HEAD", "cluster.yaml"]) == 1
+    assert "error[ha.no-section]" in capsys.readouterr().err
+    assert run(["diff", "HEAD~1..HEAD", "cluster.yaml"]) == 0

@@ -8,11 +8,15 @@ from pathlib import Path
 import kvmdecl_pacemaker
 import pytest
 
+from kvmdecl.cli.main import run
 from kvmdecl.facts import GuestType, HostFacts, Machine, NodeDevice
+from kvmdecl.pipeline import load_cluster
+from kvmdecl.pluginhost import load_plugins
 from kvmdecl.scenario import example_host
 from kvmdecl.state import HostSnapshot
 from tests.pacemaker.support import FENCING, LINKS, POOL, URI, WEB, manifest, told
 
+PLUGINS = load_plugins()
 IN_VMS = "web: {disk: {size: 1GiB, pool: vms}, ha: true}"
 PDU = "fencing: {agent: fence_apc_snmp, address: pdu, plugs: {kvm-1: 1, kvm-2: 2%s}}, " + LINKS
 REDFISH = (
@@ -135,6 +139,49 @@ def test_the_mistake_is_told_where_it_is(case: Case):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.code)
 def test_without_the_mistake_nothing_is_told_of_it(case: Case):
     assert case.code not in {each.code for each in told(case.good)}
+
+
+# -- without hosts ------------------------------------------------------------------------------------------
+
+NEED_HOSTS = {"ha.no-second-home", "ha.no-room"}
+"""Codes of cases that are about how much room hosts have."""
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.code != "ha.bad-section"], ids=lambda case: case.code
+)
+def test_what_no_host_need_be_asked_for_is_told_by_validate_alike(case: Case, tmp_path: Path):
+    def alone(text: str) -> set[tuple[str, str]]:
+        (tmp_path / "cluster.yaml").write_text(text)
+        return {(d.code, d.summary) for d in PLUGINS.validate(load_cluster(tmp_path, PLUGINS))}
+
+    for text in (case.bad, case.good):
+        assert alone(text) <= {(d.code, d.summary) for d in told(text)}
+    assert (case.code in {code for code, _ in alone(case.bad)}) is (case.code not in NEED_HOSTS)
+
+
+def test_a_pull_request_is_told_of_a_disk_that_dies_with_its_host(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    path = tmp_path / "cluster.yaml"
+    path.write_text(manifest(pools="vms: {path: /srv/vms}"))
+
+    assert run(["validate", str(path)]) == 1
+
+    assert "error[ha.disk-not-shared]: disk root of web is in the pool vms" in capsys.readouterr().err
+
+
+def test_warnings_of_ha_are_accepted_by_validate_as_by_plan(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    path, text = tmp_path / "cluster.yaml", manifest(ha=f"{FENCING}, links: ['10.1.0.{{n}}']")
+    path.write_text(text)
+    assert run(["validate", str(path)]) == 0
+    assert "warning[ha.one-link]" in capsys.readouterr().err
+
+    path.write_text(f"{text}rules: {{ignore: [ha.one-link]}}\n")
+    assert run(["validate", str(path)]) == 0
+    assert "ha.one-link" not in capsys.readouterr().err
 
 
 # -- what hosts are ----------------------------------------------------------------------------------------

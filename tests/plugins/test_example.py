@@ -70,7 +70,7 @@ def test_it_is_listed_beside_ours(installed: Path) -> None:
         "  solvers: exact, numa\n"
         f"pacemaker {kvmdecl.__version__} (built in, kvmdecl_pacemaker)\n"
         "  hooks: kvmdecl_check, kvmdecl_definitions, kvmdecl_doctor, kvmdecl_emit, kvmdecl_gates, "
-        "kvmdecl_managers, kvmdecl_sections, kvmdecl_takeover\n"
+        "kvmdecl_managers, kvmdecl_sections, kvmdecl_takeover, kvmdecl_validate\n"
         "  sections: ha\n"
         "  gates: pacemaker\n"
         f"rules {kvmdecl.__version__} (built in, kvmdecl_rules)\n"
