@@ -100,9 +100,12 @@ def git(*arguments: str, folder: Path | None = None, more: Mapping[str, str] | N
 
 
 def _failed(arguments: tuple[str, ...], said: str) -> Diagnostic:
+    hint = "in CI, fetch the history that is compared with (`fetch-depth: 0` of actions/checkout)"
+    if "not a git repository" in said:
+        hint = "run it inside of the repository that holds the manifest"
     return Diagnostic(
         "git.failed",
         f"git {quoted(' '.join(arguments))} failed",
         cause=safe_text(said.splitlines()[0] if said else "It says no more; there may be no such revision."),
-        hint="in CI, fetch the history that is compared with (`fetch-depth: 0` of actions/checkout)",
+        hint=hint,
     )

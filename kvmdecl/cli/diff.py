@@ -66,7 +66,10 @@ def _compare(revisions: str, path: Path, facts: Path | None, policies: Path | No
     try:
         return judging.judge(compared(revisions, path, plugins, recorded, policies), plugins, "diff")
     except Rejected as rejected:
-        raise rejected if facts is not None else Rejected([*rejected.diagnostics, _assumed()]) from rejected
+        is_of_room = any(found.code.startswith("placement.") for found in rejected.diagnostics)
+        if facts is not None or not is_of_room:
+            raise
+        raise Rejected([*rejected.diagnostics, _assumed()]) from rejected
 
 
 def _assumed() -> Diagnostic:

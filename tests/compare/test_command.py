@@ -106,6 +106,22 @@ def test_what_does_not_fit_on_assumed_hosts_says_that_they_are(
     assert "diff.assumed-hosts" in capsys.readouterr().err
 
 
+def test_what_has_nothing_to_do_with_hosts_says_nothing_of_them(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    (folder / "cluster.yaml").write_text(BEFORE + "colour: red\n")
+    assert run(["diff", "HEAD", "cluster.yaml"]) == 1
+    assert "assumed" not in capsys.readouterr().err
+    outside = tmp_path.parent / f"{tmp_path.name}-outside"
+    outside.mkdir()
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.chdir(outside)
+    assert run(["diff", "HEAD", str(folder / "cluster.yaml")]) == 1
+    told = capsys.readouterr().err
+    assert "hint: run it inside of the repository that holds the manifest" in told
+    assert "assumed" not in told
+
+
 def test_a_change_that_a_policy_denies_ends_with_4(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):

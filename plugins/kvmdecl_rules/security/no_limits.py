@@ -22,7 +22,7 @@ def check(site: Site) -> Iterator[Finding]:
         if any(nic.spec.bandwidth is None and nic.spec.pci is None for nic in vm.nics):
             lacks.append("network")
         if lacks:
-            yield Finding(vm, "", f"{vm.name} has no limit of {' and '.join(lacks)}")
+            yield Finding(vm, "", f"{vm.name} has no limit of {', '.join(lacks)}")
 
 
 RULE = Rule(
