@@ -15,7 +15,7 @@ import signal
 import threading
 import time
 import traceback
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
@@ -184,26 +184,25 @@ class _Lines:
         self._lines: dict[str, Line] = {}
 
     @contextmanager
-    def line(self, call: Call) -> Iterator[Line]:
-        """The line to a call's host, when it has room for the call."""
+    def lines(self, call: Call) -> Iterator[tuple[Line, libvirt.virConnect | None]]:
+        """The line to a call's host, and the connection to the other one if it is about two, once both have room.
+
+        Room is taken in the order of the hosts' names: two calls, each with room where the other needs it, would wait
+        for ever.
+        """
         line = self._line(call)
         line.begin(call)
         try:
-            with line.room:
-                yield line
+            lines = {call.host: line}
+            if call.peer is not None:
+                host, uri = call.peer
+                lines[host] = self._line(replace(call, host=host, uri=uri))
+            with ExitStack() as rooms:
+                for host in sorted(lines):
+                    rooms.enter_context(lines[host].room)
+                yield line, lines[call.peer[0]].connection if call.peer else None
         finally:
             line.end(call)
-
-    @contextmanager
-    def other(self, call: Call) -> Iterator[libvirt.virConnect | None]:
-        """The connection to the other host of a call that is about two, when that has room, too."""
-        if call.peer is None:
-            yield None
-            return
-        host, uri = call.peer
-        line = self._line(replace(call, host=host, uri=uri))
-        with line.room:
-            yield line.connection
 
     def _line(self, call: Call) -> Line:
         """The line to the host; a new one if there is none, or if its connection broke."""
@@ -228,7 +227,7 @@ class Converter:
 
         if not isinstance(call.work, ConversionRequest):
             raise TypeError("a converter reads no hosts and carries out no tasks")
-        with self._lines.line(call) as line:
+        with self._lines.lines(call) as (line, _):
             return convert(line.connection, call.work)
 
 
@@ -241,17 +240,16 @@ class Writer:
 
     def work(self, call: Call) -> TaskResult | GuestsSeen:
         """Carry out the task of a call."""
-        with self._lines.line(call) as line:
+        with self._lines.lines(call) as (line, peer):
             if isinstance(call.work, DropLock):
                 line.let_go()
-            with self._lines.other(call) as peer:
-                result = carry_out(
-                    line.connection,
-                    call.work,
-                    lambda progress: self._pipe.say(Progressed(call.id, progress)),
-                    peer=peer,
-                    uri=call.uri,
-                )
+            result = carry_out(
+                line.connection,
+                call.work,
+                lambda progress: self._pipe.say(Progressed(call.id, progress)),
+                peer=peer,
+                uri=call.uri,
+            )
             if isinstance(call.work, TakeLock):
                 line.holder = call.work.holder.now()
             return result

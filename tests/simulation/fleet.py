@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
@@ -202,8 +202,11 @@ class Fleet:
         other = of.peer if isinstance(of, MoveDomain | LeaveDomain) else ""
 
         def carry(_call: Call) -> Any:
-            with self._line(worker, host) as line, self._line(worker, other) as peer:
-                return carry_out(line, work, progress, _PATIENCE, peer=peer)
+            lines = {name: self._line(worker, name) for name in (host, other) if name}
+            with ExitStack() as rooms:
+                for name in sorted(lines):
+                    rooms.enter_context(self.turns.held(lines[name], most=TASKS_AT_ONCE))
+                return carry_out(lines[host], work, progress, _PATIENCE, peer=lines.get(other))
 
         try:
             answer = answer_to(Call(0, host, "", work), carry)
@@ -231,18 +234,13 @@ class Fleet:
         for line in worker.lines.values():
             self.world.hang_up(line)
 
-    @contextmanager
-    def _line(self, worker: Worker, name: str) -> Iterator[Any]:
-        """A worker's connection to a host when it has room, a new one where it broke."""
-        if not name:
-            yield None
-            return
+    def _line(self, worker: Worker, name: str) -> Any:
+        """A worker's connection to a host, a new one where it broke."""
         line = worker.lines.get(name)
         if line is None or line.broken:
             line = worker.lines[name] = self.world.hosts[name].connect()
             line.owner = self
-        with self.turns.held(line, most=TASKS_AT_ONCE):
-            yield line
+        return line
 
 
 def _silent(host: str) -> Diagnostic:
