@@ -396,7 +396,9 @@ class _Linker:
         given = self._inputs.images[name]
         return ResolvedImage(
             name,
-            f"{name}.{given.sha256[:DIGEST_LENGTH]}.{format_}",
+            ".".join(
+                filter(None, (name, given.sha256[:DIGEST_LENGTH], format_))
+            ),  # unread files have no digest
             format_,
             FileContent(given.path, given.sha256, given.size),
             self._origin("images", name),

@@ -12,6 +12,7 @@ from kvmdecl.pipeline import load_cluster
 from kvmdecl.plan import Impact, Plan
 from kvmdecl.pluginhost import load_plugins
 from kvmdecl.scenario import example_host
+from kvmdecl.state import Kind
 
 ROOT = Path(__file__).parents[2]
 REFUSED = {"lock-outdated"}
@@ -102,3 +103,14 @@ def test_a_guest_that_leaves_the_manifest_is_only_noted(tmp_path: Path):
     found = plan(tmp_path, BEFORE, BEFORE[: BEFORE.index("  db:")])
     assert found.steps == ()
     assert "plan.orphan" in {each.code for each in found.notes}
+
+
+def test_an_image_that_is_not_read_has_a_name_without_its_digest(tmp_path: Path):
+    after = BEFORE.replace("vms:\n", "images: {tiny: {source: tiny.img, format: raw}}\nvms:\n", 1).replace(
+        "memory: 4GiB, disk: {", "memory: 4GiB, disk: {image: tiny, "
+    )
+    after = after.replace(", encryption: {secret: disk}", "")
+    made = {
+        step.address.name for step in plan(tmp_path, None, after).steps if step.address.kind is Kind.VOLUME
+    }
+    assert "all/tiny.raw" in made
