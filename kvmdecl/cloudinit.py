@@ -43,10 +43,10 @@ class Identity:
 
     def meta_data(self, instance_id: str) -> str:
         """The file. None of its values holds anything that JSON would escape, but for the comments of keys."""
-        lines = [f'instance-id: "{instance_id}"', f'local-hostname: "{self.hostname}"']
+        text = f'instance-id: "{instance_id}"\nlocal-hostname: "{self.hostname}"\n'
         if self.public_keys:
-            lines += ["public-keys:", *(f"- {json.dumps(key)}" for key in self.public_keys)]
-        return "".join(f"{line}\n" for line in lines)
+            text += "public-keys:\n" + "".join(f"- {json.dumps(key)}\n" for key in self.public_keys)
+        return text
 
 
 def places(text: str) -> frozenset[str]:

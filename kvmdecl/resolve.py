@@ -120,11 +120,8 @@ class _Link(NamedTuple):
     name: str
     spec: Vm
     boot: Mapping[str, int]
-
-    @property
-    def place(self) -> tuple[str | None, str]:
-        """What decides, beside a device itself, whether the vm may have it."""
-        return self.spec.host, self.spec.state
+    place: tuple[str | None, str]
+    """What decides, beside a device itself, whether the vm may have it."""
 
 
 class _Stored(NamedTuple):
@@ -423,9 +420,9 @@ class _Linker:
         spec = with_defaults(spec)
         uuid_ = spec.uuid or derive_uuid(self._name, Kind.DOMAIN, name)
         self._check_after(name, spec)
-        vm = _Link(name, spec, _boot_order(spec))
+        vm = _Link(name, spec, _boot_order(spec), (spec.host, spec.state))
         self._check_listened(vm)
-        disks = tuple(self._disks(vm))
+        disks = tuple(disk for disk in self._disks(vm) if disk is not None)
         content = self._seed(name, uuid_, spec)
         return ResolvedVm(
             name=name,
@@ -458,19 +455,20 @@ class _Linker:
                     "wait until it is `running`, or give it its agent back",
                 )
 
-    def _disks(self, vm: _Link) -> Iterator[ResolvedDisk]:
+    def _disks(self, vm: _Link) -> Iterator[ResolvedDisk | None]:
         if vm.spec.has_root_disk:
-            yield from self._disk(vm, "root", vm.spec.disk, vm.spec.image, ("disk",))
+            yield self._disk(vm, "root", vm.spec.disk, vm.spec.image, ("disk",))
         for name, disk in vm.spec.disks.items():
-            yield from self._disk(vm, name, disk, None, ("disks", name))
+            yield self._disk(vm, name, disk, None, ("disks", name))
 
     def _disk(
         self, vm: _Link, name: str, disk: Disk | None, image: str | None, key: tuple[str, ...]
-    ) -> Iterator[ResolvedDisk]:
+    ) -> ResolvedDisk | None:
+        """None if it cannot be linked, which was told."""
         image = image or (disk.image if disk else None)
         if disk is not None and disk.source is not None:
             self._check_bus(vm, disk, key)
-            yield ResolvedDisk(
+            return ResolvedDisk(
                 name=name,
                 spec=disk,
                 pool="",
@@ -480,20 +478,20 @@ class _Linker:
                 encryption=self._encryption(vm, disk, key),
                 server_secret=self._server_secret(vm, disk.source, key),
             )
-            return
         stored = self._stored.get((id(disk), image, vm.place)) or self._store(vm, disk, image, key)
-        if stored is not None:
-            yield ResolvedDisk(
-                name=name,
-                spec=stored.spec,
-                pool=stored.pool,
-                volume=stored.spec.volume or f"{vm.name}.{name}.{stored.spec.format}",
-                image=image,
-                boot_order=vm.boot.get(name),
-                encryption=stored.encryption,
-                server_secret=self._pools[stored.pool].secret,
-                clone=stored.clone,
-            )
+        if stored is None:
+            return None
+        return ResolvedDisk(
+            name=name,
+            spec=stored.spec,
+            pool=stored.pool,
+            volume=stored.spec.volume or f"{vm.name}.{name}.{stored.spec.format}",
+            image=image,
+            boot_order=vm.boot.get(name),
+            encryption=stored.encryption,
+            server_secret=self._pools[stored.pool].secret,
+            clone=stored.clone,
+        )
 
     def _store(self, vm: _Link, disk: Disk | None, image: str | None, key: tuple[str, ...]) -> _Stored | None:
         before = len(self.found)
@@ -873,12 +871,12 @@ class _Linker:
     def _seed_pool(self, vm: _Link, disks: tuple[ResolvedDisk, ...]) -> str:
         """The seed lies where the manifest says, else beside the first disk whose volume is a file."""
         named = vm.spec.cloud_init.pool if vm.spec.cloud_init else None
-        pools = [disk.pool for disk in disks if disk.pool]
-        beside = next((pool for pool in pools if self._pools[pool].spec.traits.holds == "files"), None)
-        if named is None and beside is not None:
-            return beside
-        if named is None and len(disks) < len(vm.spec.disks) + vm.spec.has_root_disk:
-            return ""  # a disk without a pool was refused already
+        if named is None:
+            for disk in disks:
+                if disk.pool and self._pools[disk.pool].spec.traits.holds == "files":
+                    return disk.pool
+            if len(disks) < len(vm.spec.disks) + vm.spec.has_root_disk:
+                return ""  # a disk without a pool was refused already
         return self._file_pool_of(vm, named, ("cloud_init",)) or ""
 
     # -- refusals ------------------------------------------------------------------------------------------
@@ -1001,8 +999,7 @@ class _Linker:
 
         pools = {pool.name: pool.spec for pool in self._pools.values()}
         for vm in vms:
-            complete = all(disk.pool in {"", *pools} for disk in vm.disks)
-            if not vm.spec.omit or not complete:
+            if not vm.spec.omit or not all(disk.pool in {"", *pools} for disk in vm.disks):
                 continue
             for path in without(domain_xml(vm, pools), vm.spec.omit)[1]:
                 self._refuse(
