@@ -286,12 +286,12 @@ def _same_taps(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
 
 def _waiting_rings(vms: Iterable[ResolvedVm]) -> Iterator[Diagnostic]:
     """Vms that wait for each other."""
-    origins = {vm.name: vm.origin for vm in vms}
-    for ring in _rings({vm.name: [other.vm for other in vm.spec.after] for vm in vms}):
+    waiting = {vm.name: vm for vm in vms if vm.spec.after}
+    for ring in _rings({name: [other.vm for other in vm.spec.after] for name, vm in waiting.items()}):
         yield Diagnostic(
             "reference.ring",
             f"vms wait for each other: {' waits for '.join([*ring, ring[0]])}",
-            origins[ring[-1]].find("after"),
+            waiting[ring[-1]].origin.find("after"),
             "None of them could be started before the others.",
             "take one of the `after:` out",
             subject=f"vm/{ring[0]}",

@@ -280,7 +280,7 @@ def _long_form(node: Node, shorthand: str) -> Node:
 
 
 def _without(node: Mapping, keys: tuple[str, ...]) -> Mapping:
-    if not any(key in node.entries for key in keys):
+    if node.entries.keys().isdisjoint(keys):
         return node
     kept = {key: entry for key, entry in node.entries.items() if key not in keys}
     return Mapping(node.source, node.at, kept)
@@ -292,6 +292,7 @@ def _expand_section(
     if not isinstance(node, Mapping):
         return node
     shape = work.shape.child(section).child("")
+    keys = entry_keys(section)
     bases: dict[str, Node | None] = {"": defaults}
     entries: dict[str, tuple[Scalar, Node]] = {}
     for key, value in node.entries.values():
@@ -301,7 +302,7 @@ def _expand_section(
             continue
         if base_name not in bases:
             bases[base_name] = work.merge(bases[""], profiles.merged[base_name][1], shape)
-        own = _without(value, entry_keys(section)) if isinstance(value, Mapping) else value
+        own = _without(value, keys) if isinstance(value, Mapping) else value
         body = work.merge(bases[base_name], own, shape)
         for name, copy in _copies(work, key, body, ways):
             _enter(work, entries, name, copy)
@@ -368,6 +369,8 @@ def _ways(work: _Work, section: str, key: Scalar, value: Node) -> _Ways | None:
 
 def _key_ranges(work: _Work, key: Scalar) -> tuple[str, dict[str, list[str]]]:
     """`web-{1..3}` -> the template `web-{n}` and the values of n; further ranges are n2, n3 ..."""
+    if "{" not in key.text:
+        return key.text, {}
     values: dict[str, list[str]] = {}
     total = 1
 

@@ -7,6 +7,7 @@ text is so read by a second process at next to no cost: events are handed over f
 from __future__ import annotations
 
 import fcntl
+import gc
 import importlib.util
 import os
 import signal
@@ -292,6 +293,7 @@ def _receive(reader: _Reader, text: str) -> Generator[Batch]:
 
 def _send(sender: Connection, text: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # what it means is told by the process that was asked
+    gc.disable()  # nothing here is a cycle, and the collector would walk through the events of every batch
     try:
         for batch in _read(text):
             sender.send(batch)
