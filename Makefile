@@ -8,7 +8,7 @@ PYTEST_ARGS ?= -n 2 --dist loadgroup
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test proofs pages chaos chaos-short check bench fidelity site lock help-texts schemas clean \
-        system-demo system-test system-acceptance system-bench
+        system-demo system-test system-pages system-acceptance system-bench
 
 help:  ## list what there is
 	@echo "make demo | test | bench install what they need: Debian or Ubuntu packages (sudo may ask) and $(VENV)."
@@ -27,7 +27,7 @@ proofs: system-test $(READY)  ## the tests that take minutes: each kind of chang
 chaos-short: system-test $(READY)  ## runs and daemons killed on the way, races for locks, faults on simulated hosts: half an hour
 	$(BIN)/python -m tests.chaos short
 
-pages: system-test $(READY)  ## the commands of README, docs/ and docs/ci/, as they stand there, on a lab: three minutes; and the site
+pages: system-pages $(READY)  ## the commands of README, docs/ and docs/ci/, as they stand there, on a lab: three minutes; and the site
 	$(BIN)/pytest -q $(PYTEST_ARGS) -m proof tests/project/test_shell_blocks.py tests/project/test_ci_files.py
 	$(MAKE) --no-print-directory site
 
@@ -94,7 +94,7 @@ clean:  ## remove what the other targets made here
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-system-demo system-test system-acceptance system-bench system-screenshots: system-%:
+system-demo system-test system-pages system-acceptance system-bench system-screenshots: system-%:
 	@scripts/system-packages.sh $*
 
 # libvirt-python is built here, so the system's packages come first.

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Install what `make demo`, `make test`, `make acceptance`, `make bench` or `make screenshots` needs from Debian or Ubuntu,
-# and say what that is. Only missing packages are installed; no service is started.
-# Usage: system-packages.sh demo|test|acceptance|bench|screenshots
+# Install what `make demo`, `make test`, `make pages`, `make acceptance`, `make bench` or `make screenshots` needs from
+# Debian or Ubuntu, and say what that is. Only missing packages are installed; no service is started.
+# Usage: system-packages.sh demo|test|pages|acceptance|bench|screenshots
 set -eu
 
 # What a lab runs: libvirt's daemon with the QEMU driver, QEMU for x86 with firmware, the network tools.
@@ -14,16 +14,19 @@ transports="openssl openssh-client openssh-server"
 devices="swtpm swtpm-tools qemu-system-arm"
 # What a lab's hosts are a cluster with, what tells beforehand what a cluster would do, and who judges its configuration.
 cluster="pacemaker pacemaker-cli-utils corosync pcs resource-agents fence-agents"
+# What the documentation's commands hand plans to.
+readers="graphviz jq"
 # What a whole machine with an IOMMU is made with, for `make acceptance`: an image of Debian.
 machine="mmdebstrap e2fsprogs"
 
 case ${1:-} in
     demo) wanted="$lab $build" ;;
     test) wanted="$lab $build $transports $devices $cluster" ;;
+    pages) wanted="$lab $build $transports $devices $cluster $readers" ;;
     acceptance) wanted="$lab $build $transports $devices $cluster $machine" ;;
     bench) wanted="$lab $build hyperfine" ;;
     screenshots) wanted="chromium fonts-dejavu-core" ;;
-    *) echo "usage: $0 demo|test|acceptance|bench|screenshots" >&2; exit 64 ;;
+    *) echo "usage: $0 demo|test|pages|acceptance|bench|screenshots" >&2; exit 64 ;;
 esac
 
 is_installed() {

@@ -78,6 +78,7 @@ def test_what_is_installed_is_said_and_is_what_is_needed(machine: Machine):
         "fence-agents",
     }
     assert set(bench) - set(demo) == {"hyperfine"}
+    assert set(wanted(machine, "pages")) - set(test) == {"graphviz", "jq"}
     assert set(wanted(machine, "acceptance")) - set(test) == {"mmdebstrap", "e2fsprogs"}
 
 
