@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from kvmdecl.diagnostics import Diagnostic, Rejected
 from kvmdecl.events import ApplyFinished, GateEnded, Outcome, StepDone, StepFailed, StepSkipped
 from kvmdecl.hosts.processes import this_run
 from kvmdecl.journal import Journal, Run, find_run, read_run, read_runs
-from kvmdecl.runs import Agreement, Way
+from kvmdecl.runs import Agreement, Way, new_run
 from kvmdecl.state import Observed, ObservedDomain, ObservedPool
 from kvmdecl.views.history import render_history, render_history_json, render_run
 from tests.apply.test_apply import NEVER, PromptWriter, address, make_plan, make_step
@@ -50,6 +51,15 @@ def write(directory: Path, holder=ME) -> Path:
 
 def alive(_holder: object) -> bool:
     return False
+
+
+def test_the_last_run_is_the_one_that_began_last_also_within_a_second():
+    names = []
+    for _ in range(40):
+        names.append(new_run())
+        time.sleep(0.001)
+
+    assert names == sorted(names)
 
 
 def test_what_was_noted_is_read_back(tmp_path: Path):
