@@ -123,7 +123,7 @@ def holdings(lab: Lab) -> Holdings:
     """Look at the hosts without what plans."""
     definitions, files, noted, logs = set[str](), set[tuple[str, int]](), set[str](), dict[str, str]()
     for name, host in lab.hosts.items():
-        connection = libvirt.open(host.uri())
+        connection = _connect(lab, name)
         things = (
             *connection.listAllDomains(),
             *connection.listAllStoragePools(),
@@ -142,6 +142,17 @@ def holdings(lab: Lab) -> Holdings:
             logs[log.stem] = log.read_text(errors="replace")
     unlisted = frozenset(file for file, _ in files if " srv/" in file) - noted
     return Holdings(frozenset(definitions), frozenset(files), unlisted, logs)
+
+
+def _connect(lab: Lab, name: str) -> libvirt.virConnect:
+    """Connect to a host. A libvirtd that did not survive the death of its client is started again, as by systemd."""
+    try:
+        return libvirt.open(lab.host(name).uri())
+    except libvirt.libvirtError as error:
+        time.sleep(1)
+        print(f"{name}, whose state is {lab.status()[name]}: {error}", flush=True)
+        lab.start(name)
+        return libvirt.open(lab.host(name).uri())
 
 
 def write_firmware(folder: Path) -> None:
@@ -319,8 +330,8 @@ class Rounds:
     def observe(self, scope: Scope) -> dict[str, HostSnapshot]:
         """A HostReader."""
         found = {}
-        for name, host in self.lab.hosts.items():
-            connection = libvirt.open(host.uri())
+        for name in self.lab.hosts:
+            connection = _connect(self.lab, name)
             found[name] = read_host(connection, name, scope)
             connection.close()
         return found
@@ -353,7 +364,7 @@ class Rounds:
 
     def _free(self) -> bool:
         """Whether no host is held but by the dead: where nothing was left to do, no run came to take it over."""
-        connections = [libvirt.open(host.uri()) for host in self.lab.hosts.values()]
+        connections = [_connect(self.lab, name) for name in self.lab.hosts]
         held = [read_lock(connection, "killed") for connection in connections]
         for connection in connections:
             connection.close()
