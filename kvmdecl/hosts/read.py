@@ -6,6 +6,7 @@ once: threads here cost one round trip where a loop would cost one for each obje
 
 from __future__ import annotations
 
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
 _CALLS_AT_ONCE = 16
 _STARTING_SECONDS = 10.0
+_RUNS = re.compile(r"\s*<domain\b[^>]*\sid=")
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -381,8 +383,10 @@ def _domain(
     managed_save: bool,
     paused: bool = False,
 ) -> ObservedDomain:
-    """A domain that ends between the two calls is read as running; its fingerprint tells apply later."""
+    """One that has ended since it was listed is read as off; only what runs has an id (virDomainGetXMLDesc)."""
     live = checked(domain.XMLDesc(0)) if active else None
+    if live is not None and not _RUNS.match(live):
+        active, live = False, None
     kept = checked(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
     return ObservedDomain(
         name=domain.name(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import libvirt
 import pytest
@@ -181,6 +181,40 @@ class Vanishing:
         if flags == 0:
             self._connection.lookupByName("d00").undefine()
         return list(listed)
+
+
+def test_a_domain_that_ends_between_the_list_and_the_reading_is_read_as_off(clean_lab: Lab):
+    name, host = next(iter(clean_lab.hosts.items()))
+    connection = fill(host)
+
+    seen = read_host(Ending(connection), name, Scope()).state.domains
+
+    assert [(domain.name, domain.active, domain.live_xml) for domain in seen] == [
+        ("running", False, None),
+        ("still", False, None),
+    ]
+
+
+class Ending(Vanishing):
+    """A connection on which the domain that runs is ended between all lists and the reading."""
+
+    def listAllDomains(self, flags: int) -> list[Any]:  # noqa: N802 - libvirt's name
+        return [Late(domain) for domain in self._connection.listAllDomains(flags)]
+
+
+class Late:
+    """A domain that ends as it is first read."""
+
+    def __init__(self, domain: libvirt.virDomain) -> None:
+        self._domain = domain
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._domain, name)
+
+    def XMLDesc(self, flags: int) -> str:  # noqa: N802 - libvirt's name
+        if self._domain.isActive():
+            self._domain.destroy()
+        return str(self._domain.XMLDesc(flags))
 
 
 def test_domain_capabilities_are_read_over_a_full_connection(lab: Lab):
