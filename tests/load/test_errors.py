@@ -359,17 +359,6 @@ cluster.yaml:3:23: error[manifest.wrong-type]: a list is expected here, not `000
 1 error
 """,
     ),
-    "one word where there is a list": (
-        "vms: {web: {nics: lan}}\n",
-        """\
-cluster.yaml:3:19: error[manifest.wrong-type]: a list is expected here, not `lan`
-  3 | vms: {web: {nics: lan}}
-    |                   ^^^
-  hint: write `[lan]`
-
-1 error
-""",
-    ),
     "a loop whose variable has another name in the entry": (
         "vms:\n  db-{sites}:\n    for: {site: [a, b]}\n",
         """\
