@@ -1,7 +1,8 @@
 """`python -m tests.chaos short|long`: all that is done to runs, to hosts and to manifests while nothing may be lost.
 
 A form is a list of commands, of which as many run at once as there are CPUs. Each tells of what it has done as it goes.
-One that finds something that must not be is told of with the command that does the same again, and the others go on.
+One that finds something that must not be is told of with the command that does the same again, and the others go on;
+the end of what it printed stands once more at the very end, which is what is kept of a long log.
 With `--done FILE`, commands that came to a good end are noted there, and not run again by the next that is given it.
 """
 
@@ -21,6 +22,8 @@ from pathlib import Path
 
 _KILLS = 50
 """Of one command: those that run at once end at about the same time."""
+_TOLD_AGAIN = 60
+"""Lines of each command that failed."""
 _MUTILATED = (
     "tests/safety/test_mutilated_manifests.py"
     "::test_a_mutilated_manifest_deletes_nothing_and_makes_no_guest_twice"
@@ -74,7 +77,8 @@ class Session:
     """Runs commands, some at once, and tells of them."""
 
     done: Path | None
-    failed: list[str] = field(default_factory=list)
+    failed: dict[str, list[str]] = field(default_factory=dict)
+    """What each printed that failed."""
     _mouth: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, wanted: Iterable[str], at_once: int) -> int:
@@ -82,7 +86,9 @@ class Session:
         before = set(self.done.read_text().splitlines()) if self.done and self.done.exists() else set()
         with ThreadPoolExecutor(at_once) as threads:
             list(threads.map(self._run, (command for command in wanted if command not in before)))
-        for command in self.failed:
+        for command, printed in self.failed.items():
+            for line in printed[-_TOLD_AGAIN:]:
+                self._say(command, line)
             self._say(command, "failed; the same again: python -m " + command)
         if not self.failed and self.done:
             self.done.unlink(missing_ok=True)
@@ -101,9 +107,7 @@ class Session:
                     self._say(command, lines[-1])
         seconds = time.monotonic() - began
         if process.returncode:
-            self.failed.append(command)
-            for line in lines if command.startswith("pytest") else ():
-                self._say(command, line)
+            self.failed[command] = lines
         with self._mouth:
             if self.done and not process.returncode:
                 with self.done.open("a") as file:
