@@ -119,8 +119,22 @@ _NUMBERS = {
     _AUTH_UNAVAILABLE: "host.refused",
 }
 
+_FILE = _known(
+    "file",
+    "permission denied",
+    "host.error",
+    "QEMU runs as a user of its own there, who may not open that file, or a folder above it.",
+    "see the modes of the file and of the folders above it, and `user` and `dynamic_ownership` in "
+    "/etc/libvirt/qemu.conf; libvirt gives QEMU what a guest's disks lie in, but no folder and no socket",
+)
+
 _OF_CONNECTIONS = {1, 5, 6, 7, 29, 38, 39, 40, 41, 45, 79, 88, 94}
 """virErrorNumber of errors that may be about the connection; any other is the host's word on its objects."""
+_REACHING = {7, 13, 45, 46, 50, 55, 60, 66}
+"""virErrorDomain of those: RPC, REMOTE, URI, AUTH, SSH, ACCESS, POLKIT, LIBSSH. A pool whose folder does not exist and
+a disk that QEMU may not open are told of in the same words and by the same numbers."""
+_OPENING = {10, 18, 24}
+"""virErrorDomain of errors about files that a guest needs: QEMU, STORAGE, SECURITY."""
 
 
 def diagnose(error: libvirtError, host: str, doing: str) -> Diagnostic:
@@ -136,7 +150,7 @@ def diagnose(error: libvirtError, host: str, doing: str) -> Diagnostic:
     """
     said = message(error)
     number = error.get_error_code()
-    known = _BUSY if is_busy(error) else _find(said) if number in _OF_CONNECTIONS else None
+    known = _BUSY if is_busy(error) else _find(said, error) if number in _OF_CONNECTIONS else None
     code = known.code if known else _NUMBERS.get(number, "host.error") if number is not None else "host.error"
     return Diagnostic(
         code=code,
@@ -214,5 +228,7 @@ def message(error: libvirtError) -> str:
     return safe_text(text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 3] + "...")
 
 
-def _find(message: str) -> _Known | None:
-    return next((known for known in _MESSAGES if known.pattern.search(message)), None)
+def _find(message: str, error: libvirtError) -> _Known | None:
+    domain = error.get_error_domain()
+    messages = _MESSAGES if domain in _REACHING else (_FILE,) if domain in _OPENING else ()
+    return next((known for known in messages if known.pattern.search(message)), None)

@@ -11,9 +11,9 @@ import pytest
 from kvmdecl.hosts.errors import diagnose, is_gone
 
 
-def error(number: int, message: str) -> libvirt.libvirtError:
+def error(number: int, message: str, domain: int = libvirt.VIR_FROM_RPC) -> libvirt.libvirtError:
     made = libvirt.libvirtError("")
-    made.err = (number, 0, message, 2, message, None, None, -1, -1)
+    made.err = (number, domain, message, 2, message, None, None, -1, -1)
     return made
 
 
@@ -86,6 +86,47 @@ def test_a_known_message_gets_a_code_and_advice(number: int, message: str, code:
     assert (found.code, found.subject) == (code, "host/kvm-1")
     assert message in found.summary
     assert advice in found.hint
+
+
+@pytest.mark.parametrize(
+    ("domain", "number", "message", "advice"),
+    [
+        (libvirt.VIR_FROM_NONE, SYSTEM, "cannot open directory '/no/such': No such file or directory", ""),
+        (
+            libvirt.VIR_FROM_STORAGE,
+            SYSTEM,
+            "Cannot access storage file '/srv/x': No such file or directory",
+            "",
+        ),
+        (
+            libvirt.VIR_FROM_STORAGE,
+            SYSTEM,
+            "Cannot access storage file '/srv/x' (as uid:64055, gid:64055): Permission denied",
+            "folders above it",
+        ),
+        (
+            libvirt.VIR_FROM_QEMU,
+            INTERNAL,
+            "unable to execute QEMU command 'chardev-add': Failed to connect to '/srv/x.sock': Permission denied",
+            "no socket",
+        ),
+        (
+            libvirt.VIR_FROM_QEMU,
+            INTERNAL,
+            "qemu unexpectedly closed the monitor: Failed to connect to '10.0.0.1:1': Connection refused",
+            "",
+        ),
+    ],
+)
+def test_what_a_host_says_of_its_files_is_not_about_reaching_it(
+    domain: int, number: int, message: str, advice: str
+):
+    """Recorded from libvirt 9.0; the words and the numbers are those of connections that fail."""
+    found = diagnose(error(number, message, domain), "kvm-1", "starting domain web")
+    assert found.code == "host.error"
+    assert message in found.summary
+    assert advice in found.hint
+    assert bool(advice) == bool(found.hint)
 
 
 def test_a_message_that_would_act_on_the_terminal_is_made_safe_and_cut():

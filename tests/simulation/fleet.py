@@ -326,7 +326,11 @@ class World:
             host.restart()
             self.restarted[host.name] = self.clock
         self.hang_up(line)
-        fail(libvirt.VIR_ERR_SYSTEM_ERROR, "End of file while reading data: Input/output error")
+        fail(
+            libvirt.VIR_ERR_SYSTEM_ERROR,
+            "End of file while reading data: Input/output error",
+            libvirt.VIR_FROM_RPC,
+        )
 
     def hang_up(self, line: Connection) -> None:
         """A connection breaks; a host that is hung notices when it goes on."""

@@ -44,10 +44,10 @@ _CAPABILITIES = """<capabilities><host><uuid>{uuid}</uuid><cpu><arch>x86_64</arc
 <domain type='qemu'/></arch></guest></capabilities>"""
 
 
-def fail(number: int, message: str) -> NoReturn:
-    """Raise what libvirt-python raises. `number` is a virErrorNumber."""
+def fail(number: int, message: str, domain: int = libvirt.VIR_FROM_NONE) -> NoReturn:
+    """Raise what libvirt-python raises. `number` is a virErrorNumber, `domain` a virErrorDomain."""
     error = libvirt.libvirtError(message)
-    error.err = (number, 0, message, 2, "", "", "", 0, 0)
+    error.err = (number, domain, message, 2, "", "", "", 0, 0)
     raise error
 
 
@@ -233,7 +233,11 @@ class Connection:
     def require_whole(self) -> None:
         """Who meddles may have had the connection break in the meantime."""
         if self.broken:
-            fail(libvirt.VIR_ERR_INTERNAL_ERROR, "internal error: client socket is closed")
+            fail(
+                libvirt.VIR_ERR_INTERNAL_ERROR,
+                "internal error: client socket is closed",
+                libvirt.VIR_FROM_RPC,
+            )
 
     def isAlive(self) -> int:  # noqa: N802 - libvirt's names, here and below
         return not self.broken
