@@ -17,6 +17,8 @@ from kvmdecl.text import safe_text
 if TYPE_CHECKING:
     from kvmdecl.lab.record import LabHost
 
+NOBODY = 65534
+"""Who runs QEMU, as on any host a user without rights, where a lab knows more users than root."""
 HOST_NAMESPACES = ("--net", "--mount", "--uts", "--pid")
 _DAEMONS = {
     "libvirtd": "libvirtd --daemon --listen --config /etc/libvirt/libvirtd.conf --pid-file /run/libvirtd.pid",
@@ -39,6 +41,14 @@ addr add {NETWORK[1]}/{NETWORK.prefixlen} dev mgmt
 END
 {_READY}
 """
+# A node of the host's own: where QEMU's user may not open /dev/kvm, libvirtd, which probes with CAP_DAC_OVERRIDE,
+# takes each answer for stale and asks again, for seconds, before each start of a guest.
+_KVM_SCRIPT = """
+mount -t tmpfs tmpfs /mnt
+mknod -m 666 /mnt/kvm c 10 232
+mount --bind /mnt/kvm /dev/kvm
+umount -l /mnt
+"""
 # $1 the host's folder, $2 the hub's network namespace, $3 number, $4 address, $5 name, $6 `mapped` in a user
 # namespace. Sources of mounts are relative to the folder and not looked up again (-c): a mount may hide the
 # path that leads to it.
@@ -53,6 +63,7 @@ for tree in {" ".join(topology.SHARED)}; do
 [ ! -d $tree ] || {{ mount --rbind $tree $tree; mount -o remount,bind,ro $tree; }}
 done
 [ ! -d sys ] || mount -o remount,bind,ro /sys/kernel/mm/ksm
+[ ! -c /dev/kvm ] || {{ {_KVM_SCRIPT} }}
 fi
 [ ! -e /etc/machine-id ] || mount -c --bind machine-id /etc/machine-id
 [ ! -e /etc/shadow ] || mount -c --bind ../../shadow /etc/shadow
@@ -125,9 +136,15 @@ def start_host(host: LabHost, number: int, hub: int) -> None:
         host.folder / "run", ignore_errors=True
     )  # as on any machine, /run does not outlive the power
     identity = config.host_uuid(host.directory, host.name)
-    config.write_host(host.folder, identity=identity, address=host.address, tls="tls" in host.transports)
-    network = os.open(f"/proc/{hub}/ns/net", os.O_RDONLY)
     mapped = "mapped" if _is_mapped(hub) else ""
+    config.write_host(
+        host.folder,
+        identity=identity,
+        address=host.address,
+        tls="tls" in host.transports,
+        user=0 if mapped else NOBODY,
+    )
+    network = os.open(f"/proc/{hub}/ns/net", os.O_RDONLY)
     try:
         start_init(
             host.directory,

@@ -6,6 +6,7 @@ lies.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import uuid
@@ -46,12 +47,12 @@ ca_file = "/etc/libvirt/pki/ca-cert.pem"
 cert_file = "/etc/libvirt/pki/server-cert.pem"
 key_file = "/etc/libvirt/pki/server-key.pem"
 """
-# No users to change to, no security module, no cgroups, no mount namespaces: each would need more than a
-# laptop's ordinary user may do. `file` spares a virtlogd for each host.
+# No security module, no cgroups, no mount namespaces: each would need more than a laptop's ordinary user may do.
+# `file` spares a virtlogd for each host.
 _QEMU = """\
-user = "root"
-group = "root"
-dynamic_ownership = 0
+user = "+{user}"
+group = "+{user}"
+dynamic_ownership = {owned:d}
 remember_owner = 0
 security_driver = "none"
 namespaces = [ ]
@@ -67,8 +68,16 @@ def host_uuid(directory: Path, name: str) -> uuid.UUID:
     return uuid.uuid5(uuid.NAMESPACE_URL, f"kvmdecl-lab:{directory}:{name}")
 
 
-def write_host(folder: Path, *, identity: uuid.UUID, address: str, tls: bool) -> None:
-    """Write the configuration of one host. What the host itself has stored (definitions, volumes) stays."""
+def write_host(folder: Path, *, identity: uuid.UUID, address: str, tls: bool, user: int) -> None:
+    """Write the configuration of one host. What the host itself has stored (definitions, volumes) stays.
+
+    Args:
+        folder: of the host.
+        identity: the host's UUID.
+        address: where other hosts send guests to.
+        tls: whether libvirtd listens on TLS, too.
+        user: that QEMU runs as, as the host sees it; libvirtd gives it the files of a guest that it starts.
+    """
     # libvirtd makes no folder for dnsmasq until it starts one, and then misses it when a guest is on another network.
     made = ("run/libvirt", "run/sshd", "run/lock", "lib/images", "lib/qemu", "lib/dnsmasq", "log/qemu")
     for part in (*MOUNTS, *made):
@@ -76,7 +85,10 @@ def write_host(folder: Path, *, identity: uuid.UUID, address: str, tls: bool) ->
     _copy_network_filters(folder / "etc/nwfilter")
     libvirtd = _LIBVIRTD.format(uuid=identity, tls=tls) + (_LIBVIRTD_TLS if tls else "")
     (folder / "etc/libvirtd.conf").write_text(libvirtd)
-    (folder / "etc/qemu.conf").write_text(_QEMU.format(address=address) + (_QEMU_TLS if tls else ""))
+    qemu = _QEMU.format(address=address, user=user, owned=user != 0) + (_QEMU_TLS if tls else "")
+    (folder / "etc/qemu.conf").write_text(qemu)
+    if tls and user:
+        os.chown(folder / "etc/pki/server-key.pem", user, user)
     (folder / "machine-id").write_text(f"{identity.hex}\n")
 
 

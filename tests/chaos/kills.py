@@ -290,9 +290,7 @@ class Rounds:
         assert before.definitions <= then.definitions, (when, before.definitions - then.definitions)
         assert before.files <= then.files, (when, before.files - then.files)
         assert not then.unlisted, (when, then.unlisted)
-        if self._command(["apply", "--yes"]) != 0:
-            self._end_cut_starts(when)
-            assert self._command(["apply", "--yes"]) == 0, (when, self._output())
+        assert self._command(["apply", "--yes"]) == 0, (when, self._output())
         after = holdings(self.lab)
         assert after.definitions == before.definitions, when
         made = {file for file, _ in after.files - before.files}
@@ -305,22 +303,6 @@ class Rounds:
         assert (told, left.blocked) == ([], ()), (when, told)
         assert self._free(), when
         return was_cut
-
-    def _end_cut_starts(self, when: str) -> None:
-        """Do what the plan asks for where a libvirtd was killed just as it started a guest: no call ends that start.
-
-        libvirt 9.0 starts guests so that a first note of it has no process yet; see `plan.still-starting`.
-        """
-        blocked = self._plan().blocked
-        assert {found.code for found in blocked} == {"plan.still-starting"}, (when, blocked, self._output())
-        for found in blocked:
-            host, _, guest = found.subject.split("/")
-            print(f"{when}: {found.summary}", flush=True)
-            self.lab.kill(host)
-            note = self.lab.host(host).folder / "run/libvirt/qemu" / f"{guest}.xml"
-            assert " pid='0'>" in note.read_text(), when
-            note.unlink()
-            self.lab.start(host)
 
     def _plan(self) -> Plan:
         """What is left to do, without the processes that read hosts when a user asks."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 
 from kvmdecl.diagnostics import Rejected
 from kvmdecl.lab import Lab, State
+from kvmdecl.lab.boot import NOBODY
 from kvmdecl.lab.guest import BANNER, tiny_image
 from tests.lab.helpers import TINY_GUEST, connected, eventually
 
@@ -55,6 +57,26 @@ def test_a_killed_libvirtd_loses_no_definition_and_no_guest(clean_lab: Lab):
             domain.name() for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
         ] == ["tiny"]
     assert clean_lab.run(["pidof", "qemu-system-x86_64"], host="kvm-1").stdout == qemu != ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a lab of an ordinary user knows no other")
+def test_guests_run_as_a_user_without_rights(clean_lab: Lab):
+    """As on any host; a guest with rights is tainted, and the start of one that is does not survive its libvirtd."""
+    host = clean_lab.hosts["kvm-1"]
+    image = host.folder / "srv/tiny.raw"
+    tiny_image(image)
+    image.chmod(0o600)
+    with connected(host) as connection:
+        domain = connection.defineXML(TINY_GUEST.format(machine="pc"))
+        domain.create()
+        assert domain.messages(libvirt.VIR_DOMAIN_MESSAGE_TAINTING) == []
+        assert image.stat().st_uid == NOBODY
+        user = clean_lab.run(
+            ["sh", "-c", "stat -c %u /proc/$(pidof qemu-system-x86_64)"], host="kvm-1"
+        ).stdout
+        assert int(user) == NOBODY
+        domain.destroy()
+    assert image.stat().st_uid == 0
 
 
 def test_a_power_cut_ends_guests_and_keeps_definitions(clean_lab: Lab):

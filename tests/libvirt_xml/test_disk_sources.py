@@ -90,6 +90,8 @@ def nbd_server(lab_host) -> Iterator[None]:
     with subprocess.Popen(["qemu-nbd", "-t", "-e", "4", "-f", "raw", "-k", socket, image]) as server:
         while not socket.exists() and server.poll() is None:
             time.sleep(0.02)
+        if socket.exists():  # for a QEMU that is not root
+            socket.chmod(0o666)
         yield
         server.kill()
 

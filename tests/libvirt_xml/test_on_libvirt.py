@@ -207,7 +207,9 @@ def host(clean_lab, lab_host) -> Iterator[Host]:
     connection = libvirt.open(lab_host.uri())
     for number in range(SPARE_PORTS + 1):
         (lab_host.folder / "srv" / f"late{number}.raw").write_bytes(b"\0" * 65536)
-    (lab_host.folder / "srv" / "root.raw").write_bytes(b"\0" * 65536)
+    root = lab_host.folder / "srv" / "root.raw"
+    root.write_bytes(b"\0" * 65536)
+    root.chmod(0o666)  # a guest without a label (`dac: none`) is not given its disk
     try:
         yield Host(connection)
     finally:

@@ -34,6 +34,8 @@ def others_daemon(hand: Hand) -> Iterator[None]:
     with subprocess.Popen([DAEMON, *options.split()], stderr=subprocess.DEVNULL) as daemon:
         while not socket.exists() and daemon.poll() is None:
             time.sleep(0.02)
+        if socket.exists():  # a QEMU that is not root may open it
+            socket.chmod(0o666)
         yield
         daemon.kill()
         socket.unlink(missing_ok=True)
