@@ -22,7 +22,7 @@ from pathlib import Path
 
 _KILLS = 50
 """Of one command: those that run at once end at about the same time."""
-_TOLD_AGAIN = 60
+_TOLD_AGAIN = 200
 """Lines of each command that failed."""
 _MUTILATED = (
     "tests/safety/test_mutilated_manifests.py"

@@ -304,6 +304,18 @@ class Rounds:
         assert self._free(), when
         return was_cut
 
+    def tell(self) -> None:
+        """Print what is known of a round that went wrong: no other may go the same way."""
+        for run in itertools.islice(read_runs(self.folder / "runs"), 2):
+            print(run, flush=True)
+        print(self._output(), self.lab.status(), flush=True)
+        for host in self.lab.hosts.values():
+            for log in (host.folder / "log/libvirtd.log", *(host.folder / "log/qemu").glob("*.log")):
+                lines = [
+                    line for line in log.read_text(errors="replace").splitlines() if line.startswith("20")
+                ]
+                print(f"{host.name} {log.name}", *lines[-6:], sep="\n  ", flush=True)
+
     def _plan(self) -> Plan:
         """What is left to do, without the processes that read hosts when a user asks."""
         cluster = load_cluster(self.folder / "cluster.yaml", self._plugins)
@@ -378,7 +390,12 @@ def often(cut: Callable[[], bool], times: int, told: str) -> None:
 @contextmanager
 def _rounds(seed: str) -> Iterator[Rounds]:
     with temporary_lab(HOSTS) as lab, tempfile.TemporaryDirectory() as folder:
-        yield Rounds(lab, Path(folder), random.Random(seed))
+        rounds = Rounds(lab, Path(folder), random.Random(seed))
+        try:
+            yield rounds
+        except Exception:
+            rounds.tell()
+            raise
 
 
 def main(arguments: list[str]) -> int:
