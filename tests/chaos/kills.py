@@ -3,7 +3,8 @@
 Four hosts, twelve guests. Every round restarts four of them, describes four anew, gives the others another disk, and
 uploads an image for one more: to and fro, so that the next round needs no other lab. `--records STRIDE` kills the apply
 after each record of its journal, or every so-manyth; `--instants N` so often at a random instant; `--libvirtd N` kills
-a host's libvirtd instead, and starts it again after a while. The next apply knows of no journal.
+a host's libvirtd instead, and starts it again after a while. The next apply knows of no journal, and guests may take
+longer than until then to do what the one that was killed has told them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import os
 import random
 import re
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -55,6 +57,11 @@ _FORKS = multiprocessing.get_context("fork")  # nothing here has threads or conn
 _READ_BEFORE = ("kvmdecl.cli.apply", "kvmdecl.cli.applying", "networkx")  # so that no fork has to read it
 _LONGER = 1.01  # so that the end of an apply is hit, too, when the machine has more to do than before
 _CUT = "libvirtd quit during handshake"
+_HOLD = """
+pids=$(pidof qemu-system-x86_64) && kill -STOP $pids
+sleep $1
+kill -CONT $pids
+"""
 _NOTES = rf"{_START}|{_CUT}|reason=\w+"
 
 
@@ -214,7 +221,10 @@ class Rounds:
     whole: float = 0.0
     """Seconds that an apply takes that nobody cuts off: as the last did, and a little more each time one was."""
 
+    _holding: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
     def __post_init__(self) -> None:
+        self._hold = [self.lab.host_command(host, ["sh", "-c", _HOLD, "sh"]) for host in HOSTS]
         tiny_image(self.folder / "tiny.img")
         self._plugins = load_plugins()
         for module in _READ_BEFORE:
@@ -291,6 +301,8 @@ class Rounds:
         assert before.files <= then.files, (when, before.files - then.files)
         assert not then.unlisted, (when, then.unlisted)
         assert self._command(["apply", "--yes"]) == 0, (when, self._output())
+        for process in self._holding:
+            process.wait()
         after = holdings(self.lab)
         assert after.definitions == before.definitions, when
         made = {file for file, _ in after.files - before.files}
@@ -340,9 +352,17 @@ class Rounds:
             self.whole = time.monotonic() - began
         return still
 
+    def _hold_guests(self) -> None:
+        """Have guests stand still for up to a second: they power off while the next apply plans, or acts."""
+        seconds = f"{self.random.uniform(0, 1):.3f}"
+        self._holding = [
+            subprocess.Popen([*command, seconds], stderr=subprocess.DEVNULL) for command in self._hold
+        ]
+
     def _is_killed(self, process: BaseProcess) -> bool:
         if _end_of(process) != -signal.SIGKILL:
             return False
+        self._hold_guests()
         run = next(read_runs(self.folder / "runs"))
         assert run.end == ("" if len(run.ends) < run.steps else run.end), "the journal just breaks off"
         return True

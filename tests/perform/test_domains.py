@@ -230,6 +230,43 @@ def test_a_domain_that_was_edited_between_plan_and_step_is_not_touched(hand: Han
     assert (domain(hand).XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE), qemu_pid(hand)) == (before, pid)
 
 
+@pytest.mark.parametrize("power", ["restart", "shutdown"])
+def test_a_guest_that_ended_by_itself_before_the_plan_ends_it_is_no_other_guest(
+    hand: Hand, deaf: str, power: Power
+):
+    """As one does that a run asked to power off which was killed then."""
+    old, new = domain_xml(deaf), domain_xml(deaf, memory=64)
+    hand.do(define(old, power="start"))
+    planned = hand.look(hand.address(define(old)))
+    domain(hand).destroy()
+    live = (LiveChange("set-vcpus", "1"),)
+    assert hand.do(define(new, old, power=power, live=live), planned=planned).remarks == ()
+    assert bool(domain(hand).isActive()) is (power == "restart")
+    assert config(hand).findtext("memory") == str(64 * 1024)
+
+
+@pytest.mark.parametrize("power", ["keep", "start"])
+def test_a_guest_that_ended_where_the_plan_does_not_end_it_is_not_touched(
+    hand: Hand, deaf: str, power: Power
+):
+    old = domain_xml(deaf)
+    hand.do(define(old, power="start"))
+    planned = hand.look(hand.address(define(old)))
+    domain(hand).destroy()
+    with pytest.raises(Moved) as moved:
+        hand.do(define(domain_xml(deaf, memory=64), old, power=power), planned=planned)
+    assert moved.value.diagnostic.code == "step.moved"
+    assert (domain(hand).isActive(), config(hand).findtext("memory")) == (0, str(32 * 1024))
+
+
+def test_a_guest_that_ended_by_itself_is_deleted_as_planned(hand: Hand, deaf: str):
+    hand.do(define(domain_xml(deaf), power="start"))
+    planned = hand.look(hand.address(define(domain_xml(deaf))))
+    domain(hand).destroy()
+    hand.do(DeleteDomain("web-1", domain(hand).UUIDString(), stop=True), planned=planned)
+    assert hand.connection.listAllDomains() == []
+
+
 def test_a_definition_that_a_saved_state_would_undo_is_refused(hand: Hand, deaf: str):
     old = domain_xml(deaf)
     hand.do(define(old, power="start"))

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     _Changing = DefineDomain | HandOverDomain | UpdateDomain
 
 STARTS: frozenset[Power] = frozenset({"start", "restart"})
+ENDS: frozenset[Power] = frozenset({"shutdown", "restart"})
 _LONGEST_END = 60.0  # seconds that a migration which was given up, or is another's, may take to end
 
 
@@ -41,7 +42,7 @@ def define_domain(job: Job, task: DefineDomain) -> TaskResult:
     """Create a domain, or change it: live calls first, then its definition once, then its power."""
     domain = find_domain(job.connection, task.name)
     before = read_domain(domain) if domain else None
-    job.require_unmoved(before, lambda: _differing(task, before))
+    job.require_unmoved(before, lambda: _differing(task, before), ends=task.power in ENDS)
     remarks: tuple[str, ...] = ()
     kept: str | None = None
     if domain is None or before is None:
@@ -51,7 +52,7 @@ def define_domain(job: Job, task: DefineDomain) -> TaskResult:
         if task.power in STARTS:
             require_not_moved_away(job, domain)
         _require_no_saved_state(job, task, before)
-        remarks = _change_live(job, task, domain)
+        remarks = _change_live(job, task, domain) if before.active else ()
         xml = changed_definition(domain, task)
     if before is None or not before.managed_save:
         domain, kept = define_here(job, task, xml)
@@ -126,7 +127,7 @@ def _change_live(job: Job, task: _Changing, domain: libvirt.virDomain) -> tuple[
 def delete_domain(job: Job, task: DeleteDomain) -> TaskResult:
     """Undefine a domain (virDomainUndefineFlags), after shutting it down if asked to. Its data stay."""
     domain = find_domain(job.connection, task.name)
-    job.require_unmoved(read_domain(domain) if domain else None)
+    job.require_unmoved(read_domain(domain) if domain else None, ends=task.stop)
     if domain is None:
         raise job.moved("vanished")
     job.require_identity(domain.UUIDString(), task.uuid)
@@ -250,7 +251,7 @@ def set_power(job: Job, task: DefineDomain, domain: libvirt.virDomain) -> None:
     """Do to the guest what the task says."""
     if task.power == "resume":
         go_on(job, domain)
-    if task.power in {"shutdown", "restart"} and domain.isActive():
+    if task.power in ENDS and domain.isActive():
         shut_down(job, domain, task.power_off)
     if task.power == "restart":
         require_no_image(job, domain)

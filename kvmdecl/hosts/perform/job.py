@@ -13,6 +13,7 @@ from kvmdecl.hosts.protocol import Progress, TaskRequest
 from kvmdecl.hosts.runlock import require_lock
 from kvmdecl.libvirt_xml.fields import differences
 from kvmdecl.libvirt_xml.fingerprint import fingerprint
+from kvmdecl.state import ObservedDomain
 from kvmdecl.text import quoted, safe_text
 
 if TYPE_CHECKING:
@@ -68,18 +69,27 @@ class Job:
         require_lock(self.connection, self.request.address.host, self.request.lock)
 
     def require_unmoved(
-        self, observed: Observed | None, declared: Callable[[], tuple[str, ...]] = tuple
+        self,
+        observed: Observed | None,
+        declared: Callable[[], tuple[str, ...]] = tuple,
+        *,
+        ends: bool = False,
     ) -> None:
         """Make sure that the object is still what it was when the plan was made.
 
         Args:
             observed: the object as it is now, None if there is none.
             declared: gives the fields in which it differs from the manifest now, to help finding what moved.
+            ends: the plan ends the guest's run. One that has ended by itself since is no other guest: a run that was
+                killed may have asked it to, and it takes its time.
 
         Raises:
             Moved: `step.moved`.
         """
         if fingerprint(observed) == self.request.precondition:
+            return
+        if ends and isinstance(observed, ObservedDomain) and not observed.active:
+            self.require_unmoved(replace(observed, active=True), declared)
             return
         if observed is None:
             raise self.moved("vanished")

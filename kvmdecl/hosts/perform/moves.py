@@ -16,6 +16,7 @@ from kvmdecl.hosts.errors import is_gone, message
 from kvmdecl.hosts.perform.belongings import bring_files, delete_files, require_free_place
 from kvmdecl.hosts.perform.bringing import bring_disks, require_bringable
 from kvmdecl.hosts.perform.domains import (
+    ENDS,
     STARTS,
     changed_definition,
     define_here,
@@ -66,7 +67,7 @@ def move_domain(job: Job, task: MoveDomain) -> TaskResult:
     domain = find_domain(job.peer, task.name)
     before = read_domain(domain) if domain else None
     if not task.goes_on:
-        job.require_unmoved(before, lambda: _differing(task, before))
+        job.require_unmoved(before, lambda: _differing(task, before), ends=task.power in ENDS)
     if domain is None or before is None:
         raise job.moved("vanished")
     job.require_identity(before.uuid, task.uuid)
@@ -372,7 +373,7 @@ def _go_cold(job: Job, task: MoveDomain, domain: libvirt.virDomain) -> libvirt.v
     require_free_place(job, task, files)
     ran = bool(domain.isActive())
     if ran:
-        if task.power not in {"restart", "shutdown"}:
+        if task.power not in ENDS:
             raise job.moved("was started")
         shut_down(job, domain, task.power_off)
     require_no_image(job, domain)
