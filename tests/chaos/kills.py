@@ -428,7 +428,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     began = time.monotonic()
     if options.records:
-        with _rounds("records") as rounds:
+        with _rounds(f"{options.seed} records") as rounds:
             for point in all_points(rounds, stride=options.records):
                 if point % 10 == 0:
                     print(

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import libvirt
 import pytest
 from lxml import etree
 
 from kvmdecl.diagnostics import Moved, TaskFailed
+from kvmdecl.hosts.perform.domains import shut_down
+from kvmdecl.hosts.perform.job import Job
+from kvmdecl.hosts.protocol import TaskRequest
 from kvmdecl.lab.guest import tiny_image
 from kvmdecl.libvirt_xml.marker import belongs
 from kvmdecl.libvirt_xml.overlay import complete
 from kvmdecl.names import derive_uuid
-from kvmdecl.state import PowerOff
+from kvmdecl.plan import Address
+from kvmdecl.state import Kind, PowerOff
 from kvmdecl.tasks import CreateVolume, DefineDomain, DeleteDomain, LiveChange, Power, ResizeVolume
 
 if TYPE_CHECKING:
@@ -243,6 +247,39 @@ def test_a_guest_that_ended_by_itself_before_the_plan_ends_it_is_no_other_guest(
     assert hand.do(define(new, old, power=power, live=live), planned=planned).remarks == ()
     assert bool(domain(hand).isActive()) is (power == "restart")
     assert config(hand).findtext("memory") == str(64 * 1024)
+
+
+class Ending:
+    """A fake: a guest of libvirt that has powered off is active for 10 to 200 ms more, and refuses to be asked to."""
+
+    def __init__(self, states: list[int]) -> None:
+        self.states = states
+
+    def XMLDesc(self, _flags: int) -> str:  # noqa: N802
+        return "<domain/>"
+
+    def isActive(self) -> int:  # noqa: N802
+        now = self.states[0] if len(self.states) == 1 else self.states.pop(0)
+        return int(now != libvirt.VIR_DOMAIN_SHUTOFF)
+
+    def state(self) -> list[int]:
+        return [self.states[0], 0]
+
+    def shutdown(self) -> None:
+        refused = libvirt.libvirtError("domain is not running")
+        refused.err = (libvirt.VIR_ERR_OPERATION_INVALID, 10, "domain is not running", 2, "", "", "", -1, -1)
+        raise refused
+
+
+def test_a_guest_that_is_ending_need_not_be_asked_to(hand: Hand):
+    address = Address("kvm-1", Kind.DOMAIN, "web-1")
+    task = DeleteDomain("web-1", UUID, stop=True)
+    job = Job(hand.connection, TaskRequest(address, task, "", "edge", "r1"), hand.told.append, hand.patience)
+    ending = [libvirt.VIR_DOMAIN_SHUTDOWN] * 5 + [libvirt.VIR_DOMAIN_SHUTOFF]
+    shut_down(job, cast("libvirt.virDomain", Ending(ending)), PowerOff(timeout=1))
+    paused = cast("libvirt.virDomain", Ending([libvirt.VIR_DOMAIN_PAUSED]))
+    with pytest.raises(libvirt.libvirtError, match="not running"):
+        shut_down(job, paused, PowerOff(timeout=1))
 
 
 @pytest.mark.parametrize("power", ["keep", "start"])

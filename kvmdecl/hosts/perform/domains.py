@@ -414,7 +414,10 @@ def is_active(domain: libvirt.virDomain) -> bool:
 
 
 def _ask_to_power_off(domain: libvirt.virDomain) -> bool:
-    """Press the power button (virDomainShutdown). Returns whether there is a guest, who may have heard it."""
+    """Press the power button (virDomainShutdown). Returns whether there is a guest, who may have heard it.
+
+    One that has just powered off is active for some moments more, and has no button.
+    """
     import libvirt
 
     try:
@@ -422,9 +425,19 @@ def _ask_to_power_off(domain: libvirt.virDomain) -> bool:
     except libvirt.libvirtError as error:
         if not is_active(domain):
             return False
-        if not is_busy(error):
+        if not is_busy(error) and not _is_ending(domain):
             raise
     return True
+
+
+def _is_ending(domain: libvirt.virDomain) -> bool:
+    """Whether it has powered off (virDomainGetState)."""
+    import libvirt
+
+    return not is_active(domain) or domain.state()[0] in (
+        libvirt.VIR_DOMAIN_SHUTDOWN,
+        libvirt.VIR_DOMAIN_SHUTOFF,
+    )
 
 
 # -- undefining ------------------------------------------------------------------------------------
