@@ -32,7 +32,7 @@ from kvmdecl.planner.clusters import bounded, with_manager, with_proofs
 from kvmdecl.pluginhost import Plugins
 from kvmdecl.policyfile import overdue
 from kvmdecl.resolve import resolve
-from kvmdecl.rules import accepted, choice_faults, judge, placed_site
+from kvmdecl.rules import accepted, choice_faults, idle_waivers, judge, placed_site
 from kvmdecl.seating import with_guests
 from kvmdecl.state import DesiredState, HostSnapshot, HostState, Observation
 from kvmdecl.takeover import Proof
@@ -211,7 +211,7 @@ def check_cluster(
     reject_errors(check_filters(placed, observations))
     states = states_of(observations)
     judged = judge(plugins.rules(), placed_site(placed, facts, states))
-    checked = accepted(cluster, check(placed, facts, plugins, states))
+    checked = accepted(cluster, (*check(placed, facts, plugins, states), *idle_waivers(cluster)))
     return placed, (*placed.stays, *unknown, *reject_errors((*checked, *judged)))
 
 

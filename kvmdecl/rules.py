@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 
 ADVICE = "advice"
 """What selects every rule that is advice only."""
-_ALONE = frozenset({"policy.nothing"})  # of its group the only one that is no policy's finding
+_ALONE = frozenset(
+    {"policy.nothing", "rules.nothing"}
+)  # the only ones of their groups that are accepted, too
 _OF_CHECKS = frozenset({"check", "failover", "ha", "placement", "vfio"})
 """What the codes of checks begin with, whose warnings are accepted in the same way."""
 _KINDS = {ResolvedVm: "vm", ResolvedHost: "host", ResolvedNetwork: "network", ResolvedPool: "pool"}
@@ -380,6 +382,28 @@ def choice_faults(rules: Iterable[Rule], cluster: ResolvedCluster, today: date) 
         *_unknown_names(rules, cluster),
         *expired(cluster.rules.waivers, today, "rules.waiver-expired", over),
     ]
+
+
+def idle_waivers(cluster: ResolvedCluster) -> Iterator[Diagnostic]:
+    """Warnings for waivers of what there is not: a slip in a name, or they outlived what they were for."""
+    there = {
+        "vm": [vm.name for vm in cluster.vms],
+        "host": [*(host.name for host in cluster.hosts), *(host.name for host in cluster.retired)],
+        "network": [network.name for network in cluster.networks],
+        "pool": [pool.name for pool in cluster.pools],
+    }
+    for waiver in cluster.rules.waivers:
+        for pattern in waiver.on:
+            kind, _, name = pattern.partition("/")
+            if kind in there and not any(fnmatchcase(each, name) for each in there[kind]):
+                yield Diagnostic(
+                    "rules.nothing",
+                    f"a waiver of {waiver.rule} is for {quoted(pattern)}, and nothing is called so",
+                    waiver.at,
+                    "The manifest has no such object, so nothing is accepted.",
+                    did_you_mean(name, there[kind]) or "take it out if what it was for is gone",
+                    severity=Severity.WARNING,
+                )
 
 
 def _unknown_names(rules: Iterable[Rule], cluster: ResolvedCluster) -> Iterator[Diagnostic]:

@@ -130,7 +130,16 @@ def _check(
     from kvmdecl.pluginhost import load_plugins
     from kvmdecl.policyfile import overdue
     from kvmdecl.resolve import resolve
-    from kvmdecl.rules import accepted, choice_faults, mendable, open_findings, site_of, told_of, with_choice
+    from kvmdecl.rules import (
+        accepted,
+        choice_faults,
+        idle_waivers,
+        mendable,
+        open_findings,
+        site_of,
+        told_of,
+        with_choice,
+    )
 
     plugins = load_plugins()
     loaded = load(path, plugins.sections())
@@ -147,7 +156,7 @@ def _check(
     today = datetime.now(UTC).date()
     faults = [*choice_faults(plugins.rules(), cluster, today), *overdue(cluster.policies, today)]
     found = open_findings(plugins.rules(), site_of(cluster))
-    checked = accepted(cluster, plugins.validate(cluster))
+    checked = accepted(cluster, (*plugins.validate(cluster), *idle_waivers(cluster)))
     warnings = reject_errors((*faults, *in_order((*checked, *told_of(found)))))
     if cluster.policies:
         from kvmdecl.cli import judging

@@ -9,7 +9,7 @@ import pytest
 
 from kvmdecl.diagnostics import Rejected, Severity
 from kvmdecl.pipeline import load_cluster
-from kvmdecl.rules import baseline, choice_faults, findings, judge, site_of, with_choice
+from kvmdecl.rules import baseline, choice_faults, findings, idle_waivers, judge, site_of, with_choice
 from tests.rules.support import BY_CODE, PLUGINS, RULES, site
 
 _LOUD = "vms: {web: {nics: [{network: lan, model: e1000e}], autostart: false}}\n"
@@ -50,6 +50,22 @@ def test_a_waiver_is_for_whom_it_names_and_up_to_its_day(tmp_path: Path) -> None
     assert (fault.code, fault.severity) == ("rules.waiver-expired", Severity.ERROR)
     assert fault.at is not None
     assert fault.at.line == 1
+
+
+@pytest.mark.parametrize(
+    ("on", "hints"),
+    [
+        ("vm/we*, host/kvm-1, cluster", []),
+        ("vm/wbe, vm/web", ["did you mean `web`?"]),
+        ("pool/old", ["take it out if what it was for is gone"]),
+    ],
+)
+def test_a_waiver_for_what_there_is_not_is_told_of(tmp_path: Path, on: str, hints: list[str]) -> None:
+    waived = f"rules: {{waive: [{{rule: network, on: [{on}], until: 2131-05-04, reason: a test bed}}]}}\n"
+    site(tmp_path, waived + _LOUD)
+    found = list(idle_waivers(load_cluster(tmp_path, PLUGINS)))
+    assert [each.hint for each in found] == hints
+    assert {(each.code, each.severity) for each in found} <= {("rules.nothing", Severity.WARNING)}
 
 
 def test_a_waiver_that_is_over_stops_every_command(tmp_path: Path) -> None:
