@@ -300,7 +300,7 @@ class Rounds:
         assert before.definitions <= then.definitions, (when, before.definitions - then.definitions)
         assert before.files <= then.files, (when, before.files - then.files)
         assert not then.unlisted, (when, then.unlisted)
-        assert self._command(["apply", "--yes"]) == 0, (when, self._output())
+        assert self._command(["apply", "--yes"]) == 0, (when, self._output()[-1500:])
         for process in self._holding:
             process.wait()
         after = holdings(self.lab)
