@@ -56,6 +56,31 @@ def test_a_new_pool_is_built_started_and_noted_in_the_ledger(hand: Hand):
     assert found == FieldDifference("target/permissions/mode", "711", "700")
 
 
+def test_a_folder_that_another_host_makes_just_before_is_no_reason_to_fail(
+    hand: Hand, monkeypatch: pytest.MonkeyPatch
+):
+    """libvirt looks whether there is one, and then makes it; in a shared pool all hosts do so at once."""
+    build = libvirt.virStoragePool.build
+
+    def late(pool: libvirt.virStoragePool, flags: int = 0) -> int:
+        monkeypatch.undo()
+        hand.path("/srv/vms").mkdir()
+        raise libvirt.libvirtError("failed to create directory '/srv/vms': File exists")
+
+    monkeypatch.setattr(libvirt.virStoragePool, "build", late)
+    hand.do(CREATE)
+    assert libvirt.virStoragePool.build is build
+    assert hand.connection.storagePoolLookupByName("vms").isActive()
+
+
+def test_a_folder_that_cannot_be_made_fails_the_step_and_leaves_no_pool(hand: Hand):
+    hand.path("/srv/file").write_bytes(b"in the way")
+    with pytest.raises(TaskFailed) as failed:
+        hand.do(replace(CREATE, xml=POOL_XML.replace("/srv/vms", "/srv/file/vms")))
+    assert failed.value.diagnostic.code == "host.error"
+    assert hand.connection.listAllStoragePools() == []
+
+
 def test_what_an_earlier_version_did_not_note_of_a_pool_is_noted_when_it_is_started(hand: Hand):
     hand.do(CREATE)
     (entry,) = hand.ledger.entries

@@ -130,7 +130,10 @@ def _build(pool: libvirt.virStoragePool, formats: bool) -> None:
 
     kind = parse_xml(pool.XMLDesc(libvirt.VIR_STORAGE_XML_INACTIVE)).get("type")
     if kind in _FILES:
-        pool.build()
+        try:
+            pool.build()
+        except libvirt.libvirtError:
+            pool.build()  # the folder of a shared pool, which another host made just when this one was about to
     if formats:
         # zpool, which knows no such flag, refuses devices that are in use by itself.
         pool.build(0 if kind == "zfs" else libvirt.VIR_STORAGE_POOL_BUILD_NO_OVERWRITE)
