@@ -42,9 +42,8 @@ if TYPE_CHECKING:
 
 ADVICE = "advice"
 """What selects every rule that is advice only."""
-_ALONE = frozenset(
-    {"policy.nothing", "rules.nothing"}
-)  # the only ones of their groups that are accepted, too
+_ALONE = frozenset({"policy.nothing", "rules.nothing"})
+"""The only ones of their groups that are accepted, too."""
 _OF_CHECKS = frozenset({"check", "failover", "ha", "placement", "vfio"})
 """What the codes of checks begin with, whose warnings are accepted in the same way."""
 _KINDS = {ResolvedVm: "vm", ResolvedHost: "host", ResolvedNetwork: "network", ResolvedPool: "pool"}
